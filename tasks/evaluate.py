@@ -155,9 +155,8 @@ def record_evaluation(
         curves = plots.curves_of(history) if history else {}
         about = {"dataset and digest": f"{prepared.name} {prepared.digest}"}
         about |= {name: str(value) for name, value in (facts or {}).items()}
-        summary = RunSummary(run.record(), curves, table, traits, test_data, scorer, facts=about)
+        summary = RunSummary(run.record(), curves, table, test_data, scorer, facts=about)
         columns = {"review_id": table.review_id, "label": table.label, "score": table.score}
-        # With the traits for the slices of later reports.
         columns |= {"n_tokens": table.n_tokens, "unknown": traits.unknown, "negated": traits.negated}
         columns |= {} if yardstick is None else {YARDSTICK_SCORES: yardstick}
         _log_report(run, summary, pd.DataFrame(columns))

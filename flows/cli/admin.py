@@ -10,7 +10,7 @@ import typer
 
 from flows.cli.console import shown_login
 from flows.cli.options import INSPECT, OPERATE, JsonOption, WhoseOption, command
-from flows.cli.tables import block_table, print_table, stdout_for
+from flows.cli.tables import print_table, stdout_for
 from flows.cli.train import start_servers
 from sentiflow import process
 from sentiflow.console import CONSOLE, escape
@@ -68,7 +68,7 @@ def monitor(dataset: WhoseOption = None, as_json: JsonOption = False) -> None:
         from sentiflow.monitoring import check
 
         stdout.say(f"{escape(outcome.result.title)}: {outcome.texts:,} recent texts against the reviews\n")
-        print_table(block_table(check.table(outcome.result)), stdout)
+        print_table(check.table(outcome.result), stdout)
         stdout.say(f"\nReport: {escape(outcome.run_url)}")
     stdout.say(f"[bold]{escape(outcome.summary)}[/]")
     if outcome.drifted:

@@ -7,20 +7,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from flows.cli.options import PROMOTE, JsonOption, ReasonOption, WhoseOption, command
-from flows.cli.tables import (
-    Column,
-    percent_interval,
-    print_columns,
-    short_moment,
-    show_judgement,
-    show_promotion,
-    stdout_for,
-)
+from flows.cli.tables import print_table, short_moment, show_judgement, show_promotion, stdout_for
 from flows.cli.train import start_servers
 from sentiflow.console import CONSOLE, escape, working
 from sentiflow.errors import RejectedError, UsageError
 from sentiflow.names import dataset_of
-from sentiflow.reports.page import format_cell
+from sentiflow.reports.page import Table, format_cell
 from sentiflow.runs.record import short_name
 
 if TYPE_CHECKING:
@@ -190,17 +182,16 @@ def _show_versions(name: str, settings: "Settings", *, as_json: bool) -> None:
         rows = version_rows(name, settings)
     stdout = stdout_for({"name": name, "versions": rows}, as_json=as_json)
     stdout.print(f"[bold]{escape(name)}[/]")
-    columns = [
-        Column("version", [str(row.number) for row in rows]),
-        Column("alias", [", ".join(row.aliases) or "-" for row in rows]),
-        Column("accuracy", [format_cell(row.accuracy, ".2%") for row in rows]),
-        Column("run", [short_name(row.run, dataset_of(name)) for row in rows], 2, shrinks=True),
-        Column("last check", [row.gate for row in rows], 1),
-        Column("reproduced", [row.reproduced for row in rows], 3),
-        Column("registered", [short_moment(row.registered.astimezone()) for row in rows], 4),
-        Column("95% interval", [percent_interval(row.accuracy_ci_low, row.accuracy_ci_high) for row in rows], 5),
-    ]
-    print_columns(columns, stdout)
+    heading = ("version", "alias", "accuracy", "run", "last check", "reproduced", "registered")
+    cells = [
+        (
+            str(row.number), ", ".join(row.aliases) or "-", format_cell(row.accuracy, ".2%"),
+            short_name(row.run, dataset_of(name)), row.gate, row.reproduced,
+            short_moment(row.registered.astimezone()),
+        )
+        for row in rows
+    ]  # fmt: skip
+    print_table(Table(heading, cells, words=7), stdout)
 
 
 def _show_history(name: str, settings: "Settings", *, as_json: bool) -> None:
@@ -219,18 +210,17 @@ def _show_history(name: str, settings: "Settings", *, as_json: bool) -> None:
     if not events:
         stdout.print("No promotion yet. Make one: sentiflow promote")
         return
-    columns = [
-        Column("when", [short_moment(datetime.fromisoformat(event.at).astimezone()) for event, _ in rows]),
-        Column("what", [event.kind if done else f"{event.kind}, not in effect" for event, done in rows]),
-        Column("version", [str(event.version) for event, _ in rows]),
-        Column("replaced", ["-" if event.replaced is None else str(event.replaced) for event, _ in rows]),
-        Column("accuracy", [format_cell(event.accuracy, ".2%") for event, _ in rows], 2),
-        Column("reason", [event.reason for event, _ in rows], 1),
-        Column("decision", ["-" if event.decision == event.kind else event.decision for event, _ in rows], 3),
-        Column("who", [event.by for event, _ in rows], 4),
-        Column("run", [event.run_id[:8] for event, _ in rows], 5),
-    ]
-    print_columns(columns, stdout)
+    heading = ("when", "what", "version", "replaced", "accuracy", "reason", "who")
+    cells = [
+        (
+            short_moment(datetime.fromisoformat(event.at).astimezone()),
+            event.kind if done else f"{event.kind}, not in effect",
+            str(event.version), "-" if event.replaced is None else str(event.replaced),
+            format_cell(event.accuracy, ".2%"), event.reason, event.by,
+        )
+        for event, done in rows
+    ]  # fmt: skip
+    print_table(Table(heading, cells, words=7), stdout)
     last = events[-1].version if effects[-1] else events[-1].replaced
     if champion != last:
         stdout.print("[yellow]The alias was changed outside Sentiflow since; the history does not show that.[/]")

@@ -9,31 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli.options import INSPECT, TRAIN, JsonOption, command
-from flows.cli.tables import (
-    Column,
-    accuracy_text,
-    interval_text,
-    kind_cells,
-    print_columns,
-    print_json,
-    short_moment,
-    stdout_for,
-    value_text,
-    version_text,
-)
+from flows.cli.tables import accuracy_text, print_json, print_table, short_moment, stdout_for, version_text
 from flows.cli.train import begin
 from sentiflow.console import Console, escape, progress_bar, working
 from sentiflow.errors import RejectedError, UsageError
 from sentiflow.names import model_name
 from sentiflow.output import redact
-from sentiflow.runs.record import FIELDS, MONITOR, TRIAL, Fields, RunRecord, Value, without_seeds
+from sentiflow.reports.page import Table
+from sentiflow.runs.record import FIELDS, MONITOR, Fields, RunRecord, Value, value_text, without_seeds
 
 if TYPE_CHECKING:
     from sentiflow.results import Reproduction
     from sentiflow.runs.query import Query
     from sentiflow.tracking.types import Store
-
-_DATASET = 10  # characters of a dataset's name in a narrow terminal
 
 app = typer.Typer()
 
@@ -123,7 +111,7 @@ def runs(
         _versions(store, every),
     )
     stdout = Console()
-    asked = _asked(columns or (), listed.rows, Fields(every)) if every else []
+    asked = _asked(columns or (), Fields(every)) if every else {}
     if as_json:
         print_json(stdout, listed.records())
     elif not every:
@@ -132,7 +120,7 @@ def runs(
     elif not found:
         stdout.print(_none(every, query, now), markup=False, soft_wrap=True)
     else:
-        print_columns([*listed.columns(), *asked], stdout)
+        print_table(listed.table(asked), stdout)
         if more := sum(max(len(group) - limit, 0) for group in groups):
             rest = f"{more:,} more: --limit {max(map(len, groups))}" if whole else f"More: --limit {10 * limit}"
             stdout.print(f"[dim]{rest}[/]")
@@ -148,22 +136,17 @@ class Listed:
     children: Mapping[str, int]
     versions: Mapping[str, str]
 
-    def columns(self) -> list[Column]:
-        """What is shown of each run; the first six columns stay in a terminal of 80 columns."""
-        rows = self.rows
-        accuracies = [accuracy_text(one) for one in rows]
-        return [
-            Column("id", [one.run_id[:8] for one in rows], whole=True),
-            Column("name", self._names(), shrinks=True),
-            Column("dataset", [one.dataset for one in rows], 2, most=_DATASET),
-            Column("accuracy", accuracies, 0 if any(accuracies) else 1, right=True),
-            Column("val loss", [_loss(one) for one in rows], 2, right=True),
-            Column("version", [self._version(one) for one in rows], 1),
-            Column("started", _starts(rows), 3),
-            Column("95% interval", [interval_text(one) for one in rows], 4),
-            Column("kind", kind_cells([self._kind(one) for one in rows]), 5),
-            Column("seconds", [value_text(FIELDS["seconds"](one), 0) for one in rows], 6, right=True),
-        ]
+    def table(self, asked: Mapping[str, Callable[[RunRecord], Value]]) -> Table:
+        """What is shown of each run, and the values that are asked for."""
+        heading = ("id", "name", "dataset", "accuracy", "version", "started", *asked)
+        rows = [
+            (
+                one.run_id[:8], name, one.dataset, accuracy_text(one), self._version(one), _start(one),
+                *(_start(one) if field == "started" else value_text(get(one)) for field, get in asked.items()),
+            )
+            for one, name in zip(self.rows, self._names(), strict=True)
+        ]  # fmt: skip
+        return Table(heading, rows, words=6)
 
     def _names(self) -> list[str]:
         """Short names, those of children set in below their parent's."""
@@ -179,10 +162,6 @@ class Listed:
             names.append(f"{'  ' * (len(above) - 1)}- {name}" if above else name)
             above.append(one.run_id)
         return names
-
-    def _kind(self, one: RunRecord) -> str:
-        count = self.children.get(one.run_id)
-        return f"{one.kind} ({count})" if count else one.kind
 
     def _version(self, one: RunRecord) -> str:
         """The registered version (the dataset names its model), else the state of a run that has not finished."""
@@ -214,11 +193,6 @@ def _versions(store: "Store", runs: Sequence[RunRecord]) -> dict[str, str]:
     made = [one for one in reversed(runs) if one.run_id in own]  # of several below a parent the newest counts
     of_parents = {one.parent: own[one.run_id] for one in made if one.parent in finished}
     return {**of_parents, **own}
-
-
-def _loss(one: RunRecord) -> str:
-    """Of a trial its validation loss: it sees no test review."""
-    return value_text(one.metrics.get("val/loss"), 4) if one.kind == TRIAL else ""
 
 
 def _is_metric(sort: str, runs: Sequence[RunRecord]) -> bool:
@@ -281,21 +255,13 @@ def _with_below(top: Sequence[RunRecord], found: Sequence[RunRecord]) -> list[Ru
     return [row for one in top for row in with_below(one)]
 
 
-def _asked(columns: Sequence[str], rows: Sequence[RunRecord], fields: Fields) -> list[Column]:
+def _asked(columns: Sequence[str], fields: Fields) -> dict[str, Callable[[RunRecord], Value]]:
     names = [name.strip() for text in columns for name in text.split(",") if name.strip()]
-    made = []
-    for name in names:
-        if name == "started":
-            made.append(Column(name, _starts(rows)))
-            continue
-        values: list[Value] = [fields.getter(name)(one) for one in rows]
-        numbers = all(isinstance(value, float) or value is None for value in values)
-        made.append(Column(name, [value_text(value) for value in values], right=numbers))
-    return made
+    return {name: fields.getter(name) for name in names}
 
 
-def _starts(rows: Sequence[RunRecord]) -> list[str]:
-    return [short_moment(one.started.astimezone()) for one in rows]
+def _start(one: RunRecord) -> str:
+    return short_moment(one.started.astimezone())
 
 
 @command(

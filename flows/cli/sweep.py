@@ -18,13 +18,14 @@ from flows.cli.options import (
     command,
     table_arguments,
 )
-from flows.cli.tables import Column, print_columns, program, stdout_for
+from flows.cli.tables import print_table, program, stdout_for
 from flows.cli.train import show_seeds, show_version, start_up
 from sentiflow import process
 from sentiflow.console import CONSOLE, Console, escape
 from sentiflow.errors import UsageError
 from sentiflow.names import AUTO, model_name
 from sentiflow.output import without_login
+from sentiflow.reports.page import Table
 
 if TYPE_CHECKING:
     from sentiflow.data.table import TableOptions
@@ -124,12 +125,8 @@ def _show_trials(result: "SweepResult", given: dict[str, Any], stdout: Console) 
     pruned = len(result.trials) - len(best)
     stdout.say(f"\n{count_of_trials(len(best))} complete, {pruned} pruned\n")
     shown = best[:_SHOWN]
-    columns = [
-        Column("trial", [str(row.number) for row in shown], right=True),
-        Column("validation loss", [f"{row.loss:.4f}" for row in shown], right=True),
-        Column("tried", [format_values(row.values) for row in shown]),
-    ]
-    print_columns(columns, stdout)
+    rows = [(str(row.number), f"{row.loss:.4f}", format_values(row.values)) for row in shown]
+    print_table(Table(("trial", "validation loss", "tried"), rows, words=3), stdout)
     stdout.say(
         "",
         f"What mattered: {result.importance_text}",
@@ -206,24 +203,13 @@ def baselines(
     _show_baselines(result, stdout_for(result, as_json=as_json))
 
 
-# How soon a column is left out of a narrow terminal, in the order of the table's headings.
-_LEAVES = (0, 0, 1, 3, 5, 4, 2, 6)
-
-
 def _show_baselines(result: "BaselinesResult", stdout: Console) -> None:
     from shlex import quote
 
     from sentiflow.baselines import HEADINGS
 
     stdout.print()
-    columns = zip(*(row.cells for row in result.rows), strict=True)
-    print_columns(
-        [
-            Column(heading, cells, leaves, right=i > 2)
-            for i, (heading, cells, leaves) in enumerate(zip(HEADINGS, columns, _LEAVES, strict=True))
-        ],
-        stdout,
-    )
+    print_table(Table(HEADINGS[:4], [row.cells[:4] for row in result.rows], words=3), stdout)
     me = program()
     lines = (
         "",

@@ -17,7 +17,7 @@ from flows.cli.options import (
     StartOption,
     command,
 )
-from flows.cli.tables import block_table, print_table, program, show_judgement, show_promotion, stdout_for
+from flows.cli.tables import print_table, program, show_judgement, show_promotion, stdout_for
 from sentiflow.console import CONSOLE, Console, escape, progress_bar
 from sentiflow.errors import UnreachableError
 from sentiflow.names import AUTO, dataset_of, model_name
@@ -181,7 +181,7 @@ def show_seeds(result: "RepeatsResult | SweepResult", stdout: Console) -> None:
     from tasks.summarize import seeds_table
 
     stdout.say(f"\n[bold]{result.accuracy_line}[/]\n")
-    print_table(block_table(seeds_table(result.seeds)), stdout)
+    print_table(seeds_table(result.seeds), stdout)
     registered = f"[bold]{result.model.name}[/] version {result.model.version}"
     stdout.say(
         f"\nRegistered as {registered}: seed {result.best.run.seed}, whose validation loss is lowest",

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import brier_score_loss, f1_score, log_loss, recall_score, roc_auc_score
 
 from sentiflow.data.reviews import Reviews
 from sentiflow.evaluation.score_table import ScoreTable, slices
@@ -115,6 +114,8 @@ def spread(values: Sequence[float]) -> Spread:
 
 def cross_entropy(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> float:
     """Mean binary cross-entropy in nats; scores are clipped as Keras clips them."""
+    from sklearn.metrics import log_loss
+
     return float(log_loss(labels, np.clip(scores, _CLIP, 1 - _CLIP), labels=[0, 1]))
 
 
@@ -124,6 +125,8 @@ def measure(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> Measured:
     Raises:
         ValueError: the labels hold one class only, or a score is not a number.
     """
+    from sklearn.metrics import brier_score_loss, f1_score, recall_score, roc_auc_score  # reports do without
+
     if len(np.unique(labels)) != 2:
         raise ValueError("labels of both classes are needed")
     predicted = is_positive(scores)

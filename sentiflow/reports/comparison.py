@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,8 @@ from numpy.typing import NDArray
 from sentiflow.evaluation.metrics import SLICES, spread
 from sentiflow.evaluation.score_table import ScoreTable
 from sentiflow.evaluation.statistics import beyond_chance, format_points
-from sentiflow.reports import plots
 from sentiflow.reports.page import Block, Heading, Legend, Picture, Report, Section, Table, Text, format_cell
-from sentiflow.reports.run import costs, quote
+from sentiflow.reports.run import quote
 from sentiflow.reports.summary import RunSummary
 from sentiflow.runs.comparison import (
     ACCURACY,
@@ -21,16 +21,21 @@ from sentiflow.runs.comparison import (
     accuracy_difference,
     differing,
     figure,
+    figure_text,
+    metric_names,
     verdict,
 )
 from sentiflow.runs.record import REPEAT, RunRecord
 from sentiflow.scoring import is_positive
 
-MAX_RUNS = 12
+MAX_RUNS = 8
 """Runs in plots and side-by-side tables: the first, and those of the lowest validation loss."""
 
-_MAX_COLUMNS = 6  # runs; with more, a table has one row per run
 _MAX_REVIEWS = 8
+_MAIN = (
+    "test/", "baseline/accuracy", "baseline/difference", "val/", "time.train", "time.evaluate", "time.total",
+)  # fmt: skip
+_DIGEST = 12  # characters of a digest that identify it
 
 
 @dataclass(frozen=True)
@@ -42,31 +47,66 @@ class _SameReviews:
     scores: NDArray[np.float64]
 
 
-def report(summaries: Sequence[RunSummary], title: str = "", parents: Sequence[RunRecord] = ()) -> Report:
-    """Compare two or more runs with the first of them; parents are runs that stand for several of these."""
+def report(
+    summaries: Sequence[RunSummary],
+    title: str = "",
+    parents: Sequence[RunRecord] = (),
+    *,
+    everything: bool = False,
+    whole: bool = True,
+) -> Report:
+    """Compare two or more runs with the first of them; parents are runs that stand for several of these.
+
+    ``everything`` is every metric, not only the main ones. If not ``whole``, only what tells it briefly is there.
+    """
     runs = [replace(run, number=number) for number, run in enumerate(summaries, 1)]
-    first = summaries[0]
-    outcomes = [accuracy_difference(run.record, run.table, first.record, first.table) for run in summaries[1:]]
+    outcomes = _outcomes(runs)
     shown, note = runs, list[Block]()
     if len(runs) > MAX_RUNS:
         best = sorted(runs[1:], key=lambda run: run.loss)[: MAX_RUNS - 1]
         shown = [runs[0], *sorted(best, key=lambda run: run.number)]
         note.append(Text(f"Of {len(runs)} runs the first and those of the lowest validation loss."))
-    same = _same_reviews(shown)
     sections = [
         Section("Sets of seeds", _seed_sets(parents)),
         Section("Runs", _overview(runs)),
         Section("Paired differences", _differences(runs, outcomes)),
-        Section("Parameters that differ", note + _fold(_parameters(shown))),
-        Section("Learning curves", _curves(shown)),
+        Section("Parameters that differ", note + _parameters(shown)),
+        Section("Metrics", note + _metrics(shown, everything=everything)),
         Section("Slices", note + _slices(shown)),
-        Section("Calibration", note + _calibration(shown)),
-        Section("Cost", note + _fold(costs(shown, [run.label for run in shown]))),
-        Section("Largest disagreements", _disagreements(same) if same else [], brief=False),
-        Section("Worst common errors", _common_errors(same) if same else [], brief=False),
-        Section("Not available", [Text(f"{run.label}: {each}") for run in runs for each in run.missing]),
     ]
+    if whole:
+        same = _same_reviews(shown)
+        sections += [
+            Section("Pictures", note + _pictures(shown), brief=False),
+            Section("Largest disagreements", _disagreements(same) if same else [], brief=False),
+            Section("Worst common errors", _common_errors(same) if same else [], brief=False),
+        ]
+    sections.append(
+        Section("Not available", [Text(f"{run.label}: {each}") for run in runs for each in run.missing])
+    )
     return Report(title or f"{len(runs)} runs compared", _lead(runs, outcomes), [s for s in sections if s.blocks])
+
+
+def record(runs: Sequence[RunSummary]) -> dict[str, Any]:
+    """The comparison for scripts: every metric; parameters and metrics by name, each with a value a run."""
+    records = [run.record for run in runs]
+    return {
+        "runs": [
+            {"id": one.run_id, "name": one.name, "kind": one.kind, "status": one.status, "version": run.version}
+            for run, one in zip(runs, records, strict=True)
+        ],
+        "parameters": differing(records),
+        "metrics": {name: [figure(one, name) for one in records] for name in metric_names(records)},
+        "against_the_first": [
+            {"id": one.run_id, **asdict(outcome)}
+            for one, outcome in zip(records[1:], _outcomes(runs), strict=True)
+        ],
+    }
+
+
+def _outcomes(runs: Sequence[RunSummary]) -> list[AccuracyDifference]:
+    first = runs[0]
+    return [accuracy_difference(run.record, run.table, first.record, first.table) for run in runs[1:]]
 
 
 def _lead(runs: Sequence[RunSummary], outcomes: Sequence[AccuracyDifference]) -> list[Text]:
@@ -108,7 +148,7 @@ def _overview(runs: Sequence[RunSummary]) -> list[Block]:
         (each.accuracy_ci_low, each.accuracy, each.accuracy_ci_high) if each else None for each in measured
     ]
     names = [(run.label, run.record.run_id[:8], run.version or "-", run.record.name) for run in runs]
-    heading = ("run", "test accuracy", "95% interval", "validation loss", "total seconds")
+    heading = ("run", "test accuracy", "95% interval", "validation loss", "seconds")
     return [
         Table(heading, [_overview_row(run) for run in runs], intervals=intervals),
         Text("The best run is chosen on validation data, never on test data."),
@@ -118,22 +158,13 @@ def _overview(runs: Sequence[RunSummary]) -> list[Block]:
 
 def _overview_row(run: RunSummary) -> tuple[str, ...]:
     each, logged = run.measured, figure(run.record, ACCURACY)
-    accuracy = each.accuracy if each else logged.value if logged else None
     return (
         run.label,
-        format_cell(accuracy, ".2%"),
+        format_cell(logged.value if logged else None, ".2%"),
         "-" if each is None else f"{each.accuracy_ci_low:.2%} to {each.accuracy_ci_high:.2%}",
         format_cell(run.metrics.get("val/loss"), ".4f"),
         format_cell(run.record.seconds("total"), ".0f"),
     )
-
-
-def _fold(blocks: Sequence[Block]) -> list[Block]:
-    """Tables of many runs with one row per run."""
-    return [
-        block.transposed("run") if isinstance(block, Table) and len(block.heading) > _MAX_COLUMNS + 1 else block
-        for block in blocks
-    ]
 
 
 def _differences(runs: Sequence[RunSummary], outcomes: Sequence[AccuracyDifference]) -> list[Block]:
@@ -156,7 +187,11 @@ def _differences(runs: Sequence[RunSummary], outcomes: Sequence[AccuracyDifferen
     )
     if len(scored) > 1:
         explained += f" No p-value is corrected for there being {len(scored)} comparisons."
-    rows = [(run.label, *outcome.cells(), verdict(run.record, runs[0].record, outcome)) for run, outcome in scored]
+    first, numbers = runs[0].record, _numbers([run for run, _ in scored])
+    rows = [
+        (number, *outcome.cells(), verdict(run.record, first, outcome))
+        for number, (run, outcome) in zip(numbers, scored, strict=True)
+    ]
     return [Table(("run", *HEADING, "verdict"), rows), Text(explained), *notes]
 
 
@@ -185,22 +220,29 @@ def _seed_sets(records: Sequence[RunRecord]) -> list[Block]:
     return [Table(heading, rows), Text(note), *map(Text, whys)]
 
 
+def _numbers(runs: Sequence[RunSummary]) -> list[str]:
+    return [f"run {run.number}" for run in runs]
+
+
 def _parameters(runs: Sequence[RunSummary]) -> list[Block]:
     """Parameters that are not the same in all runs."""
     found = differing([run.record for run in runs])
     if not found:
         return [Text("None: all runs have the same parameters.")]
-    rows = [(name, *("-" if value is None else value for value in row)) for name, row in found.items()]
-    return [Table(("parameter", *(run.label for run in runs)), rows)]
-
-
-def _curves(runs: Sequence[RunSummary]) -> list[Block]:
-    runs = [run for run in runs if run.curves.get("val/loss")]
-    if not runs:
-        return []
-    return [
-        Picture(plots.learning_curves_of_runs(runs), "Validation loss and accuracy of each run over the epochs")
+    rows = [
+        (name, *("-" if each is None else each[:_DIGEST] if name.endswith("digest") else each for each in row))
+        for name, row in found.items()
     ]
+    return [Table(("parameter", *_numbers(runs)), rows)]
+
+
+def _metrics(runs: Sequence[RunSummary], *, everything: bool) -> list[Block]:
+    records = [run.record for run in runs]
+    every = metric_names(records)
+    names = [name for name in every if everything or name.startswith(_MAIN)]
+    rows = [(name, *(figure_text(name, figure(record, name)) for record in records)) for name in names]
+    more = [Text(f"{len(every) - len(names)} more: sentiflow compare --all")] if len(every) > len(names) else []
+    return [Table(("metric", *_numbers(runs)), rows), *more] if rows else []
 
 
 def _slices(runs: Sequence[RunSummary]) -> list[Block]:
@@ -208,39 +250,33 @@ def _slices(runs: Sequence[RunSummary]) -> list[Block]:
     if not runs:
         return []
     accuracies = [{each.name: each.accuracy for each in run.slices} for run in runs]
-    names = {name: text for name, text in SLICES.items() if any(name in accuracy for accuracy in accuracies)}
     rows = [
         (text, *(format_cell(accuracy.get(name), ".2%") for accuracy in accuracies))
-        for name, text in names.items()
+        for name, text in SLICES.items()
+        if any(name in accuracy for accuracy in accuracies)
     ]
     note = (
         "Accuracy of each run on slices of its own test reviews. For runs of another length or vocabulary, "
         "slices by truncation and by rare words hold other reviews."
     )
-    return [
-        Picture(plots.slices(runs, names), "Accuracy of each run on each slice, with intervals"),
-        *_fold([Table(("slice", *(run.label for run in runs)), rows)]),
-        Text(note),
-    ]
+    return [Table(("slice", *_numbers(runs)), rows), Text(note)]
 
 
-def _calibration(runs: Sequence[RunSummary]) -> list[Block]:
-    """Reliability curves of runs with scores, and the metrics of all."""
-    rows = [
-        (run.label, format_cell(run.ece, ".4f"), f"{measured.brier:.4f}")
-        for run in runs
-        if (measured := run.measured)
-    ]
-    if not rows:
-        return []
-    table = Table(("run", "expected calibration error", "Brier score"), rows)
-    runs = [run for run in runs if run.reliability]
-    if not runs:
-        return [table]
-    return [
-        Picture(plots.reliability_of_runs(runs), "Share of label 1 over the score, a line per run"),
-        table,
-    ]
+def _pictures(runs: Sequence[RunSummary]) -> list[Block]:
+    from sentiflow.reports import plots  # matplotlib, which a terminal does without
+
+    made: list[Block] = []
+    if with_curves := [run for run in runs if run.curves.get("val/loss")]:
+        curves = plots.learning_curves_of_runs(with_curves)
+        made.append(Picture(curves, "Validation loss and accuracy of each run over the epochs"))
+    if with_slices := [run for run in runs if run.slices]:
+        there = {each.name for run in with_slices for each in run.slices}
+        labels = {name: text for name, text in SLICES.items() if name in there}
+        drawn = plots.slices(with_slices, labels)
+        made.append(Picture(drawn, "Accuracy of each run on each slice, with intervals"))
+    if scored := [run for run in runs if run.reliability]:
+        made.append(Picture(plots.reliability_of_runs(scored), "Share of label 1 over the score, a line per run"))
+    return made
 
 
 def _same_reviews(runs: Sequence[RunSummary]) -> _SameReviews | None:

@@ -85,11 +85,6 @@ class Table:
         scale = 100 / max(right - left, 1e-9)
         return [each and [round((end - left) * scale, 1) for end in each] for each in self.intervals]
 
-    def transposed(self, first: str) -> "Table":
-        """Rows as columns, columns as rows; with the heading of the first column."""
-        columns = list(zip(self.heading, *self.rows, strict=True))
-        return Table((first, *columns[0][1:]), columns[1:])
-
     def markdown(self) -> str:
         """As Markdown; of a long table only the first rows."""
         sides = ["---" if i < self.words else "---:" for i in range(len(self.heading))]
@@ -209,7 +204,7 @@ class Report:
 
     def page(self) -> str:
         """An HTML page that loads nothing from outside."""
-        return _template().render(report=self)
+        return template("page.html").render(report=self)
 
     def markdown(self, *lines: str, first: str = "") -> str:
         """A summary that fits into a description of MLflow; sections beyond that are left to the page.
@@ -257,17 +252,24 @@ def format_cell(value: float | None, form: str) -> str:
 
 
 @cache
-def _template() -> "Template":
+def template(name: str) -> "Template":
+    """A template of a page, or of Markdown; what is put into either shows as it is."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
 
+    def shown(value: object) -> object:
+        return value if isinstance(value, Markup) else escape_markdown(str(value))
+
+    is_page = name.endswith(".html")
     environment = Environment(
         loader=PackageLoader("sentiflow.reports"),
-        autoescape=True,
+        autoescape=is_page,
+        finalize=None if is_page else shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html")
+    return environment.get_template(name)
 
 
 def join(parts: Sequence[str], characters: int, note: str) -> str:

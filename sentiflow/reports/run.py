@@ -1,16 +1,14 @@
 """The report of one run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from sentiflow.evaluation.metrics import SLICES
 from sentiflow.evaluation.score_table import YARDSTICK
 from sentiflow.evaluation.yardstick import PREFIX, Yardstick
 from sentiflow.names import BUILT_IN
 from sentiflow.recipes import RECIPES, TUTORIAL, TrainConfig
-from sentiflow.reports import plots
 from sentiflow.reports.page import (
     Block,
     Heading,
@@ -22,13 +20,17 @@ from sentiflow.reports.page import (
     SideBySide,
     Table,
     Text,
-    escape_markdown,
     format_cell,
     marked_words,
+    template,
 )
-from sentiflow.reports.summary import PARAMETERS, SPEED, RunSummary, worst_rows
-from sentiflow.runs.record import RunRecord, number, start_text
+from sentiflow.reports.summary import ECE, PARAMETERS, SPEED, RunSummary, worst_rows
+from sentiflow.runs.comparison import figure, figure_text, metric_names
+from sentiflow.runs.record import number, start_text
 from sentiflow.scoring import Attribution
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 STAGES = ("startup", "open", "fetch", "prepare", "load", "train", "baseline", "evaluate", "report", "register")
 """Stages of a training, timed one by one: tags ``time.<stage>``."""
@@ -44,18 +46,8 @@ _MEANINGS = {
     "f1_negative": "harmonic mean of precision and recall of the reviews that are {0}",
     "f1_positive": "the same of those that are {1}",
     "auc": "area under the ROC curve",
-    "brier": "mean squared difference of score and label",
+    "brier": "mean squared difference of score and label; a constant 0.5 gets 0.25",
 }
-_DATA = {
-    "imdb": "film reviews in English, Maas et al. (2011)",
-    "sample": "short reviews that Sentiflow generates, to try things out; they say nothing about real ones",
-}
-_LICENCE = {
-    "imdb": "Code: Apache-2.0. The reviews (Large Movie Review Dataset, Maas et al., ACL 2011) come without a "
-    "licence; their collectors ask to be cited. Check what you may do with a model of them before you pass it on.",
-    "sample": "Code, reviews and model: Apache-2.0.",
-}
-_OWN_LICENCE = "Code: Apache-2.0. The model: as the owner of the reviews allows."
 _ENDED = {"RUNNING": "is still running", "FAILED": "failed", "KILLED": "was killed", "FINISHED": "trained nothing"}
 _EPOCHS = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
 _ALT = {
@@ -67,68 +59,52 @@ _ALT = {
 }
 
 
-def report(run: RunSummary, figures: Mapping[str, Figure] | None = None) -> Report:
-    """The report of a run; its plots are given if they are drawn already."""
-    drawn = pictures(run) if figures is None else figures
+def report(
+    run: RunSummary,
+    figures: Mapping[str, "Figure"] | None = None,
+    *,
+    everything: bool = False,
+    whole: bool = True,
+) -> Report:
+    """The report of a run; its plots are given if they are drawn already.
+
+    ``everything`` is every metric, not only those of the test split. If not ``whole``, only what tells it briefly
+    is there.
+    """
+    names = metric_names([run.record]) if everything else []
+    every = [(name, figure_text(name, figure(run.record, name))) for name in names]
     sections = [
-        Section("Learning curves", _curves(run, drawn), brief=False),
-        Section("Slices", _slices(run)),
-        Section("Calibration", _calibration(run, drawn)),
         Section("Test split", _metrics(run)),
-        Section("Cost", costs([run], ["cost"])),
+        Section("Slices", _slices(run)),
+        Section("Every metric", [Table(("metric", "value"), every)] if every else []),
+        Section("Cost", _costs(run)),
         Section("Parameters that differ", _changed(run.record.params)),
-        Section("Worst errors", _worst_errors(run), brief=False),
-        Section("Data", _drawn(drawn, "review_lengths"), brief=False),
-        Section("Run", [_facts(run)], brief=False),
-        Section("Not available", [Text(sentence) for sentence in run.missing]),
     ]
+    if whole:
+        drawn = pictures(run) if figures is None else figures
+        calibration = _drawn(drawn, "reliability_curve", "confusion_matrix", "roc_curve")
+        sections += [
+            Section("Learning curves", _curves(run, drawn), brief=False),
+            Section("Calibration", [SideBySide(calibration)] if calibration else [], brief=False),
+            Section("Worst errors", _worst_errors(run), brief=False),
+            Section("Data", _drawn(drawn, "review_lengths"), brief=False),
+            Section("Run", [_facts(run)], brief=False),
+        ]
+    sections.append(Section("Not available", [Text(sentence) for sentence in run.missing]))
     leads = [Text(lead(run), strong=True), *map(Text, _compared(run))]
     return Report(run.record.name, leads, [s for s in sections if s.blocks])
 
 
 def card(run: RunSummary) -> list[str]:
     """The model card of a run's model, as parts in Markdown, the most important ones first."""
-    record, params = run.record, run.record.params
-    fields = ", ".join(f"{name}={params[name]}" for name in TrainConfig.model_fields if name in params)
-    data = {
-        "dataset": f"{record.dataset}: {_DATA.get(record.dataset, 'a table of reviews')}",
-        "digest": record.digest or "-",
-        "reviews longer than what is read": f"{float(params['dataset.truncated']):.1%}",
-        "test reviews that are training reviews, too": params["dataset.in_both_splits"],
-    }
-    sections = [
-        Section("Intended use and limits", [Text(each) for each in _use(record)]),
-        Section("Test split", _metrics(run)),
-        Section("Slices", _slices(run)),
-        Section("Calibration", _calibration(run, {})),
-        Section("Data", [Table(("data", "value"), list(data.items()), words=2)]),
-        Section("Recipe", [Text(f"{fields}; seed={params['seed']}")]),
-        Section("Origin", [Table(("origin", "value"), list(_origin(record).items()), words=2)]),
-        Section("Licence", [Text(_LICENCE.get(record.dataset, _OWN_LICENCE))]),
-    ]
-    # Not bold: MLflow's list of versions shows the beginning of the first line as it is.
-    first = [f"{lead(run)} {record.name}", *_compared(run)]
-    return [*map(escape_markdown, first), *(each.markdown() for each in sections)]
-
-
-def _use(record: RunRecord) -> list[str]:
-    length, words = record.params["sequence_length"], record.params["vocabulary_size"]
-    zero, one = record.label_names
-    own = record.dataset not in BUILT_IN
-    left_out = "neither a training review nor the base has" if own else "no training review has"
-    return [
-        f"For texts like those of the dataset {record.dataset}. The score is the probability of {one}, the "
-        f"label is {one} above 0.5, else {zero}: there is no third, whatever the text and its language.",
-        f"It reads the last {length} words of a text, by a vocabulary of {words}: rarer words are all one, and "
-        f"words that {left_out} are left out. Where it errs more often: see the slices. A score does "
-        "not say how strong a sentiment is, and is no basis for decisions about people.",
-    ]
-
-
-def _origin(record: RunRecord) -> dict[str, str]:
-    names = ("git.commit", "git.dirty", "code.digest", "lock.digest", "packages.digest", "processor", "threads")
-    facts = {"run id": record.run_id} | {name: record.tags.get(name, "-") for name in names}
-    return facts | {"train it again": f"sentiflow reproduce {record.run_id}"}
+    record = run.record
+    text = template("card.md").render(
+        run=run, record=record, params=record.params, tags=record.tags, lead=lead(run), compared=_compared(run),
+        recipe=[name for name in TrainConfig.model_fields if name in record.params],
+        own=record.dataset not in BUILT_IN,
+        figures=[Section("Test split", _metrics(run)), Section("Slices", _slices(run))],
+    )  # fmt: skip
+    return text.strip().split("\n\n\n")
 
 
 def _compared(run: RunSummary) -> list[str]:
@@ -152,8 +128,10 @@ def lead(run: RunSummary) -> str:
     return f"No test metrics: the run {_ENDED.get(record.status, 'ended')}{f': {end}' if end else ''}."
 
 
-def pictures(run: RunSummary) -> dict[str, Figure]:
+def pictures(run: RunSummary) -> dict[str, "Figure"]:
     """The plots of a run, by name; none without their data."""
+    from sentiflow.reports import plots  # matplotlib, which a terminal does without
+
     drawn = {"learning_curves": plots.learning_curves(run.curves)} if run.curves.get("val/loss") else {}
     table, measured = run.table, run.measured
     if table is None or measured is None:
@@ -167,22 +145,16 @@ def pictures(run: RunSummary) -> dict[str, Figure]:
     }
 
 
-def costs(runs: Sequence[RunSummary], labels: Sequence[str]) -> list[Block]:
-    """Times, speeds and sizes of runs, side by side."""
-    rows = [
-        (f"{stage}, seconds", *(format_cell(run.record.seconds(stage), ".1f") for run in runs))
-        for stage in ("train", "evaluate", "total")
-    ]
-    rows += [
-        (text, *(format_cell(value, ",.0f") for value in values))
-        for text, values in (
-            ("training, reviews a second", [run.trained_per_second for run in runs]),
-            ("scoring, reviews a second", [run.metrics.get(SPEED) for run in runs]),
-            ("trained parameters", [number(run.record.params.get(PARAMETERS)) for run in runs]),
-        )
-    ]
-    rows = [row for row in rows if set(row[1:]) != {"-"}]
-    return [Table(("what", *labels), rows)] if rows else []
+def _costs(run: RunSummary) -> list[Block]:
+    """Times, speeds and size."""
+    values = {f"{stage}, seconds": (run.record.seconds(stage), ".1f") for stage in ("train", "evaluate", "total")}
+    values |= {
+        "training, reviews a second": (run.trained_per_second, ",.0f"),
+        "scoring, reviews a second": (run.metrics.get(SPEED), ",.0f"),
+        "trained parameters": (number(run.record.params.get(PARAMETERS)), ",.0f"),
+    }
+    rows = [(text, format(value, form)) for text, (value, form) in values.items() if value is not None]
+    return [Table(("what", "cost"), rows)] if rows else []
 
 
 def quote(text: str, reading: Attribution | None, caption: str = "") -> Quote:
@@ -263,6 +235,8 @@ def _metrics(run: RunSummary) -> list[Block]:
         (name.replace("_", " "), meaning.format(*names), f"{values[name]:.4f}")
         for name, meaning in _MEANINGS.items()
     ]
+    ece = format_cell(run.metrics.get(ECE), ".4f")
+    rows.append(("expected calibration error", "mean distance of score and share, over ten bins", ece))
     rows.append(
         ("validation loss", "of the weights that were kept", format_cell(run.metrics.get("val/loss"), ".4f"))
     )
@@ -274,7 +248,7 @@ def _metrics(run: RunSummary) -> list[Block]:
     return [Table(("metric", "meaning", "value"), rows, words=2)]
 
 
-def _curves(run: RunSummary, drawn: Mapping[str, Figure]) -> list[Block]:
+def _curves(run: RunSummary, drawn: Mapping[str, "Figure"]) -> list[Block]:
     if not run.curves.get("val/loss"):
         return []
     epochs = sorted({epoch for name in _EPOCHS for epoch, _ in run.curves.get(name, ())})
@@ -303,21 +277,5 @@ def _slices(run: RunSummary) -> list[Block]:
     return [Table(heading, rows, intervals=intervals), Text(note)]
 
 
-def _calibration(run: RunSummary, drawn: Mapping[str, Figure]) -> list[Block]:
-    if run.measured is None:
-        return []
-    rows = [
-        (
-            "expected calibration error",
-            "mean distance of score and share, over ten bins",
-            format_cell(run.ece, ".4f"),
-        ),
-        ("Brier score", "0 is perfect; a constant 0.5 gets 0.25", f"{run.measured.brier:.4f}"),
-    ]
-    table = Table(("metric", "meaning", "value"), rows, words=2)
-    pictures = _drawn(drawn, "reliability_curve", "confusion_matrix", "roc_curve")
-    return [table, SideBySide(pictures)] if pictures else [table]
-
-
-def _drawn(drawn: Mapping[str, Figure], *names: str) -> list[Picture]:
+def _drawn(drawn: Mapping[str, "Figure"], *names: str) -> list[Picture]:
     return [Picture(drawn[name], _ALT[name]) for name in names if name in drawn]

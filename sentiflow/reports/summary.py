@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sentiflow.data.reviews import Reviews
 from sentiflow.evaluation import metrics
-from sentiflow.evaluation.metrics import Measured, Reliability, Slice, Traits
+from sentiflow.evaluation.metrics import Measured, Reliability, Slice
 from sentiflow.evaluation.score_table import ScoreTable
 from sentiflow.output import printable
 from sentiflow.recipes import RECIPES
@@ -104,7 +104,6 @@ class RunSummary:
     record: RunRecord
     curves: Curves
     table: ScoreTable | None = None
-    traits: Traits | None = None
     test_data: TestData | None = None
     scorer: TextScorer | None = None
     version: str | None = None
@@ -148,30 +147,20 @@ class RunSummary:
 
     @cached_property
     def measured(self) -> Measured | None:
-        """Metrics on the test split: of the scores, else as logged; None without either."""
-        if self.table is not None:
-            return metrics.measure(self.table.label, self.table.score)
+        """Metrics on the test split; None unless the run logged all of them."""
         names = [each.name for each in fields(Measured)]
         logged = {name: self.metrics[f"test/{name}"] for name in names if f"test/{name}" in self.metrics}
         return Measured(**logged) if len(logged) == len(names) else None
 
     @cached_property
     def slices(self) -> list[Slice]:
-        """Accuracy by slice: of the scores, else as logged."""
-        found = {each.name: each for each in metrics.slices_logged(self.metrics, self.record.tags)}
-        if self.table is not None:
-            found |= {each.name: each for each in metrics.measure_slices(self.table, self.traits)}
-        return [found[name] for name in metrics.SLICES if name in found]
+        """Accuracy by slice, in the order of reports."""
+        return metrics.slices_logged(self.metrics, self.record.tags)
 
     @cached_property
     def reliability(self) -> Reliability | None:
         """Of the scores; None without them."""
         return None if self.table is None else metrics.reliability(self.table.label, self.table.score)
-
-    @property
-    def ece(self) -> float | None:
-        """Expected calibration error."""
-        return self.metrics.get(ECE) if self.reliability is None else self.reliability.error
 
     @property
     def trained_per_second(self) -> float | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sentiflow.evaluation import statistics
 from sentiflow.evaluation.score_table import ScoreTable
 from sentiflow.evaluation.statistics import Comparison
-from sentiflow.runs.record import TIME, RunRecord, number, whole_number
+from sentiflow.runs.record import TIME, RunRecord, number, value_text, whole_number
 
 ACCURACY = "test/accuracy"
 HEADING = ("points", "95% interval", "p", "only here", "only in 1")
@@ -93,6 +93,15 @@ def figure(run: RunRecord, name: str) -> Figure | None:
     if found is None and f"{name}_mean" in metrics:
         found = Figure(metrics[f"{name}_mean"], sd=metrics.get(f"{name}_sd"))
     return None if found is None or math.isnan(found.value) else found
+
+
+def figure_text(name: str, found: Figure | None) -> str:
+    """A metric's value for a table; a dash for none."""
+    if found is None:
+        return "-"
+    if "difference" in name:
+        return statistics.format_points(found.value)
+    return f"{found.value:.2%}" if "accuracy" in name or name.endswith("_share") else value_text(found.value)
 
 
 def accuracy_difference(

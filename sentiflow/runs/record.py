@@ -248,3 +248,15 @@ def number(value: Value) -> float | None:
 
 def _value(value: Value) -> Value:
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def value_text(value: Value, digits: int | None = None) -> str:
+    """A value for a table: numbers short, and nothing for what is not there."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if not isinstance(value, float):
+        return str(value)
+    if digits is not None:
+        return f"{value:.{digits}f}"
+    whole = value.is_integer() or abs(value) >= 1_000
+    return f"{value:,.0f}" if whole and abs(value) < 1e15 else f"{value:.4g}"

@@ -2,16 +2,15 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from sentiflow.data import reviews
 from sentiflow.data.prepare import kept_table
 from sentiflow.errors import ExternalError
-from sentiflow.evaluation.metrics import Traits
 from sentiflow.reports import comparison
 from sentiflow.reports import run as run_report
 from sentiflow.reports.page import Report
@@ -26,48 +25,48 @@ PAGE = "report.html"
 
 
 def load_summaries(
-    store: Store, records: Sequence[RunRecord], settings: Settings, folder: Path
+    store: Store, records: Sequence[RunRecord], settings: Settings, *, whole: bool = True
 ) -> list[RunSummary]:
-    """Everything that reports show of some runs; files that have to be downloaded go to the folder."""
+    """What reports show of some runs; if not ``whole``, without curves, texts and models.
+
+    A parent stands for its finished child runs; beside others, a sweep stands for the seeds of its best recipe.
+    """
+    found = [run for record in records for run in _represented(store, record, alone=len(records) == 1)]
+    runs = list({run.run_id: run for run in found}.values())
     versions = store.versions_by_run()
     read_test_data = cache(partial(_read_test_data, settings))
-    return [
-        _summary(store, record, settings, folder, versions.get(record.run_id), read_test_data)
-        for record in records
-    ]
+    with tempfile.TemporaryDirectory() as folder:
+        summaries = [_summary(store, run, Path(folder), versions.get(run.run_id)) for run in runs]
+    if not whole:
+        return summaries
+    return [_with_texts(store, summary, settings, read_test_data) for summary in summaries]
 
 
-def _summary(
-    store: Store,
-    record: RunRecord,
-    settings: Settings,
-    folder: Path,
-    version: str | None,
-    read_test_data: Callable[[str, str], TestData | None],
-) -> RunSummary:
-    table = traits = test_data = scorer = None
-    missing: list[str] = []
+def _summary(store: Store, record: RunRecord, folder: Path, version: str | None) -> RunSummary:
+    table, missing = None, ""
     try:
         table = score_table(store, record, folder)
         if table is not None and len(set(table.label.tolist())) < 2:
             table = None
-            missing.append(
-                f"The scores of the test reviews ({SCORES}) have labels of one class only: metrics and slices are "
-                "those that the run logged."
-            )
+            missing = f"The scores of the test reviews ({SCORES}) have labels of one class only."
         elif table is None and "test/accuracy" in record.metrics:
-            missing.append(
-                f"The scores of the test reviews ({SCORES}) are gone: metrics and slices are those that the run "
-                "logged; no calibration curve, paired difference or worst error."
+            missing = (
+                f"The scores of the test reviews ({SCORES}) are gone: no calibration curve, paired difference or "
+                "worst error."
             )
     except ExternalError as err:
-        missing.append(str(err.args[0]))
-    if table is not None and (path := store.file(record, SCORES, folder)) is not None:
-        traits = _traits(path)
-        if traits is None:
-            missing.append(f"{SCORES} lacks columns: slices by words are those that the run logged.")
-        test_data = read_test_data(record.dataset, record.digest or "")
-        if test_data is not None and not np.isin(table.review_id, test_data.test.review_id).all():
+        missing = str(err.args[0])
+    return RunSummary(record, {}, table, version=version, missing=(missing,) if missing else ())
+
+
+def _with_texts(
+    store: Store, run: RunSummary, settings: Settings, read: Callable[[str, str], TestData | None]
+) -> RunSummary:
+    """A run with its curves, the reviews that it scored, and its model."""
+    record, missing, test_data, scorer = run.record, list(run.missing), None, None
+    if run.table is not None:
+        test_data = read(record.dataset, record.digest or "")
+        if test_data is not None and not np.isin(run.table.review_id, test_data.test.review_id).all():
             test_data = None
             missing.append(
                 f"The reviews of {record.dataset} on this machine lack some that were scored: no texts."
@@ -78,24 +77,16 @@ def _summary(
                 f"The reviews of {name} (digest {(record.digest or 'unknown')[:12]}) are not on this machine: no "
                 f"texts. Prepare them with: sentiflow data --dataset {record.params.get('dataset', name)}"
             )
-    if version is None and test_data is not None:
+    if test_data is not None and run.version is None:
         missing.append("No version of it is registered: no word-by-word explanations.")
-    elif version is not None and test_data is not None:
-        name, _, number = version.rpartition("/")
+    elif test_data is not None and run.version is not None:
+        name, _, number = run.version.rpartition("/")
         try:
             scorer = load_scorer(settings, Version(name, int(number), "asked for"))
         except ExternalError as err:
             missing.append(f"No word-by-word explanations: {err.args[0]}")
     curves = _curves(store, record)
-    return RunSummary(record, curves, table, traits, test_data, scorer, version, tuple(missing))
-
-
-def _traits(scores: Path) -> Traits | None:
-    try:
-        columns = pq.read_table(scores, columns=["unknown", "negated"])
-    except (OSError, ValueError, KeyError):  # Arrow's are ValueErrors or KeyErrors
-        return None
-    return Traits(columns["unknown"].to_numpy(), columns["negated"].to_numpy())
+    return replace(run, curves=curves, test_data=test_data, scorer=scorer, missing=tuple(missing))
 
 
 def _curves(store: Store, record: RunRecord) -> Curves:
@@ -114,29 +105,29 @@ def _read_test_data(settings: Settings, dataset: str, digest: str) -> TestData |
 
 
 def report_on(settings: Settings, run_ids: Sequence[str], title: str = "") -> Report:
-    """The report of one run, or of several compared with the first.
-
-    A parent stands for its finished child runs; beside others, a sweep stands for the seeds of its best recipe.
-    The default title is the run's name, or how many runs there are.
-
-    Raises:
-        UsageError: there is no such run, or a parent has no finished child run.
-        ExternalError: the store cannot be read.
-    """
+    """The report of one run, or of several compared with the first; see ``load_summaries`` and ``report_of``."""
     store = open_store(settings)
-    return report_of(store, [store.record(run_id) for run_id in run_ids], settings, title)
+    records = [store.record(run_id) for run_id in run_ids]
+    return report_of(records, load_summaries(store, records, settings), title)
 
 
-def report_of(store: Store, records: Sequence[RunRecord], settings: Settings, title: str = "") -> Report:
-    """The same of runs that were read already."""
-    runs = [run for record in records for run in _represented(store, record, alone=len(records) == 1)]
-    runs = list({run.run_id: run for run in runs}.values())
-    with tempfile.TemporaryDirectory() as folder:
-        summaries = load_summaries(store, runs, settings, Path(folder))
+def report_of(
+    records: Sequence[RunRecord],
+    summaries: Sequence[RunSummary],
+    title: str = "",
+    *,
+    everything: bool = False,
+    whole: bool = True,
+) -> Report:
+    """The report of the summaries that runs stand for.
+
+    The default title is the run's name, or how many runs there are. For the others see ``comparison.report``.
+    """
     if len(summaries) == 1:
-        return run_report.report(summaries[0])
-    default = f"{records[0].name}: {len(runs)} runs compared" if len(records) == 1 else ""
-    return comparison.report(summaries, title or default, [each for each in records if each.kind in PARENTS])
+        return run_report.report(summaries[0], everything=everything, whole=whole)
+    default = f"{records[0].name}: {len(summaries)} runs compared" if len(records) == 1 else ""
+    parents = [each for each in records if each.kind in PARENTS]
+    return comparison.report(summaries, title or default, parents, everything=everything, whole=whole)
 
 
 def _represented(store: Store, record: RunRecord, *, alone: bool) -> list[RunRecord]:

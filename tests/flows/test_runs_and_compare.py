@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from flows.cli import runs
 from flows.cli.app import app
-from flows.cli.tables import print_columns
+from flows.cli.tables import print_table
 from sentiflow.console import Console
 from sentiflow.errors import UsageError
 from sentiflow.tracking.client import connect
@@ -49,13 +49,10 @@ def test_the_table_names_each_run_its_accuracy_and_its_version(
     typed: Type, registry: World, run_ids: dict[int, str]
 ) -> None:
     lines = typed("runs").stdout.splitlines()
-    assert lines[0].split() == [
-        "id", "name", "dataset", "accuracy", "version", "started", "95%", "interval", "seconds",
-    ]  # fmt: skip
+    assert lines[0].split() == ["id", "name", "dataset", "accuracy", "version", "started"]
     data = connect(registry.settings).get_run(run_ids[Registry.NEWEST]).data
     assert lines[1].startswith(run_ids[Registry.NEWEST][:8])
-    for told in (f"{data.metrics['test/accuracy']:.2%}", f"{float(data.tags['time.total']):.0f}", " v3"):
-        assert told in lines[1]
+    assert f"{data.metrics['test/accuracy']:.2%}" in lines[1] and " v3 " in lines[1]
     assert len(lines) == 1 + 3
 
 
@@ -103,15 +100,13 @@ def test_a_row_of_a_terminal_of_80_columns_has_what_a_user_needs(
     console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
     store = open_store(registry.settings)
     rows = sorted(store.runs(), key=lambda run: run.started, reverse=True)
-    print_columns(runs.Listed(rows, {}, store.versions_by_run()).columns(), console)
+    print_table(runs.Listed(rows, {}, store.versions_by_run()).table({}), console)
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert lines[0].split() == ["id", "name", "dataset", "accuracy", "version", "started"]
     when = datetime.fromtimestamp(failed.info.start_time / 1000)
-    assert lines[1].split() == [
-        failed.info.run_id[:8], "tutorial+seq..gth=80-seed4", "a-ta..-own", "failed",
-        f"{when:%m-%d}", f"{when:%H:%M}",
-    ]  # fmt: skip
-    assert all(len(line) <= 80 for line in lines[:5])
+    assert lines[1].startswith(f"{failed.info.run_id[:8]}  tutorial+")
+    assert "failed" in lines[1] and f"{when:%m-%d %H:%M}" in lines[1]
+    assert all(len(line) <= 80 for line in lines)
 
 
 def test_a_parent_shows_the_version_that_a_run_below_it_made(
@@ -162,21 +157,14 @@ def test_children_stand_below_their_parent_and_are_counted(
     client = connect(registry.settings)
     for number in (1, 2):
         client.set_tag(run_ids[number], "mlflow.parentRunId", run_ids[3])
-    alone = typed("runs").stdout.splitlines()
-    assert len(alone) == 2 and "training (2)" in alone[1]
+    assert len(typed("runs").stdout.splitlines()) == 2
+    assert json.loads(typed("runs", "--json").stdout)[0]["children"] == 2
     below = typed("runs", "--children").stdout.splitlines()
     assert [line[:8] for line in below[1:]] == [run_ids[number][:8] for number in (3, 1, 2)]
     assert [" - " in line for line in below[1:]] == [False, True, True]
     assert [line[:8] for line in typed("runs", "--children", "--sort", "started").stdout.splitlines()[1:]] == [
         run_ids[number][:8] for number in (1, 2, 3)
     ]
-    client.set_tag(
-        run_ids[1], "kind", "trial"
-    )  # it has no test accuracy in a sweep, and shows what it is chosen by
-    heading, _, trial, other = typed("runs", "--children").stdout.splitlines()
-    assert "val loss" in heading
-    losses = [client.get_run(run_ids[number]).data.metrics["val/loss"] for number in (1, 2)]
-    assert [f" {loss:.4f} " in line for loss, line in zip(losses, (trial, other), strict=True)] == [True, False]
 
 
 def test_what_is_below_runs_that_are_themselves_below_others_is_listed_too(
@@ -250,8 +238,8 @@ def test_the_printed_comparison_shows_only_what_differs_and_a_verdict(
 ) -> None:
     output = typed("compare", run_ids[1], run_ids[2]).stdout
     assert "learning_rate" in output and "batch_size" not in output
-    held = next(line for line in reversed(output.splitlines()) if line.startswith("2 "))
-    assert held.split()[1].startswith("-") and held.rstrip().endswith("worse")
+    held = [line.split() for line in output.splitlines() if line.rstrip().endswith("worse")]
+    assert len(held) == 1 and held[0][:2] == ["run", "2"]
     assert "test_slices/short" not in output
     assert "test_slices/short" in typed("compare", run_ids[1], run_ids[2], "--all").stdout
 
@@ -261,8 +249,7 @@ def test_another_digest_cannot_be_paired_and_is_said(
 ) -> None:
     connect(registry.settings).set_tag(run_ids[2], "dataset.digest", "f" * 64)
     output = typed("compare", run_ids[1], run_ids[2]).stdout
-    assert "2 is not paired with 1: tested on other reviews (sample ffffffff and sample " in output
-    assert "McNemar" not in output
+    assert "tested on other reviews (sample ffffffff and sample " in output
 
 
 def test_a_parent_stands_for_its_children(typed: Type, registry: World, run_ids: dict[int, str]) -> None:

@@ -118,13 +118,13 @@ def test_the_history_tells_it_all_newest_first(story: list[Step]) -> None:
     assert story[5].code == 0
     lines = [line for line in told.splitlines() if re.match(r"\d\d-\d\d ", line)]
     expected = [
-        ("rollback", Registry.GOOD, Registry.POOR, "-", "it was poor"),
-        ("promotion", Registry.POOR, Registry.GOOD, "forced", "an experiment [bold]"),
-        ("promotion", Registry.GOOD, "-", "passed", "the first"),
+        ("rollback", Registry.GOOD, Registry.POOR, "it was poor"),
+        ("promotion", Registry.POOR, Registry.GOOD, "an experiment [bold]"),
+        ("promotion", Registry.GOOD, "-", "the first"),
     ]
-    for line, (kind, version, replaced, decision, reason) in zip(lines, expected, strict=True):
-        told = rf"{kind} +{version} +{replaced} +\d\d\.\d\d% +{re.escape(reason)} +{decision}"
-        assert re.search(rf"{told} +\S+ on \S+ +[0-9a-f]{{8}}", line), line
+    for line, (kind, version, replaced, reason) in zip(lines, expected, strict=True):
+        told = rf"{kind} +{version} +{replaced} +\d\d\.\d\d% +{re.escape(reason)} +\S+ on \S+"
+        assert re.search(told, line), line
 
 
 def test_versions_shows_alias_figures_and_what_the_gate_said(story: list[Step]) -> None:
@@ -134,9 +134,7 @@ def test_versions_shows_alias_figures_and_what_the_gate_said(story: list[Step]) 
     assert sorted(rows, reverse=True) == list(rows) == [Registry.NEWEST, Registry.POOR, Registry.GOOD]
     assert "champion" in rows[Registry.GOOD] and "champion " not in rows[Registry.POOR].split("against")[0]
     assert f"forced against v{Registry.GOOD} " in rows[Registry.POOR]
-    assert re.search(
-        r" 9\d\.\d\d% +tutorial\+sequence_length=80-seed4 .* 9\d\.\d\d to 9\d\.\d\d%$", rows[Registry.GOOD]
-    )
+    assert re.search(r" 9\d\.\d\d% +tutorial\+sequence_length=80-seed4 ", rows[Registry.GOOD])
 
 
 def test_the_champion_cannot_be_deleted(story: list[Step]) -> None:

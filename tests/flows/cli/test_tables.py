@@ -10,85 +10,50 @@ from typing import Any
 
 import pytest
 
-from flows.cli.tables import Column, cut_in_the_middle, fitting, print_columns, print_json, value_text
+from flows.cli.tables import print_json, print_report, print_table
 from sentiflow.console import Console
 from sentiflow.data.table import TableOptions
+from sentiflow.reports.page import Heading, Report, Section, Table, Text
+from sentiflow.runs.record import value_text
 from sentiflow.settings import Settings
 
 NAME = "sweep-seed+4changes-sample-seed0-261125-184954"  # 46 characters
+BLOCK = Table(("id", "name", "accuracy"), [("5cdbbdcb", NAME, "57.70%"), ("e6a1ff02", "a\x1b[31m[red]", "-")], 2)
 
 
-def columns(name: str = NAME) -> list[Column]:
-    """As ``sentiflow runs`` has them: 8, 46, 8, 8 and 15 wide."""
-    return [
-        Column("id", ["5cdbbdcb"]),
-        Column("name", [name], shrinks=True),
-        Column("kind", ["training"], 4),
-        Column("accuracy", ["57.70%"], right=True),
-        Column("95% interval", ["54.61 to 60.73%"], 2),
-    ]
-
-
-def printed(width: int, *, terminal: bool = True, **asked: object) -> list[str]:
+def printed(block: Table, width: int, *, terminal: bool = True) -> list[str]:
     console = Console(file=io.StringIO(), force_terminal=terminal, width=width, color_system=None)
-    print_columns(columns(**asked), console)  # type: ignore[arg-type]
-    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    print_table(block, console)
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("width", [40, 60, 80, 120])
-def test_id_and_accuracy_stay_in_any_terminal_and_no_line_folds(width: int) -> None:
-    heading, row, *left_out = printed(width)
-    assert row.startswith("5cdbbdcb  sweep-") and "184954" in row and "57.70%" in row
-    assert "accuracy" in heading and all(len(line) <= width for line in (heading, row))
-    assert not left_out or left_out[0].startswith("Hidden columns")
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_an_id_stays_whole_in_a_narrow_terminal_and_steers_it_never(width: int) -> None:
+    lines = printed(BLOCK, width)
+    assert all(len(line) <= width for line in lines)
+    assert [line[:8] for line in lines if line[:8].strip()] == [
+        "id      "[: len(lines[0][:8])],
+        "5cdbbdcb",
+        "e6a1ff02",
+    ]
+    assert r"a\x1b[31m[red]" in lines[-1]
 
 
-def test_an_id_is_never_folded_however_many_columns_there_are() -> None:
-    console = Console(file=io.StringIO(), force_terminal=True, width=60, color_system=None)
-    wanted = [Column(f"a column {k}", [f"value {k}"]) for k in range(9)]
-    print_columns([Column("id", ["5cdbbdcb"], whole=True), *wanted], console)
-    assert "5cdbbdcb  " in console.file.getvalue()  # type: ignore[attr-defined]
+def test_a_pipe_gets_a_line_a_row_however_wide() -> None:
+    wide = Table(BLOCK.heading, [("5cdbbdcb", "n" * 300, "57.70%")], 2)
+    assert printed(wide, 60, terminal=False)[1] == f"5cdbbdcb  {'n' * 300}    57.70%"
 
 
-@pytest.mark.parametrize(
-    ("width", "shown", "name"),
-    [
-        (60, ["id", "name", "accuracy", "95% interval"], 60 - 10 - 10 - 17),  # worth more than the kind
-        (74, ["id", "name", "kind", "accuracy", "95% interval"], 74 - 10 - 10 - 10 - 17),
-        (120, ["id", "name", "kind", "accuracy", "95% interval"], 46),
-    ],
-)
-def test_a_name_leaves_two_thirds_to_others_and_takes_what_they_do_not_need(
-    width: int, shown: list[str], name: int
-) -> None:
-    kept, _ = fitting(columns(), width)
-    assert [column.heading for column in kept] == shown
-    assert len(kept[1].cells[0]) == name
-
-
-@pytest.mark.parametrize(("width", "cell"), [(20, "reviews-of-june"), (19, "revi..june")])
-def test_a_cell_is_cut_to_its_most_where_not_all_columns_fit(width: int, cell: str) -> None:
-    kept, _ = fitting([Column("dataset", ["reviews-of-june"], most=10), Column("n", ["123"])], width)
-    assert kept[0].cells == [cell]
-
-
-def test_a_pipe_gets_everything_uncut_however_wide() -> None:
-    lines = printed(60, terminal=False, name="n" * 300)
-    assert len(lines) == 2
-    assert "n" * 300 in lines[1] and lines[1].endswith("54.61 to 60.73%")
-
-
-@pytest.mark.parametrize(
-    ("text", "width", "cut"),
-    [
-        ("tuned-imdb", 10, "tuned-imdb"),
-        ("tuned-imdb-seed0", 10, "tune..eed0"),
-        ("tuned-imdb-seed0", 9, "tune..ed0"),
-        ("評" * 6, 10, "評評..評評"),  # each takes two cells
-    ],
-)
-def test_a_text_is_cut_in_its_middle(text: str, width: int, cut: str) -> None:
-    assert cut_in_the_middle(text, width) == cut
+def test_a_report_is_printed_without_its_pictures_and_readings() -> None:
+    file = io.StringIO()
+    brief = Section("Runs [1]", [Text("a note"), Heading("of a page alone"), BLOCK])
+    report = Report(
+        "a title", [Text("The lead.", strong=True)], [brief, Section("Reviews", [Text("x")], brief=False)]
+    )
+    print_report(report, Console(file=file))
+    lines = file.getvalue().splitlines()
+    assert [line.rstrip() for line in lines[:5]] == ["a title", "The lead.", "", "Runs [1]", "a note"]
+    assert len(lines) == 5 + 3
 
 
 @pytest.mark.parametrize(
@@ -127,9 +92,3 @@ def test_json_has_whole_numbers_times_with_zone_and_no_settings() -> None:
     assert printed({1: (result, math.nan, None)}) == {"1": [told, None, None]}
     with pytest.raises(TypeError, match="Settings"):
         print_json(Console(file=io.StringIO()), {"all": Settings()})
-
-
-def test_a_name_in_a_table_is_one_line_and_steers_no_terminal() -> None:
-    file = io.StringIO()
-    print_columns([Column("name", ["a\x1b[31m[red]\nforged", "b"])], Console(file=file))
-    assert [line.rstrip() for line in file.getvalue().splitlines()] == ["name", r"a\x1b[31m[red]\nforged", "b"]

@@ -1,14 +1,15 @@
 """Runs made by hand: six test reviews, scored by whoever is asked for."""
 
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import numpy as np
 
 from sentiflow.data.reviews import Reviews
-from sentiflow.evaluation.metrics import traits_of
+from sentiflow.evaluation import metrics
 from sentiflow.evaluation.score_table import ScoreTable
 from sentiflow.recipes import TUTORIAL
-from sentiflow.reports.summary import RunSummary, TestData
+from sentiflow.reports.summary import ECE, RunSummary, TestData
 from sentiflow.runs.record import RunRecord
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 
@@ -49,7 +50,7 @@ def record(name: str = "seed-mine-seed0", **more: object) -> RunRecord:
         "dataset": "mine.csv",
     }
     params["model.parameters"] = "643137"
-    metrics = {"val/loss": 0.45}
+    figures = {"val/loss": 0.45}
     tags = {
         "time.train": "3.25",
         "time.total": "9.5",
@@ -58,7 +59,7 @@ def record(name: str = "seed-mine-seed0", **more: object) -> RunRecord:
         "dataset.digest": "d" * 64,
         "recipe.changes": "none",
     }
-    given = {"params": params, "metrics": metrics, "tags": tags}
+    given = {"params": params, "metrics": figures, "tags": tags}
     given = {key: value | more.pop(key, {}) for key, value in given.items()}  # type: ignore[operator]
     return RunRecord(name=name, **(fields | given | more))  # type: ignore[arg-type]
 
@@ -68,10 +69,20 @@ def table(scores: tuple[float, ...] = SCORES, ids: list[str] = IDS) -> ScoreTabl
     return ScoreTable(np.array(ids), LABELS, np.array(scores), lengths, 5)
 
 
+def logged(scores: ScoreTable) -> tuple[dict[str, float], dict[str, str]]:
+    """Metrics and tags that an evaluation with these scores logs."""
+    found = {f"test/{name}": value for name, value in asdict(metrics.measure(scores.label, scores.score)).items()}
+    traits = metrics.traits_of(reviews(), VOCABULARY, 8) if len(scores.label) == len(TOKENS) else None
+    slices = metrics.measure_slices(scores, traits)
+    found |= {ECE: metrics.reliability(scores.label, scores.score).error, **metrics.slice_metrics(slices)}
+    return found, metrics.slice_tags(slices)
+
+
 def summary(scores: tuple[float, ...] = SCORES, *, of: RunRecord | None = None, **more: object) -> RunSummary:
-    """A run with everything at hand, or others in place of it."""
-    given = {
-        "curves": CURVES, "table": table(scores), "traits": traits_of(reviews(), VOCABULARY, 8),
-        "test_data": test_data(), "scorer": SCORER,
-    } | more  # fmt: skip
-    return RunSummary(of or record(), **given)  # type: ignore[arg-type]
+    """A run with everything at hand, or others in place of it; it logged what its scores come to."""
+    made = of or record()
+    given = {"curves": CURVES, "table": table(scores), "test_data": test_data(), "scorer": SCORER} | more
+    if given["table"] is not None:
+        figures, sizes = logged(given["table"])  # type: ignore[arg-type]
+        made = replace(made, metrics={**made.metrics, **figures}, tags={**made.tags, **sizes})
+    return RunSummary(made, **given)  # type: ignore[arg-type]

@@ -23,7 +23,7 @@ OTHER = record(
     metrics={"val/loss": 0.31},
     tags={"recipe": "tuned"},
 )
-GONE = {"table": None, "traits": None, "test_data": None, "scorer": None}
+GONE = {"table": None, "test_data": None, "scorer": None}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def rows(page: Page, *heading: str) -> list[list[str]]:
 
 def test_sections_stand_in_the_order_of_asking(page: Page) -> None:
     assert page.ids == [
-        "runs", "paired-differences", "parameters-that-differ", "learning-curves", "slices", "calibration", "cost",
+        "runs", "paired-differences", "parameters-that-differ", "metrics", "slices", "pictures",
         "largest-disagreements", "worst-common-errors",
     ]  # fmt: skip
 
@@ -60,7 +60,7 @@ def test_validation_chooses_and_the_test_split_reports(report: Report) -> None:
 def test_paired_differences_are_mcnemars(page: Page) -> None:
     # wins 3 of 3: two-sided p = 2 / 8; the interval is tango(3, 0, 6)
     assert rows(page, "run", "points") == [
-        ["2 tuned, seed 3", "+50.00", "-8.55 to +81.24", "0.250", "3", "0", "within chance"]
+        ["run 2", "+50.00", "-8.55 to +81.24", "0.250", "3", "0", "within chance"]
     ]
 
 
@@ -74,8 +74,25 @@ def test_only_parameters_that_differ_are_shown(page: Page) -> None:
     assert rows(page, "parameter") == [["seed", "0", "3"], ["units", "32", "64"]]
 
 
-def test_cost_stands_side_by_side(page: Page) -> None:
-    assert ["train, seconds", "3.2", "3.2"] in rows(page, "what")
+def test_metrics_stand_side_by_side_each_in_its_form(page: Page) -> None:
+    found = {row[0]: row[1:] for row in rows(page, "metric")}
+    assert found["time.train"] == ["3.25", "3.25"]
+    assert found["test/accuracy"] == ["16.67%", "66.67%"]
+    assert found["test/majority_share"] == ["50.00%", "50.00%"]
+    assert not [name for name in found if name.startswith("test_slices/")]
+
+
+def test_what_is_told_briefly_has_no_picture_and_no_review_and_every_metric_if_asked() -> None:
+    made = comparison.report([summary(), summary(BETTER, of=OTHER)], everything=True, whole=False)
+    page = Page(made.page())
+    assert page.ids == ["runs", "paired-differences", "parameters-that-differ", "metrics", "slices"]
+    assert "test_slices/short" in {row[0] for row in rows(page, "metric")}
+
+
+def test_long_digests_are_cut() -> None:
+    one, other = (record(params={"code.digest": letter * 64}) for letter in "ab")
+    page = Page(comparison.report([summary(of=one), summary(of=other)]).page())
+    assert rows(page, "parameter") == [["code.digest", "a" * 12, "b" * 12]]
 
 
 def test_reviews_stand_in_the_order_of_disagreement_with_both_readings(report: Report) -> None:
@@ -133,9 +150,8 @@ def test_a_run_without_scores_stands_beside_the_others() -> None:
     made = comparison.report([summary(), bare, summary(BETTER, of=OTHER)])
     page = Page(made.page())
     assert "2 gone, seed 0: Its scores are gone." in page.words
-    assert [row[0] for row in rows(page, "run", "points")] == ["3 tuned, seed 3"]
+    assert [row[0] for row in rows(page, "run", "points")] == ["run 3"]
     assert "Not scored on the test split, and left out here: 1 of the runs." in page.words
-    assert "2 gone, seed 0" not in {row[0] for row in rows(page, "run", "expected calibration error")}
     assert "largest-disagreements" in page.ids
 
 
@@ -145,7 +161,7 @@ def test_the_review_order_of_a_table_does_not_matter() -> None:
     mixed = replace(
         made, **{name: getattr(made, name)[order] for name in ("review_id", "label", "score", "n_tokens")}
     )
-    found = comparison.report([summary(), replace(summary(of=OTHER), table=mixed, traits=None)])
+    found = comparison.report([summary(), replace(summary(of=OTHER), table=mixed)])
     assert rows(Page(found.page()), "run", "points")[0][4:6] == ["3", "0"]
     assert mixed.review_id.tolist() == [IDS[i] for i in order]
 
@@ -173,8 +189,8 @@ def test_seeds_of_one_set_are_summed_up_first() -> None:
 def test_of_many_runs_pictures_show_the_first_and_the_best_by_validation() -> None:
     made = comparison.report([replace(each, test_data=None, scorer=None) for each in seeds(MAX_RUNS + 3)])
     page = Page(made.page())
-    slices = rows(page, "run", "short: the shortest quarter")
-    assert [row[0].split(" ")[0] for row in slices] == ["1", *(str(i) for i in range(5, 16))]
+    (heading,) = (each[0] for each in page.cells if each[0][0] == "slice")
+    assert heading[1:] == ["run 1", *(f"run {number}" for number in range(5, 12))]
     assert f"Of {MAX_RUNS + 3} runs the first and those of the lowest validation loss." in page.words
     assert len(rows(page, "run", "test accuracy")) == MAX_RUNS + 3
 

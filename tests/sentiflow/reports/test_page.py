@@ -80,13 +80,6 @@ def test_numbers_stand_at_the_right_in_both_forms() -> None:
     assert rendered(table).count('class="number"') == 2  # its heading, its cell
 
 
-def test_a_transposed_table_has_a_row_a_column() -> None:
-    transposed = Table(("what", "1 a", "2 b"), [("x", "1", "2"), ("y", "3", "4")]).transposed("run")
-    assert (tuple(transposed.heading), [tuple(row) for row in transposed.rows]) == (
-        ("run", "x", "y"), [("1 a", "1", "3"), ("2 b", "2", "4")],
-    )  # fmt: skip
-
-
 def test_a_long_table_is_cut_in_the_summary_and_whole_in_the_page() -> None:
     table = Table(("n",), [(str(i),) for i in range(MAX_ROWS + 3)])
     assert "... and 3 more in the page." in table.markdown()

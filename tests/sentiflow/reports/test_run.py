@@ -12,7 +12,7 @@ from tests.pages import Page, tables
 from tests.sentiflow.reports.made import HOSTILE, record, summary
 
 RIGHT = (0.9, 0.8, 0.1, 0.7, 0.2, 0.3)
-GONE = {"table": None, "traits": None, "test_data": None, "scorer": None}
+GONE = {"table": None, "test_data": None, "scorer": None}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def rows(page: Page, heading: str) -> dict[str, list[str]]:
 
 def test_the_page_has_every_section_and_the_contents_lead_to_each(page: Page) -> None:
     assert page.ids == [
-        "learning-curves", "slices", "calibration", "test-split", "cost", "parameters-that-differ", "worst-errors",
+        "test-split", "slices", "cost", "parameters-that-differ", "learning-curves", "calibration", "worst-errors",
         "data", "run",
     ]  # fmt: skip
     assert [each for each in page.references if each.startswith("#")] == [f"#{name}" for name in page.ids]
@@ -57,11 +57,13 @@ def test_slices_stand_with_count_accuracy_and_interval(page: Page) -> None:
 def test_calibration_is_told_with_its_error(page: Page) -> None:
     # bins 0.2 (one, none of it: positive), 0.4 (positive), 0.6 (negative), 0.7 (negative), 0.9 (0.9 and 0.99, one)
     error = (0.8 + 0.6 + 0.6 + 0.7 + 2 * abs(0.5 - 0.945)) / 6
-    assert page.cells[2][1] == [
-        "expected calibration error",
-        "mean distance of score and share, over ten bins",
-        f"{error:.4f}",
-    ]
+    assert rows(page, "metric")["expected calibration error"][-1] == f"{error:.4f}"
+
+
+def test_what_is_told_briefly_has_no_picture_and_no_review() -> None:
+    assert Page(run.report(summary(), whole=False).page()).ids == [
+        "test-split", "slices", "cost", "parameters-that-differ",
+    ]  # fmt: skip
 
 
 def test_cost_tells_stages_speed_and_parameters(page: Page) -> None:
