@@ -28,7 +28,7 @@ from sentiflow.children import collect_less
 from sentiflow.errors import ExternalError
 from sentiflow.monitoring.text_log import configured_log
 from sentiflow.names import BASE
-from sentiflow.process import address_of, open_socket
+from sentiflow.process import BACKLOG, address_of, open_socket
 from sentiflow.serving.app import build, describe_token, public_paths
 from sentiflow.serving.batching import Batcher, Keeper
 from sentiflow.serving.champion import Watcher
@@ -37,6 +37,7 @@ from sentiflow.serving.schemas import BodyParser
 from sentiflow.settings import Settings
 from sentiflow.tracking.versions import find_champion
 
+_ACCEPT_AT_ONCE = 8  # connections that a worker takes at a time, so that the others get their share
 _KEEP_ALIVE_SECONDS = 30  # between an answer and the next request
 _END_SECONDS = 15  # for requests that are under way; longer ones are cut off
 _CLOSE_SECONDS = 5  # after these, for what a worker still has to write
@@ -74,17 +75,24 @@ def serve(
         app = make()  # also where each worker makes its own: what is wrong with the settings ends the command
         ready(address_of(host, port))
         if settings.serve_workers == 1:
-            _run(_config(app), listener)
+            _run(_config(app, listener), listener)
         else:
-            _run_workers(_config(make, factory=True, workers=settings.serve_workers), listener)
+            _run_workers(_config(make, listener, factory=True, workers=settings.serve_workers), listener)
 
 
-def _config(app: ASGIApp | Callable[[], ASGIApp], **more: Any) -> uvicorn.Config:
+async def _queue(listener: socket.socket) -> None:
+    """Let the kernel keep more: asyncio takes one number for its queue and for what is accepted at a time."""
+    listener.listen(BACKLOG)
+
+
+def _config(app: ASGIApp | Callable[[], ASGIApp], listener: socket.socket, **more: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http="h11",
         ws="none",
         lifespan="on",
+        backlog=_ACCEPT_AT_ONCE,
+        callback_notify=partial(_queue, listener),  # called once it listens, and every now and then
         log_config=None,  # its lines go where all others go
         log_level="error",  # a warning for each request that is no HTTP would let anybody fill the log
         access_log=False,

@@ -229,7 +229,7 @@ from functools import partial
 from sentiflow.process import open_socket
 from sentiflow.serving import server
 with open_socket("127.0.0.1", 0, "") as listener:
-    server._run_workers(server._config(partial(len, 5), factory=True, workers=2), listener)
+    server._run_workers(server._config(partial(len, 5), listener, factory=True, workers=2), listener)
 """
 
 
