@@ -24,14 +24,14 @@ def reproduce(
     2. prepare: the very table that it was trained on
     3. train: its recipe and seed, from what it started from, with the code and the packages that are here
     4. evaluate: score the test split
-    5. compare: weights, scores and accuracy; the outcome on the version
+    5. compare: weights and scores; the outcome on the version
 
     Nothing is registered. If weights or scores are not identical, bit for bit, the flow run fails.
 
     Args:
         run: Its id, the beginning of it, its name, or the version that it made, like imdb-sentiment/3.
     """
-    original, checked = check_original(run)
+    original, found = check_original(run)
     preload()
     tags = {"reproduces": original.record.run_id}
     with (
@@ -42,6 +42,6 @@ def reproduce(
         again = start_from_it(again, original.start)
         trained = train(again, prepared)
         evaluate(again, prepared, trained)
-        result = summarize_reproduction(again, prepared, trained, original, checked)
+        result = summarize_reproduction(again, prepared, trained, original, found)
     result.need_identical()
     return result

@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from sentiflow.errors import RejectedError
 from sentiflow.evaluation.metrics import Measured, Spread
-from sentiflow.evaluation.statistics import Comparison, format_interval, format_p, format_points
 from sentiflow.evaluation.yardstick import Yardstick
 from sentiflow.promotion.candidate import Candidate
 from sentiflow.tracking.context import RunContext, TrainedFiles
@@ -123,20 +122,18 @@ class Reproduction(RunResult):
         original: id of that run.
         called: its registered version, like ``imdb-sentiment/3``, else its name.
         same_weights: whether weights and words are the same, bit for bit.
-        weight_change: largest change of a weight; None if the original's are not kept, or have other shapes.
         score_change: largest change of the score of a test review.
         accuracy: on the test split, now; ``accuracy_then`` is the original's.
-        comparison: of now and then, review by review.
+        differences: what decides a training and is otherwise than then, a line each.
     """
 
     original: str
     called: str
     same_weights: bool
-    weight_change: float | None
     score_change: float
     accuracy: float
     accuracy_then: float
-    comparison: Comparison
+    differences: tuple[str, ...]
 
     @property
     def identical(self) -> bool:
@@ -148,16 +145,10 @@ class Reproduction(RunResult):
         """The outcome in a sentence."""
         if self.identical:
             return f"{self.called} reproduces: identical, bit for bit (test accuracy {self.accuracy:.2%})."
-        of_weight = "" if self.weight_change is None else f" (largest change {self.weight_change:.1e})"
-        weights = "the same weights" if self.same_weights else f"other weights{of_weight}"
-        scores = f"largest change {self.score_change:.1e}" if self.score_change else "the same"
-        found, p = self.comparison, format_p(self.comparison.p_value)
-        interval = format_interval(found.low, found.high)
         return (
-            f"{self.called} does not reproduce: {weights}; scores: {scores}; accuracy {self.accuracy_then:.2%} "
-            f"then, {self.accuracy:.2%} now, {format_points(found.difference)} (95% interval {interval}, "
-            f"McNemar's p {p if p.startswith('<') else f'= {p}'}), {found.gained + found.lost:,} reviews "
-            "labelled otherwise."
+            f"{self.called} does not reproduce: {'the same' if self.same_weights else 'other'} weights, largest "
+            f"change of a score {self.score_change:.1e}, accuracy {self.accuracy_then:.2%} then, "
+            f"{self.accuracy:.2%} now."
         )
 
     def need_identical(self) -> None:
@@ -168,4 +159,4 @@ class Reproduction(RunResult):
         """
         if not self.identical:
             both = f"{self.original[:8]} {self.run_id[:8]}"
-            raise RejectedError(self.summary, f"Look at both: sentiflow compare {both}", result=self)
+            raise RejectedError(self.summary, f"Look at both: sentiflow compare {both}")

@@ -19,7 +19,7 @@ from sentiflow.reports import run as run_report
 from sentiflow.reports.page import Table, escape_markdown
 from sentiflow.reports.run import STAGES
 from sentiflow.reports.summary import PARAMETERS, SPEED, RunSummary
-from sentiflow.reproduction import Check, Original, checks, compared, find_original, need_data, tag_versions
+from sentiflow.reproduction import Original, compared, differences, find_original, need_data, tag_versions
 from sentiflow.results import (
     Registered,
     RepeatsResult,
@@ -158,24 +158,21 @@ def _seed_metrics(seeds: Sequence[SeedResult]) -> dict[str, list[float]]:
 
 
 @task(name="check", task_run_name="check", persist_result=False)
-def check_original(called: str) -> tuple[Original, list[Check]]:
+def check_original(called: str) -> tuple[Original, list[str]]:
     """Find a run with the data that it was trained on, and log what differs between then and now."""
     settings, logger = load_settings(), get_run_logger()
     original = find_original(called, settings)
     load_start(original.start, settings)  # what is gone is named before the training
     _, data = need_data(original, settings)
-    found = checks(original, data)
-    if same := ", ".join(each.what for each in found if each.same):
-        logger.info("as then: %s", same)
+    found = differences(original, data)
     for each in found:
-        if not each.same:
-            logger.warning("%s: %s", each.what, each.text)
+        logger.warning("%s", each)
     return original, found
 
 
 @task(name="compare", task_run_name="compare", persist_result=False)
 def summarize_reproduction(
-    run: RunContext, prepared: Prepared, trained: TrainedFiles, original: Original, checked: Sequence[Check]
+    run: RunContext, prepared: Prepared, trained: TrainedFiles, original: Original, found: Sequence[str]
 ) -> Reproduction:
     """Compare a training with the run that it repeats.
 
@@ -183,16 +180,14 @@ def summarize_reproduction(
     summary and a link to the run in Prefect; a message, if they are not identical.
     """
     with run.errors():
-        result = compared(run, _scores(run), scorer_of(run, prepared, trained), original, get_run_logger())
+        result = compared(run, _scores(run), scorer_of(run, prepared, trained), original, found)
         verdict = "identical" if result.identical else "different"
         run.tag({"reproduction": verdict})
         run.tag_seconds({"total": run.seconds})
         tag_versions(run, original, verdict)
-    table = Table(("what", "then and now"), [(each.what, each.text) for each in checked], words=2)
     name, url = original.record.name, run_url(run.settings, run.experiment, original.record.run_id)
-    repeats = f"Repeats [{escape_markdown(name)}]({url})."
-    text = f"**{escape_markdown(result.summary)}**\n\n{table.markdown()}\n\n{repeats}\n"
-    publish_summary(run, text, "reproduction")
+    lines = [f"**{escape_markdown(result.summary)}**", f"Repeats [{escape_markdown(name)}]({url})."]
+    publish_summary(run, "\n\n".join([*lines, *map(escape_markdown, found)]) + "\n", "reproduction")
     if not result.identical:
         fields = {"run": original.record.run_id, "mlflow_run_url": run.url}
         announce(run.settings, get_run_logger(), "not-reproduced", result.summary, **fields)

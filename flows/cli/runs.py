@@ -11,7 +11,7 @@ import typer
 from flows.cli.options import INSPECT, TRAIN, JsonOption, command
 from flows.cli.tables import accuracy_text, print_json, print_table, short_moment, stdout_for, version_text
 from flows.cli.train import begin
-from sentiflow.console import Console, escape, progress_bar, working
+from sentiflow.console import Console, escape, working
 from sentiflow.errors import RejectedError, UsageError
 from sentiflow.names import model_name
 from sentiflow.output import redact
@@ -19,7 +19,6 @@ from sentiflow.reports.page import Table
 from sentiflow.runs.record import FIELDS, MONITOR, Fields, RunRecord, Value, value_text, without_seeds
 
 if TYPE_CHECKING:
-    from sentiflow.results import Reproduction
     from sentiflow.runs.query import Query
     from sentiflow.tracking.types import Store
 
@@ -279,40 +278,26 @@ def reproduce(
 ) -> None:
     """Train a run again, and say whether the same comes out.
 
-    Checks its code, packages, data, recipe and machine against now; compares weights, scores and accuracy.
+    Says what differs of its code, packages, data and machine; compares weights and scores, bit for bit.
     """
-    from sentiflow.reproduction import checks, find_original, need_data, old_code
+    from sentiflow.process import preload
+    from sentiflow.reproduction import find_original
     from sentiflow.settings import load_settings
 
     settings = load_settings()
     with working("Reading the run"):
         original = find_original(run, settings)
-    _, data = need_data(original, settings, progress_bar)
-    stdout, found, record = Console(quiet=as_json), checks(original, data), original.record
+    record = original.record
     message = f"Training again: [bold]{escape(record.name)}[/] of {record.started.astimezone():%Y-%m-%d %H:%M}"
     wait_for_server = begin(message, model_name(original.dataset), settings)
-    stdout.say(*(f"  {each.what:<11}{escape(each.text)}" for each in found))
-    if not all(each.same for each in found if each.what in ("code", "lock", "packages")):
-        stdout.print("To train it with its own code and packages instead:")
-        stdout.say(*(f"  {escape(line)}" for line in old_code(record, settings)))
-    result = _reproduce(record.run_id, wait_for_server)
-    outcome = {"identical": result.identical, "summary": result.summary, **vars(result), "checks": found}
-    stdout = stdout_for(outcome, as_json=as_json)
-    result.need_identical()
-    stdout.say(f"[bold]{escape(result.summary)}[/]")
-
-
-def _reproduce(run: str, wait_for_server: Callable[[], None]) -> "Reproduction":
-    """Run the flow; gives the outcome also where the flow run fails for it."""
     from flows.reproduce import reproduce
-    from sentiflow.process import preload
-    from sentiflow.results import Reproduction
 
     preload()
     wait_for_server()
     try:
-        return reproduce(run)
+        result = reproduce(record.run_id)
     except RejectedError as err:
-        if not isinstance(err.result, Reproduction):
-            raise
-        return err.result
+        stdout_for({"identical": False, "summary": err.args[0]}, as_json=as_json)
+        raise
+    outcome = {"identical": True, "summary": result.summary, **vars(result)}
+    stdout_for(outcome, as_json=as_json).say(f"[bold]{escape(result.summary)}[/]")

@@ -1,4 +1,4 @@
-"""What a run keeps to be trained again: code, packages and machine; and what differs from them here and now."""
+"""What a run keeps to be trained again: code, packages and machine; and what differs here and now."""
 
 import hashlib
 import os
@@ -19,8 +19,8 @@ _ROOT = Path(__file__).parents[2]  # where the three packages lie: a checkout, o
 _DECIDING = (  # the weights that a training gives; the rest starts, measures, keeps and serves them
     "base/*.py", "data/*.py", "network/*.py", "scoring/*.py", "fitting.py", "recipes.py", "tracking/starts.py",
 )  # fmt: skip
-LOCK = "requirements.lock"
-SHOWN = 6  # names of files or packages that a line shows
+_LOCK = "requirements.lock"
+_SHOWN = 6  # names of files that a line shows
 # Variables that choose the code of the processor: numpy's matrix products differ by it in the last bit. They stay,
 # as machines of several kinds may be meant to compute alike.
 _KERNELS = ("OPENBLAS_CORETYPE", "MKL_CBWR", "NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES")
@@ -67,7 +67,7 @@ def provenance_tags() -> dict[str, str]:
     """Tags of a run: its code, its packages and the machine."""
     made = patch(_ROOT)
     kept = f"left out: {made.left_out}" if made.left_out else PATCH
-    lock = _ROOT / LOCK if (_ROOT / "pyproject.toml").is_file() else None
+    lock = _ROOT / _LOCK if (_ROOT / "pyproject.toml").is_file() else None
     return {
         **git_tags(),
         **({"git.patch": kept} if made.text or made.left_out else {}),
@@ -94,8 +94,8 @@ def new_files() -> list[str]:
 
 
 def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return printable(", ".join(names[:SHOWN])) + more
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return printable(", ".join(names[:_SHOWN])) + more
 
 
 def write_files(folder: Path) -> None:
