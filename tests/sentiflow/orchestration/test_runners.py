@@ -1,5 +1,6 @@
 """Tasks side by side."""
 
+import logging
 import os
 import signal
 
@@ -9,6 +10,9 @@ from prefect import task
 from sentiflow.errors import ExternalError
 from sentiflow.orchestration.runners import running
 from sentiflow.settings import Settings
+from sentiflow.tracking.client import OpenRun
+
+RUN = OpenRun("", "a sweep", "0", Settings(_env_file=None, task_runner="processes"))
 
 
 @task
@@ -25,7 +29,7 @@ def be_killed() -> None:
 def test_a_process_that_the_kernel_kills_is_told_as_such(prefect_server: None) -> None:
     with (
         pytest.raises(ExternalError, match="A process that trained was killed") as raised,
-        running(Settings(_env_file=None, task_runner="processes"), 2, begin) as runner,
+        running(RUN, 2, begin, logging.getLogger()) as runner,
     ):
         list(runner.side_by_side(be_killed, [{}, {}]))
     assert "fewer --workers" in raised.value.hint
@@ -41,7 +45,7 @@ def test_processes_end_before_what_tensorflow_keeps_fills_the_memory(
     prefect_server: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sentiflow.orchestration.runners._LIFE", 2)
-    with running(Settings(_env_file=None, task_runner="processes"), 2, begin) as runner:
+    with running(RUN, 2, begin, logging.getLogger()) as runner:
         first = list(runner.side_by_side(process_id, [{}] * 3))
         rest = list(runner.side_by_side(process_id, [{}] * 6))
     lives = [set(first + rest[:1]), set(rest[1:5]), set(rest[5:])]
