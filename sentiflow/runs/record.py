@@ -156,7 +156,7 @@ def short_name(name: str, dataset: str) -> str:
         'small-imdb-seed0'
     """
     name = re.sub(r"-\d{6}-\d{6}$", "", name)
-    return re.sub(rf"-{re.escape(dataset)}(?=(-seeds?\d+(to\d+)?)?$)", "", name)
+    return re.sub(rf"-{re.escape(dataset)}(?=-seeds?\d|$)", "", name)
 
 
 def without_seeds(name: str) -> str:
