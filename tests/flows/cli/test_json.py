@@ -42,8 +42,7 @@ FLOWS: list[tuple[tuple[str, ...], int, set[str]]] = [
     (("monitor", "--dataset", "sample"), 0, {"model", "texts", "summary", "result", "drifted"}),
     (("housekeeping",), 0, {"closed", "removed", "left", "failures", "freed"}),
 ]
-# tests/flows/test_runs_and_compare.py, test_reproduce.py, test_sweep_runners.py and
-# tests/sentiflow/tracking/test_transfer.py
+# tests/flows/test_runs_and_compare.py, test_reproduce.py and test_sweep_runners.py
 ELSEWHERE = {"runs", "compare", "reproduce", "sweep"}
 
 
