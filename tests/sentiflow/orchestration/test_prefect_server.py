@@ -377,7 +377,7 @@ def test_servers_that_start_at_once_on_an_empty_folder_make_one_database(world: 
         assert not (each.root / "data" / "schedule" / "server.json").exists() and each.processes() == []
     alone = tmp_path / "alone"
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.prefix = '/proc'\n")  # cannot be written to
-    begin(world, SENTIFLOW_PREFECT_PORT=str(free_port()), PREFECT_HOME=str(alone)).communicate(timeout=90)
+    begin(world, SENTIFLOW_PREFECT_PORT=str(free_port()), PREFECT_HOME=str(alone)).communicate(timeout=300)
     assert schema(home) == schema(alone) != []
     assert not [*home.rglob("*.partial*"), *environment.rglob("*.partial*")]
 
