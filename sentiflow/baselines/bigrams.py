@@ -20,7 +20,6 @@ STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
 _SMOOTHING = 1.0  # added to each count
 _MOST_WORDS = 20_000_000  # learnt from: they take 2 GB and a minute
-_CHUNK = 5_000  # reviews whose pairs are sorted at once: more would take more memory
 
 Keys = NDArray[np.int64]
 
@@ -69,7 +68,7 @@ def fit_nb_bigrams(given: FitInput) -> Fitted:
     parameters = model.coef_.size + model.intercept_.size
     kept = f"Kept: C {strength:g}, fitted again with the validation reviews, {parameters:,} weights."
     return Fitted(
-        score=lambda reviews: _score(model, final, reviews),
+        score=lambda reviews: positive(model, final.matrix(reviews)),
         parameters=parameters,
         val_loss=loss,
         val_accuracy=accuracy,
@@ -82,12 +81,6 @@ def _fit(strength: float, rows: scipy.sparse.csr_array, labels: NDArray[np.int8]
     # liblinear takes a tenth of the time of lbfgs; it draws the order of its steps.
     model = LogisticRegression(C=strength, solver="liblinear", dual=True, random_state=0, max_iter=1_000)
     return model.fit(rows, labels)
-
-
-def _score(model: LogisticRegression, weights: Weights, reviews: Reviews) -> Floats:
-    rows = np.arange(len(reviews))
-    parts = [reviews.take(rows[first : first + _CHUNK]) for first in range(0, len(rows), _CHUNK)]
-    return np.concatenate([positive(model, weights.matrix(part)) for part in parts])
 
 
 def _first(reviews: Reviews) -> Reviews:
@@ -104,45 +97,22 @@ def features(reviews: Reviews, keys: Keys | None = None) -> tuple[Keys, scipy.sp
     Returns:
         The keys (see ``Weights``), (f,), and a matrix (n, f) of 1 where a review holds one, however often.
     """
-    firsts = range(0, max(len(reviews), 1), _CHUNK)
-    parts = [_part(reviews.tokens[first : first + _CHUNK]) for first in firsts]
-    if keys is None:
-        keys = _distinct(np.concatenate([found for found, _ in parts]))
-    return keys, scipy.sparse.vstack([_in_columns(found, rows, keys) for found, rows in parts], format="csr")
-
-
-def _part(tokens: list[NDArray[np.int32]]) -> tuple[Keys, scipy.sparse.csr_array]:
-    """Keys of some reviews, and which review holds which."""
-    flat = np.concatenate([np.empty(0, np.int32), *tokens])
+    flat = np.concatenate([np.empty(0, np.int32), *reviews.tokens])
     words = flat >= FIRST_WORD
-    row = np.repeat(np.arange(len(tokens)), [len(ids) for ids in tokens])[words]
+    row = np.repeat(np.arange(len(reviews), dtype=np.int32), reviews.n_tokens)[words]
     ids = flat[words].astype(np.int64)
-    pairs, neighbours = (ids[:-1] << 32) + ids[1:], row[1:] == row[:-1]
+    neighbours = row[1:] == row[:-1]
+    found = np.concatenate([ids, ((ids[:-1] << 32) + ids[1:])[neighbours]])
     row = np.concatenate([row, row[1:][neighbours]])
-    keys, column = np.unique(np.concatenate([ids, pairs[neighbours]]), return_inverse=True)
-    row, column = np.divmod(_distinct(row * len(keys) + column), max(len(keys), 1))
-    return keys, _matrix(row, column, len(tokens), len(keys))
-
-
-def _in_columns(found: Keys, rows: scipy.sparse.csr_array, keys: Keys) -> scipy.sparse.csr_array:
-    """Rows over the keys ``found`` as rows over other keys; what is not among these is left out."""
-    cells = rows.tocoo()
-    column = np.searchsorted(keys, found)
-    known = (np.append(keys, -1)[column] == found)[cells.col]
-    return _matrix(cells.row[known], column[cells.col[known]], rows.shape[0], len(keys))
-
-
-def _matrix(row: NDArray[np.int64], column: NDArray[np.int64], n: int, width: int) -> scipy.sparse.csr_array:
-    # At least one column, and indices of 32 bits, which scikit-learn asks for.
-    cells = row.astype(np.int32), column.astype(np.int32)
-    return scipy.sparse.csr_array((np.ones(len(row)), cells), shape=(n, max(width, 1)))
-
-
-def _distinct(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Each value once, rising; numpy's ``unique`` takes ten times as long."""
-    values = np.sort(values)
-    new: NDArray[np.bool_] = np.append(True, values[1:] != values[:-1])
-    return values[new[: len(values)]]
+    if keys is None:
+        keys = np.sort(found)
+        keys = keys[np.diff(keys, prepend=-1) > 0]  # numpy's unique takes longer
+    column = np.searchsorted(keys, found).astype(np.int32)  # scikit-learn asks for 32 bits
+    known = np.append(keys, -1)[column] == found
+    cells = row[known], column[known]
+    matrix = scipy.sparse.csr_array((np.ones(len(cells[0])), cells), shape=(len(reviews), max(len(keys), 1)))
+    matrix.data[:] = 1  # duplicates were added up
+    return keys, matrix
 
 
 def log_count_ratio(rows: scipy.sparse.csr_array, labels: NDArray[np.int8]) -> Floats:

@@ -1,12 +1,9 @@
 """The baselines that are networks."""
 
 import random
-from collections.abc import Callable, Iterator
 
 import keras
-import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from sentiflow.baselines import models
 from sentiflow.baselines.models import TRAINING_PARAMS, FitInput, Fitted, Floats
@@ -14,7 +11,7 @@ from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
 from sentiflow.network.model import build as build_recipe
 from sentiflow.network.model import embedding_layer, prepare_to_fit, score_layer, summary_of
-from sentiflow.network.training import Diverged, Recorder, run_epochs
+from sentiflow.network.training import Diverged, Recorder, batches, run_epochs
 from sentiflow.recipes import TrainConfig
 
 _PER_WORD = (None, None, 1)  # noise shape: whole words are dropped
@@ -70,14 +67,6 @@ def _readers(name: str, units: int, seeds: list[int]) -> list[keras.layers.Layer
     return [layer(units, kernel_initializer=kernel, recurrent_initializer=recurrent, name=name)]
 
 
-_POOL = 32  # batches sorted by length together: enough to save padding, few enough to stay shuffled
-_SCORED = 512  # reviews per batch of scoring
-_IDS = tf.TensorSpec((None, None), tf.int32)
-
-Rows = NDArray[np.int64]
-Plan = Callable[[], list[Rows]]
-
-
 def fit(name: str, given: FitInput) -> Fitted:
     """Train embeddings, gru or lstm; the validation split chooses the epoch.
 
@@ -95,9 +84,8 @@ def fit(name: str, given: FitInput) -> Fitted:
     # Without XLA, which would compile once per length.
     prepare_to_fit(network, optimizer, jit_compile=False)
     recorder = Recorder(len(given.training), models.epochs(name, config), given.on_epoch, given.progress)
-    shuffled = _shuffled(given.training, config, params.batch_size, given.seed)
-    learned = _batches(given.training, config, shuffled)
-    held_out = _batches(given.validation, config, _in_order(given.validation, config))
+    one = config.model_copy(update={"batch_size": params.batch_size, "ensemble_size": 1})
+    learned, held_out = batches(given.training, one, mixed=given.seed), batches(given.validation, one)
     try:
         kept = run_epochs(network, learned, held_out, recorder, params.early_stopping_patience)
     except Diverged as err:
@@ -116,55 +104,7 @@ def fit(name: str, given: FitInput) -> Fitted:
 
 
 def scores_of(network: keras.Model, reviews: Reviews, config: TrainConfig) -> Floats:
-    """Score reviews, shape (n,), in batches of similar length."""
+    """Score reviews, shape (n,)."""
     ids = reviews.padded(config.sequence_length, config.vocabulary_size)
-    lengths = _lengths(reviews, config)
-    read = tf.function(lambda batch: network(batch, training=False)[:, 0], [_IDS])
-    scores = np.empty(len(reviews))
-    for rows in _in_order(reviews, config)():
-        scores[rows] = read(ids[rows, -lengths[rows].max() :]).numpy()
+    scores: Floats = network.predict(ids, batch_size=512, verbose=0)[:, 0].astype(float)
     return scores
-
-
-def _lengths(reviews: Reviews, config: TrainConfig) -> Rows:
-    return np.minimum(reviews.n_tokens, config.sequence_length).astype(np.int64)
-
-
-def _in_order(reviews: Reviews, config: TrainConfig) -> Plan:
-    """Batches from the shortest review to the longest."""
-    order = np.argsort(_lengths(reviews, config), kind="stable")
-    batches = [order[first : first + _SCORED] for first in range(0, len(order), _SCORED)]
-    return lambda: batches
-
-
-def _shuffled(reviews: Reviews, config: TrainConfig, size: int, seed: int) -> Plan:
-    """Batches of reviews of similar length, shuffled again each time."""
-    lengths, source = _lengths(reviews, config), np.random.default_rng(seed)
-
-    def plan() -> list[Rows]:
-        shuffled = source.permutation(len(lengths))
-        batches = []
-        for first in range(0, len(shuffled), size * _POOL):
-            pool = shuffled[first : first + size * _POOL]
-            pool = pool[np.argsort(lengths[pool], kind="stable")]
-            batches += [pool[start : start + size] for start in range(0, len(pool), size)]
-        return [batches[i] for i in source.permutation(len(batches))]
-
-    return plan
-
-
-def _batches(reviews: Reviews, config: TrainConfig, plan: Plan) -> tf.data.Dataset:
-    """Pairs of ids (n, length) and labels (n,), without the padding that all reviews of a batch share.
-
-    Masked padding changes no score, but would double the steps on the IMDB reviews.
-    """
-    ids = reviews.padded(config.sequence_length, config.vocabulary_size)
-    lengths = _lengths(reviews, config)
-
-    def pairs() -> Iterator[tuple[NDArray[np.int32], NDArray[np.int8]]]:
-        for rows in plan():
-            yield ids[rows, -lengths[rows].max() :], reviews.label[rows]
-
-    count = len(plan())
-    made = tf.data.Dataset.from_generator(pairs, output_signature=(_IDS, tf.TensorSpec((None,), tf.int8)))
-    return made.apply(tf.data.experimental.assert_cardinality(count))

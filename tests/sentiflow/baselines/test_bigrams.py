@@ -43,13 +43,6 @@ def test_what_was_not_learnt_is_left_out_and_columns_stay() -> None:
     assert rows.toarray().tolist() == [[1, 1, 1, 1], [0, 0, 0, 0]]
 
 
-def test_many_reviews_are_as_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    keys, rows = features(LEARNT)
-    monkeypatch.setattr("sentiflow.baselines.bigrams._CHUNK", 7)
-    in_parts, parts = features(LEARNT)
-    assert in_parts.tolist() == keys.tolist() and (parts != rows).nnz == 0
-
-
 def test_ratios_by_hand() -> None:
     # Word 4 in both positive reviews, 5 in one; 5 in the negative one. With 1 added: 3, 2 of 5 and 1, 2 of 3.
     _, rows = features(reviews_of([1, 4], [1, 5], [1, 4]))
