@@ -19,6 +19,7 @@ from tests import servers
 from tests.world import Trained, World, copy_world, make_world
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
     from prefect.client.orchestration import SyncPrefectClient
 
     from sentiflow.data.reviews import Reviews
@@ -165,6 +166,14 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
         APILogWorker.drain_all()  # else they try to reach the server for a minute
         EventsWorker.drain_all()
+
+
+@pytest.fixture(scope="module")  # its event loop stands in the way of others
+def browser() -> "Iterator[Browser]":
+    from tests.browsers import chromium
+
+    with chromium() as launched:
+        yield launched
 
 
 @pytest.fixture

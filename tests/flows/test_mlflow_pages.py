@@ -17,7 +17,6 @@ from sentiflow.recipes import load_recipe
 from sentiflow.results import RepeatsResult
 from sentiflow.tracking.client import connect, experiment_id
 from sentiflow.tracking.ui import runs_url
-from tests import browsers
 from tests.ui import Ui, running_ui
 from tests.world import Registry, World, copy_world
 
@@ -48,12 +47,6 @@ class Pages:
     @property
     def address(self) -> str:
         return f"{self.root}/#/experiments/{self.experiment}/runs"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsers.chromium() as launched:
-        yield launched
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ from playwright.sync_api import Browser
 from playwright.sync_api import Page as Tab
 
 from sentiflow.reports import comparison, run
-from tests.browsers import chromium
 from tests.sentiflow.reports.made import record, summary
 
 pytestmark = pytest.mark.story
@@ -23,12 +22,6 @@ CONTRAST = """(element) => {
     const ink = light(getComputedStyle(element).color);
     const paper = light(getComputedStyle(document.body).backgroundColor);
     return (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05); }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from sentiflow.scoring import TextScorer
-from tests import browsers
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import Running
 from tests.world import Trained, World
@@ -16,12 +15,6 @@ from tests.world import Trained, World
 pytestmark = pytest.mark.story
 
 REVIEW = "The acting was touching, but the ending was dull and the zyzzyva wooden."
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsers.chromium() as launched:
-        yield launched
 
 
 @pytest.fixture
