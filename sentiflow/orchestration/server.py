@@ -179,7 +179,7 @@ class _OwnServer:
         descriptor = self._listener.fileno()
         theirs = {name: value for name, value in os.environ.items() if not name.startswith("UVICORN_")}
         self._child = Child(
-            [f"{__name__}:main", *ARGUMENTS, str(descriptor)],
+            [__name__, *ARGUMENTS, str(descriptor)],
             {**theirs, **_ENVIRONMENT, **own, **variables},
             output,
             [descriptor],
@@ -317,3 +317,7 @@ def flow_run_url(flow_run_id: str) -> str:
     settings = get_current_settings()
     base = _pages(settings.server.ui.api_url or settings.ui_url or settings.api.url or "")
     return f"{base or f'http://{_HOST}:{load_settings().prefect_port}'}/runs/flow-run/{flow_run_id}"
+
+
+if __name__ == "__main__":
+    main()

@@ -134,7 +134,7 @@ def test_a_schedules_login_is_shown_on_a_terminal_alone_else_the_file_that_has_i
     with os.fdopen(terminal, "w") as file, (tmp_path / "log").open("w") as log:
         for stream in (file, log):
             monkeypatch.setattr(CONSOLE, "_file", stream)  # `file` would stay set
-            _announce([], [], server, world.settings)
+            _announce([], server, world.settings)
             stream.flush()
     shown = b""
     with suppress(OSError):  # the terminal is closed, and all of it read

@@ -73,7 +73,7 @@ def interrupted(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
         monkeypatch.setattr("flows.sweep.sweep", sweep)
         monkeypatch.setattr(command, "start_up", lambda *_, **__: lambda: None)
-        monkeypatch.setattr(process, "received", [signal.SIGINT])
+        monkeypatch.setattr(process, "first_signal", lambda: signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             command.sweep(dataset="sample", table=DEFAULT_OPTIONS, restart=restart)
         return capsys.readouterr().err

@@ -89,7 +89,7 @@ def test_the_model_card_is_its_readme_and_the_description_of_the_version(
     card = (model_dir / "README.md").read_text()
     assert card == f"# {model.name}\n\n{description}"
     assert description.startswith(f"Test accuracy {trained.result.measured.text()}. {trained.result.run_name}\n")
-    for each in ("Intended use and limits", "Slices", "Calibration", "Data", "Recipe", "Origin", "Licence"):
+    for each in ("Intended use and limits", "Slices", "Data", "Recipe", "Origin", "Licence"):
         assert f"\n### {each}\n" in card
     assert "| expected calibration error | mean distance of score and share, over ten bins | 0." in card
 
