@@ -17,7 +17,7 @@ from sentiflow.console import Console, escape
 from sentiflow.errors import UsageError
 from sentiflow.files import publish
 from sentiflow.folder import as_typed, expanded, here
-from sentiflow.runs.record import FIELDS, RunRecord
+from sentiflow.runs.record import FIELDS, REPEATS, RunRecord
 
 if TYPE_CHECKING:
     from sentiflow.promotion.candidate import Candidate
@@ -102,7 +102,7 @@ def short_moment(moment: datetime) -> str:
 def accuracy_text(run: RunRecord) -> str:
     """The test accuracy, of a set of repeats the mean."""
     value = FIELDS["accuracy"](run)
-    return f"{value:.2%}" if isinstance(value, float) else ""
+    return f"{value:.2%}{' (mean)' if run.kind == REPEATS else ''}" if isinstance(value, float) else ""
 
 
 def version_text(version: str) -> str:

@@ -133,8 +133,7 @@ def test_prefect_names_the_tasks_by_seed_and_shows_the_summary(
 
 def test_the_command_prints_a_line_a_seed_and_runs_lists_the_mean(result: RepeatsResult, repeated: World) -> None:
     line = next(line for line in repeated.run("runs").stdout.splitlines() if "seeds7to9" in line)
-    assert f"{result.accuracy.mean:.2%} " in line and f"mean, sd {100 * result.accuracy.sd:.2f}" in line
-    assert "repeats (3)" in line
+    assert f"{result.accuracy.mean:.2%} (mean)" in line
 
 
 def test_the_same_repeats_again_register_no_second_version(

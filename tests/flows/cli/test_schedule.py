@@ -166,8 +166,8 @@ def test_killed_in_the_middle_of_a_training_the_next_start_marks_it_and_goes_on(
     assert crashed["state_type"] == "CRASHED"
 
 
-def test_what_the_downtime_missed_is_made_up_for_once(home: Home, starts: list[Scheduled]) -> None:
-    """One run was planned, and one may have waited for its turn."""
+def test_of_what_the_downtime_missed_little_is_made_up_for(home: Home, starts: list[Scheduled]) -> None:
+    """One run was planned, one may have waited for its turn, and one may come due while the server starts."""
     (crashed,) = (run for run in home.flow_runs("train") if "seed11" in str(run["name"]))
     restarted = told_at(crashed)
 
@@ -177,7 +177,7 @@ def test_what_the_downtime_missed_is_made_up_for_once(home: Home, starts: list[S
         return [run["state_name"] for run in found if run["state_name"] != "Crashed"]
 
     until(lambda: set(missed()) == {"Completed"}, "catch-up", starts[-1].lines)
-    assert 1 <= len(missed()) <= 2, missed()
+    assert 1 <= len(missed()) <= 3, missed()
     home.pause("housekeeping")  # the machine is for the other tests
 
 

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,8 +29,11 @@ pytestmark = pytest.mark.story
 
 def workers_of(running: Running) -> list[psutil.Process]:
     """Those that answer; another child of multiprocessing's keeps its books."""
-    children = psutil.Process(running.process.pid).children()
-    return [each for each in children if "spawn_main" in " ".join(each.cmdline())]
+    found = []
+    for each in psutil.Process(running.process.pid).children():
+        with suppress(psutil.NoSuchProcess):  # it ended meanwhile; a zombie counts as that
+            found += [each] if "spawn_main" in " ".join(each.cmdline()) else []
+    return found
 
 
 @dataclass(frozen=True)
