@@ -21,9 +21,7 @@ from sentiflow.runs.record import RunRecord
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
 from sentiflow.tracking.context import RunContext
-from sentiflow.tracking.provenance import (
-    provenance_tags,
-)
+from sentiflow.tracking.provenance import provenance_tags
 from sentiflow.tracking.starts import Start, started
 from sentiflow.tracking.store import PARENTS, SCORES, find_run, open_store, score_table
 from sentiflow.tracking.types import REPRODUCED, REPRODUCED_DIGEST, SCORER_DIGEST

@@ -155,7 +155,7 @@ class Reproduction(RunResult):
         """Check that it is.
 
         Raises:
-            RejectedError: it is not; holds this outcome.
+            RejectedError: it is not.
         """
         if not self.identical:
             both = f"{self.original[:8]} {self.run_id[:8]}"

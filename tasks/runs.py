@@ -159,8 +159,14 @@ def seeds_label(seed: int, repeats: int = 1) -> str:
 
 
 class Ready(NamedTuple):
-    """When a training could begin, without its waiting for another, and the seconds of start-up before."""
+    """MLflow's experiment, when a training could begin, without its waiting for another, and its start-up before.
 
+    Attributes:
+        since: seconds since the epoch.
+        startup: in seconds.
+    """
+
+    experiment: str
     since: float
     startup: float
 
@@ -179,8 +185,9 @@ def alone(dataset: str) -> Iterator[Ready]:
     startup, since, waiting = startup_seconds(), time.time(), time.perf_counter()
     with training_lock(model, settings, patience, logger):
         since += time.perf_counter() - waiting  # for another, which is no work of this one
-        reconcile(client, experiment_id(client, settings), model, settings, "the next run", logger)
-        yield Ready(since, startup)
+        experiment = experiment_id(client, settings)
+        reconcile(client, experiment, model, settings, "the next run", logger)
+        yield Ready(experiment, since, startup)
 
 
 @contextmanager
@@ -195,9 +202,8 @@ def training_run(
 ) -> Iterator[RunContext]:
     """Keep an MLflow run open, of a model that is held ``alone``.
 
-    What a deployment started waits for the lock, as long as the settings say; all else fails at once. Tags are
-    added to the usual ones. Fields of the recipe that are chosen ``later``, by default those that the table
-    decides, are not logged as parameters yet: MLflow lets no parameter be changed.
+    Tags are added to the usual ones. Fields of the recipe that are chosen ``later``, by default those that the
+    table decides, are not logged as parameters yet: MLflow lets no parameter be changed.
 
     Written: the run with its tags and parameters in the tracking store, a work folder that is gone at the end.
     """
@@ -205,7 +211,7 @@ def training_run(
     for line in (*environment.ignored(), *new_files()):
         get_run_logger().warning(line)
     planned = RunContext(
-        "", str(runtime.flow_run.name), experiment_id(connect(settings), settings), settings,
+        "", str(runtime.flow_run.name), ready.experiment, settings,
         config, dataset, dataset_name(dataset), seed, model, work_folder(model, settings),
         ready.since - ready.startup,
     )  # fmt: skip

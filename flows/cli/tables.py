@@ -110,11 +110,6 @@ def version_text(version: str) -> str:
     return f"v{version.rpartition('/')[2]}" if version else ""
 
 
-def percent_interval(low: float | None, high: float | None) -> str:
-    """Two fractions as one interval; empty where one is missing or not finite."""
-    return "" if low is None or high is None or not math.isfinite(low + high) else f"{100 * low:.2f} to {high:.2%}"
-
-
 def show_judgement(candidate: "Candidate", console: Console) -> None:
     """Print each rule with its number and its limit, and what was not judged."""
     from sentiflow.reports import page

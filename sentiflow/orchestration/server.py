@@ -42,7 +42,7 @@ _ENVIRONMENT = {
     "PREFECT_SERVER_LOGS_STREAM_PUBLISHING_ENABLED": "true",
     # It marks many due runs at once, as after an hour of sleep: SQLite is then locked for minutes.
     "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
-    # One run of a schedule is planned, and no other one while it waits: what was missed is made up for once.
+    # One run of a schedule is planned at a time: what was missed does not pile up.
     "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_RUNS": "1",
     "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_SCHEDULED_TIME": "PT0S",
     "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",

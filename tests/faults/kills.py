@@ -241,7 +241,7 @@ F1 = Case(
         ),
         Red(
             "a training does not close what killed ones left", "tasks/runs.py",
-            'reconcile(client, experiment_id(client, settings), model, settings, "the next run", logger)', "pass",
+            'reconcile(client, experiment, model, settings, "the next run", logger)', "pass",
             "runs left open", seed=85,
         ),
         Red(
