@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import sqlite3
 import stat
@@ -370,8 +371,8 @@ def test_servers_that_start_at_once_on_an_empty_folder_make_one_database(world: 
     for process, each in zip(begun, worlds, strict=True):
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
         (log,) = (each.root / "data" / "schedule").glob("*.log")
-        lines = log.read_text().splitlines()
-        assert all(line.startswith("Another start of Prefect's server is running") for line in lines), lines
+        # Both register their blocks at once, which Prefect reports and survives: that is no fault of the database.
+        assert not re.search("alembic|no such table|already exists", written := log.read_text()), written
     for process, each in zip(begun, worlds, strict=True):
         process.communicate(timeout=30)
         assert not (each.root / "data" / "schedule" / "server.json").exists() and each.processes() == []
