@@ -156,8 +156,8 @@ endif
 	$(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/.compiled: .venv/.installed sentiflow/network/kernels.py sentiflow/network/recurrence.py
-	$(BIN)/python -c 'from sentiflow.network.recurrence import compile_kernels; compile_kernels()'
+.venv/.compiled: .venv/.installed sentiflow/training/network/kernels.py sentiflow/training/network/recurrence.py
+	$(BIN)/python -c 'from sentiflow.training.network.recurrence import compile_kernels; compile_kernels()'
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed requirements-dev.lock

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from benchmarks import machine, table
 from sentiflow.data import prepare, reviews
-from sentiflow.recipes import TUTORIAL
-from sentiflow.reports.run import STAGES
+from sentiflow.reports.one_run import STAGES
 from sentiflow.settings import Settings, load_settings, project_root
-from sentiflow.tracking.store import open_store
+from sentiflow.store.find import open_store
+from sentiflow.training.recipes import TUTORIAL
 
 Seconds = dict[str, list[float]]
 
@@ -25,7 +25,8 @@ Seconds = dict[str, list[float]]
 ALONE = {
     "imports": "import mlflow, prefect, tensorflow",
     "server": (
-        "from sentiflow.orchestration.server import start_early; from sentiflow.settings import load_settings\n"
+        "from sentiflow.operations.prefect_server import start_early\n"
+        "from sentiflow.settings import load_settings\n"
         "start_early(load_settings())[0]()"
     ),
 }

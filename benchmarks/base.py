@@ -12,9 +12,9 @@ from sentiflow.console import progress_bar
 from sentiflow.data import reviews
 from sentiflow.data.prepare import fetch, prepare
 from sentiflow.evaluation.metrics import measure
-from sentiflow.recipes import LARGE, TrainConfig
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import load_settings
+from sentiflow.training.recipes import LARGE, TrainConfig
 
 # As `large`, but for what makes it small; which words and shapes transfer best: docs/own-tables.md.
 RECIPE = LARGE.model_copy(
@@ -24,8 +24,8 @@ RECIPE = LARGE.model_copy(
 
 def main(path: Path = base.FILE, recipe: TrainConfig = RECIPE) -> None:
     """Train the base and write its file."""
-    from sentiflow.network import training
-    from sentiflow.network.model import weights_of
+    from sentiflow.training.network import loop as training
+    from sentiflow.training.network.model import weights_of
 
     settings = load_settings()
     table = prepare(fetch("imdb", settings, progress_bar), settings, progress_bar).table

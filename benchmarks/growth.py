@@ -28,8 +28,8 @@ import pandas as pd
 from benchmarks import machine, scoring, serving, table
 from benchmarks.made_runs import fill
 from sentiflow.settings import Settings, load_settings, project_root
-from sentiflow.tracking.client import connect, experiment_id
-from sentiflow.tracking.versions import find_version
+from sentiflow.store.client import connect, experiment_id
+from sentiflow.store.versions import find_version
 
 PAGE = project_root() / "docs" / "growth.md"
 ROUNDS = 3
@@ -93,8 +93,8 @@ def _trained(sizes: dict[str, int]) -> tuple[float, float]:
 def train(*, reviews: int, length: int, vocabulary: int, units: int, members: int) -> tuple[float, float]:
     """Seconds of the second epoch, and the most megabytes of this process."""
     from sentiflow.data.reviews import Reviews
-    from sentiflow.network import training as network
-    from sentiflow.recipes import load_recipe
+    from sentiflow.training.network import loop as network
+    from sentiflow.training.recipes import load_recipe
 
     rng = np.random.default_rng(0)
     total = reviews + 500

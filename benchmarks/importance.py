@@ -16,9 +16,9 @@ from optuna.samplers import TPESampler
 from optuna.trial import Trial
 
 from benchmarks import machine
-from sentiflow.recipes import TUNED
 from sentiflow.sweeps.space import load_space
 from sentiflow.sweeps.study import distributions
+from sentiflow.training.recipes import TUNED
 
 COUNTS = (2, 4, 6, 8, 10, 12, 16, 20, 30)
 NOISE = 0.005

@@ -22,8 +22,8 @@ from playwright.sync_api import Page
 from benchmarks import machine
 from benchmarks.made_runs import fill
 from sentiflow.settings import Settings
-from sentiflow.tracking.client import connect, experiment_id
-from sentiflow.tracking.store import open_store
+from sentiflow.store.client import connect, experiment_id
+from sentiflow.store.find import open_store
 from tests import browsers, servers
 
 WORKERS = "1"  # the least that a team may have

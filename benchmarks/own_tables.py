@@ -19,20 +19,20 @@ from sklearn.linear_model import LogisticRegression
 
 from benchmarks.machine import describe, log
 from benchmarks.table import put_into
-from sentiflow import fitting
 from sentiflow.baselines import fit as fit_baseline
-from sentiflow.baselines.models import STRENGTHS, FitInput, counts
+from sentiflow.baselines.simple import STRENGTHS, FitInput, counts
 from sentiflow.data import reviews
 from sentiflow.data.prepare import fetch, prepare
 from sentiflow.data.reviews import Reviews
 from sentiflow.evaluation.metrics import cross_entropy
 from sentiflow.evaluation.statistics import compare, format_interval
 from sentiflow.names import AUTO, NONE
-from sentiflow.recipes import FITTED
 from sentiflow.scoring import TextScorer, Vocabulary, is_positive
 from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.settings import Settings, load_settings, project_root
-from sentiflow.tracking.starts import choose_start, load_start
+from sentiflow.training import fitting
+from sentiflow.training.recipes import FITTED
+from sentiflow.training.start_from import choose_start, load_start
 
 SEEDS = 5
 PAGE = project_root() / "docs" / "own-tables.md"
@@ -97,8 +97,8 @@ def _facts(content: Reviews) -> dict[str, Any]:
 
 def _train(content: Reviews, words: Vocabulary, start: TextScorer | None, seed: int) -> tuple[Right, float]:
     """Which test reviews one training gets right, and its seconds."""
-    from sentiflow.network.model import weights_of
-    from sentiflow.network.start import train_from
+    from sentiflow.training.network.model import weights_of
+    from sentiflow.training.network.start import train_from
 
     began = time.perf_counter()
     config = fitting.fit(FITTED, content, FIRST_WORD + len(words), started=start is not None)

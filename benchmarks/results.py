@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from mlflow.tracking import MlflowClient
 
 from benchmarks import machine, table
-from sentiflow.recipes import RECIPES
 from sentiflow.settings import project_root
+from sentiflow.training.recipes import RECIPES
 
 BEGIN, END = "<!-- make results writes from here -->", "<!-- to here, the results -->"
 SEEDS = 5

@@ -22,8 +22,8 @@ from playwright.sync_api import Page
 from benchmarks import machine
 from sentiflow.names import model_name
 from sentiflow.settings import load_settings, project_root
-from sentiflow.tracking.client import connect, experiment_id, run_url, runs_url
-from sentiflow.tracking.provenance import git_tags
+from sentiflow.store.client import connect, experiment_id, run_url, runs_url
+from sentiflow.training.provenance import git_tags
 from tests import browsers, servers
 
 WIDTH, HEIGHT = 1_400, 900

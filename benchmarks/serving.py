@@ -32,8 +32,8 @@ from mlflow.tracking import MlflowClient
 from benchmarks import machine, table
 from sentiflow.data import prepare, reviews
 from sentiflow.settings import load_settings
-from sentiflow.tracking.types import CHAMPION, Version
-from sentiflow.tracking.versions import find_version
+from sentiflow.store.types import CHAMPION, Version
+from sentiflow.store.versions import find_version
 
 BEGIN, END = "<!-- make bench-use writes the serving table from here -->", "<!-- to here, the serving table -->"
 CONNECTIONS = (1, 8, 32)

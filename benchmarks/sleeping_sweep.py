@@ -14,8 +14,8 @@ from flows.cli import main
 from sentiflow.data.prepare import Prepared
 from sentiflow.evaluation import Epoch
 from sentiflow.sweeps import trial
-from sentiflow.sweeps.results import COMPLETE
-from sentiflow.tracking.context import RunContext
+from sentiflow.sweeps.outcome import COMPLETE
+from sentiflow.training.context import RunContext
 
 
 def sleep(run: RunContext, _prepared: Prepared, on_epoch: Callable[[Epoch], None]) -> tuple[str, Epoch]:

@@ -19,7 +19,7 @@ from mlflow.tracking import MlflowClient
 
 from benchmarks import machine, table
 from sentiflow.settings import Settings
-from sentiflow.tracking.client import connect
+from sentiflow.store.client import connect
 
 EPOCHS = 2  # so few that none is pruned: both sweeps do the same work
 SECONDS, ASLEEP = 10, 24  # that a trial sleeps, and such trials

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sentiflow.reports.run import STAGES
+from sentiflow.reports.one_run import STAGES
 from sentiflow.settings import project_root
 
 RECIPES_PAGE, SPEED_PAGE = (project_root() / "docs" / name for name in ("recipes.md", "speed.md"))

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from sentiflow.data import prepare, reviews
 from sentiflow.data.reviews import Reviews
-from sentiflow.recipes import TUTORIAL as RECIPE  # the network of the tutorial
 from sentiflow.settings import load_settings
+from sentiflow.training.recipes import TUTORIAL as RECIPE  # the network of the tutorial
 
 SHAPE = RECIPE.sequence_length, RECIPE.vocabulary_size
 
@@ -53,7 +53,7 @@ class Keras(Way):
 
     @staticmethod
     def fresh():  # noqa: ANN205 - importing Keras is this class's own affair
-        from sentiflow.network.model import build, optimizer
+        from sentiflow.training.network.model import build, optimizer
 
         network = build(RECIPE)
         network.compile(optimizer(RECIPE, 1), "binary_crossentropy", metrics=["accuracy"])
@@ -98,15 +98,15 @@ class Core(Way):
         super().__init__()
         from threadpoolctl import threadpool_limits
 
-        from sentiflow.network.fast import FastNetwork
-        from sentiflow.network.model import build, optimizer
-        from sentiflow.network.training import steps_at_once
+        from sentiflow.training.network.fast import FastNetwork
+        from sentiflow.training.network.loop import steps_at_once
+        from sentiflow.training.network.model import build, optimizer
 
         threadpool_limits(1, user_api="blas")  # as ``train`` does
         self.network = FastNetwork(build(RECIPE), optimizer(RECIPE, 1), steps_at_once=steps_at_once(RECIPE))
 
     def fit_on(self, learnt: Reviews) -> None:
-        from sentiflow.network.training import batches
+        from sentiflow.training.network.loop import batches
 
         self.network.fit(batches(learnt, RECIPE, mixed=0), shuffle=False, verbose=0)
 
@@ -121,10 +121,10 @@ class Fit(Way):
     """The fast core in a process that has trained nothing yet."""
 
     def warm(self) -> None:
-        import sentiflow.network.training  # noqa: F401 - TensorFlow's import is no part of the training
+        import sentiflow.training.network.loop  # noqa: F401 - TensorFlow's import is no part of the training
 
     def fit(self) -> float:
-        from sentiflow.network.training import train
+        from sentiflow.training.network.loop import train
 
         return timed(lambda: train(self.learnt, self.held_back, RECIPE, 0))
 

@@ -1,17 +1,17 @@
 """Compare the recipe's network with simpler and other models."""
 
 from flows.train import Seed
-from sentiflow.baselines.models import Name, choose, parameters_of
+from sentiflow.baselines.simple import Name, choose, parameters_of
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.names import AUTO
-from sentiflow.orchestration.flow_runs import job
+from sentiflow.operations.flow_runs import job
 from sentiflow.process import preload
-from sentiflow.recipes import TUNED, TrainConfig
 from sentiflow.runs.record import BASELINE, BASELINES
-from sentiflow.tracking.context import RunContext
+from sentiflow.training.context import RunContext
+from sentiflow.training.open_run import alone, child_run, planned_name, seeds_label, training_run
+from sentiflow.training.recipes import TUNED, TrainConfig
 from tasks.evaluate import measure_baseline, train_below
-from tasks.runs import alone, child_run, planned_name, seeds_label, training_run
 from tasks.summarize import BaselinesResult, summarize_baselines
 from tasks.train import fetch, fit, prepare
 

@@ -1,7 +1,7 @@
 """Clean-up of stores and folders."""
 
-from sentiflow.orchestration.flow_runs import job
-from sentiflow.orchestration.repair import CleanupReport
+from sentiflow.operations.flow_runs import job
+from sentiflow.operations.repair import CleanupReport
 from tasks.housekeeping import close_killed, publish_report, remove_old_files, retire_flow_runs, retire_runs
 
 

@@ -2,7 +2,7 @@
 
 from sentiflow.monitoring.check import CheckOutcome, too_few
 from sentiflow.names import dataset_name
-from sentiflow.orchestration.flow_runs import due, job
+from sentiflow.operations.flow_runs import due, job
 from tasks.monitor import collect, compare, emit_event, mark_checked, monitoring_run, report
 
 

@@ -7,8 +7,8 @@ from pydantic import Field
 
 from sentiflow.errors import SentiflowError, UsageError
 from sentiflow.names import model_name
-from sentiflow.orchestration.flow_runs import job
-from sentiflow.orchestration.server import lasting_api_url, use_running
+from sentiflow.operations.flow_runs import job
+from sentiflow.operations.prefect_server import lasting_api_url, use_running
 from sentiflow.promotion.candidate import Candidate
 from sentiflow.promotion.choice import judged_already, nothing_new
 from sentiflow.promotion.history import MAX_REASON, check_request

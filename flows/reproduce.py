@@ -4,12 +4,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sentiflow.orchestration.flow_runs import due, job
+from sentiflow.operations.flow_runs import due, job
 from sentiflow.process import preload
 from sentiflow.results import Reproduction
 from sentiflow.runs.record import REPRODUCTION
+from sentiflow.training.open_run import alone, training_run
 from tasks.evaluate import evaluate
-from tasks.runs import alone, training_run
 from tasks.summarize import check_original, summarize_reproduction
 from tasks.train import prepare_again, start_from_it, train
 

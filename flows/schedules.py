@@ -9,13 +9,13 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.events import DeploymentEventTrigger
 
 from sentiflow.batch.job import Request, check_request
-from sentiflow.batch.output import check_output
+from sentiflow.batch.writers import check_output
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions, as_options
 from sentiflow.errors import UsageError
 from sentiflow.names import BUILT_IN, located, model_name
-from sentiflow.orchestration.deployments import Deployment, Schedule, parse_schedule
-from sentiflow.recipes import default_recipe, load_recipe
+from sentiflow.operations.deployments import Deployment, Schedule, parse_schedule
 from sentiflow.settings import PREFIX, Settings
+from sentiflow.training.recipes import default_recipe, load_recipe
 
 FILE = Path(__file__).with_name("prefect.yaml")
 

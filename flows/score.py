@@ -10,8 +10,8 @@ from pydantic import Field
 from sentiflow.batch.job import Request, Scored, score_input
 from sentiflow.console import progress_bar
 from sentiflow.folder import expanded
-from sentiflow.orchestration.flow_runs import due, job
-from sentiflow.reports.page import escape_markdown
+from sentiflow.operations.flow_runs import due, job
+from sentiflow.redaction import escape_markdown
 from sentiflow.settings import load_settings
 
 

@@ -9,15 +9,15 @@ from pydantic import Field
 from flows.promote import after_training, need_server
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.names import AUTO
-from sentiflow.orchestration.flow_runs import job
+from sentiflow.operations.flow_runs import job
 from sentiflow.process import preload
-from sentiflow.recipes import TUNED, TrainConfig
 from sentiflow.results import Registered, Skipped, TrainingResult
 from sentiflow.settings import load_settings
-from sentiflow.tracking.already import nothing_to_train, trained_already
+from sentiflow.training.already import nothing_to_train, trained_already
+from sentiflow.training.open_run import alone, planned_name, training_run
+from sentiflow.training.recipes import TUNED, TrainConfig
 from tasks.evaluate import evaluate, yardstick_of
 from tasks.register import register
-from tasks.runs import alone, planned_name, training_run
 from tasks.summarize import summarize
 from tasks.train import fetch, fit, prepare
 from tasks.train import train as train_network

@@ -17,7 +17,7 @@ from rich import console, markup
 from rich.segment import Segment
 from rich.text import Text
 
-from sentiflow.output import printable
+from sentiflow.redaction import printable
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

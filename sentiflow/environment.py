@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from sentiflow.errors import UsageError
-from sentiflow.output import printable
+from sentiflow.redaction import printable
 
 # Beginnings of the names of variables that decide how numbers are computed, and the library that reads them.
 NUMERIC = {

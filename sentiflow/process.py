@@ -222,4 +222,4 @@ def preload() -> None:
 
 def _load() -> None:
     with suppress(Exception):  # raised again where the import is needed
-        importlib.import_module("sentiflow.network.training")
+        importlib.import_module("sentiflow.training.network.loop")

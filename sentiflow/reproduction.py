@@ -15,16 +15,16 @@ from sentiflow.data.prepare import Prepared, fetch, find_kept, prepare
 from sentiflow.data.table import TableOptions
 from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.evaluation.score_table import ScoreTable
-from sentiflow.recipes import TrainConfig
 from sentiflow.results import Reproduction
 from sentiflow.runs.record import RunRecord
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
-from sentiflow.tracking.context import RunContext
-from sentiflow.tracking.provenance import provenance_tags
-from sentiflow.tracking.starts import Start, started
-from sentiflow.tracking.store import PARENTS, SCORES, find_run, open_store, score_table
-from sentiflow.tracking.types import REPRODUCED, REPRODUCED_DIGEST, SCORER_DIGEST
+from sentiflow.store.find import PARENTS, SCORES, find_run, open_store, score_table
+from sentiflow.store.types import REPRODUCED, REPRODUCED_DIGEST, SCORER_DIGEST
+from sentiflow.training.context import RunContext
+from sentiflow.training.provenance import provenance_tags
+from sentiflow.training.recipes import TrainConfig
+from sentiflow.training.start_from import Start, started
 
 
 @dataclass(frozen=True)

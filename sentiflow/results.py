@@ -8,7 +8,7 @@ from sentiflow.errors import RejectedError
 from sentiflow.evaluation.metrics import Measured, Spread
 from sentiflow.evaluation.yardstick import Yardstick
 from sentiflow.promotion.candidate import Candidate
-from sentiflow.tracking.context import RunContext, TrainedFiles
+from sentiflow.training.context import RunContext, TrainedFiles
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 from sentiflow.env_file import lines_of, say_places
 from sentiflow.errors import UsageError, plain_reason
 from sentiflow.folder import here
-from sentiflow.output import redact
+from sentiflow.redaction import redact
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ import sys
 import uvicorn
 from starlette.types import ASGIApp
 
-from sentiflow.tracking.edge import ANY_PORT, TEAM, Edge
-from sentiflow.tracking.pages import UVICORN, refuse_places, set_environment
+from sentiflow.store.ui_guard import ANY_PORT, TEAM, Edge
+from sentiflow.store.ui_server import UVICORN, refuse_places, set_environment
 
 _, HOST, PORT, STORE, FOLDER, *NAMES = sys.argv  # a worker gets the same
 

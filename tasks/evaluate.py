@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from prefect import get_run_logger, task
 
 from sentiflow.baselines import fit
-from sentiflow.baselines.models import ABOUT, TRAINING_PARAMS, FitInput, Fitted, Name, epochs
+from sentiflow.baselines.simple import ABOUT, TRAINING_PARAMS, FitInput, Fitted, Name, epochs
 from sentiflow.console import progress_bar
 from sentiflow.data import reviews
 from sentiflow.data.facts import in_both_splits
@@ -24,19 +24,19 @@ from sentiflow.evaluation.metrics import Measured, reliability
 from sentiflow.evaluation.score_table import YARDSTICK, ScoreTable
 from sentiflow.evaluation.yardstick import Yardstick, yardstick_metrics
 from sentiflow.names import BUILT_IN
+from sentiflow.redaction import escape_markdown
+from sentiflow.reports import one_run as run_report
 from sentiflow.reports import plots
-from sentiflow.reports import run as run_report
-from sentiflow.reports.page import escape_markdown
+from sentiflow.reports.build import PAGE
 from sentiflow.reports.summary import ECE, PARAMETERS, SPEED, RunSummary, TestData, worst_errors_text
 from sentiflow.results import SeedResult
 from sentiflow.runs.record import epoch_tags
 from sentiflow.scoring import TextScorer, Vocabulary
-from sentiflow.tracking.client import EpochLog
-from sentiflow.tracking.context import RunContext, TrainedFiles
-from sentiflow.tracking.reports import PAGE
-from sentiflow.tracking.store import SCORES, YARDSTICK_SCORES
-from sentiflow.tracking.types import NOTE, SCORER_DIGEST
-from tasks.runs import child_run, scorer_of
+from sentiflow.store.client import EpochLog
+from sentiflow.store.find import SCORES, YARDSTICK_SCORES
+from sentiflow.store.types import NOTE, SCORER_DIGEST
+from sentiflow.training.context import RunContext, TrainedFiles
+from sentiflow.training.open_run import child_run, scorer_of
 from tasks.train import train
 
 

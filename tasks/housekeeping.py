@@ -25,14 +25,14 @@ from sentiflow.errors import ExternalError
 from sentiflow.files import PARTIAL
 from sentiflow.locks import HOUSEKEEPING, if_free, lock_file
 from sentiflow.names import is_model_name, model_name
-from sentiflow.orchestration import repair
-from sentiflow.orchestration.flow_runs import delete_ended
-from sentiflow.orchestration.repair import CleanupReport
+from sentiflow.operations import repair
+from sentiflow.operations.flow_runs import delete_ended
+from sentiflow.operations.repair import CleanupReport
 from sentiflow.settings import Settings, load_settings
-from sentiflow.tracking.client import connect, tracking_errors
-from sentiflow.tracking.store import open_store
-from sentiflow.tracking.types import local_path, time_of
-from sentiflow.tracking.versions import champion_of, with_dataset
+from sentiflow.store.client import connect, tracking_errors
+from sentiflow.store.find import open_store
+from sentiflow.store.types import local_path, time_of
+from sentiflow.store.versions import champion_of, with_dataset
 
 _DAY = 86_400  # seconds
 _PARENT = "mlflow.parentRunId"

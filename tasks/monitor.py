@@ -22,16 +22,16 @@ from sentiflow.monitoring.drift import UNKNOWN
 from sentiflow.monitoring.text_log import DamagedLogError, need_log
 from sentiflow.names import BUILT_IN, dataset_name, model_name
 from sentiflow.notifications import announce
-from sentiflow.orchestration.repair import RUNNING, close
+from sentiflow.operations.repair import RUNNING, close
 from sentiflow.reports import plots
+from sentiflow.reports.build import PAGE
 from sentiflow.runs.record import KIND, MONITOR
 from sentiflow.settings import Settings, load_settings
-from sentiflow.tracking.client import OpenRun, connect, experiment_id, tracking_errors
-from sentiflow.tracking.reports import PAGE
-from sentiflow.tracking.store import open_store
-from sentiflow.tracking.types import Version, need_number
-from sentiflow.tracking.versions import find_version, load_scorer, need_dataset, need_versions, with_dataset
-from tasks.runs import closing, create, provenance, publish_summary
+from sentiflow.store.client import OpenRun, connect, experiment_id, tracking_errors
+from sentiflow.store.find import open_store
+from sentiflow.store.types import Version, need_number
+from sentiflow.store.versions import find_version, load_scorer, need_dataset, need_versions, with_dataset
+from sentiflow.training.open_run import closing, create, provenance, publish_summary
 
 LOCK = "monitor.lock"
 """Tag of a monitoring run: the lock that is held while it is open."""

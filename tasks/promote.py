@@ -14,11 +14,11 @@ from prefect.states import Running
 from pydantic import Field
 
 from sentiflow.notifications import announce
-from sentiflow.orchestration.server import flow_run_url
+from sentiflow.operations.prefect_server import flow_run_url
 from sentiflow.promotion import switch
 from sentiflow.promotion.candidate import Candidate
 from sentiflow.promotion.choice import NOBODY
-from sentiflow.reports.page import escape_markdown
+from sentiflow.redaction import escape_markdown
 from sentiflow.settings import Settings, load_settings
 
 _POLL = 2  # seconds between two checks for the answer

@@ -20,17 +20,18 @@ from sentiflow.evaluation.metrics import Measured
 from sentiflow.names import AUTO
 from sentiflow.promotion.candidate import cost_of
 from sentiflow.promotion.gate import Cost
-from sentiflow.reports import run as run_report
-from sentiflow.reports.page import escape_markdown, join
+from sentiflow.redaction import escape_markdown
+from sentiflow.reports import one_run as run_report
+from sentiflow.reports.page import join
 from sentiflow.reports.summary import RunSummary
 from sentiflow.results import Registered
 from sentiflow.scoring import TextScorer
-from sentiflow.tracking import package
-from sentiflow.tracking.already import TRAINING_KEY, asked_key, training_key
-from sentiflow.tracking.context import RunContext, TrainedFiles
-from sentiflow.tracking.rest import create_model, create_version
-from sentiflow.tracking.types import SCORER_DIGEST, VALIDATION_LOSS
-from tasks.runs import dataset_key, scorer_of
+from sentiflow.store.http import create_model, create_version
+from sentiflow.store.types import SCORER_DIGEST, VALIDATION_LOSS
+from sentiflow.training import package
+from sentiflow.training.already import TRAINING_KEY, asked_key, training_key
+from sentiflow.training.context import RunContext, TrainedFiles
+from sentiflow.training.open_run import dataset_key, scorer_of
 
 _DESCRIPTION = 4_800  # characters: MLflow's column of a version's description holds 5,000
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from prefect import get_run_logger, task
 
 from sentiflow.baselines import Row, markdown
-from sentiflow.baselines.models import ABOUT
+from sentiflow.baselines.simple import ABOUT
 from sentiflow.data.prepare import Prepared
 from sentiflow.evaluation.metrics import Measured, spread
 from sentiflow.evaluation.score_table import ScoreTable
@@ -15,9 +15,11 @@ from sentiflow.evaluation.yardstick import PREFIX as YARDSTICK_METRICS
 from sentiflow.evaluation.yardstick import Yardstick
 from sentiflow.names import BUILT_IN
 from sentiflow.notifications import announce
-from sentiflow.reports import run as run_report
-from sentiflow.reports.page import Table, escape_markdown
-from sentiflow.reports.run import STAGES
+from sentiflow.redaction import escape_markdown
+from sentiflow.reports import one_run as run_report
+from sentiflow.reports.build import PAGE, report_on
+from sentiflow.reports.one_run import STAGES
+from sentiflow.reports.page import Table
 from sentiflow.reports.summary import PARAMETERS, SPEED, RunSummary
 from sentiflow.reproduction import Original, compared, differences, find_original, need_data, tag_versions
 from sentiflow.results import (
@@ -29,12 +31,11 @@ from sentiflow.results import (
     TrainingResult,
 )
 from sentiflow.settings import load_settings
-from sentiflow.tracking.context import RunContext, TrainedFiles
-from sentiflow.tracking.reports import PAGE, report_on
-from sentiflow.tracking.starts import load_start
-from sentiflow.tracking.store import open_store, score_table
-from sentiflow.tracking.ui import run_url
-from tasks.runs import changed_fields, content_of, publish_summary, scorer_of
+from sentiflow.store.find import open_store, score_table
+from sentiflow.store.ui import run_url
+from sentiflow.training.context import RunContext, TrainedFiles
+from sentiflow.training.open_run import changed_fields, content_of, publish_summary, scorer_of
+from sentiflow.training.start_from import load_start
 
 
 @task(name="summarize", task_run_name="summarize", persist_result=False)

@@ -11,18 +11,19 @@ from prefect import get_run_logger, task
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import DeletedError, ExternalError
 from sentiflow.evaluation.metrics import spread
-from sentiflow.recipes import TrainConfig
+from sentiflow.reports.build import PAGE, report_on
 from sentiflow.results import Registered, SeedResult
 from sentiflow.runs.record import REPEAT, TRIAL
-from sentiflow.sweeps import results, study
-from sentiflow.sweeps.results import SweepResult
+from sentiflow.sweeps import outcome as results
+from sentiflow.sweeps import study
+from sentiflow.sweeps.outcome import SweepResult
 from sentiflow.sweeps.space import SearchSpace
 from sentiflow.sweeps.study import Sweep, open_study, study_errors
 from sentiflow.sweeps.trial import run_trial
-from sentiflow.tracking.context import RunContext
-from sentiflow.tracking.reports import PAGE, report_on
+from sentiflow.training.context import RunContext
+from sentiflow.training.open_run import changed_fields, child_run, publish_summary, seeds_label
+from sentiflow.training.recipes import TrainConfig
 from tasks.evaluate import evaluate
-from tasks.runs import changed_fields, child_run, publish_summary, seeds_label
 from tasks.summarize import log_yardstick, seeds_table
 from tasks.train import train
 
@@ -48,7 +49,7 @@ def begin(run: RunContext, prepared: Prepared, space: SearchSpace, name: str, re
 @task(name="start worker", task_run_name="start worker", persist_result=False)
 def start_worker() -> None:
     """Import TensorFlow in a worker process while the data is prepared."""
-    import sentiflow.network.training  # noqa: F401
+    import sentiflow.training.network.loop  # noqa: F401
 
     gc.freeze()  # what is imported stays; to look through it after each trial takes half a second
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from mlflow.entities import LoggedModelInput
 from prefect import get_run_logger, task
 
-from sentiflow import fitting
 from sentiflow.console import progress_bar
 from sentiflow.data import prepare as preparing
 from sentiflow.data import reviews
@@ -18,17 +17,18 @@ from sentiflow.data.rejects import count_left_out
 from sentiflow.data.table import TableOptions
 from sentiflow.evaluation import best_epoch
 from sentiflow.names import BUILT_IN
-from sentiflow.recipes import TrainConfig
 from sentiflow.reproduction import Original, need_data
 from sentiflow.runs.record import START_FROM, epoch_tags
-from sentiflow.tracking.client import EpochLog
-from sentiflow.tracking.context import RunContext, TrainedFiles
-from sentiflow.tracking.learnt import count_new, learnt_before, learnt_in, write_learnt
-from sentiflow.tracking.starts import Start, choose_and_fit, load_start
-from tasks.runs import content_of, log_dataset
+from sentiflow.store.client import EpochLog
+from sentiflow.training import fitting
+from sentiflow.training.context import RunContext, TrainedFiles
+from sentiflow.training.learnt import count_new, learnt_before, learnt_in, write_learnt
+from sentiflow.training.open_run import content_of, log_dataset
+from sentiflow.training.recipes import TrainConfig
+from sentiflow.training.start_from import Start, choose_and_fit, load_start
 
 if TYPE_CHECKING:  # it imports TensorFlow
-    from sentiflow.network.training import Trained
+    from sentiflow.training.network.loop import Trained
 
 
 @task(name="fetch", task_run_name="fetch", persist_result=False)
@@ -129,8 +129,8 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
         # In this order: TensorFlow's import goes on in the background meanwhile.
         table = reviews.read(prepared.table)
         train_split, validation = table.learning_splits(config.validation_fraction)
-        from sentiflow.network import model  # TensorFlow: only here
-        from sentiflow.network.start import train_from
+        from sentiflow.training.network import model  # TensorFlow: only here
+        from sentiflow.training.network.start import train_from
 
     epochs = EpochLog(run, config.epochs, logger)
     logger.info("training on %d reviews, validating on %d", len(train_split), len(validation))

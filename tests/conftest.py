@@ -13,8 +13,8 @@ import pytest
 from filelock import FileLock
 
 from sentiflow import process
-from sentiflow.recipes import load_recipe
 from sentiflow.settings import PREFIX, Settings
+from sentiflow.training.recipes import load_recipe
 from tests import servers
 from tests.world import Trained, World, copy_world, make_world
 
@@ -41,23 +41,23 @@ os.environ.setdefault("PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL", 
 # One process runs a file, and none should be left with a long one at the end.
 LONGEST = (
     "flows/test_nights.py",
-    "sentiflow/network/test_training.py",  # it needs none of the worlds that another process makes meanwhile
+    "sentiflow/training/network/test_loop.py",  # it needs none of the worlds that another process makes meanwhile
     "flows/test_promote.py",
     "sentiflow/promotion/test_switch.py",
-    "sentiflow/network/test_fast.py",
+    "sentiflow/training/network/test_fast.py",
     "flows/cli/test_commands.py",
     "test_guides.py",
     "flows/cli/test_schedule.py",
-    "sentiflow/orchestration/test_prefect_server.py",
+    "sentiflow/operations/test_prefect_server.py",
     "stack/test_stack.py",
     "flows/test_variables.py",
     "flows/test_hostile_folder.py",
     "flows/test_ui.py",
     "flows/test_sweep_runners.py",
-    "sentiflow/tracking/test_server_runs.py",
+    "sentiflow/store/test_rest.py",
     "flows/test_sweep_killed.py",
     "flows/cli/test_schedule_frozen.py",
-    "sentiflow/tracking/test_rest.py",
+    "sentiflow/store/test_http.py",
     "flows/test_main_job.py",
 )
 
@@ -137,7 +137,7 @@ def imdb(imdb_settings: Settings) -> "tuple[Reviews, Vocabulary]":
 @pytest.fixture(scope="session")
 def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty MLflow database, migrated once (seconds) and copied for each test (milliseconds)."""
-    from sentiflow.tracking.client import connect
+    from sentiflow.store.client import connect
 
     file = tmp_path_factory.mktemp("store") / "mlflow.db"
     connect(Settings(tracking_uri=f"sqlite:///{file}"))

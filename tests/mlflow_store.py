@@ -9,12 +9,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import UsageError
-from sentiflow.output import redact
 from sentiflow.promotion.history import TAG, Event
+from sentiflow.redaction import redact
 from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
-from sentiflow.tracking.client import connect, record_of, tracking_errors
-from sentiflow.tracking.types import CHAMPION, MISSING, RegisteredModel, VersionRecord
+from sentiflow.store.client import connect, record_of, tracking_errors
+from sentiflow.store.types import CHAMPION, MISSING, RegisteredModel, VersionRecord
 
 _PAGE = 1_000
 

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from docs.pages import all_options, with_settings
 from flows.cli.app import app
-from sentiflow.recipes import RECIPES, TrainConfig
 from sentiflow.settings import PREFIX, Settings
+from sentiflow.training.recipes import RECIPES, TrainConfig
 from tests.world import ROOT
 
 DOCUMENTS = {

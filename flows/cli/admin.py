@@ -8,7 +8,7 @@ from urllib.parse import urlparse
 
 import typer
 
-from flows.cli.console import shown_login
+from flows.cli.messages import shown_login
 from flows.cli.options import INSPECT, OPERATE, JsonOption, WhoseOption, command
 from flows.cli.tables import print_table, stdout_for
 from flows.cli.train import start_servers
@@ -50,12 +50,12 @@ def monitor(dataset: WhoseOption = None, as_json: JsonOption = False) -> None:
     """
     from sentiflow.monitoring.text_log import need_log
     from sentiflow.settings import load_settings
-    from sentiflow.tracking.versions import model_named
+    from sentiflow.store.versions import model_named
 
     settings = load_settings()
     need_log(settings)
     model = dataset_of(model_named(settings, dataset))
-    from sentiflow.orchestration.server import use_running
+    from sentiflow.operations.prefect_server import use_running
 
     has_server = use_running(settings)  # with the deployment that waits for the event
     wait_for_server = start_servers(settings)
@@ -93,8 +93,8 @@ def ui(
 
     settings = load_settings()
     if settings.tracking_uri.startswith("http"):
-        from sentiflow.tracking.client import connect, experiment_id
-        from sentiflow.tracking.ui import runs_url, ui_url
+        from sentiflow.store.client import connect, experiment_id
+        from sentiflow.store.ui import runs_url, ui_url
 
         pages = runs_url(ui_url(settings), experiment_id(connect(settings), settings))
         CONSOLE.say(f"The store is a server: open {escape(pages)}")
@@ -117,15 +117,15 @@ def _show_pages(settings: "Settings", listener: socket.socket, host: str, port: 
     """
     CONSOLE.print("Starting the MLflow UI ...")
     from sentiflow.children import Child
-    from sentiflow.tracking.client import connect, experiment_id
-    from sentiflow.tracking.ui import LOGIN, login_note, runs_url
+    from sentiflow.store.client import connect, experiment_id
+    from sentiflow.store.ui import LOGIN, login_note, runs_url
 
     address = process.address_of(host, port)
     experiment = experiment_id(connect(settings), settings)
     descriptor = listener.fileno()
     with login_note(settings, listener, address) as (login, note):
         server = Child(
-            ["sentiflow.tracking.pages", str(descriptor), settings.tracking_uri, str(settings.artifacts), host,
+            ["sentiflow.store.ui_server", str(descriptor), settings.tracking_uri, str(settings.artifacts), host,
              str(port)],
             {**os.environ, LOGIN: login},
             descriptors=[descriptor],

@@ -13,7 +13,7 @@ from sentiflow.console import CONSOLE, Console, escape, working
 if TYPE_CHECKING:
     from sentiflow.runs.record import RunRecord
     from sentiflow.settings import Settings
-    from sentiflow.tracking.types import Store
+    from sentiflow.store.types import Store
 
 app = typer.Typer()
 
@@ -55,10 +55,10 @@ def compare(
 
     Shows the difference in accuracy on the same test reviews, the parameters that differ, and the metrics.
     """
-    from sentiflow.reports.comparison import record
+    from sentiflow.reports.build import load_summaries, report_of
+    from sentiflow.reports.several_runs import record
     from sentiflow.settings import load_settings
-    from sentiflow.tracking.reports import load_summaries, report_of
-    from sentiflow.tracking.store import find_runs, open_store
+    from sentiflow.store.find import find_runs, open_store
 
     check_page("--html", html)
     check_page("--markdown", markdown, ".md")
@@ -88,8 +88,8 @@ def compare(
 def _log(settings: "Settings", store: "Store", runs: Sequence["RunRecord"], page: str, stdout: Console) -> None:
     from tempfile import TemporaryDirectory
 
-    from sentiflow.tracking.client import connect, tracking_errors  # seconds to import, so only where needed
-    from sentiflow.tracking.reports import PAGE
+    from sentiflow.reports.build import PAGE
+    from sentiflow.store.client import connect, tracking_errors  # seconds to import, so only where needed
 
     with TemporaryDirectory() as folder:
         own = _REBUILT if store.file(runs[0], PAGE, Path(folder)) else PAGE

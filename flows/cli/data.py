@@ -13,7 +13,7 @@ from sentiflow.names import AUTO, BUILT_IN
 if TYPE_CHECKING:
     from sentiflow.data.facts import DatasetFacts
     from sentiflow.data.table import TableOptions
-    from sentiflow.recipes import TrainConfig
+    from sentiflow.training.recipes import TrainConfig
 
 app = typer.Typer()
 
@@ -37,11 +37,11 @@ def data(
     from sentiflow.data.facts import describe, warnings
     from sentiflow.data.prepare import fetch, prepare
     from sentiflow.data.rejects import count_left_out
-    from sentiflow.fitting import fitted_text
-    from sentiflow.recipes import default_recipe, load_recipe
     from sentiflow.scoring.vocabulary import FIRST_WORD
     from sentiflow.settings import load_settings
-    from sentiflow.tracking.starts import choose_and_fit
+    from sentiflow.training.fitting import fitted_text
+    from sentiflow.training.recipes import default_recipe, load_recipe
+    from sentiflow.training.start_from import choose_and_fit
 
     config, settings = load_recipe(recipe or default_recipe(dataset), changes or ()), load_settings()
     prepared = prepare(fetch(dataset, settings, progress_bar, table), settings, progress_bar)
@@ -49,7 +49,7 @@ def data(
     start = None
     if config.fit_to_table:
         start, config = choose_and_fit(AUTO, dataset, config, rows, known, settings)
-    facts = describe(rows, known, config)
+    facts = describe(rows, known, config.vocabulary_size, config.sequence_length)
     stdout = stdout_for({"dataset": prepared, "facts": facts}, as_json=as_json)
     stdout.say(f"[bold]Dataset {escape(prepared.name)}[/], digest {prepared.digest}", escape(str(prepared.table)))
     if prepared.rejected:

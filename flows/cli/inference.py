@@ -28,7 +28,7 @@ from sentiflow.names import BASE, model_name
 if TYPE_CHECKING:
     from sentiflow.reports.page import MarkedWord
     from sentiflow.scoring import Attribution, TextScorer, Word
-    from sentiflow.tracking.types import Version
+    from sentiflow.store.types import Version
 
 _SHOWN = 60
 ROWS_REJECTED = 5  # exit code
@@ -111,7 +111,7 @@ def _load(dataset: str | None, number: int | None) -> "tuple[Version, TextScorer
         # Within one import more, each call would map and free 16 kB for the stack: 35 ms (Python 3.11).
         import numpy  # noqa: F401
 
-        from sentiflow.tracking.versions import find_version, load_scorer
+        from sentiflow.store.versions import find_version, load_scorer
 
         version = find_version(settings, None if dataset is None else model_name(dataset), number)
         return version, load_scorer(settings, version)
@@ -255,10 +255,10 @@ def serve(
     Follows the champion when it changes. Runs until Ctrl-C.
     """
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # another program's folder for its own metrics
-    from flows.cli.console import set_up
-    from sentiflow.serving.server import serve
+    from flows.cli.messages import set_up
+    from sentiflow.serving.processes import serve
     from sentiflow.settings import load_settings
-    from sentiflow.tracking.store import open_store
+    from sentiflow.store.find import open_store
 
     settings = load_settings()
     if workers is not None:

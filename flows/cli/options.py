@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
 import typer
 
-from flows.cli import console
+from flows.cli import messages as console
 from sentiflow.errors import UsageError
 from sentiflow.folder import typed
-from sentiflow.output import is_unicode
+from sentiflow.redaction import is_unicode
 
 if TYPE_CHECKING:
     from sentiflow.data.table import TableOptions

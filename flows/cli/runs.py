@@ -14,13 +14,13 @@ from flows.cli.train import begin
 from sentiflow.console import Console, escape, working
 from sentiflow.errors import RejectedError, UsageError
 from sentiflow.names import model_name
-from sentiflow.output import redact
+from sentiflow.redaction import redact
 from sentiflow.reports.page import Table
 from sentiflow.runs.record import FIELDS, MONITOR, Fields, RunRecord, Value, value_text, without_seeds
 
 if TYPE_CHECKING:
     from sentiflow.runs.query import Query
-    from sentiflow.tracking.types import Store
+    from sentiflow.store.types import Store
 
 app = typer.Typer()
 
@@ -89,7 +89,7 @@ def runs(
     """
     from sentiflow.runs.query import Query, select
     from sentiflow.settings import load_settings
-    from sentiflow.tracking.store import open_store
+    from sentiflow.store.find import open_store
 
     if all_datasets and not sort:
         raise UsageError("--all-datasets ranks runs, so it needs --sort.", "For example: --sort -accuracy")

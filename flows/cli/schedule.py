@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli import console
+from flows.cli import messages as console
 from flows.cli.options import OPERATE, DebugOption, KeepOption, SetOption, command
 from sentiflow import environment
 from sentiflow.console import CONSOLE, escape
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.output import without_login
+from sentiflow.redaction import without_login
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
     from sentiflow.data.table import TableOptions
-    from sentiflow.orchestration.deployments import Applied, Deployment
-    from sentiflow.orchestration.server import Server
+    from sentiflow.operations.deployments import Applied, Deployment
+    from sentiflow.operations.prefect_server import Server
     from sentiflow.settings import Settings
 
 _POLLS_SECONDS = 6.0  # a schedule polls the server every two seconds
@@ -99,7 +99,7 @@ def schedule(
         return
     CONSOLE.print("Starting up ...")
     from sentiflow.data.prepare import check_data
-    from sentiflow.orchestration.server import running_server, schedule_folder
+    from sentiflow.operations.prefect_server import running_server, schedule_folder
 
     if any(spec.flow == "train" and spec.schedule for spec in specs):
         check_data(settings.schedule_dataset, settings, scheduled_table(settings))
@@ -141,7 +141,7 @@ def _alone_on(server: "Server") -> AbstractContextManager[None]:
 
 def _need_no_other(client: "SyncPrefectClient", server: "Server") -> None:
     """Refuse a second schedule on a server that others use, too: it would close the runs of the first."""
-    from sentiflow.orchestration.deployments import last_polls
+    from sentiflow.operations.deployments import last_polls
 
     before = last_polls(client)
     if not before:
@@ -158,8 +158,8 @@ def _register(specs: "list[Deployment]", pool: str, settings: "Settings") -> Non
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
 
-    from sentiflow.orchestration.deployments import apply
-    from sentiflow.orchestration.server import connect_to_running
+    from sentiflow.operations.deployments import apply
+    from sentiflow.operations.prefect_server import connect_to_running
 
     server = connect_to_running(settings)
     if server.login:
@@ -185,9 +185,9 @@ def _register(specs: "list[Deployment]", pool: str, settings: "Settings") -> Non
 def _serve(specs: "list[Deployment]", server: "Server", settings: "Settings") -> None:
     from prefect.client.orchestration import get_client
 
-    from sentiflow.orchestration.deployments import apply
-    from sentiflow.orchestration.due_runs import close_orphaned, run_until_signal
-    from sentiflow.orchestration.repair import close_killed
+    from sentiflow.operations.deployments import apply
+    from sentiflow.operations.due_runs import close_orphaned, run_until_signal
+    from sentiflow.operations.repair import close_killed
 
     with get_client(sync_client=True) as client:
         if not server.login:
@@ -203,7 +203,7 @@ def _serve(specs: "list[Deployment]", server: "Server", settings: "Settings") ->
 
 
 def _announce(applied: "list[Applied]", server: "Server", settings: "Settings") -> None:
-    from sentiflow.orchestration.server import OUR_USER, server_note
+    from sentiflow.operations.prefect_server import OUR_USER, server_note
 
     CONSOLE.say(*map(escape, environment.ignored()))
     CONSOLE.print("Prefect: started here" if server.login else "Prefect: the server that is set")
@@ -222,7 +222,7 @@ def _print_schedule(applied: "Applied") -> None:
 
 
 def _when(applied: "Applied") -> str:
-    from sentiflow.orchestration.deployments import TAG, describe_schedule, next_time
+    from sentiflow.operations.deployments import TAG, describe_schedule, next_time
 
     if not applied.on_server.schedules:
         return "no schedule"

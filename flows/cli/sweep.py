@@ -24,13 +24,13 @@ from sentiflow import process
 from sentiflow.console import CONSOLE, Console, escape
 from sentiflow.errors import UsageError
 from sentiflow.names import AUTO, model_name
-from sentiflow.output import without_login
+from sentiflow.redaction import without_login
 from sentiflow.reports.page import Table
 
 if TYPE_CHECKING:
     from sentiflow.data.table import TableOptions
     from sentiflow.settings import Settings
-    from sentiflow.sweeps.results import SweepResult
+    from sentiflow.sweeps.outcome import SweepResult
     from tasks.summarize import BaselinesResult
 
 _SHOWN = 5
@@ -76,9 +76,9 @@ def sweep(
 
     Values are compared by validation loss; the test split is not used for the choice.
     """
-    from sentiflow.recipes import default_recipe, load_recipe
     from sentiflow.settings import load_settings
     from sentiflow.sweeps.space import load_space
+    from sentiflow.training.recipes import default_recipe, load_recipe
 
     if len(name) > _NAME_LENGTH:
         raise UsageError(f"--name is longer than {_NAME_LENGTH} characters.", "Give a shorter one.")
@@ -119,7 +119,7 @@ def sweep(
 
 
 def _show_trials(result: "SweepResult", given: dict[str, Any], stdout: Console) -> None:
-    from sentiflow.sweeps.results import by_loss, count_of_trials, format_values
+    from sentiflow.sweeps.outcome import by_loss, count_of_trials, format_values
 
     best = by_loss(result.trials)
     pruned = len(result.trials) - len(best)
@@ -140,7 +140,7 @@ def _to_use(
     """Where the best recipe lies, or the command that fetches it, and the one that trains it."""
     from shlex import quote
 
-    from sentiflow.tracking.types import WANTS_LOGIN, local_path
+    from sentiflow.store.types import WANTS_LOGIN, local_path
 
     path = local_path(result.recipe)
     if path is not None and path.is_file():
@@ -186,9 +186,9 @@ def baselines(
 
     Trains each on the same reviews. Nothing is registered.
     """
-    from sentiflow.baselines.models import choose
-    from sentiflow.recipes import default_recipe, load_recipe
+    from sentiflow.baselines.simple import choose
     from sentiflow.settings import load_settings
+    from sentiflow.training.recipes import default_recipe, load_recipe
 
     names = choose(only or ())
     config = load_recipe(recipe or default_recipe(dataset), changes or ())

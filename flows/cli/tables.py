@@ -89,7 +89,7 @@ def _as_json(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     from sentiflow.data.table import TableOptions
-    from sentiflow.recipes import TrainConfig
+    from sentiflow.training.recipes import TrainConfig
 
     return value.model_dump(mode="json") if isinstance(value, (TrainConfig, TableOptions)) else value
 

@@ -21,14 +21,14 @@ from flows.cli.tables import print_table, program, show_judgement, show_promotio
 from sentiflow.console import CONSOLE, Console, escape, progress_bar
 from sentiflow.errors import UnreachableError
 from sentiflow.names import AUTO, dataset_of, model_name
-from sentiflow.output import redact
+from sentiflow.redaction import redact
 
 if TYPE_CHECKING:
     from sentiflow.data.table import TableOptions
     from sentiflow.promotion.candidate import Candidate
     from sentiflow.results import ModelResult, Registered, RepeatsResult, Skipped, TrainingResult
     from sentiflow.settings import Settings
-    from sentiflow.sweeps.results import SweepResult
+    from sentiflow.sweeps.outcome import SweepResult
 
 app = typer.Typer()
 
@@ -60,8 +60,8 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train a recipe, evaluate it and register the model."""
-    from sentiflow.recipes import check_seeds, default_recipe, load_recipe
     from sentiflow.settings import load_settings
+    from sentiflow.training.recipes import check_seeds, default_recipe, load_recipe
 
     check_seeds(seed, repeats)
     config, settings = load_recipe(recipe or default_recipe(dataset), changes or ()), load_settings()
@@ -135,13 +135,13 @@ def start_servers(settings: "Settings", *, asks: bool = False) -> Callable[[], N
     """
     # Prefect's own 5 retries wait a minute, in each of several requests, for a server that is gone.
     os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "2")
-    from sentiflow.orchestration.server import start_early, use_running
+    from sentiflow.operations.prefect_server import start_early, use_running
 
     if asks:
         use_running(settings)
     wait_for_server, where = start_early(settings)
     CONSOLE.say(f"Prefect: {escape(where)}; starting up ...")
-    from sentiflow.tracking.client import connect
+    from sentiflow.store.client import connect
 
     connect(settings)  # a store that does not answer is reported before anything is done
     return wait_for_server
@@ -149,7 +149,7 @@ def start_servers(settings: "Settings", *, asks: bool = False) -> Callable[[], N
 
 def _show_skipped(result: "Skipped", settings: "Settings", stdout: Console, *, promote: bool) -> None:
     """Say that there was nothing to train, and what to do with the equal version."""
-    from sentiflow.tracking.versions import find_champion
+    from sentiflow.store.versions import find_champion
 
     CONSOLE.say("To train anyway: --force.")  # why there was nothing is in the log
     if (model := result.model) is None:
@@ -229,7 +229,7 @@ def _single(result: "TrainingResult") -> list[str]:
 
 def next_commands(result: "ModelResult", settings: "Settings") -> list[str]:
     """The next commands, for this version; and which one answers instead, if it is another."""
-    from sentiflow.tracking.versions import find_champion
+    from sentiflow.store.versions import find_champion
 
     model = result.model
     me, number, of = program(), int(model.version), dataset_of(model.name)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli import console
+from flows.cli import messages as console
 from flows.cli.options import OPERATE, command
 from sentiflow.console import CONSOLE, escape, working
 from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.folder import expanded
 from sentiflow.names import IMDB, located
-from sentiflow.output import without_login
+from sentiflow.redaction import without_login
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -58,8 +58,8 @@ def trigger(
 
     The deployment's parameters are used unless you override them.
     """
-    from sentiflow.recipes import split_changes
     from sentiflow.settings import load_settings
+    from sentiflow.training.recipes import split_changes
 
     given = split_changes(changes or ())
     if seed is not None:
@@ -68,9 +68,9 @@ def trigger(
     with working("Connecting to Prefect"):
         from prefect.client.orchestration import get_client
 
-        from sentiflow.orchestration import flow_runs
-        from sentiflow.orchestration.deployments import read
-        from sentiflow.orchestration.server import connect_to_running
+        from sentiflow.operations import flow_runs
+        from sentiflow.operations.deployments import read
+        from sentiflow.operations.prefect_server import connect_to_running
 
         server = connect_to_running(settings)
     with get_client(sync_client=True) as client:
@@ -99,7 +99,7 @@ def parameters_of(
     Raises:
         UsageError: the flow takes no recipe.
     """
-    from sentiflow.recipes import default_recipe, load_recipe, make_recipe
+    from sentiflow.training.recipes import default_recipe, load_recipe, make_recipe
 
     known: dict[str, Any] = (deployment.parameter_openapi_schema or {}).get("properties", {})
     theirs = deployment.parameters
@@ -157,7 +157,7 @@ async def _follow(flow_run_id: "UUID") -> None:
 
 
 def _end(state: "State[Any] | None") -> None:
-    from sentiflow.orchestration.notify import ENCOUNTERED, error_of
+    from sentiflow.operations.notify import ENCOUNTERED, error_of
 
     if state is None or not state.is_final():
         raise ExternalError("The Prefect server sends nothing more of this run.", "It may continue: see its page.")

@@ -11,7 +11,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from sentiflow.baselines.models import FitInput, Fitted, Floats, loss_and_accuracy, positive
+from sentiflow.baselines.simple import FitInput, Fitted, Floats, loss_and_accuracy, positive
 from sentiflow.data.reviews import Reviews
 from sentiflow.scoring.vocabulary import FIRST_WORD
 

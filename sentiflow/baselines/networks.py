@@ -5,14 +5,14 @@ import random
 import keras
 import tensorflow as tf
 
-from sentiflow.baselines import models
-from sentiflow.baselines.models import TRAINING_PARAMS, FitInput, Fitted, Floats
+from sentiflow.baselines import simple as models
+from sentiflow.baselines.simple import TRAINING_PARAMS, FitInput, Fitted, Floats
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
-from sentiflow.network.model import build as build_recipe
-from sentiflow.network.model import embedding_layer, prepare_to_fit, score_layer, summary_of
-from sentiflow.network.training import Diverged, Recorder, batches, run_epochs
-from sentiflow.recipes import TrainConfig
+from sentiflow.training.network.loop import Diverged, Recorder, batches, run_epochs
+from sentiflow.training.network.model import build as build_recipe
+from sentiflow.training.network.model import embedding_layer, prepare_to_fit, score_layer, summary_of
+from sentiflow.training.recipes import TrainConfig
 
 _PER_WORD = (None, None, 1)  # noise shape: whole words are dropped
 

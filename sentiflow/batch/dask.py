@@ -6,7 +6,7 @@ from typing import Any
 
 from sentiflow.batch.worker import BulkScorer, Scores
 from sentiflow.errors import ExternalError, UsageError, first_line
-from sentiflow.output import redact, without_secrets
+from sentiflow.redaction import redact, without_secrets
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import INSTALL_TEAM, Settings
 

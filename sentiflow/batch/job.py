@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from sentiflow.batch.dask import DaskWorkers
-from sentiflow.batch.output import Totals, check_output, output_lock, output_schema, to_table, write_output
 from sentiflow.batch.pipeline import Sample, Workers, score_chunks
+from sentiflow.batch.writers import Totals, check_output, output_lock, output_schema, to_table, write_output
 from sentiflow.console import Progress, no_progress
 from sentiflow.data.inputs import open_input
 from sentiflow.data.rejects import count_reasons
@@ -21,8 +21,8 @@ from sentiflow.monitoring.text_log import MEGABYTE, SCORED, Entry, TextLog, conf
 from sentiflow.names import model_name
 from sentiflow.scoring import TextScorer, cores
 from sentiflow.settings import Settings
-from sentiflow.tracking.types import BASE_MODEL, Version
-from sentiflow.tracking.versions import find_version, load_scorer
+from sentiflow.store.types import BASE_MODEL, Version
+from sentiflow.store.versions import find_version, load_scorer
 
 Say = Callable[[str], None]
 

@@ -21,7 +21,7 @@ from sentiflow.console import Advance, Progress, no_progress
 from sentiflow.errors import ExternalError, UnreachableError
 from sentiflow.folder import expanded
 from sentiflow.locks import file_lock
-from sentiflow.output import redact
+from sentiflow.redaction import redact
 
 logger = logging.getLogger(__name__)
 

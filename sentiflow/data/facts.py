@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from sentiflow.data.imdb import REVIEWS_PER_SPLIT
 from sentiflow.data.reviews import SPLITS, Reviews
 from sentiflow.errors import ExternalError
-from sentiflow.recipes import TrainConfig
 from sentiflow.scoring import OUT_OF_VOCABULARY, START, Vocabulary
 from sentiflow.scoring.vocabulary import FIRST_WORD, limit
 
@@ -129,18 +128,22 @@ class DatasetFacts:
     label_names: tuple[str, str]
 
 
-def describe(reviews: Reviews, vocabulary: Vocabulary, config: TrainConfig) -> DatasetFacts:
+def describe(reviews: Reviews, vocabulary: Vocabulary, vocabulary_size: int, sequence_length: int) -> DatasetFacts:
     """Gather the figures of a dataset as a recipe would see it."""
     train = reviews.of("train")
-    ids = limit(train.tokens[0], config.vocabulary_size)
+    ids = limit(train.tokens[0], vocabulary_size)
     held = np.unique(np.concatenate(train.tokens))
     held = held[held >= FIRST_WORD]
     return DatasetFacts(
-        splits=tuple(_split(name, reviews.of(name), config) for name in SPLITS if name in reviews.split),
+        splits=tuple(
+            _split(name, reviews.of(name), vocabulary_size, sequence_length)
+            for name in SPLITS
+            if name in reviews.split
+        ),
         in_both=in_both_splits(reviews),
         words=len(vocabulary),
         training_words=len(held),
-        kept_words=int((held < config.vocabulary_size).sum()),
+        kept_words=int((held < vocabulary_size).sum()),
         first_ids=tuple(int(i) for i in ids),
         first_text=vocabulary.decode(ids),
         first_label=int(train.label[0]),
@@ -184,16 +187,16 @@ def warnings(reviews: Reviews) -> list[str]:
     return found
 
 
-def _split(name: str, split: Reviews, config: TrainConfig) -> SplitFacts:
+def _split(name: str, split: Reviews, vocabulary_size: int, sequence_length: int) -> SplitFacts:
     lengths = split.n_tokens
-    flat = limit(np.concatenate(split.tokens), config.vocabulary_size)
+    flat = limit(np.concatenate(split.tokens), vocabulary_size)
     return SplitFacts(
         name=name,
         reviews=len(split),
         positive=float(split.label.mean()),
         quantiles=tuple(int(q) for q in np.quantile(lengths, QUANTILES, method="nearest")),
         mean_length=float(lengths.mean()),
-        truncated=float((lengths > config.sequence_length).mean()),
+        truncated=float((lengths > sequence_length).mean()),
         unknown=float((flat == OUT_OF_VOCABULARY).sum() / max(len(flat) - len(split), 1)),  # without start markers
-        shape=(len(split), config.sequence_length),
+        shape=(len(split), sequence_length),
     )

@@ -27,7 +27,7 @@ from sentiflow.files import PARTIAL, create_private, make_folder, publish
 from sentiflow.folder import expanded, here
 from sentiflow.locks import file_lock
 from sentiflow.names import BASE, BUILT_IN, dataset_name, located
-from sentiflow.output import redact
+from sentiflow.redaction import redact
 from sentiflow.scoring import vocabulary
 from sentiflow.settings import Settings
 

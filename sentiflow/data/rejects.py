@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from sentiflow.errors import UsageError
 from sentiflow.files import LONGEST
-from sentiflow.output import is_unicode
+from sentiflow.redaction import is_unicode
 
 NO_TEXT = "no text"
 NOT_CSV = "not CSV"

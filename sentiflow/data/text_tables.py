@@ -16,7 +16,7 @@ from sentiflow.data.rejects import NOT_CSV, NOT_JSON, NOT_UTF8, TOO_LONG, beginn
 from sentiflow.data.rows import Row, RowInput, changed, find_columns, text_schema
 from sentiflow.errors import UsageError
 from sentiflow.files import LONGEST, read_csv
-from sentiflow.output import is_unicode
+from sentiflow.redaction import is_unicode
 
 _HEAD_SIZE = 2**16  # bytes that are enough for a header
 

@@ -9,9 +9,9 @@ from scipy.stats import ks_2samp
 
 from sentiflow import base
 from sentiflow.data.reviews import Reviews
-from sentiflow.fitting import learnt_ids
 from sentiflow.scoring import TextScorer, tokenize
 from sentiflow.scoring.vocabulary import FIRST_WORD
+from sentiflow.training.fitting import learnt_ids
 
 Floats = NDArray[np.float64]
 

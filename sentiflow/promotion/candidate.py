@@ -18,10 +18,10 @@ from sentiflow.promotion.history import Event, history_of
 from sentiflow.promotion.scores import LOGGER, Logger, Scores, UnloadableError, learnt_of, load
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
-from sentiflow.tracking.client import connect, tracking_errors
-from sentiflow.tracking.store import open_store
-from sentiflow.tracking.types import need_number
-from sentiflow.tracking.versions import champion_of, need_versions, reproduction_of, with_dataset
+from sentiflow.store.client import connect, tracking_errors
+from sentiflow.store.find import open_store
+from sentiflow.store.types import need_number
+from sentiflow.store.versions import champion_of, need_versions, reproduction_of, with_dataset
 
 _SIMPLE_IS_BETTER = (
     f"{YARDSTICK}, a simple model of words and pairs of words, is better. What helps: more reviews, another "

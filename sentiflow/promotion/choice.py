@@ -10,9 +10,9 @@ from sentiflow.promotion import gate
 from sentiflow.promotion.history import Event, history_of, took_effect
 from sentiflow.runs.record import number as parse_number
 from sentiflow.settings import Settings
-from sentiflow.tracking.store import open_store
-from sentiflow.tracking.types import VALIDATION_LOSS, VersionRecord, compared_with
-from sentiflow.tracking.versions import champion_of, reproduction_of
+from sentiflow.store.find import open_store
+from sentiflow.store.types import VALIDATION_LOSS, VersionRecord, compared_with
+from sentiflow.store.versions import champion_of, reproduction_of
 
 GATE = "gate.settings"  # tag of a version
 NOBODY = "Nobody"  # its tag gate.by where a person was asked, and none answered

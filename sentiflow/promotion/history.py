@@ -12,8 +12,8 @@ from typing import Literal, Self
 
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.settings import Settings
-from sentiflow.tracking.store import open_store
-from sentiflow.tracking.types import HIDDEN
+from sentiflow.store.find import open_store
+from sentiflow.store.types import HIDDEN
 
 Kind = Literal["promotion", "rollback"]
 MAX_REASON = 2_000  # characters

@@ -20,16 +20,16 @@ from sentiflow.errors import ExternalError, first_line
 from sentiflow.evaluation.score_table import ScoreTable
 from sentiflow.evaluation.statistics import beyond_chance, compare, format_interval, format_points
 from sentiflow.names import BUILT_IN
-from sentiflow.output import redact, without_secrets
 from sentiflow.promotion.gate import Learnt
+from sentiflow.redaction import redact, without_secrets
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
-from sentiflow.tracking import package
-from sentiflow.tracking.client import record_of
-from sentiflow.tracking.learnt import NOTHING, learnt_by_version
-from sentiflow.tracking.store import SCORES, YARDSTICK_SCORES, open_store, score_table
-from sentiflow.tracking.types import ACCURACY, MISSING, SCORER_DIGEST, Store, VersionRecord, parse_fraction
-from sentiflow.tracking.versions import load_unchanged, need_dataset
+from sentiflow.store.client import record_of
+from sentiflow.store.find import SCORES, YARDSTICK_SCORES, open_store, score_table
+from sentiflow.store.types import ACCURACY, MISSING, SCORER_DIGEST, Store, VersionRecord, parse_fraction
+from sentiflow.store.versions import load_unchanged, need_dataset
+from sentiflow.training import package
+from sentiflow.training.learnt import NOTHING, learnt_by_version
 
 LOGGER = logging.getLogger("gate")
 Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]

@@ -21,10 +21,10 @@ from sentiflow.promotion.choice import GATE, gate_of
 from sentiflow.promotion.history import PREFIX, TAG, Event, check_request, history_of, previous_champion
 from sentiflow.promotion.scores import LOGGER, Logger, load
 from sentiflow.settings import Notification, Settings
-from sentiflow.tracking.client import connect, tracking_errors
-from sentiflow.tracking.store import open_store
-from sentiflow.tracking.types import ACCURACY, CHAMPION, Store, compared_with, need_number, parse_fraction
-from sentiflow.tracking.versions import champion_of, need_versions
+from sentiflow.store.client import connect, tracking_errors
+from sentiflow.store.find import open_store
+from sentiflow.store.types import ACCURACY, CHAMPION, Store, compared_with, need_number, parse_fraction
+from sentiflow.store.versions import champion_of, need_versions
 
 _LOGGER = logging.getLogger(__name__)
 NO_REASON = "all checks passed"

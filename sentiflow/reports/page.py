@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from jinja2 import Template
     from matplotlib.figure import Figure
 
-    from sentiflow.scoring import Attribution, TextScorer, Word
+    from sentiflow.redaction import escape_markdown
+from sentiflow.scoring import Attribution, TextScorer, Word
 
 SHOWN = 0.005  # change of the score from which on a word is coloured
 _FOLDED = 80  # characters of a long text, shown until it is opened
@@ -27,7 +28,6 @@ MAX_ROWS = 24  # of a table in Markdown
 _MAX_CHARACTERS = 7_500  # of a summary: MLflow keeps 8,000 of a description
 _WIDE = 8  # inches; a wider picture scrolls on a narrow page
 # An underscore within a word is itself, a number sign matters at the start, an ampersand before an entity.
-_MARKUP = re.compile(r"([\\`*~|<\[\]]|^#|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_]))")
 _BLACK = "#000000"
 _INK = "<style>svg{color:#1c1c1c;fill:currentColor}@media(prefers-color-scheme:dark){svg{color:#e4e4e4}}</style>"
 _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
@@ -234,16 +234,6 @@ def lay_out(figure: "Figure") -> None:
     if engine := figure.get_layout_engine():
         engine.execute(figure)
         figure.set_layout_engine(None)
-
-
-def escape_markdown(text: str) -> str:
-    r"""A text on one line that Markdown shows as it is.
-
-    Example:
-        >>> escape_markdown("a|b <i>")
-        'a\\|b \\<i>'
-    """
-    return _MARKUP.sub(r"\\\1", " ".join(text.splitlines()))
 
 
 def format_cell(value: float | None, form: str) -> str:

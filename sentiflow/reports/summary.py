@@ -12,10 +12,10 @@ from sentiflow.data.reviews import Reviews
 from sentiflow.evaluation import metrics
 from sentiflow.evaluation.metrics import Measured, Reliability, Slice
 from sentiflow.evaluation.score_table import ScoreTable
-from sentiflow.output import printable
-from sentiflow.recipes import RECIPES
+from sentiflow.redaction import printable
 from sentiflow.runs.record import RunRecord
 from sentiflow.scoring import Attribution, TextScorer, Vocabulary, is_positive
+from sentiflow.training.recipes import RECIPES
 
 MAX_ERRORS = 20
 PARAMETERS, SPEED, ECE = "model.parameters", "test/throughput", "test/ece"

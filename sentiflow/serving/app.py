@@ -26,7 +26,7 @@ from sentiflow.serving.batching import Batcher, Keeper
 from sentiflow.serving.champion import Loaded, Watcher
 from sentiflow.serving.middleware import CLOSE, GONE, Metrics
 from sentiflow.serving.schemas import PROTOCOL, BodyParser, ModelVersion, texts_of
-from sentiflow.tracking.types import BASE_MODEL, Version
+from sentiflow.store.types import BASE_MODEL, Version
 
 _PAGE = Path(__file__).with_name("page.html")
 _INLINE = re.compile(r"<(?:script|style)>(.*?)</(?:script|style)>", re.DOTALL)

@@ -16,7 +16,7 @@ from fastapi import HTTPException
 from sentiflow.monitoring.text_log import SERVED, Entry, TextLog
 from sentiflow.serving.champion import Loaded
 from sentiflow.serving.middleware import SOON, Metrics
-from sentiflow.tracking.types import Version
+from sentiflow.store.types import Version
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from sentiflow.names import dataset_of
 from sentiflow.scoring import TextScorer
 from sentiflow.serving.middleware import SOON, Metrics
 from sentiflow.settings import Settings
-from sentiflow.tracking.store import open_store
-from sentiflow.tracking.versions import ANSWERS_NOW, Champion, find_champion, load_scorer
+from sentiflow.store.find import open_store
+from sentiflow.store.versions import ANSWERS_NOW, Champion, find_champion, load_scorer
 
 logger = logging.getLogger(__name__)
 

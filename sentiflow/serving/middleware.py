@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from sentiflow.tracking.types import Version
+from sentiflow.store.types import Version
 
 SOON = {"Retry-After": "1"}
 CLOSE = {"Connection": "close"}

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from sentiflow.errors import UsageError, plain_reason
 from sentiflow.folder import expanded
-from sentiflow.recipes import TrainConfig, nearest_field, read_toml
+from sentiflow.training.recipes import TrainConfig, nearest_field, read_toml
 
 DEFAULT = Path(__file__).with_name("search_space.toml")
 _DEFAULT_FITTED = Path(__file__).with_name("fitted_space.toml")

@@ -25,12 +25,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sentiflow.errors import ExternalError, UsageError, first_line, plain_reason
 from sentiflow.files import make_folder
-from sentiflow.output import redact
-from sentiflow.recipes import TrainConfig
+from sentiflow.redaction import redact
+from sentiflow.store.find import open_store
+from sentiflow.store.types import Store
 from sentiflow.sweeps.space import Choices, Range, SearchSpace, is_whole
-from sentiflow.tracking.context import RunContext
-from sentiflow.tracking.store import open_store
-from sentiflow.tracking.types import Store
+from sentiflow.training.context import RunContext
+from sentiflow.training.recipes import TrainConfig
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 RUN_ID, ENDED_AS = "run_id", "ended_as"  # attributes of a trial

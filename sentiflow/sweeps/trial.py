@@ -11,12 +11,12 @@ from sentiflow.data.prepare import Prepared
 from sentiflow.errors import DivergedError
 from sentiflow.evaluation import Epoch
 from sentiflow.runs.record import epoch_tags
-from sentiflow.sweeps.results import COMPLETE, DIVERGED, PRUNED, format_values
+from sentiflow.store.client import EpochLog
+from sentiflow.store.types import NOTE
+from sentiflow.sweeps.outcome import COMPLETE, DIVERGED, PRUNED, format_values
 from sentiflow.sweeps.study import ENDED_AS, RUN_ID
-from sentiflow.tracking.client import EpochLog
-from sentiflow.tracking.context import RunContext
-from sentiflow.tracking.starts import load_start
-from sentiflow.tracking.types import NOTE
+from sentiflow.training.context import RunContext
+from sentiflow.training.start_from import load_start
 
 
 def run_trial(asked: Trial, run: RunContext, prepared: Prepared, logger: Logger) -> str:
@@ -57,7 +57,7 @@ def run_trial(asked: Trial, run: RunContext, prepared: Prepared, logger: Logger)
 def _trained(run: RunContext, prepared: Prepared, on_epoch: Callable[[Epoch], None]) -> tuple[str, Epoch | None]:
     """Train; gives the trial's state, and if it is complete the epoch whose weights are kept."""
     train_split, validation = reviews.read(prepared.table).learning_splits(run.config.validation_fraction)
-    from sentiflow.network.start import train_from
+    from sentiflow.training.network.start import train_from
 
     try:
         start, words = load_start(run.start, run.settings), reviews.read_vocabulary(prepared.table)

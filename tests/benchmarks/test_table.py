@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import baselines, dask_scoring, machine, results, scoring, serving, sweep, table
-from sentiflow.reports.run import STAGES
+from sentiflow.reports.one_run import STAGES
 
 SECONDS = {
     "keras epoch": [12.0, 14.0, 13.0], "torch epoch": [10.0, 11.0, 12.0], "core epoch": [1.1, 1.0, 0.9],

@@ -12,8 +12,8 @@ from tests.mlflow_store import versions_of
 from tests.world import ROOT, Registry, World
 
 COMPILE = """
-from sentiflow.network import kernels
-from sentiflow.network.recurrence import compile_kernels
+from sentiflow.training.network import kernels
+from sentiflow.training.network.recurrence import compile_kernels
 compile_kernels()
 made = [each.stats for each in vars(kernels).values() if hasattr(each, "py_func")]
 print(sum(sum(stats.cache_misses.values()) for stats in made))
@@ -79,11 +79,11 @@ F19 = Case(
     long=10,
     reds=(
         Red(
-            "files are read as they are", "sentiflow/network/compiled.py",
+            "files are read as they are", "sentiflow/training/network/compiled.py",
             "            if digests(self._files()) != (", "            if not (", "the training ended with 1",
         ),
         Red(
-            "no file is noticed that can be read", "sentiflow/network/compiled.py",
+            "no file is noticed that can be read", "sentiflow/training/network/compiled.py",
             "hashlib.sha256(file.read_bytes())", "hashlib.sha256()",
             "nothing was said | the training ended with", seed=3,
         ),

@@ -23,7 +23,7 @@ from mlflow.tracking import MlflowClient
 from sentiflow.errors import BusyError, ExternalError, SentiflowError, UsageError
 from sentiflow.promotion import switch
 from sentiflow.scoring import TextScorer
-from sentiflow.tracking.store import open_store
+from sentiflow.store.find import open_store
 from tests.faults.campaign import Case, Red
 from tests.faults.worlds import NAME, Worlds, check_history, files_of, put_in_use, wait_until
 from tests.mlflow_store import champion_of, events_of
@@ -302,7 +302,7 @@ F6 = Case(
             "code in the version has run",
         ),
         Red(
-            "nothing holds weights to those that were registered", "sentiflow/tracking/versions.py",
+            "nothing holds weights to those that were registered", "sentiflow/store/versions.py",
             "if registered is not None and registered != scorer.digest:", "if False:",
             "in place: version 1 was promoted",
         ),

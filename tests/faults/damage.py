@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared, fetch, find_prepared, prepare
-from sentiflow.tracking.client import connect
+from sentiflow.store.client import connect
 from tests.faults.campaign import Case, Red
 from tests.faults.kills import QUICK
 from tests.faults.worlds import SAMPLE, TRAIN, Worlds, check_whole, put_in_use, scorer_of
@@ -137,7 +137,7 @@ F17 = Case(
     long=12,
     reds=(
         Red(
-            "what a killed scoring has written stays", "sentiflow/batch/output.py",
+            "what a killed scoring has written stays", "sentiflow/batch/writers.py",
             "        left.unlink()", "        left.exists()", "files left",
         ),
     ),

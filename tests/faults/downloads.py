@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sentiflow.tracking.client import connect
+from sentiflow.store.client import connect
 from tests import servers
 from tests.faults.campaign import Case, Red
 from tests.faults.kills import QUICK, Command, kill
@@ -37,7 +37,7 @@ TRAINING = Command(
     lambda _: ("train", "--dataset", "imdb", "--recipe", "tutorial", *QUICK),
     lambda world: any((world.root / "data" / "downloads").rglob("*.*")), 8,
     {
-        "sentiflow.tracking.client:_create_sqlite": 1, "sentiflow.data.download:_write": 2,
+        "sentiflow.store.client:_create_sqlite": 1, "sentiflow.data.download:_write": 2,
         "sentiflow.data.imdb:fetch_file": 2, "sentiflow.data.reviews:write": 1,
         "sentiflow.data.prepare:publish": 1,
     },

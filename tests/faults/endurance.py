@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import psutil
 
-from sentiflow.tracking.client import connect
+from sentiflow.store.client import connect
 from tests.faults.campaign import Case, Red
 from tests.faults.kills import start
 from tests.faults.worlds import NAME, SAMPLE, Worlds, check_whole, put_in_use, repeated, wait_until
@@ -159,19 +159,19 @@ F15 = Case(
     long=2,
     reds=(
         Red(
-            "a training leaves a file", "tasks/runs.py",
+            "a training leaves a file", "sentiflow/training/open_run.py",
             "        shutil.rmtree(run.work, ignore_errors=True)\n\n\n@contextmanager\ndef child_run(",
             "        shutil.rmtree(run.work, ignore_errors=True)\n"
             "        (run.settings.data_dir / run.run_id).touch()\n\n\n@contextmanager\ndef child_run(",
             "files left",
         ),
         Red(
-            "the schedule opens ten files each second", "sentiflow/orchestration/due_runs.py", _WAIT,
+            "the schedule opens ten files each second", "sentiflow/operations/due_runs.py", _WAIT,
             "    kept = []\n    while not (running.done() or stop.is_set()):\n        await asyncio.sleep(1)\n"
             "        kept += [open(os.devnull) for _ in range(10)]\n", "files open: [",
         ),
         Red(
-            "the schedule takes 2 MB each second", "sentiflow/orchestration/due_runs.py", _WAIT,
+            "the schedule takes 2 MB each second", "sentiflow/operations/due_runs.py", _WAIT,
             "    kept = []\n    while not (running.done() or stop.is_set()):\n        await asyncio.sleep(1)\n"
             '        kept.append(bytearray(b"x" * 2_000_000))\n', "] MB",
         ),

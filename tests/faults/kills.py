@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 import psutil
 
-from sentiflow.tracking.client import connect
+from sentiflow.store.client import connect
 from tests import servers
 from tests.faults.campaign import Case, Red
 from tests.faults.worlds import (
@@ -240,12 +240,12 @@ F1 = Case(
             "another number of promotions", seed=26,
         ),
         Red(
-            "a training does not close what killed ones left", "tasks/runs.py",
+            "a training does not close what killed ones left", "sentiflow/training/open_run.py",
             'reconcile(client, experiment, model, settings, "the next run", logger)', "pass",
             "runs left open", seed=85,
         ),
         Red(
-            "the model of a killed training stays unfinished", "sentiflow/orchestration/repair.py",
+            "the model of a killed training stays unfinished", "sentiflow/operations/repair.py",
             "            client.delete_logged_model(model.model_id)\n", "            pass\n",
             "models never finished", seed=85,
         ),
@@ -279,7 +279,7 @@ def first_users(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     ]
     store = (
         "-c",
-        "from sentiflow.tracking.client import connect\n"
+        "from sentiflow.store.client import connect\n"
         "from sentiflow.settings import load_settings\nconnect(load_settings())",
     )
     kills, place = 0, folder / "mlruns"
@@ -323,7 +323,7 @@ F13 = Case(
     long=20,
     reds=(
         Red(
-            "the store is made in its place", "sentiflow/tracking/client.py",
+            "the store is made in its place", "sentiflow/store/client.py",
             "publish(file, _make_sqlite)", "_make_sqlite(file)",
             "AssertionError: [3, 3, | AssertionError: [3, 0, | AssertionError: [0, 3, | AssertionError: [-9, 3, ",
             seed=3,

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 from mlflow.entities import Run
 
-from sentiflow.tracking.client import connect
+from sentiflow.store.client import connect
 from tests.faults.campaign import Case, Red
 from tests.faults.kills import start, until_moment
 from tests.faults.schedules import IDLE, LONG, QUICK, at_home, begin_training, kill_all, new_runs

@@ -162,26 +162,26 @@ F11 = Case(
     long=16,
     reds=(
         Red(
-            "a locked store is not waited for", "sentiflow/tracking/sqlite.py", "PATIENCE = 60.0",
+            "a locked store is not waited for", "sentiflow/store/sqlite.py", "PATIENCE = 60.0",
             "PATIENCE = 0.0", "held the store",
         ),
         Red(
-            "a full disk is no error of its own", "flows/cli/console.py",
+            "a full disk is no error of its own", "flows/cli/messages.py",
             "    if isinstance(err, OSError):\n        where",
             "    if isinstance(err, TimeoutError):\n        where", "This is a bug", seed=2,
         ),
         Red(
-            "the table of scores is written in its place", "sentiflow/batch/output.py",
+            "the table of scores is written in its place", "sentiflow/batch/writers.py",
             "        publish(output, write)", "        write(output)",
             "half a table of scores", seed=2,
         ),
         Red(
-            "MLflow's server that is away is no error of its own", "sentiflow/tracking/client.py",
+            "MLflow's server that is away is no error of its own", "sentiflow/store/client.py",
             "except (MlflowException, SQLAlchemyError, requests.RequestException) as err:",
             "except SQLAlchemyError as err:", "This is a bug", seed=13,
         ),
         Red(
-            "Prefect's server that is away is no error of its own", "flows/cli/console.py",
+            "Prefect's server that is away is no error of its own", "flows/cli/messages.py",
             "    away = prefect_away(err)\n    answer", '    away = ""\n    answer', "This is a bug", seed=14,
         ),
         Red(

@@ -18,7 +18,7 @@ import psutil
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from sentiflow.tracking.client import connect
+from sentiflow.store.client import connect
 from tests.faults.campaign import Case, Red
 from tests.faults.kills import run_open, start, until_moment
 from tests.faults.worlds import NAME, TRAIN, Worlds, all_runs, check_whole, wait_until
@@ -219,7 +219,7 @@ def _without_server(home: Home, schedule: Scheduled) -> Scheduled:
     """Kill a schedule's Prefect server, which ends the schedule, and start both again."""
     own = psutil.Process(schedule.process.pid).children(recursive=True)
     living = [each for each in own if each.status() != psutil.STATUS_ZOMBIE]  # not the training killed just now
-    (server,) = [each for each in living if "sentiflow.orchestration.server:main" in each.cmdline()]
+    (server,) = [each for each in living if "sentiflow.operations.prefect_server:main" in each.cmdline()]
     server.kill()
     assert schedule.process.wait(60) == 3, schedule.output[-2_000:]
     again = Scheduled(home, *IDLE)
@@ -279,7 +279,7 @@ F4 = Case(
     long=13,
     reds=(
         Red(
-            "trainings take no lock", "tasks/runs.py",
+            "trainings take no lock", "sentiflow/training/open_run.py",
             "    with training_lock(model, settings, patience, logger):\n", "    if True:\n",
             "two trainings at once",
         ),

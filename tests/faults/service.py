@@ -15,8 +15,8 @@ import numpy as np
 
 from sentiflow.errors import SentiflowError
 from sentiflow.settings import Settings
-from sentiflow.tracking.store import open_store
-from sentiflow.tracking.versions import find_version
+from sentiflow.store.find import open_store
+from sentiflow.store.versions import find_version
 from tests.faults.campaign import Case, Red
 from tests.faults.schedules import IDLE, at_home
 from tests.faults.scoring import MAX_GROWTH
@@ -25,7 +25,7 @@ from tests.scheduled import Scheduled
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import TEXTS, Running, exchange, figure
 from tests.sentiflow.serving.test_origins import FOREIGN
-from tests.sentiflow.tracking.test_server_api import answering
+from tests.sentiflow.store.test_rest_api import answering
 from tests.world import Registry, World
 
 CONNECTIONS, SWAPS = (1, 8, 32, 128), 6
@@ -260,7 +260,7 @@ F14 = Case(
     long=1,
     reds=(
         Red(
-            "file names of a tracking server are taken as they are", "sentiflow/tracking/rest.py",
+            "file names of a tracking server are taken as they are", "sentiflow/store/http.py",
             'if "/" in name or name in ("", ".", ".."):', "if False:", "was given to a stranger",
         ),
         Red(
@@ -277,7 +277,7 @@ F14 = Case(
             "max_body_size=max_body)", "max_body_size=1_000 * max_body)", "has grown by",
         ),
         Red(
-            "the schedule's server asks for no login", "sentiflow/orchestration/server.py",
+            "the schedule's server asks for no login", "sentiflow/operations/prefect_server.py",
             '            "PREFECT_SERVER_API_AUTH_STRING": self.login,\n', "", "(None, '/deployments/filter')",
         ),
     ),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from sentiflow.tracking.client import connect
+from sentiflow.store.client import connect
 from tests.faults.campaign import Case, Red
 from tests.faults.kills import start, until_moment
 from tests.faults.schedules import IDLE, LONG, QUICK, at_home, begin_training, new_runs
@@ -115,13 +115,13 @@ F1S = Case(
     long=20,
     reds=(
         Red(
-            "a signal that Keras ignores is not raised again", "sentiflow/network/training.py",
+            "a signal that Keras ignores is not raised again", "sentiflow/training/network/loop.py",
             "    process.stop_if_asked()\n    if not all(isinstance(value, float) for value in values):\n"
             "        raise KeyboardInterrupt\n",
             "", "timed out", seed=1,
         ),
         Red(
-            "a schedule does not cancel what runs", "sentiflow/orchestration/due_runs.py",
+            "a schedule does not cancel what runs", "sentiflow/operations/due_runs.py",
             "            await self.astop()\n", "            raise SystemExit\n", "the flow run is", seed=2,
         ),
     ),

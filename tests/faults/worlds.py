@@ -21,7 +21,7 @@ from sentiflow.locks import if_free
 from sentiflow.promotion.history import took_effect
 from sentiflow.promotion.switch import need_files
 from sentiflow.scoring import TextScorer
-from sentiflow.tracking.client import connect
+from sentiflow.store.client import connect
 from tests import servers
 from tests.mlflow_store import champion_of, events_of, versions_of
 from tests.world import World, copy_world

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from sentiflow.errors import UsageError
-from sentiflow.tracking.versions import find_version, load_scorer
+from sentiflow.store.versions import find_version, load_scorer
 from tests.browsers import chromium
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import figures

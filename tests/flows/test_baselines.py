@@ -11,14 +11,14 @@ from mlflow.tracking import MlflowClient
 
 from flows.baselines import baselines
 from sentiflow.baselines import TOP
-from sentiflow.baselines.models import NAMES, FitInput, Fitted
+from sentiflow.baselines.simple import NAMES, FitInput, Fitted
 from sentiflow.data import reviews
 from sentiflow.errors import UsageError
 from sentiflow.evaluation.score_table import ScoreTable
 from sentiflow.evaluation.statistics import compare, tango
-from sentiflow.recipes import load_recipe
-from sentiflow.tracking.client import connect
-from sentiflow.tracking.store import open_store, score_table
+from sentiflow.store.client import connect
+from sentiflow.store.find import open_store, score_table
+from sentiflow.training.recipes import load_recipe
 from tasks import evaluate as tasks
 from tasks.summarize import BaselinesResult
 from tests.prefect_store import artifacts_of, tasks_of

@@ -174,7 +174,7 @@ def test_an_interpreter_that_ends_waits_for_the_import_in_the_background() -> No
 import sys, time
 class Slow:
     def find_spec(self, name, *_):
-        if name == "sentiflow.network.training":
+        if name == "sentiflow.training.network.loop":
             time.sleep(1)
             print("imported", flush=True)
             raise ImportError

@@ -14,13 +14,13 @@ from sentiflow.data import reviews
 from sentiflow.data.prepare import fetch, prepare
 from sentiflow.promotion import switch
 from sentiflow.promotion.candidate import evaluate_candidate
-from sentiflow.recipes import load_recipe
 from sentiflow.scoring import is_positive
 from sentiflow.settings import load_settings
-from sentiflow.tracking.learnt import LEARNT
-from sentiflow.tracking.store import open_store
-from sentiflow.tracking.types import Version
-from sentiflow.tracking.versions import load_scorer
+from sentiflow.store.find import open_store
+from sentiflow.store.types import Version
+from sentiflow.store.versions import load_scorer
+from sentiflow.training.learnt import LEARNT
+from sentiflow.training.recipes import load_recipe
 from tests.world import World
 
 QUICK = load_recipe("tutorial", ["epochs=1", "sequence_length=20", "units=4", "embedding_size=4"])

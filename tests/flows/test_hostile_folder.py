@@ -13,7 +13,7 @@ import pytest
 from typer.main import get_command
 
 from flows.cli.app import app
-from sentiflow.tracking.client import connect
+from sentiflow.store.client import connect
 from tests.hostile import Hostile, hostile
 from tests.servers import free_port
 from tests.world import World, command

@@ -28,13 +28,13 @@ from flows.housekeeping import housekeeping
 from flows.train import train
 from sentiflow.errors import ExternalError
 from sentiflow.locks import own_lock_tag, work_folder
-from sentiflow.orchestration.deployments import TAG
-from sentiflow.orchestration.flow_runs import delete_ended
-from sentiflow.orchestration.repair import CleanupReport, close_killed
-from sentiflow.recipes import load_recipe
+from sentiflow.operations.deployments import TAG
+from sentiflow.operations.flow_runs import delete_ended
+from sentiflow.operations.repair import CleanupReport, close_killed
 from sentiflow.settings import load_settings
-from sentiflow.tracking.client import connect, experiment_id
-from sentiflow.tracking.types import LOCK
+from sentiflow.store.client import connect, experiment_id
+from sentiflow.store.types import LOCK
+from sentiflow.training.recipes import load_recipe
 from tasks.housekeeping import retire_flow_runs
 from tests.prefect_store import tasks_of
 from tests.receiver import Receiver, receiver
@@ -373,7 +373,7 @@ def test_a_flow_run_that_somebody_else_deletes_meanwhile_keeps_no_other(
 ) -> None:
     gone, old = flow_run_in(prefect, Completed()), flow_run_in(prefect, Completed())
     prefect.delete_flow_run(gone.id)
-    monkeypatch.setattr("sentiflow.orchestration.flow_runs.search", lambda *_args, **_wanted: [gone, old])
+    monkeypatch.setattr("sentiflow.operations.flow_runs.search", lambda *_args, **_wanted: [gone, old])
     assert delete_ended(prefect, datetime.now(UTC)) == 1
     with pytest.raises(ObjectNotFound):
         prefect.read_flow_run(old.id)

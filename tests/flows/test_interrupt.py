@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from sentiflow.tracking.client import connect
+from sentiflow.store.client import connect
 from tests.receiver import receiver
 from tests.world import ROOT, World, command
 

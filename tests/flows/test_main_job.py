@@ -16,7 +16,7 @@ from mlflow.entities import Run
 from sentiflow.data.reviews import Reviews
 from sentiflow.scoring import Vocabulary
 from sentiflow.settings import Settings
-from sentiflow.tracking.client import connect
+from sentiflow.store.client import connect
 from tests.against_keras import check_scores
 from tests.store import check_run
 from tests.world import World

@@ -13,10 +13,10 @@ from mlflow.entities import Run
 from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 
 from flows.repeat import repeat
-from sentiflow.recipes import load_recipe
 from sentiflow.results import RepeatsResult
-from sentiflow.tracking.client import connect, experiment_id
-from sentiflow.tracking.ui import runs_url
+from sentiflow.store.client import connect, experiment_id
+from sentiflow.store.ui import runs_url
+from sentiflow.training.recipes import load_recipe
 from tests.ui import Ui, running_ui
 from tests.world import Registry, World, copy_world
 

@@ -22,8 +22,8 @@ from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring.text_log import SERVED, Entry, TextLog
 from sentiflow.runs.query import Query, select
 from sentiflow.runs.record import RunRecord
-from sentiflow.tracking.client import OpenRun, connect
-from sentiflow.tracking.store import open_store
+from sentiflow.store.client import OpenRun, connect
+from sentiflow.store.find import open_store
 from tasks.monitor import collect, monitoring_run
 from tests.prefect_store import artifacts_of
 from tests.receiver import receiver

@@ -16,7 +16,7 @@ from mlflow.entities.model_registry import ModelVersion
 from benchmarks.sample import sample_rows
 from sentiflow.data.division import text_hashes
 from sentiflow.evaluation.yardstick import Yardstick
-from sentiflow.tracking.client import connect
+from sentiflow.store.client import connect
 from tests.scheduled import Home, Scheduled
 from tests.servers import free_port
 from tests.world import make_world

@@ -22,9 +22,9 @@ from flows.train import train
 from sentiflow import notifications
 from sentiflow.errors import BusyError, UsageError
 from sentiflow.locks import training_lock
-from sentiflow.orchestration.notify import notify
-from sentiflow.recipes import load_recipe
-from sentiflow.tracking.client import connect, experiment_id
+from sentiflow.operations.notify import notify
+from sentiflow.store.client import connect, experiment_id
+from sentiflow.training.recipes import load_recipe
 from tests.receiver import PATH, receiver
 from tests.sentiflow.test_locks import line_with, process
 from tests.world import ROOT, World

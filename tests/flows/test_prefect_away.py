@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from sentiflow.tracking.client import connect
+from sentiflow.store.client import connect
 from tests import servers
 from tests.world import World, command
 

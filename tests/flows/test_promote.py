@@ -24,9 +24,9 @@ from sentiflow.promotion.candidate import Candidate
 from sentiflow.promotion.choice import need_champion
 from sentiflow.promotion.gate import Cost
 from sentiflow.promotion.switch import rollback
-from sentiflow.recipes import load_recipe
 from sentiflow.settings import load_settings
-from sentiflow.tracking.client import connect
+from sentiflow.store.client import connect
+from sentiflow.training.recipes import load_recipe
 from tests.mlflow_store import champion_of, events_of
 from tests.prefect_store import artifacts_of, tasks_of
 from tests.receiver import receiver

@@ -9,10 +9,10 @@ from mlflow.tracking import MlflowClient
 
 from flows.repeat import repeat
 from sentiflow.errors import UsageError
-from sentiflow.recipes import load_recipe
 from sentiflow.results import RepeatsResult
-from sentiflow.tracking.client import connect
-from tasks.runs import seeds_label
+from sentiflow.store.client import connect
+from sentiflow.training.open_run import seeds_label
+from sentiflow.training.recipes import load_recipe
 from tests.prefect_store import artifacts_of, tasks_of
 from tests.world import World, make_world
 

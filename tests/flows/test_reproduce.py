@@ -17,9 +17,9 @@ from flows.train import train
 from sentiflow.data.table import TableOptions
 from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.promotion.candidate import evaluate_candidate
-from sentiflow.recipes import load_recipe
 from sentiflow.reproduction import differences, find_original, need_data
-from sentiflow.tracking.client import connect
+from sentiflow.store.client import connect
+from sentiflow.training.recipes import load_recipe
 from tests.receiver import receiver
 from tests.world import ROOT, Trained, World, copy_world
 
@@ -207,7 +207,9 @@ def test_a_dirty_tree_reproduces_from_its_patch(world: World, prefect_server: No
     for folder in (dirty, clean):
         subprocess.run(["git", "clone", "--quiet", "--shared", ROOT, folder], check=True)
     recurrence = dirty / "sentiflow" / "network" / "model.py"
-    recurrence.write_text(recurrence.read_text() + "\nfrom sentiflow.network import tuned_by_me  # noqa\n")
+    recurrence.write_text(
+        recurrence.read_text() + "\nfrom sentiflow.training.network import tuned_by_me  # noqa\n"
+    )
     (dirty / "sentiflow" / "network" / "tuned_by_me.py").write_text(
         "import keras\n\n"
         "_init = keras.optimizers.RMSprop.__init__\n\n\n"

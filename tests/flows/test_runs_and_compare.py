@@ -19,8 +19,8 @@ from flows.cli.app import app
 from flows.cli.tables import print_table
 from sentiflow.console import Console
 from sentiflow.errors import UsageError
-from sentiflow.tracking.client import connect
-from sentiflow.tracking.store import open_store
+from sentiflow.store.client import connect
+from sentiflow.store.find import open_store
 from tests.world import Registry, World
 
 Type = Callable[..., Result]
@@ -29,7 +29,7 @@ Type = Callable[..., Result]
 @pytest.fixture
 def typed(monkeypatch: pytest.MonkeyPatch) -> Type:
     """Types a command in this process; its output has no width."""
-    monkeypatch.setattr("flows.cli.console.set_up", lambda **_: None)
+    monkeypatch.setattr("flows.cli.messages.set_up", lambda **_: None)
 
     def type_in(*arguments: str) -> Result:
         return CliRunner().invoke(app, arguments, catch_exceptions=True)

@@ -12,10 +12,10 @@ from prefect.client.schemas.schedules import CronSchedule
 from flows.cli.schedule import _register
 from flows.schedules import FILE, _deployment, deployments
 from sentiflow.errors import UsageError
-from sentiflow.orchestration.deployments import TAG, Deployment
-from sentiflow.orchestration.server import Server
-from sentiflow.recipes import TUNED, TrainConfig, load_recipe
+from sentiflow.operations.deployments import TAG, Deployment
+from sentiflow.operations.prefect_server import Server
 from sentiflow.settings import Settings
+from sentiflow.training.recipes import TUNED, TrainConfig, load_recipe
 from tasks.monitor import EVENT
 from tests.world import ROOT
 
@@ -173,7 +173,7 @@ def test_with_approval_each_run_may_wait_for_a_person() -> None:
 def test_the_server_of_a_running_schedule_takes_no_work_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     """Red if the next start of the schedule found its deployments with a pool, and refused them."""
     own = Server("http://127.0.0.1:4200", "sentiflow:secret")
-    monkeypatch.setattr("sentiflow.orchestration.server.connect_to_running", lambda _settings: own)
+    monkeypatch.setattr("sentiflow.operations.prefect_server.connect_to_running", lambda _settings: own)
     with pytest.raises(UsageError, match="runs the deployments of its Prefect server itself"):
         _register([], "team", Settings(_env_file=None))
 

@@ -15,15 +15,15 @@ from sentiflow.data import reviews
 from sentiflow.data.prepare import fetch, prepare
 from sentiflow.data.table import DEFAULT_OPTIONS
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.recipes import TrainConfig, load_recipe
 from sentiflow.settings import load_settings
-from sentiflow.tracking.already import asked_key, trained_already
-from sentiflow.tracking.client import connect
-from sentiflow.tracking.learnt import LEARNT, learnt_before
-from sentiflow.tracking.starts import Start, choose_start
-from sentiflow.tracking.store import open_store
-from sentiflow.tracking.types import SCORER_DIGEST, Version
-from sentiflow.tracking.versions import load_scorer
+from sentiflow.store.client import connect
+from sentiflow.store.find import open_store
+from sentiflow.store.types import SCORER_DIGEST, Version
+from sentiflow.store.versions import load_scorer
+from sentiflow.training.already import asked_key, trained_already
+from sentiflow.training.learnt import LEARNT, learnt_before
+from sentiflow.training.recipes import TrainConfig, load_recipe
+from sentiflow.training.start_from import Start, choose_start
 from tests.flows.test_growing import promote, write
 from tests.world import World
 

@@ -12,7 +12,7 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from sentiflow.tracking.client import connect
+from sentiflow.store.client import connect
 from tests.world import ROOT, World, command
 
 pytestmark = [pytest.mark.story, pytest.mark.timeout(1_800)]

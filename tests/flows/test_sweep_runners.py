@@ -9,8 +9,8 @@ import pytest
 from mlflow.entities import Run
 
 from flows.sweep import sweep
-from sentiflow.recipes import load_recipe
-from sentiflow.tracking.client import connect
+from sentiflow.store.client import connect
+from sentiflow.training.recipes import load_recipe
 from tests.dask_cluster import cluster
 from tests.flows.cli.test_json import check_json
 from tests.prefect_store import tasks_of
@@ -91,9 +91,9 @@ def test_a_cluster_that_is_not_there_is_told_in_two_lines(world: World, prefect_
 ENDED_IN_A_TRIAL = """
 import time
 from prefect import flow, get_run_logger, task
-from sentiflow.orchestration.runners import running
-from sentiflow.recipes import load_recipe
-from tasks.runs import alone, training_run
+from sentiflow.sweeps.runners import running
+from sentiflow.training.recipes import load_recipe
+from sentiflow.training.open_run import alone, training_run
 
 @task
 def nothing():

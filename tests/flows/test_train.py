@@ -12,10 +12,10 @@ from sentiflow.data.table import DEFAULT_OPTIONS
 from sentiflow.errors import UnreachableError, UsageError
 from sentiflow.locks import lock_tag, work_folder
 from sentiflow.promotion.switch import promote
-from sentiflow.recipes import load_recipe
-from sentiflow.tracking.already import TRAINING_KEY, trained_already
-from sentiflow.tracking.client import connect, experiment_id
-from sentiflow.tracking.types import LOCK
+from sentiflow.store.client import connect, experiment_id
+from sentiflow.store.types import LOCK
+from sentiflow.training.already import TRAINING_KEY, trained_already
+from sentiflow.training.recipes import load_recipe
 from tests.mlflow_store import champion_of
 from tests.prefect_store import artifacts_of, tasks_of
 from tests.sentiflow.test_locks import line_with, process

@@ -19,8 +19,8 @@ from mlflow.tracking import MlflowClient
 from playwright.sync_api import Page, expect
 
 from sentiflow.settings import Settings
-from sentiflow.tracking.client import connect
-from sentiflow.tracking.store import open_store
+from sentiflow.store.client import connect
+from sentiflow.store.find import open_store
 from tests import browsers, servers
 from tests.ui import Ui, running_ui
 from tests.world import World, make_world

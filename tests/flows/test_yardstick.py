@@ -12,9 +12,9 @@ from benchmarks.sample import sample_rows
 from flows.repeat import repeat
 from flows.train import train
 from sentiflow.promotion.candidate import evaluate_candidate
-from sentiflow.recipes import load_recipe
 from sentiflow.results import TrainingResult
-from sentiflow.tracking.client import connect
+from sentiflow.store.client import connect
+from sentiflow.training.recipes import load_recipe
 from tests.prefect_store import artifacts_of, tasks_of
 from tests.world import World, make_world
 

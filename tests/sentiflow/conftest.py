@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sentiflow.batch.output import Totals, output_schema, to_table, write_output
 from sentiflow.batch.pipeline import Workers, score_chunks
+from sentiflow.batch.writers import Totals, output_schema, to_table, write_output
 from sentiflow.data.inputs import open_input
 from sentiflow.data.rows import Chunk
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.settings import Settings
-from sentiflow.tracking.types import Version
+from sentiflow.store.types import Version
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sentiflow.console import LastingFile
-from sentiflow.tracking.client import connect
+from sentiflow.store.client import connect
 from tests.world import ROOT, World, command
 
 

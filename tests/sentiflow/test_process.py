@@ -13,7 +13,7 @@ from sentiflow.process import open_socket
 FLOW = """
 import os, signal
 from sentiflow import process
-from sentiflow.orchestration.flow_runs import job
+from sentiflow.operations.flow_runs import job
 
 def handler(number, frame):
     raise KeyError("the signal's own")

@@ -15,10 +15,10 @@ from pydantic import SecretStr
 from flows.train import train
 from sentiflow.errors import BusyError, ExternalError, UsageError
 from sentiflow.locks import _connect, champion_lock, check_free, file_lock, key_of, training_lock
-from sentiflow.recipes import load_recipe
 from sentiflow.settings import Settings
-from sentiflow.tracking.client import connect, experiment_id
-from sentiflow.tracking.types import LOCK
+from sentiflow.store.client import connect, experiment_id
+from sentiflow.store.types import LOCK
+from sentiflow.training.recipes import load_recipe
 from tests.postgres import Postgres
 from tests.sentiflow.test_locks import line_with, process
 from tests.servers import free_port

@@ -13,9 +13,9 @@ from sentiflow.data import prepare, reviews
 from sentiflow.data.download import fetch_file
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import vocabulary_file
-from sentiflow.orchestration.repair import CleanupReport
+from sentiflow.operations.repair import CleanupReport
 from sentiflow.settings import Settings
-from sentiflow.tracking.client import connect
+from sentiflow.store.client import connect
 from tasks.housekeeping import delete_old_files, remove_old_files
 from tests.sentiflow.test_locks import line_with, process
 from tests.world import World

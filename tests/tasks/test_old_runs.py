@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from mlflow.entities import Run, RunData, RunInfo, RunTag
 
-from sentiflow.orchestration.repair import CleanupReport
+from sentiflow.operations.repair import CleanupReport
 from sentiflow.settings import Settings
-from sentiflow.tracking.client import connect, experiment_id
+from sentiflow.store.client import connect, experiment_id
 from tasks.housekeeping import delete_old_runs, families
 from tests.servers import mlflow
 from tests.world import World

@@ -7,8 +7,8 @@ from prefect import flow
 
 from sentiflow import environment
 from sentiflow.errors import ExternalError
-from sentiflow.recipes import load_recipe
-from tasks.runs import Ready, training_run
+from sentiflow.training.open_run import Ready, training_run
+from sentiflow.training.recipes import load_recipe
 
 
 class _Lines(logging.Handler):
@@ -34,7 +34,7 @@ def test_a_training_names_what_is_ignored_and_what_goes_into_the_store(
 
     monkeypatch.setenv("SENTIFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setattr(environment, "_removed", ["XLA_FLAGS"])
-    monkeypatch.setattr("tasks.runs.new_files", lambda: ["New files of code: flows/mine.py."])
+    monkeypatch.setattr("sentiflow.training.open_run.new_files", lambda: ["New files of code: flows/mine.py."])
     try:
         with pytest.raises(ExternalError):
             train()

@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 from benchmarks.sample import sample_rows
 from flows.cli.app import app
 from sentiflow.locks import file_lock, training_lock
-from sentiflow.orchestration.server import schedule_folder
-from sentiflow.tracking.client import connect
-from sentiflow.tracking.store import open_store
+from sentiflow.operations.prefect_server import schedule_folder
+from sentiflow.store.client import connect
+from sentiflow.store.find import open_store
 from tests.world import ROOT, Trained, World, refusal, telling_modules
 
 COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
@@ -81,7 +81,7 @@ def test_predict_answers_with_label_score_and_version_and_loads_nothing_slow(tra
 def test_predict_scores_as_mlflow_does(trained: Trained) -> None:
     import mlflow.pyfunc
 
-    from sentiflow.tracking.client import connect
+    from sentiflow.store.client import connect
 
     text = "The acting was fine but the ending was a mess."
     done = trained.world.run("predict", "--model-version", "1", "--dataset", "sample", text)

@@ -10,11 +10,11 @@ import httpx
 import pytest
 from prefect.exceptions import PrefectHTTPStatusError
 
-from flows.cli.console import ConsoleHandler, exit_code, relayed, report
+from flows.cli.messages import ConsoleHandler, exit_code, relayed, report
 from flows.cli.schedule import _announce
 from sentiflow.console import CONSOLE
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.orchestration.server import Server
+from sentiflow.operations.prefect_server import Server
 from tests.world import World
 
 STEERING = "a\x1b[31m\x07\u202e"

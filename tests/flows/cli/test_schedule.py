@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from mlflow.entities import Run
 
-from sentiflow.tracking.client import connect
+from sentiflow.store.client import connect
 from tests.scheduled import Home, Scheduled, until
 from tests.servers import free_port
 from tests.world import make_world

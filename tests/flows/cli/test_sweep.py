@@ -15,7 +15,7 @@ from flows.cli import sweep as command
 from sentiflow import process
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.settings import Settings
-from sentiflow.tracking.client import connect
+from sentiflow.store.client import connect
 from tests import servers
 from tests.world import World
 

@@ -9,10 +9,10 @@ from prefect.client.orchestration import SyncPrefectClient
 from flows.cli.trigger import parameters_of
 from flows.schedules import deployments
 from sentiflow.errors import UsageError
-from sentiflow.orchestration.deployments import Applied, apply
-from sentiflow.orchestration.flow_runs import start
-from sentiflow.recipes import load_recipe
+from sentiflow.operations.deployments import Applied, apply
+from sentiflow.operations.flow_runs import start
 from sentiflow.settings import Settings
+from sentiflow.training.recipes import load_recipe
 from tests.flows.cli.test_commands import run_telling_modules
 from tests.servers import free_port
 from tests.world import World, refusal

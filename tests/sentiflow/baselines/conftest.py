@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sentiflow.data.reviews import Reviews
-from sentiflow.recipes import TrainConfig
+from sentiflow.training.recipes import TrainConfig
 
 # ids 4 to 11: eight words, the first two of which give the label
 CONFIG = TrainConfig(

@@ -9,9 +9,9 @@ from sklearn.linear_model import LogisticRegression
 
 from sentiflow.baselines import fit
 from sentiflow.baselines.bigrams import STRENGTHS, features, log_count_ratio
-from sentiflow.baselines.models import FitInput
+from sentiflow.baselines.simple import FitInput
 from sentiflow.data.reviews import Reviews
-from sentiflow.recipes import TrainConfig
+from sentiflow.training.recipes import TrainConfig
 
 from .conftest import blurred, generated_reviews
 

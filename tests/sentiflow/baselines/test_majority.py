@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from sentiflow.baselines import fit
-from sentiflow.baselines.models import FitInput
+from sentiflow.baselines.simple import FitInput
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
-from sentiflow.recipes import TrainConfig
+from sentiflow.training.recipes import TrainConfig
 
 
 def labelled(*labels: int) -> Reviews:

@@ -1,8 +1,8 @@
 import pytest
 
-from sentiflow.baselines.models import ABOUT, NAMES, TRAINING_PARAMS, choose, parameters_of
+from sentiflow.baselines.simple import ABOUT, NAMES, TRAINING_PARAMS, choose, parameters_of
 from sentiflow.errors import UsageError
-from sentiflow.recipes import TUNED, TUTORIAL
+from sentiflow.training.recipes import TUNED, TUTORIAL
 
 
 def test_no_name_means_all_of_them() -> None:

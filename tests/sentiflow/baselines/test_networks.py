@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from sentiflow.baselines import fit, networks
-from sentiflow.baselines.models import FitInput
 from sentiflow.baselines.networks import build
+from sentiflow.baselines.simple import FitInput
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
 from sentiflow.evaluation import Epoch
-from sentiflow.recipes import TUNED, TrainConfig
+from sentiflow.training.recipes import TUNED, TrainConfig
 
 from .conftest import CONFIG, generated_reviews
 

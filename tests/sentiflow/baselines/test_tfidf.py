@@ -9,9 +9,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from sentiflow.baselines import fit
-from sentiflow.baselines.models import STRENGTHS, FitInput, counts
+from sentiflow.baselines.simple import STRENGTHS, FitInput, counts
 from sentiflow.data.reviews import Reviews
-from sentiflow.recipes import TrainConfig
+from sentiflow.training.recipes import TrainConfig
 
 from .conftest import blurred, generated_reviews
 

@@ -17,15 +17,15 @@ from mlflow.tracking import MlflowClient
 from sentiflow.batch import job as module
 from sentiflow.batch.dask import DaskWorkers
 from sentiflow.batch.job import Request, Scored, _pool, score_input
-from sentiflow.batch.output import Totals
 from sentiflow.batch.pipeline import Workers
+from sentiflow.batch.writers import Totals
 from sentiflow.console import Advance
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring.text_log import Entry, TextLog
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.settings import Settings
-from sentiflow.tracking.client import connect
-from sentiflow.tracking.types import Version
+from sentiflow.store.client import connect
+from sentiflow.store.types import Version
 from tests.sentiflow.batch.test_workers import children
 from tests.world import Trained, World
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from sentiflow.batch.output import output_lock
+from sentiflow.batch.writers import output_lock
 from sentiflow.errors import ExternalError
 
 HOLD = (
-    "import sys\nfrom pathlib import Path\nfrom sentiflow.batch.output import output_lock\n"
+    "import sys\nfrom pathlib import Path\nfrom sentiflow.batch.writers import output_lock\n"
     "with output_lock(Path(sys.argv[1])):\n"
     "    sys.stdout.write('held'); sys.stdout.flush(); sys.stdin.read()\n"
 )

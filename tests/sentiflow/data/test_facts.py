@@ -8,7 +8,6 @@ import pytest
 from sentiflow.data.facts import DatasetFacts, check, describe, in_both_splits, warnings
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import ExternalError
-from sentiflow.recipes import TrainConfig
 from sentiflow.scoring import Vocabulary
 
 
@@ -88,7 +87,7 @@ def test_imdb_has_25_000_reviews_a_split_and_half_of_them_positive() -> None:
 
 
 VOCABULARY = Vocabulary(["the", "film", "good", "bad", "rare"])  # ids 4 to 8; the recipe keeps 4 to 6
-CONFIG = TrainConfig(recipe="small", vocabulary_size=7, sequence_length=4)
+SIZES = 7, 4  # of the vocabulary, of a sequence
 TOKENS = [[1, 4, 8, 6], [1, 4, 5, 6, 7], [1, 5], [1, 4, 8, 6], [1, 4, 8, 7], [1, 5], [1, 4, 8, 7, 6, 6]]
 REVIEWS = Reviews(
     np.array([f"r{i}" for i in range(7)]),
@@ -100,7 +99,7 @@ REVIEWS = Reviews(
 
 @pytest.fixture(scope="module")
 def facts() -> DatasetFacts:
-    return describe(REVIEWS, VOCABULARY, CONFIG)
+    return describe(REVIEWS, VOCABULARY, *SIZES)
 
 
 def test_the_figures_of_each_split_that_has_reviews(facts: DatasetFacts) -> None:
@@ -119,7 +118,7 @@ def test_the_figures_of_each_split_that_has_reviews(facts: DatasetFacts) -> None
 
 def test_words_of_the_training_reviews_are_counted_apart() -> None:
     """Red if a table of a few words is said to have the thousands of the base."""
-    facts = describe(REVIEWS.take(np.array([2, 1, 4])), VOCABULARY, CONFIG)
+    facts = describe(REVIEWS.take(np.array([2, 1, 4])), VOCABULARY, *SIZES)
     assert (facts.training_words, facts.kept_words) == (4, 3)
 
 
@@ -128,7 +127,7 @@ def test_the_first_review_is_shown_as_the_recipe_sees_it(facts: DatasetFacts) ->
 
 
 def test_the_first_review_is_the_first_of_the_training_split() -> None:
-    facts = describe(REVIEWS.take(np.array([4, 1, 0, 2])), VOCABULARY, CONFIG)
+    facts = describe(REVIEWS.take(np.array([4, 1, 0, 2])), VOCABULARY, *SIZES)
     assert (facts.first_ids, facts.first_label) == ((1, 4, 5, 6, 2), 0)
 
 
@@ -136,7 +135,7 @@ def test_the_first_review_is_the_first_of_the_training_split() -> None:
 def test_a_split_may_hold_a_single_word_or_none(tokens: list[int], unknown: float) -> None:
     split, label = np.array(["train", "test"]), np.ones(2, np.int8)
     reviews = Reviews(split, split, label, [np.array(each, np.int32) for each in ([1, 4], tokens)])
-    assert describe(reviews, VOCABULARY, CONFIG).splits[1].unknown == unknown
+    assert describe(reviews, VOCABULARY, *SIZES).splits[1].unknown == unknown
 
 
 def test_in_both_splits_compares_whole_ids_before_rare_words_are_replaced() -> None:

@@ -7,10 +7,10 @@ import pytest
 from sentiflow.data import imdb as module
 from sentiflow.data.facts import describe
 from sentiflow.data.reviews import Reviews
-from sentiflow.recipes import TUTORIAL
 from sentiflow.scoring import Vocabulary
 from sentiflow.scoring.vocabulary import limit
 from sentiflow.settings import Settings
+from sentiflow.training.recipes import TUTORIAL
 
 # The first training review, as the tutorial prints it.
 FIRST_IDS = [
@@ -45,7 +45,7 @@ Imdb = tuple[Reviews, Vocabulary]
 
 def test_the_first_training_review_is_the_tutorials(imdb: Imdb) -> None:
     assert len(FIRST_IDS) == 218
-    facts = describe(*imdb, TUTORIAL)
+    facts = describe(*imdb, TUTORIAL.vocabulary_size, TUTORIAL.sequence_length)
     assert (list(facts.first_ids), facts.first_text, facts.first_label) == (FIRST_IDS, FIRST_TEXT, 1)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from sentiflow.batch.output import output_schema
+from sentiflow.batch.writers import output_schema
 from sentiflow.data.division import Labelled, in_fixed_order, sample_rows, text_id, to_reviews
 from sentiflow.data.inputs import open_input
 from sentiflow.data.table import DEFAULT_OPTIONS, Joined, Table, TableError, TableOptions, as_options, read_table

@@ -17,9 +17,9 @@ from sentiflow.evaluation.statistics import compare
 from sentiflow.promotion import candidate
 from sentiflow.promotion.gate import Decision, Rule
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
-from sentiflow.tracking.store import open_store
-from sentiflow.tracking.types import Version
-from sentiflow.tracking.versions import load_scorer
+from sentiflow.store.find import open_store
+from sentiflow.store.types import Version
+from sentiflow.store.versions import load_scorer
 from tests.world import ROOT, Registry, World, copy_world
 
 NAME = "sample-sentiment"

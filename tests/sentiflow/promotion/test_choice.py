@@ -10,8 +10,8 @@ from sentiflow.errors import RejectedError, UsageError
 from sentiflow.promotion.choice import choose, judged_already, need_champion
 from sentiflow.promotion.gate import Decision, Rule
 from sentiflow.promotion.history import Event
-from sentiflow.tracking.client import connect
-from sentiflow.tracking.types import VersionRecord
+from sentiflow.store.client import connect
+from sentiflow.store.types import VersionRecord
 from tests.world import World
 
 NAME = "imdb-sentiment"

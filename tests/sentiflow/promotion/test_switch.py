@@ -23,7 +23,7 @@ from sentiflow.process import person
 from sentiflow.promotion import switch
 from sentiflow.promotion.candidate import Answer, Candidate, evaluate_candidate
 from sentiflow.promotion.history import history_of
-from sentiflow.tracking.client import connect
+from sentiflow.store.client import connect
 from tests.mlflow_store import champion_of, events_of, versions_of
 from tests.receiver import receiver
 from tests.world import Registry, Trained, World, with_own_files

@@ -8,9 +8,9 @@ import pytest
 from flows.train import train
 from sentiflow.promotion import switch
 from sentiflow.promotion.history import history_of
-from sentiflow.recipes import load_recipe
 from sentiflow.settings import load_settings
-from sentiflow.tracking.client import connect
+from sentiflow.store.client import connect
+from sentiflow.training.recipes import load_recipe
 from tests.mlflow_store import champion_of
 from tests.servers import mlflow
 from tests.world import World

@@ -8,10 +8,10 @@ import numpy as np
 from sentiflow.data.reviews import Reviews
 from sentiflow.evaluation import metrics
 from sentiflow.evaluation.score_table import ScoreTable
-from sentiflow.recipes import TUTORIAL
 from sentiflow.reports.summary import ECE, RunSummary, TestData
 from sentiflow.runs.record import RunRecord
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
+from sentiflow.training.recipes import TUTORIAL
 
 HOSTILE = "<script>alert('x')</script> & <img src=http://evil.example/a.png> | *b* `c` [d](http://e.example)"
 VOCABULARY = Vocabulary(["good", "bad", "film", "not"])  # ids 4 to 7

@@ -3,11 +3,11 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sentiflow.recipes import TUNED
+from sentiflow.reports.one_run import card
 from sentiflow.reports.page import join
-from sentiflow.reports.run import card
 from sentiflow.reports.summary import RunSummary
 from sentiflow.runs.record import RunRecord
+from sentiflow.training.recipes import TUNED
 
 METRICS = {
     "test/accuracy": 0.8793, "test/accuracy_ci_low": 0.8752, "test/accuracy_ci_high": 0.8833,

@@ -7,7 +7,8 @@ import pytest
 from playwright.sync_api import Browser
 from playwright.sync_api import Page as Tab
 
-from sentiflow.reports import comparison, run
+from sentiflow.reports import one_run as run
+from sentiflow.reports import several_runs as comparison
 from tests.sentiflow.reports.made import record, summary
 
 pytestmark = pytest.mark.story

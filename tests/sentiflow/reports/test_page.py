@@ -6,18 +6,8 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from matplotlib.figure import Figure
 
-from sentiflow.reports.page import (
-    MAX_ROWS,
-    Block,
-    Picture,
-    Quote,
-    Report,
-    Section,
-    Table,
-    Text,
-    escape_markdown,
-    svg,
-)
+from sentiflow.redaction import escape_markdown
+from sentiflow.reports.page import MAX_ROWS, Block, Picture, Quote, Report, Section, Table, Text, svg
 from tests.pages import Page, tables
 from tests.sentiflow.reports.made import HOSTILE
 

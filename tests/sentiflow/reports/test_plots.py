@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from sentiflow.evaluation import Epoch
 from sentiflow.evaluation.metrics import Measured, measure
 from sentiflow.evaluation.score_table import ScoreTable
-from sentiflow.reports import plots, run
+from sentiflow.reports import one_run as run
+from sentiflow.reports import plots
 from tests.sentiflow.reports import made
 
 LABELS = np.array([1, 1, 1, 0, 0, 0, 0], np.int8)

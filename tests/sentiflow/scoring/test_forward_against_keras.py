@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sentiflow.network.model import build, weights_of
-from sentiflow.recipes import TrainConfig
 from sentiflow.scoring import Network, Weights, pad
+from sentiflow.training.network.model import build, weights_of
+from sentiflow.training.recipes import TrainConfig
 from tests.against_keras import in_float64
 
 SMALL = TrainConfig(vocabulary_size=30, sequence_length=11, embedding_size=6, units=5)

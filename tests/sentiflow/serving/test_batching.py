@@ -12,8 +12,8 @@ from sentiflow.scoring import TextScorer
 from sentiflow.serving.batching import Batcher, QueueFullError
 from sentiflow.serving.champion import Loaded
 from sentiflow.serving.middleware import Metrics
-from sentiflow.tracking.types import CHAMPION, Version
-from sentiflow.tracking.versions import Champion
+from sentiflow.store.types import CHAMPION, Version
+from sentiflow.store.versions import Champion
 from tests.sentiflow.serving.service import shown
 
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sentiflow.serving import server
+from sentiflow.serving import processes as server
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import Running, until
 from tests.world import Trained

@@ -20,8 +20,8 @@ from sentiflow.scoring import TextScorer
 from sentiflow.serving import champion
 from sentiflow.serving.champion import Watcher
 from sentiflow.serving.middleware import Metrics
-from sentiflow.tracking.types import CHAMPION, Version
-from sentiflow.tracking.versions import Champion
+from sentiflow.store.types import CHAMPION, Version
+from sentiflow.store.versions import Champion
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import MODEL, TEXTS, Running, until
 from tests.servers import mlflow

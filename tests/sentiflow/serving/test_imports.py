@@ -8,7 +8,7 @@ from tests.world import ROOT
 def test_the_service_stands_on_the_library_alone() -> None:
     """It needs neither tasks nor MLflow."""
     code = (
-        "import json, sys, sentiflow.serving.server\n"
+        "import json, sys, sentiflow.serving.processes\n"
         "print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Scope
 
 from sentiflow.serving.middleware import Edge, Metrics, Origins
-from sentiflow.tracking.types import CHAMPION, Version
+from sentiflow.store.types import CHAMPION, Version
 from tests.sentiflow.serving.service import shown
 
 POLICY = b"content-security-policy"

@@ -15,7 +15,7 @@ from sentiflow.monitoring.text_log import Entry, TextLog
 from sentiflow.serving import batching
 from sentiflow.serving.batching import Keeper
 from sentiflow.serving.middleware import Metrics
-from sentiflow.tracking.types import CHAMPION, Version
+from sentiflow.store.types import CHAMPION, Version
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import MODEL, TEXTS, until
 from tests.world import Trained

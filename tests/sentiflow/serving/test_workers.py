@@ -230,7 +230,7 @@ def test_the_folder_of_the_workers_figures_is_locked_while_they_answer(two: Serv
 FAILING = """
 from functools import partial
 from sentiflow.process import open_socket
-from sentiflow.serving import server
+from sentiflow.serving import processes as server
 with open_socket("127.0.0.1", 0, "") as listener:
     server._run_workers(server._config(partial(len, 5), listener, factory=True, workers=2), listener)
 """

@@ -13,12 +13,12 @@ from prefect.logging import disable_run_logger
 
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import ExternalError
-from sentiflow.recipes import TUNED
 from sentiflow.settings import load_settings
+from sentiflow.store.client import connect
 from sentiflow.sweeps.space import Range, SearchSpace
 from sentiflow.sweeps.study import PARENT, RUN_ID, Sweep, ask, end, finished, open_study
-from sentiflow.tracking.client import connect
-from sentiflow.tracking.context import RunContext
+from sentiflow.training.context import RunContext
+from sentiflow.training.recipes import TUNED
 from tasks.sweep import begin, trial
 from tests.world import World
 

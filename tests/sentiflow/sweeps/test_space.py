@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from sentiflow.errors import UsageError
-from sentiflow.recipes import TUNED, TUTORIAL, TrainConfig, load_recipe
-from sentiflow.sweeps.results import recipe_file
+from sentiflow.sweeps.outcome import recipe_file
 from sentiflow.sweeps.space import Choices, Range, load_space
+from sentiflow.training.recipes import TUNED, TUTORIAL, TrainConfig, load_recipe
 
 
 def space_of(tmp_path: Path, text: str, config: TrainConfig = TUNED):  # noqa: ANN201

@@ -7,11 +7,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from sentiflow.fitting import fit
-from sentiflow.recipes import TUNED, load_recipe
 from sentiflow.sweeps.space import Choices, Range, SearchSpace, load_space
 from sentiflow.sweeps.study import Sweep, ask, distributions, finished, identity, open_study
-from tests.sentiflow.test_fitting import table
+from sentiflow.training.fitting import fit
+from sentiflow.training.recipes import TUNED, load_recipe
+from tests.sentiflow.training.test_fitting import table
 
 SPACE = SearchSpace({"dropout": Range(low=0.0, high=0.6)})
 

@@ -1,0 +1,191 @@
+"""The baselines that are not networks, and what all baselines share."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+from sklearn.feature_extraction.text import TfidfTransformer
+from sklearn.linear_model import LogisticRegression
+
+from sentiflow.console import Progress, no_progress
+from sentiflow.data.reviews import Reviews
+from sentiflow.errors import UsageError
+from sentiflow.evaluation import Epoch
+from sentiflow.evaluation.metrics import cross_entropy
+from sentiflow.scoring import is_positive
+from sentiflow.scoring.vocabulary import FIRST_WORD
+from sentiflow.training.recipes import TrainConfig
+
+Name = Literal["majority", "tfidf", "nb-bigrams", "embeddings", "gru", "lstm"]
+NAMES: tuple[Name, ...] = get_args(Name)
+"""In the order in which they run: the fast ones first, so that errors show up early."""
+
+ABOUT: dict[Name, str] = {
+    "majority": "the more frequent label, whatever the review",
+    "tfidf": "logistic regression on TF-IDF of the words, without their order",
+    "nb-bigrams": "logistic regression on all words and pairs of neighbours, weighted by naive Bayes",
+    "embeddings": "mean of the words' embeddings and a dense layer, without their order",
+    "gru": "a GRU in place of the SimpleRNN",
+    "lstm": "an LSTM in place of the SimpleRNN",
+}
+
+
+def choose(only: Sequence[str]) -> tuple[Name, ...]:
+    """The baselines of these names, each once, in the order in which they run; all of them for no name.
+
+    Raises:
+        UsageError: there is no such baseline.
+    """
+    unknown = [name for name in only if name not in NAMES]
+    if unknown:
+        raise UsageError(f"No baseline is named {unknown[0]!r}.", f"There are: {', '.join(NAMES)}.")
+    return tuple(name for name in NAMES if name in only or not only)
+
+
+@dataclass(frozen=True)
+class TrainingParams:
+    """Settings of a network's training, chosen by the validation split.
+
+    Attributes:
+        epochs: maximum; a recipe with fewer lowers it.
+        early_stopping_patience: epochs without a lower validation loss before the best is restored.
+        word_dropout: share of a review's words left out while training.
+        dropout: of the input of the last layer.
+        ema_momentum: of the moving average of the weights, which is measured and kept.
+    """
+
+    batch_size: int
+    learning_rate: float
+    epochs: int
+    early_stopping_patience: int
+    word_dropout: float
+    dropout: float
+    ema_momentum: float
+
+
+# docs/baselines.md has those that were tried. The recurrent ones have few epochs, because each takes long.
+TRAINING_PARAMS = {
+    "embeddings": TrainingParams(128, 0.001, 20, 3, 0.5, 0.3, 0.99),
+    "gru": TrainingParams(128, 0.002, 10, 2, 0.3, 0.3, 0.99),
+    "lstm": TrainingParams(128, 0.002, 10, 2, 0.3, 0.3, 0.99),
+}
+
+
+def parameters_of(name: str, config: TrainConfig, seed: int) -> dict[str, object]:
+    """Parameters of a baseline's run in MLflow: those it shares with the recipe, and its own."""
+    read = () if name == "nb-bigrams" else ("vocabulary_size", "sequence_length")
+    shared = (*read, "validation_fraction")
+    found = {field: getattr(config, field) for field in shared} | {"seed": seed}
+    if name not in TRAINING_PARAMS:
+        return found
+    own = asdict(TRAINING_PARAMS[name]) | {"epochs": epochs(name, config), "optimizer": "adam"}
+    return found | {"embedding_size": config.embedding_size} | own
+
+
+def epochs(name: str, config: TrainConfig) -> int:
+    """Maximum of passes over the training split: no more than the recipe's own."""
+    return min(TRAINING_PARAMS[name].epochs, config.epochs)
+
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FitInput:
+    """What a baseline is fitted on.
+
+    Attributes:
+        training: the only reviews that are learned from; those of ``validation`` choose settings or the epoch.
+        config: the recipe to compare with, which sets vocabulary, length and size.
+        on_epoch: called after each epoch of a network.
+    """
+
+    training: Reviews
+    validation: Reviews
+    config: TrainConfig
+    seed: int
+    on_epoch: Callable[[Epoch], None] = lambda _epoch: None
+    progress: Progress = no_progress
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted baseline.
+
+    Attributes:
+        score: reviews to their probability of positive, shape (n,).
+        val_loss: on the validation reviews, in nats.
+        val_accuracy: on the validation reviews, a fraction.
+        found: settings chosen by the validation reviews or by the size of the recipe's network.
+        history: one entry per epoch; empty if it trains without epochs.
+    """
+
+    score: Callable[[Reviews], Floats]
+    parameters: int
+    val_loss: float
+    val_accuracy: float
+    found: Mapping[str, object]
+    summary: str
+    history: tuple[Epoch, ...] = ()
+
+
+def loss_and_accuracy(labels: NDArray[np.int8], scores: Floats) -> tuple[float, float]:
+    """Of scores against labels, both of shape (n,): mean loss in nats, and the fraction of right labels."""
+    return cross_entropy(labels, scores), float((is_positive(scores) == labels).mean())
+
+
+def fit_majority(given: FitInput) -> Fitted:
+    """Score every review with the share of positive training reviews; equal shares count as negative."""
+    share = float((given.training.label == 1).mean())
+
+    def score(reviews: Reviews) -> Floats:
+        return np.full(len(reviews), share)
+
+    loss, accuracy = loss_and_accuracy(given.validation.label, score(given.validation))
+    summary = f"{share:.2%} of {len(given.training):,} training reviews are positive: the score of every review.\n"
+    return Fitted(score, 1, loss, accuracy, {}, summary)
+
+
+# Half-decades around scikit-learn's default of 1; on the IMDB reviews 10 has the lowest validation loss.
+STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0)
+
+
+def counts(reviews: Reviews, config: TrainConfig) -> scipy.sparse.csr_array:
+    """Counts of the words of the vocabulary in what a network reads of each review, shape (n, words).
+
+    Reviews are cut in front and rare words left out, as for a network; start marker and padding do not count.
+    """
+    ids = reviews.padded(config.sequence_length, config.vocabulary_size)
+    row, step = np.nonzero(ids >= FIRST_WORD)
+    shape = len(reviews), max(config.vocabulary_size - FIRST_WORD, 1)
+    ones = np.ones(len(row))
+    return scipy.sparse.csr_array((ones, (row, ids[row, step] - FIRST_WORD)), shape=shape)
+
+
+def fit_tfidf(given: FitInput) -> Fitted:
+    """Fit a logistic regression for each of a few values of C; the one with the lowest validation loss is kept."""
+    training, validation, config = given.training, given.validation, given.config
+    tfidf = TfidfTransformer(sublinear_tf=True).fit(counts(training, config))
+    learned, held_out = (tfidf.transform(counts(part, config)) for part in (training, validation))
+    tried = []
+    for strength in STRENGTHS:
+        model = LogisticRegression(C=strength, max_iter=1_000).fit(learned, training.label)
+        tried.append((*loss_and_accuracy(validation.label, positive(model, held_out)), strength, model))
+    loss, accuracy, strength, best = min(tried, key=lambda one: one[0])
+
+    def score(reviews: Reviews) -> Floats:
+        return positive(best, tfidf.transform(counts(reviews, config)))
+
+    lines = [f"C {c:g}: validation loss {lost:.4f}, accuracy {right:.2%}" for lost, right, c, _ in tried]
+    parameters = best.coef_.size + best.intercept_.size
+    summary = "\n".join([*lines, f"Kept: C {strength:g}, {parameters:,} weights.", ""])
+    return Fitted(score, parameters, loss, accuracy, {"C": strength}, summary)
+
+
+def positive(model: LogisticRegression, rows: scipy.sparse.csr_array) -> Floats:
+    """Probability of positive of each row, shape (n,)."""
+    scores: Floats = model.predict_proba(rows)[:, 1]
+    return scores

@@ -1,0 +1,253 @@
+"""Deployments of the flows: when they run, and how they are registered."""
+
+import asyncio
+import pkgutil
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from prefect import Flow
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
+from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, NoSchedule, RRuleSchedule
+from prefect.events import DeploymentEventTrigger
+from prefect.exceptions import ObjectNotFound
+from prefect.server.schemas.schedules import SCHEDULE_TYPES
+from pydantic import TypeAdapter, ValidationError
+
+from sentiflow.errors import UsageError
+from sentiflow.folder import here
+from sentiflow.operations.prefect_server import to_choose_another
+from sentiflow.settings import OFF
+
+TAG = "sentiflow"
+"""Tag of our deployments, and slug of their schedules. A deployment is named after its flow: ``train/train``."""
+
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+Schedule: TypeAlias = CronSchedule | IntervalSchedule
+AnySchedule: TypeAlias = Schedule | RRuleSchedule | NoSchedule
+"""Those that people make in Prefect's UI, too."""
+
+# The times of an interval stay the same whenever it is registered: every 6h is 0, 6, 12 and 18 o'clock.
+_ANCHOR = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A flow with its parameters and its schedule.
+
+    Attributes:
+        entrypoint: the flow's module and name, as an import would find it.
+        concurrency_limit: runs at a time, beyond which others wait; None for no limit.
+        asks: whether a run may wait for a person.
+    """
+
+    entrypoint: str
+    description: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    schedule: Schedule | None = None
+    concurrency_limit: int | None = None
+    triggers: tuple[DeploymentEventTrigger, ...] = ()
+    asks: bool = False
+
+    @property
+    def flow(self) -> str:
+        """The flow's name, and the deployment's."""
+        return self.entrypoint.rpartition(".")[2]
+
+    @property
+    def full_name(self) -> str:
+        """As Prefect names it: flow and deployment."""
+        return f"{self.flow}/{self.flow}"
+
+
+def parse_schedule(text: str, timezone: str, what: str) -> Schedule | None:
+    """Read a cron line in a time zone, ``every 30s`` and the like, or ``off``, which gives None.
+
+    ``what`` is the setting or option, for the message.
+
+    Raises:
+        UsageError: it is none of these, or never occurs.
+
+    Example:
+        >>> parse_schedule("every 6h", "UTC", "--train").interval
+        datetime.timedelta(seconds=21600)
+    """
+    text = " ".join(text.split())
+    if text.lower() == OFF:
+        return None
+    if (found := re.fullmatch(r"every (\d{1,6}) ?([smhd])", text)) and int(found[1]):
+        every = timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
+        return IntervalSchedule(interval=every, anchor_date=_ANCHOR, timezone="UTC")
+    expected = "a cron line (0 3 * * 1), an interval (every 30s, every 15m, every 6h), or off"
+    refused = UsageError(f"{what}: expected {expected}, got {text!r}.", "For example: every 6h")
+    if not re.fullmatch(r"@[a-z]+", text) and len(text.split()) != 5:
+        raise refused
+    try:
+        schedule = CronSchedule(cron=text, timezone=timezone)
+    except ValidationError as err:
+        raise refused from err
+    try:
+        next_time(schedule, datetime.now(UTC))
+    except ValueError as err:  # the line alone does not show it: the 30th of February
+        raise UsageError(f"{what}: {text!r} never occurs.", "Correct its day or month.") from err
+    return schedule
+
+
+def describe_schedule(schedule: Schedule) -> str:
+    """The schedule as a setting has it; an interval in the largest unit that fits."""
+    if isinstance(schedule, CronSchedule):
+        return f"{schedule.cron} ({schedule.timezone})"
+    seconds = round(schedule.interval.total_seconds())
+    unit = max((unit for unit in _SECONDS if seconds % _SECONDS[unit] == 0), key=_SECONDS.__getitem__)
+    return f"every {seconds // _SECONDS[unit]}{unit}"
+
+
+def next_time(schedule: AnySchedule, after: datetime) -> datetime | None:
+    """The first time of a schedule later than another; None when there is none."""
+    if isinstance(schedule, NoSchedule):
+        return None
+    server_side: SCHEDULE_TYPES = TypeAdapter(SCHEDULE_TYPES).validate_python(schedule.model_dump())
+    found = asyncio.run(server_side.get_dates(n=1, start=after + timedelta(microseconds=1)))
+    return found[0].astimezone(UTC) if found else None
+
+
+# An update changes only the fields that it names, so it names all that Prefect knows but what stays.
+_EMPTY = {
+    name: field.get_default(call_default_factory=True)
+    for name, field in DeploymentUpdate.model_fields.items()
+    if name not in ("paused", "schedules")
+}
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A deployment as it stands on the server."""
+
+    spec: Deployment
+    on_server: DeploymentResponse
+
+    @property
+    def id(self) -> UUID:
+        """The server's id of it."""
+        return self.on_server.id
+
+    @property
+    def active(self) -> list[AnySchedule]:
+        """The schedules that start runs."""
+        if self.on_server.paused:
+            return []
+        return [each.schedule for each in self.on_server.schedules if each.active]
+
+
+def apply(client: SyncPrefectClient, spec: Deployment, work_pool: str | None = None) -> Applied:
+    """Write a deployment to the server, every field of it: what somebody else wrote there does not stay.
+
+    Two things are kept: what is paused stays paused (the deployment, its schedule, its triggers), and schedules
+    that a person added are left alone.
+
+    Without a work pool, this process runs it.
+
+    Raises:
+        UsageError: no work pool is given, and it belongs to one.
+    """
+    existing = read(client, spec.full_name)
+    if existing is None:
+        flow_id = client.create_flow_from_name(spec.flow)
+        made = _schedules(spec, active=True)
+        deployment_id = client.create_deployment(flow_id, spec.flow, schedules=made, **_fields(spec, work_pool))
+    elif existing.work_pool_name and work_pool is None:
+        raise UsageError(
+            f"{spec.full_name} belongs to the work pool {existing.work_pool_name} of this Prefect server.",
+            f"Its workers run it; `sentiflow schedule` is for a server of its own: {to_choose_another()}.",
+        )
+    else:
+        deployment_id = existing.id
+        client.update_deployment(deployment_id, DeploymentUpdate(**_EMPTY | _fields(spec, work_pool)))
+        _reschedule(client, existing, spec)
+    _write_triggers(client, deployment_id, spec)
+    return Applied(spec, client.read_deployment(deployment_id))
+
+
+def read(client: SyncPrefectClient, full_name: str) -> DeploymentResponse | None:
+    """The deployment of that name, ``FLOW/DEPLOYMENT``, or None."""
+    if full_name.count("/") != 1:
+        return None
+    try:
+        return client.read_deployment_by_name(full_name)
+    except ObjectNotFound:
+        return None
+
+
+def last_polls(client: SyncPrefectClient) -> dict[str, str]:
+    """When a schedule last asked for runs of each deployment of ours without a pool, by the server's clock."""
+    wanted = {"deployments": {"tags": {"all_": [TAG]}}}
+    found = client.request("POST", "/deployments/filter", json=wanted).raise_for_status().json()
+    return {
+        each["id"]: each["last_polled"] for each in found if each["last_polled"] and not each["work_pool_name"]
+    }
+
+
+def _fields(spec: Deployment, work_pool: str | None) -> dict[str, Any]:
+    """All but the schedule and the triggers."""
+    flow: Flow[..., Any] = pkgutil.resolve_name(spec.entrypoint)
+    return {
+        "version": flow.version,
+        "description": spec.description,
+        "tags": [TAG],
+        "parameters": spec.parameters,
+        "parameter_openapi_schema": flow.parameters.model_dump(exclude_unset=True),
+        "enforce_parameter_schema": True,
+        "path": str(here()) if work_pool is None else None,
+        "entrypoint": spec.entrypoint,
+        "pull_steps": [],
+        # Of a run that waits for a person Prefect gives the place away, and minutes later ends the run for that.
+        "concurrency_limit": None if spec.asks else spec.concurrency_limit,
+        "work_pool_name": work_pool,
+    }
+
+
+def _schedules(spec: Deployment, *, active: bool) -> list[DeploymentScheduleCreate]:
+    if spec.schedule is None:
+        return []
+    return [DeploymentScheduleCreate(schedule=spec.schedule, active=active, slug=TAG)]
+
+
+def _reschedule(client: SyncPrefectClient, existing: DeploymentResponse, spec: Deployment) -> None:
+    """Replace our schedule if it, or what it starts, changed, or it is paused: what is late goes.
+
+    Not by an update of the deployment: that removes all schedules when one that a person added has no slug.
+    """
+    ours = [each for each in existing.schedules if each.slug == TAG]
+    made = _schedules(spec, active=all(each.active for each in ours))
+    compared = {"schedule", "active", "slug", "parameters", "max_scheduled_runs"}
+    there, wanted = ([each.model_dump(include=compared) for each in side] for side in (ours, made))
+    if there == wanted and existing.parameters == spec.parameters and all(each.active for each in ours):
+        return
+    for each in ours:
+        client.delete_deployment_schedule(existing.id, each.id)
+    late = FlowRunFilter(
+        deployment_id={"any_": [existing.id]}, state={"name": {"any_": ["AwaitingConcurrencySlot"]}}
+    )
+    while waiting := [run for run in client.read_flow_runs(flow_run_filter=late) if run.auto_scheduled]:
+        for run in waiting:  # Prefect leaves these
+            client.delete_flow_run(run.id)
+    if made:
+        client.create_deployment_schedules(existing.id, made)
+
+
+def _write_triggers(client: SyncPrefectClient, deployment_id: UUID, spec: Deployment) -> None:
+    """Replace the deployment's own automations; one that was paused is paused again."""
+    owner = f"prefect.deployment.{deployment_id}"
+    paused = {each.name for each in client.read_resource_related_automations(owner) if not each.enabled}
+    client.delete_resource_owned_automations(owner)
+    for trigger in spec.triggers:
+        made = trigger.model_copy(update={"enabled": trigger.name not in paused})
+        made.set_deployment_id(deployment_id)
+        client.create_automation(made.as_automation())

@@ -1,0 +1,252 @@
+"""Prefect's flow runs: started, found, marked as crashed, deleted."""
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast
+from uuid import UUID
+
+from prefect import Flow, runtime
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas import filters
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, StateType
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.states import Completed, Crashed
+
+from sentiflow import folder, process
+from sentiflow.children import end_with_schedule
+from sentiflow.console import Logger, outlive_readers
+from sentiflow.environment import isolate
+from sentiflow.errors import UsageError
+from sentiflow.operations.deployments import TAG
+from sentiflow.operations.notify import is_notified, notify, notify_end
+from sentiflow.settings import load_settings
+
+BEGUN = (StateType.RUNNING, StateType.CANCELLING)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _Job(Flow[P, R]):
+    """A flow that sends no heartbeats when it is called: Prefect waits a second for the end of their thread."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:  # type: ignore[override]
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            return super().__call__(*args, **kwargs)
+
+
+def job(named: Callable[[dict[str, Any]], str] | None = None) -> Callable[[Callable[P, R]], Flow[P, R]]:
+    """Prefect's ``flow``, with what all our flows share.
+
+    They end with the schedule, their ends are notified, and the result's ``summary`` becomes the message of the
+    flow run's final state, its ``state_name`` the name. ``named`` gives the name of a run, from its parameters.
+    """
+
+    def decorate(function: Callable[P, R]) -> Flow[P, R]:
+        @wraps(function)
+        def summarized(*args: P.args, **kwargs: P.kwargs) -> R:
+            isolate()  # what runs flows may be a worker, or a program of the user's
+            if runtime.deployment.id:
+                outlive_readers()
+                if threading.current_thread() is threading.main_thread():
+                    process.listen()
+                _find_folder()
+            try:
+                result = function(*args, **kwargs)
+            except Exception:
+                process.stop_if_asked()  # native code and pydantic make errors of what a signal raises
+                raise
+            summary = getattr(result, "summary", None)
+            if summary is None:
+                return result
+            # Called by hand, a flow that returns a state gives the state's data.
+            name = getattr(result, "state_name", None)
+            return cast("R", Completed(message=summary, data=result, name=name))
+
+        return _Job(
+            summarized,
+            version=TAG, flow_run_name=None if named is None else lambda: named(runtime.flow_run.parameters),
+            persist_result=False, on_running=[end_with_schedule], on_completion=[notify_end],
+            on_failure=[notify_end], on_crashed=[notify_end],
+        )  # fmt: skip
+
+    return decorate
+
+
+def _find_folder() -> None:
+    """Take relative paths from where the worker was started that runs this.
+
+    Prefect's process worker makes a folder for each run, and removes it with all that was written there.
+    """
+    here = Path.cwd()
+    is_removed = here.parent == Path(tempfile.gettempdir()).resolve() and here.name.endswith("prefect")
+    if is_removed and folder.VARIABLE not in os.environ:
+        parent = _folder_of_parent()
+        if parent is None or parent == str(here):  # or of a wrapper around this process
+            _refuse_to_write_to(here)
+        else:
+            os.environ[folder.VARIABLE] = parent
+
+
+def _refuse_to_write_to(place: Path) -> None:
+    settings = load_settings()
+    if place in (*settings.data_dir.parents, *(settings.sqlite_file or place).parents):
+        raise UsageError(
+            "This run would write to a folder that Prefect's worker removes after it.",
+            "Start it in a shell, or give SENTIFLOW_TRACKING_URI and SENTIFLOW_DATA_DIR absolute paths.",
+        )
+
+
+def _folder_of_parent() -> str | None:
+    with suppress(OSError):  # it is Linux that tells
+        return str(Path(f"/proc/{os.getppid()}/cwd").readlink())
+    return os.environ.get("PWD")  # of the shell that started the worker
+
+
+def due() -> str:
+    """The moment that the current flow run is due, as it ends the names of runs."""
+    return f"{runtime.flow_run.scheduled_start_time:%y%m%d-%H%M%S}"
+
+
+def start(client: SyncPrefectClient, deployment: DeploymentResponse, parameters: dict[str, Any]) -> FlowRun:
+    """Start a run of a deployment now, with the deployment's parameters but for these.
+
+    Raises:
+        UsageError: the server refuses them.
+    """
+    try:
+        return client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+    except PrefectHTTPStatusError as err:
+        if err.response.status_code not in (409, 422):
+            raise
+        detail = err.response.json().get("detail", err)
+        raise UsageError(f"The parameters are refused: {detail}") from err
+
+
+def names(client: SyncPrefectClient) -> list[str]:
+    """The flows that have a deployment of ours."""
+    found = client.read_deployments(deployment_filter=filters.DeploymentFilter(tags={"all_": [TAG]}))
+    return sorted(client.read_flow(each.flow_id).name for each in found)
+
+
+def find(prefect: SyncPrefectClient, flow_run_id: str | None) -> FlowRun | None:
+    """A flow run, or None when this server has no such."""
+    if flow_run_id is None:
+        return None
+    try:
+        return prefect.read_flow_run(UUID(flow_run_id))
+    except (ObjectNotFound, ValueError):  # another server's, or a tag that somebody wrote by hand
+        return None
+
+
+def _all(read: Callable[..., list[R]], **wanted: Any) -> list[R]:
+    """What a method of the client finds, on all pages; Prefect's server sets how much one holds."""
+    found: list[R] = []
+    while page := read(offset=len(found), **wanted):
+        found += page
+    return found
+
+
+def search(prefect: SyncPrefectClient, **wanted: Any) -> list[FlowRun]:
+    """All runs of our flows that fit these fields of a ``FlowRunFilter``, oldest first.
+
+    Others may use the same server; what our code runs has its version there, and what has not begun its tag.
+    """
+    found = {
+        each.id: each
+        for ours in ({"flow_version": {"any_": [TAG]}}, {"tags": {"all_": [TAG]}})
+        for each in _all(prefect.read_flow_runs, flow_run_filter=filters.FlowRunFilter(**wanted | ours))
+    }
+    return sorted(found.values(), key=lambda each: str(each.expected_start_time))
+
+
+def of_deployments(prefect: SyncPrefectClient, deployment_ids: Sequence[UUID]) -> list[FlowRun]:
+    """Runs of deployments that have begun and not ended; one that a person suspended has no process to end."""
+    begun = {"type": {"any_": [StateType.PENDING, StateType.PAUSED, *BEGUN]}}
+    wanted = filters.FlowRunFilter(deployment_id={"any_": list(deployment_ids)}, state=begun)
+    found = _all(prefect.read_flow_runs, flow_run_filter=wanted)
+    return [each for each in found if not (each.state and each.state.state_details.pause_reschedule)]
+
+
+def crash(
+    prefect: SyncPrefectClient, flow_run: FlowRun, message: str, logger: Logger, attempt: str | None = None
+) -> None:
+    """Mark a flow run whose process was killed, and its tasks, as crashed.
+
+    If it was started again since that ``attempt``, only the tasks that the attempt began are marked.
+    """
+    end: State[Any] = Crashed(message=message)
+    if attempt is not None and _was_retried(flow_run, attempt):
+        close_tasks(prefect, flow_run, end, attempt)
+    else:
+        close(prefect, flow_run, end, logger)
+
+
+def _was_retried(flow_run: FlowRun, attempt: str) -> bool:
+    """Whether a flow run waits for another attempt than this one, or is in it; Prefect counts those that run."""
+    state = flow_run.state
+    if state is None or state.is_final():
+        return False
+    return state.is_scheduled() or state.is_pending() or attempt != str(flow_run.run_count)
+
+
+def close(prefect: SyncPrefectClient, flow_run: FlowRun, end: "State[Any]", logger: Logger) -> None:
+    """Give a flow run whose process is gone, and its tasks, their final state, and notify if that is a crash.
+
+    One that has a final state keeps it; its tasks, which Prefect leaves running, are closed all the same.
+    """
+    state = flow_run.state
+    if state is None or not state.is_final():
+        prefect.set_flow_run_state(flow_run.id, end, force=True)
+        state = end
+    close_tasks(prefect, flow_run, end)
+    if state.is_crashed():
+        notify(prefect.read_flow(flow_run.flow_id).name, flow_run, state, logger)
+
+
+def close_tasks(
+    prefect: SyncPrefectClient, flow_run: FlowRun, end: "State[Any]", attempt: str | None = None
+) -> None:
+    """Give the unfinished tasks of a flow run, or those that one attempt began, their final state."""
+    unfinished = [each for each in StateType if each not in TERMINAL_STATES]
+    for task_run in _all(
+        prefect.read_task_runs, flow_run_filter=filters.FlowRunFilter(id={"any_": [flow_run.id]}),
+        task_run_filter=filters.TaskRunFilter(state={"type": {"any_": unfinished}}),
+    ):  # fmt: skip
+        if attempt in (None, str(task_run.flow_run_run_count)):
+            prefect.set_task_run_state(task_run.id, end, force=True)
+
+
+def notify_missed(prefect: SyncPrefectClient, since: datetime, logger: Logger) -> None:
+    """Notify of flow runs that crashed since a moment, and for which no hook ran.
+
+    A worker that starts containers marks a run whose container was killed, and runs no hooks.
+    """
+    for flow_run in search(prefect, state={"type": {"any_": [StateType.CRASHED]}}, end_time={"after_": since}):
+        if flow_run.state is not None and not is_notified(flow_run):
+            notify(prefect.read_flow(flow_run.flow_id).name, flow_run, flow_run.state, logger)
+
+
+def delete_ended(prefect: SyncPrefectClient, before: datetime) -> int:
+    """Delete flow runs that ended before a moment, with their tasks, logs and artifacts; gives how many."""
+    ended = {"type": {"any_": list(TERMINAL_STATES)}}
+    found = search(prefect, state=ended, end_time={"before_": before})
+    deleted = 0
+    for flow_run in found:
+        mine = filters.ArtifactFilter(flow_run_id={"any_": [flow_run.id]})
+        while artifacts := prefect.read_artifacts(artifact_filter=mine):
+            for artifact in artifacts:
+                with suppress(ObjectNotFound):  # somebody else deletes it, too
+                    prefect.delete_artifact(artifact.id)
+        with suppress(ObjectNotFound):
+            prefect.delete_flow_run(flow_run.id)  # the server deletes its tasks with it, and its logs soon after
+            deleted += 1
+    return deleted

@@ -1,0 +1,323 @@
+"""A Prefect server of our own for schedules and single commands, and access to the one of the settings."""
+
+import atexit
+import json
+import os
+import secrets
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO
+
+from prefect.client.orchestration import get_client
+from prefect.context import get_settings_context, refresh_global_settings_context
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.settings import get_current_settings
+
+from sentiflow.children import Child
+from sentiflow.console import CONSOLE
+from sentiflow.errors import ExternalError
+from sentiflow.files import own_folder, publish_private
+from sentiflow.folder import ROOT
+from sentiflow.locks import if_free
+from sentiflow.operations.prefect_database import choose_database, make_database, reason_of
+from sentiflow.process import ask_directly, open_socket
+from sentiflow.redaction import redact, without_login
+from sentiflow.settings import Settings, load_settings
+
+_HOST = "127.0.0.1"
+ARGUMENTS = (
+    "--factory", "prefect.server.api.server:create_app", "--app-dir", ROOT, "--workers", "1", "--lifespan", "on",
+    "--log-level", "error", "--timeout-graceful-shutdown", "2", "--fd",
+)  # fmt: skip
+"""Of uvicorn, to run Prefect's server as Prefect runs a temporary one; a socket's number follows."""
+_ENVIRONMENT = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+    "PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "true",  # `sentiflow trigger` follows them
+    "PREFECT_SERVER_LOGS_STREAM_PUBLISHING_ENABLED": "true",
+    # It marks many due runs at once, as after an hour of sleep: SQLite is then locked for minutes.
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
+    # One run of a schedule is planned at a time: what was missed does not pile up.
+    "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_RUNS": "1",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_SCHEDULED_TIME": "PT0S",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "3600",  # it would plan others
+    "PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",  # it imports all collections of Prefect to save nothing
+}
+_NO_PAGES = {"PREFECT_UI_ENABLED": "false", "PREFECT_API_BLOCKS_REGISTER_ON_START": "false"}
+_START_SECONDS = 120
+OUR_USER = "sentiflow:"
+"""How a login begins that was made here."""
+_temporary: set[str] = set()  # API addresses of this process's temporary server
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running Prefect server; ``ui`` is its address for a browser.
+
+    Attributes:
+        login: user and password of a server of our own, ``user:password``; empty for one that the settings name.
+    """
+
+    ui: str
+    login: str = ""
+
+
+def start_early(settings: Settings) -> tuple[Callable[[], None], str]:
+    """Start a temporary server in the background, unless Prefect's settings name one.
+
+    It takes about as long as this process's imports, and ends with this process.
+    Written: address and login of the server, in this process's environment, for Prefect's client and for children.
+    Gives a function to call before the flow (it waits, and raises what the start raised), and which server it is.
+    """
+    if url := get_current_settings().api.url:
+        return lambda: None, f"the server at {redact(url)}"
+    log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the server
+    own = _OwnServer(settings, 0, log, _NO_PAGES)
+    _temporary.add(f"{own.base}/api")
+    # Links lead to the server that `sentiflow schedule` starts: it has the same database, and pages.
+    _use(own.base, own.login, f"http://{_HOST}:{settings.prefect_port}")
+    own.on_unasked_end(own.close_port)
+    atexit.register(own.stop)
+    return own.wait_until_ready, "a temporary server"
+
+
+@contextmanager
+def running_server(settings: Settings) -> Iterator[Server]:
+    """Use the Prefect server that Prefect's settings name; else start one, which ends with the block.
+
+    Written: address and login of the server, in this process's environment and, for commands of the same user, in
+    the data folder; the server's output, in the data folder.
+    """
+    note = server_note(settings)
+    note.unlink(missing_ok=True)  # of a schedule that was killed
+    if (server := _configured()) is not None:
+        yield server
+        return
+    with (schedule_folder(settings) / f"server-{settings.prefect_port}.log").open("w+b") as log:
+        own = _OwnServer(settings, settings.prefect_port, log, {})
+
+        def end_this_process(code: int) -> None:
+            note.unlink(missing_ok=True)
+            CONSOLE.print(f"[bold red]Error:[/] The Prefect server ended with exit code {code}.")
+            os._exit(ExternalError.exit_code)  # it can go on with nothing, and keeps the address until then
+
+        try:
+            _use(own.base, own.login, own.base)
+            own.wait_until_ready()
+            own.on_unasked_end(end_this_process)
+            server = Server(own.base, own.login)
+            publish_private(note, json.dumps(asdict(server)).encode())
+            yield server
+        finally:
+            note.unlink(missing_ok=True)
+            own.stop()
+
+
+def use_running(settings: Settings) -> bool:
+    """Whether Prefect's settings name a server or `sentiflow schedule` runs one, which this process then uses.
+
+    Written: address and login of the server, in this process's environment.
+    """
+    return bool(get_current_settings().api.url) or _find(settings) is not None
+
+
+def connect_to_running(settings: Settings) -> Server:
+    """The server that Prefect's settings name, or the one of the `sentiflow schedule` that uses this data folder.
+
+    Written: address and login of the server, in this process's environment.
+
+    Raises:
+        ExternalError: there is none, or it does not answer.
+    """
+    if (server := _configured() or _find(settings)) is None:
+        raise ExternalError(
+            "No Prefect server is set, and no `sentiflow schedule` is running with this data folder.",
+            "Start `sentiflow schedule`, or set PREFECT_API_URL to the server to use.",
+        )
+    return server
+
+
+def lasting_api_url() -> str | None:
+    """The API of Prefect's server, unless it is a temporary one, which only this process knows."""
+    url = get_current_settings().api.url
+    return None if not url or url in _temporary else url
+
+
+def schedule_folder(settings: Settings) -> Path:
+    """Where `sentiflow schedule` keeps its lock, the note on its server and the server's log."""
+    return own_folder(settings.data_dir / "schedule")  # who can open the lock can hold it
+
+
+class _OwnServer:
+    """A server of our own, which wants a login.
+
+    This process keeps the listening socket open as long as it lives, so that no other process can take the address
+    while the server starts or after it failed.
+    """
+
+    def __init__(self, settings: Settings, port: int, output: "IO[bytes]", variables: dict[str, str]) -> None:
+        self._database = choose_database(settings)
+        if self._database is not None:
+            make_database(self._database)
+        self._listener = open_socket(_HOST, port, "Set SENTIFLOW_PREFECT_PORT to a free one.")
+        self._output = output
+        port = self._listener.getsockname()[1]
+        self.base = f"http://{_HOST}:{port}"
+        self.login = _login()
+        self._ready = False
+        own = {
+            "PREFECT_SERVER_API_AUTH_STRING": self.login,
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{self.base},http://localhost:{port}",
+            "PREFECT_SERVER_UI_API_URL": f"{self.base}/api",  # its pages would ask port 4200 otherwise
+        }
+        descriptor = self._listener.fileno()
+        theirs = {name: value for name, value in os.environ.items() if not name.startswith("UVICORN_")}
+        self._child = Child(
+            [__name__, *ARGUMENTS, str(descriptor)],
+            {**theirs, **_ENVIRONMENT, **own, **variables},
+            output,
+            [descriptor],
+        )
+
+    def wait_until_ready(self) -> None:
+        """Wait for its first answer; raises ExternalError if it ends, or does not answer in time."""
+        if not self._child.answers(f"{self.base}/api/health", _START_SECONDS):
+            if self._child.poll() is None:
+                raise ExternalError(
+                    f"The Prefect server did not answer within {_START_SECONDS} s.",
+                    "Is the machine very busy? Run again, or set PREFECT_API_URL to a server of yours.",
+                )
+            hint = "Run again, or set PREFECT_API_URL to a server of yours."
+            if self._database is not None:
+                hint = (
+                    f"Its database is {self._database}. If that is damaged, or of another release of Prefect, "
+                    "restore a backup, or move it away: a new one is made, without the flow runs, their logs and "
+                    "what was set in Prefect's pages. Nothing of MLflow is in it."
+                )
+            raise ExternalError(f"The Prefect server did not start: {reason_of(self._output)}", hint)
+        self._ready = True
+
+    def on_unasked_end(self, act: Callable[[int], None]) -> None:
+        """Call a function, in another thread, with the exit code of a server that ends before it is stopped."""
+
+        def watch() -> None:
+            code = self._child.wait()
+            if not self._child.stopping:
+                act(code)
+
+        threading.Thread(target=watch, daemon=True).start()
+
+    def close_port(self, _exit_code: int) -> None:
+        """Give the address up: requests to a server that has ended are refused at once."""
+        self._listener.close()
+
+    def stop(self) -> None:
+        """End it; one that has answered may first write what it still has to."""
+        self._child.stop(at_once=not self._ready)
+        self._listener.close()
+
+
+def main() -> None:
+    """Run uvicorn's command in a child; its end would wait for threads of Prefect's server, which do not end."""
+    from uvicorn.main import main as uvicorn
+
+    try:
+        uvicorn()
+    except SystemExit as end:
+        sys.stderr.flush()
+        os._exit(int(end.code or 0))
+
+
+def _use(base: str, login: str, pages: str = "") -> None:
+    """Let Prefect's client here and in children use a server of this machine, and link to these pages."""
+    os.environ |= {"PREFECT_API_URL": f"{base}/api", "PREFECT_API_AUTH_STRING": login}
+    ask_directly(_HOST)
+    if pages:
+        os.environ["PREFECT_SERVER_UI_API_URL"] = f"{pages}/api"
+    refresh_global_settings_context()
+
+
+def _login() -> str:
+    """Prefect's own setting for it, else a random one."""
+    settings = get_current_settings()
+    given = settings.server.api.auth_string or settings.api.auth_string
+    return given.get_secret_value() if given else f"{OUR_USER}{secrets.token_urlsafe(24)}"
+
+
+def _find(settings: Settings) -> Server | None:
+    """The server of the `sentiflow schedule` that runs with this data folder, which this process then uses.
+
+    The note counts only while a schedule holds its lock: a schedule keeps its server's address, so that no other
+    process can have taken it.
+    """
+    note = server_note(settings)
+    with if_free(schedule_folder(settings) / "lock") as free:
+        if free or not note.exists():
+            return None
+    try:
+        server = Server(**json.loads(note.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # the schedule has ended meanwhile, or somebody else wrote it
+        return None
+    _use(server.ui, server.login)
+    return server
+
+
+def server_note(settings: Settings) -> Path:
+    """The file with address and login of the server of `sentiflow schedule`, while it runs."""
+    return schedule_folder(settings) / "server.json"
+
+
+def _configured() -> Server | None:
+    """The server that Prefect's settings name, if they name one; it answers."""
+    settings = get_current_settings()
+    url = settings.api.url
+    if not url:
+        return None
+    with get_client(sync_client=True) as client:
+        try:
+            if not (failure := client.api_healthcheck()):
+                client.api_version()
+        except (ValueError, PrefectHTTPStatusError) as err:
+            if isinstance(err, PrefectHTTPStatusError) and err.response.status_code != 404:
+                raise  # such as a refused login
+            failure = ValueError("what answers is no Prefect server")
+        if failure:
+            raise ExternalError(
+                f"The Prefect server at {redact(url)} does not answer: {failure}",
+                f"Start it, or {to_choose_another()} to use one on this machine.",
+            )
+    return Server(settings.ui_url or _pages(url))
+
+
+def to_choose_another() -> str:
+    """What to do to use another server than that of Prefect's settings, after an "or"."""
+    if lasting_api_url() is None:
+        return "run again"
+    if "PREFECT_API_URL" in os.environ:
+        return "unset PREFECT_API_URL"
+    name = get_settings_context().profile.name
+    return f"choose another Prefect profile than {name!r} (prefect profile use ephemeral)"
+
+
+def _pages(api_url: str) -> str:
+    return without_login(api_url).rstrip("/").removesuffix("/api")
+
+
+def flow_run_url(flow_run_id: str) -> str:
+    """Address of a flow run in Prefect's UI.
+
+    Under a temporary server the address works once ``sentiflow schedule`` runs, which has the same database.
+    """
+    settings = get_current_settings()
+    base = _pages(settings.server.ui.api_url or settings.ui_url or settings.api.url or "")
+    return f"{base or f'http://{_HOST}:{load_settings().prefect_port}'}/runs/flow-run/{flow_run_id}"
+
+
+if __name__ == "__main__":
+    main()

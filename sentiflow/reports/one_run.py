@@ -1,0 +1,281 @@
+"""The report of one run."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from sentiflow.evaluation.metrics import SLICES
+from sentiflow.evaluation.score_table import YARDSTICK
+from sentiflow.evaluation.yardstick import PREFIX, Yardstick
+from sentiflow.names import BUILT_IN
+from sentiflow.reports.page import (
+    Block,
+    Heading,
+    Legend,
+    Picture,
+    Quote,
+    Report,
+    Section,
+    SideBySide,
+    Table,
+    Text,
+    format_cell,
+    marked_words,
+    template,
+)
+from sentiflow.reports.summary import ECE, PARAMETERS, SPEED, RunSummary, worst_rows
+from sentiflow.runs.comparison import figure, figure_text, metric_names
+from sentiflow.runs.record import number, start_text
+from sentiflow.scoring import Attribution
+from sentiflow.training.recipes import RECIPES, TUTORIAL, TrainConfig
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STAGES = ("startup", "open", "fetch", "prepare", "load", "train", "baseline", "evaluate", "report", "register")
+"""Stages of a training, timed one by one: tags ``time.<stage>``."""
+
+_MAX_CHARACTERS = 1_200  # of a text without an explanation
+_MEANINGS = {
+    "accuracy": "fraction of correct labels",
+    "accuracy_ci_low": "lower end of its 95% interval",
+    "accuracy_ci_high": "upper end",
+    "balanced_accuracy": "mean of that of reviews that are {0} and of those that are {1}",
+    "majority_share": "of the commoner label: the accuracy of giving it to every review",
+    "loss": "binary cross-entropy in nats",
+    "f1_negative": "harmonic mean of precision and recall of the reviews that are {0}",
+    "f1_positive": "the same of those that are {1}",
+    "auc": "area under the ROC curve",
+    "brier": "mean squared difference of score and label; a constant 0.5 gets 0.25",
+}
+_ENDED = {"RUNNING": "is still running", "FAILED": "failed", "KILLED": "was killed", "FINISHED": "trained nothing"}
+_EPOCHS = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
+_ALT = {
+    "learning_curves": "Loss and accuracy of training and validation over the epochs",
+    "confusion_matrix": "Counts of true against predicted labels",
+    "roc_curve": "True against false positive rate over all thresholds",
+    "reliability_curve": "Share of label 1 over the score, and how many reviews have such a score",
+    "review_lengths": "Lengths of reviews, and where they are truncated",
+}
+
+
+def report(
+    run: RunSummary,
+    figures: Mapping[str, "Figure"] | None = None,
+    *,
+    everything: bool = False,
+    whole: bool = True,
+) -> Report:
+    """The report of a run; its plots are given if they are drawn already.
+
+    ``everything`` is every metric, not only those of the test split. If not ``whole``, only what tells it briefly
+    is there.
+    """
+    names = metric_names([run.record]) if everything else []
+    every = [(name, figure_text(name, figure(run.record, name))) for name in names]
+    sections = [
+        Section("Test split", _metrics(run)),
+        Section("Slices", _slices(run)),
+        Section("Every metric", [Table(("metric", "value"), every)] if every else []),
+        Section("Cost", _costs(run)),
+        Section("Parameters that differ", _changed(run.record.params)),
+    ]
+    if whole:
+        drawn = pictures(run) if figures is None else figures
+        calibration = _drawn(drawn, "reliability_curve", "confusion_matrix", "roc_curve")
+        sections += [
+            Section("Learning curves", _curves(run, drawn), brief=False),
+            Section("Calibration", [SideBySide(calibration)] if calibration else [], brief=False),
+            Section("Worst errors", _worst_errors(run), brief=False),
+            Section("Data", _drawn(drawn, "review_lengths"), brief=False),
+            Section("Run", [_facts(run)], brief=False),
+        ]
+    sections.append(Section("Not available", [Text(sentence) for sentence in run.missing]))
+    leads = [Text(lead(run), strong=True), *map(Text, _compared(run))]
+    return Report(run.record.name, leads, [s for s in sections if s.blocks])
+
+
+def card(run: RunSummary) -> list[str]:
+    """The model card of a run's model, as parts in Markdown, the most important ones first."""
+    record = run.record
+    text = template("card.md").render(
+        run=run, record=record, params=record.params, tags=record.tags, lead=lead(run), compared=_compared(run),
+        recipe=[name for name in TrainConfig.model_fields if name in record.params],
+        own=record.dataset not in BUILT_IN,
+        figures=[Section("Test split", _metrics(run)), Section("Slices", _slices(run))],
+    )  # fmt: skip
+    return text.strip().split("\n\n\n")
+
+
+def _compared(run: RunSummary) -> list[str]:
+    """What a simple model reaches on the same reviews, if one was fitted; and what the training started from."""
+    yardstick = Yardstick.logged(run.metrics)
+    start = start_text(run.record.tags)
+    sentences = ["" if yardstick is None else f"{yardstick.text}.", f"Started {start}." if start else ""]
+    return [each for each in sentences if each]
+
+
+def lead(run: RunSummary) -> str:
+    """The outcome of a run in one sentence."""
+    if run.measured is not None:
+        return f"Test accuracy {run.measured.text(run.record.label_names)}."
+    if (accuracy := run.metrics.get("test/accuracy")) is not None:
+        return f"Test accuracy {accuracy:.2%}."
+    record, loss = run.record, run.metrics.get("val/loss")
+    if loss is not None and record.status == "FINISHED":
+        return f"Validation loss {loss:.4f}; the test split was not scored."
+    end = record.tags.get("end")
+    return f"No test metrics: the run {_ENDED.get(record.status, 'ended')}{f': {end}' if end else ''}."
+
+
+def pictures(run: RunSummary) -> dict[str, "Figure"]:
+    """The plots of a run, by name; none without their data."""
+    from sentiflow.reports import plots  # matplotlib, which a terminal does without
+
+    drawn = {"learning_curves": plots.learning_curves(run.curves)} if run.curves.get("val/loss") else {}
+    table, measured = run.table, run.measured
+    if table is None or measured is None:
+        return drawn
+    lengths = None if run.test_data is None else run.test_data.train_lengths
+    return drawn | {
+        "confusion_matrix": plots.confusion(table.label, table.score, run.record.label_names),
+        "roc_curve": plots.roc(table.label, table.score, measured),
+        "reliability_curve": plots.reliability(table.label, table.score, measured, run.record.label_names[1]),
+        "review_lengths": plots.review_lengths(lengths, table.n_tokens, table.sequence_length),
+    }
+
+
+def _costs(run: RunSummary) -> list[Block]:
+    """Times, speeds and size."""
+    values = {f"{stage}, seconds": (run.record.seconds(stage), ".1f") for stage in ("train", "evaluate", "total")}
+    values |= {
+        "training, reviews a second": (run.trained_per_second, ",.0f"),
+        "scoring, reviews a second": (run.metrics.get(SPEED), ",.0f"),
+        "trained parameters": (number(run.record.params.get(PARAMETERS)), ",.0f"),
+    }
+    rows = [(text, format(value, form)) for text, (value, form) in values.items() if value is not None]
+    return [Table(("what", "cost"), rows)] if rows else []
+
+
+def quote(text: str, reading: Attribution | None, caption: str = "") -> Quote:
+    """A review, explained word by word if a reading is given."""
+    if reading is not None:
+        return Quote(text, marked_words(reading), caption)
+    shown = text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS].rstrip()} ..."
+    return Quote(shown, caption=caption)
+
+
+def _changed(params: Mapping[str, str]) -> list[Block]:
+    """Fields of a run's recipe that are not as in the recipe of that name, or in ``tutorial``."""
+    name = params.get("recipe")
+    given = [field for field in TrainConfig.model_fields if field in params and field != "recipe"]
+    if name is None or not given:
+        return []
+    base = RECIPES.get(name)
+    others = {name: base} if base is not None and base != TUTORIAL else {}
+    configs = [config.model_dump() for config in (*others.values(), TUTORIAL)]
+    columns = [{field: str(value) for field, value in config.items()} for config in configs]
+    if base is not None and others:
+        columns[0] |= dict.fromkeys(base.fit_to_table, "by rule")
+    rows = [
+        (field, params[field], *(column[field] for column in columns))
+        for field in given
+        if any(params[field] != column[field] for column in columns)
+    ]
+    if not rows:
+        return [Text("None: the recipe is tutorial, unchanged.")]
+    return [Table(("field", "this run", *others, "tutorial"), rows)]
+
+
+def _facts(run: RunSummary) -> Table:
+    record = run.record
+    facts = {
+        "run id": record.run_id,
+        "status": record.status,
+        "started": f"{record.started:%Y-%m-%d %H:%M:%S %Z}",
+        "registered as": run.version or "-",
+        "git commit": record.tags.get("git.commit", "-"),
+        "tree dirty": record.tags.get("git.dirty", "-"),
+        "processor": f"{record.tags.get('processor', '-')}, threads: {record.tags.get('threads', '-')}",
+        "started by": record.tags.get("started_by", "-"),
+        "weights of epoch": "-" if record.kept_epoch is None else str(record.kept_epoch),
+    }
+    return Table(("fact", "value"), [*facts.items(), *run.facts.items(), *record.params.items()], words=2)
+
+
+def _worst_errors(run: RunSummary) -> list[Block]:
+    """The worst errors: explained, or as texts, or without the texts as a table of their names."""
+    errors = run.misclassified
+    if errors is None:
+        return _names(run)
+    if not errors:
+        return [Text("None: no test review is misclassified.")]
+    blocks: list[Block] = [Legend()] if run.scorer else []
+    for error in errors:
+        blocks += [Heading(error.heading), quote(error.text, error.reading)]
+    return blocks
+
+
+def _names(run: RunSummary) -> list[Block]:
+    table = run.table
+    if table is None:
+        return []
+    rows = [
+        (str(table.review_id[row]), run.record.label_names[table.label[row]], f"{table.score[row]:.4f}")
+        for row in worst_rows(table.label, table.score)
+    ]
+    return [Table(("review", "label", "score"), rows, words=2)]
+
+
+def _metrics(run: RunSummary) -> list[Block]:
+    if run.measured is None:
+        return []
+    values, names = asdict(run.measured), run.record.label_names
+    rows = [
+        (name.replace("_", " "), meaning.format(*names), f"{values[name]:.4f}")
+        for name, meaning in _MEANINGS.items()
+    ]
+    ece = format_cell(run.metrics.get(ECE), ".4f")
+    rows.append(("expected calibration error", "mean distance of score and share, over ten bins", ece))
+    rows.append(
+        ("validation loss", "of the weights that were kept", format_cell(run.metrics.get("val/loss"), ".4f"))
+    )
+    rows += [
+        (f"{YARDSTICK}, {name.replace('_', ' ')}", "of a simple model", f"{run.metrics[PREFIX + name]:.4f}")
+        for name in ("accuracy", "balanced_accuracy")
+        if PREFIX + name in run.metrics
+    ]
+    return [Table(("metric", "meaning", "value"), rows, words=2)]
+
+
+def _curves(run: RunSummary, drawn: Mapping[str, "Figure"]) -> list[Block]:
+    if not run.curves.get("val/loss"):
+        return []
+    epochs = sorted({epoch for name in _EPOCHS for epoch, _ in run.curves.get(name, ())})
+    by_name = {name: dict(run.curves.get(name, ())) for name in _EPOCHS}
+    rows = [
+        (
+            f"{epoch}{' (kept)' if epoch == run.record.kept_epoch else ''}",
+            *(format_cell(by_name[name].get(epoch), ".4f") for name in _EPOCHS),
+        )
+        for epoch in epochs
+    ]
+    heading = ("epoch", "training loss", "training accuracy", "validation loss", "validation accuracy")
+    return [*_drawn(drawn, "learning_curves"), Table(heading, rows)]
+
+
+def _slices(run: RunSummary) -> list[Block]:
+    if not run.slices:
+        return []
+    rows = [
+        (SLICES[each.name], f"{each.reviews:,}", f"{each.accuracy:.2%}", f"{each.low:.2%} to {each.high:.2%}")
+        for each in run.slices
+    ]
+    intervals = [(each.low, each.accuracy, each.high) for each in run.slices]
+    heading = ("slice", "reviews", "accuracy", "95% interval")
+    note = "Quarters are of the test split, by length in ids or by share of rare words (out of vocabulary)."
+    return [Table(heading, rows, intervals=intervals), Text(note)]
+
+
+def _drawn(drawn: Mapping[str, "Figure"], *names: str) -> list[Picture]:
+    return [Picture(drawn[name], _ALT[name]) for name in names if name in drawn]

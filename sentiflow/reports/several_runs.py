@@ -1,0 +1,339 @@
+"""The report of several runs side by side."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentiflow.evaluation.metrics import SLICES, spread
+from sentiflow.evaluation.score_table import ScoreTable
+from sentiflow.evaluation.statistics import beyond_chance, format_points
+from sentiflow.reports.one_run import quote
+from sentiflow.reports.page import Block, Heading, Legend, Picture, Report, Section, Table, Text, format_cell
+from sentiflow.reports.summary import RunSummary
+from sentiflow.runs.comparison import (
+    ACCURACY,
+    HEADING,
+    AccuracyDifference,
+    accuracy_difference,
+    differing,
+    figure,
+    figure_text,
+    metric_names,
+    verdict,
+)
+from sentiflow.runs.record import REPEAT, RunRecord
+from sentiflow.scoring import is_positive
+
+MAX_RUNS = 8
+"""Runs in plots and side-by-side tables: the first, and those of the lowest validation loss."""
+
+_MAX_REVIEWS = 8
+_MAIN = (
+    "test/", "baseline/accuracy", "baseline/difference", "val/", "time.train", "time.evaluate", "time.total",
+)  # fmt: skip
+_DIGEST = 12  # characters of a digest that identify it
+
+
+@dataclass(frozen=True)
+class _SameReviews:
+    """Runs that have scored the same reviews: those of ``table``, in its order; scores of shape (runs, n)."""
+
+    runs: Sequence[RunSummary]
+    table: ScoreTable
+    scores: NDArray[np.float64]
+
+
+def report(
+    summaries: Sequence[RunSummary],
+    title: str = "",
+    parents: Sequence[RunRecord] = (),
+    *,
+    everything: bool = False,
+    whole: bool = True,
+) -> Report:
+    """Compare two or more runs with the first of them; parents are runs that stand for several of these.
+
+    ``everything`` is every metric, not only the main ones. If not ``whole``, only what tells it briefly is there.
+    """
+    runs = [replace(run, number=number) for number, run in enumerate(summaries, 1)]
+    outcomes = _outcomes(runs)
+    shown, note = runs, list[Block]()
+    if len(runs) > MAX_RUNS:
+        best = sorted(runs[1:], key=lambda run: run.loss)[: MAX_RUNS - 1]
+        shown = [runs[0], *sorted(best, key=lambda run: run.number)]
+        note.append(Text(f"Of {len(runs)} runs the first and those of the lowest validation loss."))
+    sections = [
+        Section("Sets of seeds", _seed_sets(parents)),
+        Section("Runs", _overview(runs)),
+        Section("Paired differences", _differences(runs, outcomes)),
+        Section("Parameters that differ", note + _parameters(shown)),
+        Section("Metrics", note + _metrics(shown, everything=everything)),
+        Section("Slices", note + _slices(shown)),
+    ]
+    if whole:
+        same = _same_reviews(shown)
+        sections += [
+            Section("Pictures", note + _pictures(shown), brief=False),
+            Section("Largest disagreements", _disagreements(same) if same else [], brief=False),
+            Section("Worst common errors", _common_errors(same) if same else [], brief=False),
+        ]
+    sections.append(
+        Section("Not available", [Text(f"{run.label}: {each}") for run in runs for each in run.missing])
+    )
+    return Report(title or f"{len(runs)} runs compared", _lead(runs, outcomes), [s for s in sections if s.blocks])
+
+
+def record(runs: Sequence[RunSummary]) -> dict[str, Any]:
+    """The comparison for scripts: every metric; parameters and metrics by name, each with a value a run."""
+    records = [run.record for run in runs]
+    return {
+        "runs": [
+            {"id": one.run_id, "name": one.name, "kind": one.kind, "status": one.status, "version": run.version}
+            for run, one in zip(runs, records, strict=True)
+        ],
+        "parameters": differing(records),
+        "metrics": {name: [figure(one, name) for one in records] for name in metric_names(records)},
+        "against_the_first": [
+            {"id": one.run_id, **asdict(outcome)}
+            for one, outcome in zip(records[1:], _outcomes(runs), strict=True)
+        ],
+    }
+
+
+def _outcomes(runs: Sequence[RunSummary]) -> list[AccuracyDifference]:
+    first = runs[0]
+    return [accuracy_difference(run.record, run.table, first.record, first.table) for run in runs[1:]]
+
+
+def _lead(runs: Sequence[RunSummary], outcomes: Sequence[AccuracyDifference]) -> list[Text]:
+    sentences = [sentence for sentence in (_over_seeds(runs), _best(runs, outcomes)) if sentence]
+    sentences = sentences or ["None of these runs has metrics to compare."]
+    return [Text(sentence, strong=i == 0) for i, sentence in enumerate(sentences)]
+
+
+def _best(runs: Sequence[RunSummary], outcomes: Sequence[AccuracyDifference]) -> str:
+    """The run of the lowest validation loss, and its difference on the test split."""
+    best = min(runs, key=lambda run: run.loss)
+    if best.loss == math.inf:
+        return ""
+    if len({run.record.digest for run in runs if run.loss < math.inf}) > 1:
+        return "Trained on different reviews: validation losses do not say which run is the best."
+    sentence = f"By validation loss {best.in_a_sentence} is the best, with {best.loss:.4f}"
+    if best.measured is not None:
+        sentence += f": test accuracy {best.measured.accuracy:.2%}"
+    if best.number > 1 and (paired := outcomes[best.number - 2].paired) is not None:
+        chance = "beyond chance" if beyond_chance(paired.low, paired.high) else "within chance"
+        sentence += f", {format_points(paired.difference)} against {runs[0].in_a_sentence}, {chance}"
+    return f"{sentence}."
+
+
+def _over_seeds(runs: Sequence[RunSummary]) -> str:
+    """Mean and spread, if all runs are seeds of one set."""
+    records = [run.record for run in runs]
+    accuracies = [run.measured.accuracy for run in runs if run.measured is not None]
+    seeds = all(record.kind == REPEAT for record in records)
+    if not seeds or len({record.parent for record in records}) > 1 or len(accuracies) < len(runs):
+        return ""
+    over = spread(accuracies)
+    return f"Test accuracy over {len(accuracies)} seeds: mean {over.mean:.2%}, {over.text()}."
+
+
+def _overview(runs: Sequence[RunSummary]) -> list[Block]:
+    measured = [run.measured for run in runs]
+    intervals = [
+        (each.accuracy_ci_low, each.accuracy, each.accuracy_ci_high) if each else None for each in measured
+    ]
+    names = [(run.label, run.record.run_id[:8], run.version or "-", run.record.name) for run in runs]
+    heading = ("run", "test accuracy", "95% interval", "validation loss", "seconds")
+    return [
+        Table(heading, [_overview_row(run) for run in runs], intervals=intervals),
+        Text("The best run is chosen on validation data, never on test data."),
+        Table(("run", "id", "version", "name"), names, words=4),
+    ]
+
+
+def _overview_row(run: RunSummary) -> tuple[str, ...]:
+    each, logged = run.measured, figure(run.record, ACCURACY)
+    return (
+        run.label,
+        format_cell(logged.value if logged else None, ".2%"),
+        "-" if each is None else f"{each.accuracy_ci_low:.2%} to {each.accuracy_ci_high:.2%}",
+        format_cell(run.metrics.get("val/loss"), ".4f"),
+        format_cell(run.record.seconds("total"), ".0f"),
+    )
+
+
+def _differences(runs: Sequence[RunSummary], outcomes: Sequence[AccuracyDifference]) -> list[Block]:
+    """Of the runs that were scored on the test split; a sweep's trials never are."""
+    others = list(zip(runs[1:], outcomes, strict=True))
+    scored = [(run, outcome) for run, outcome in others if run.measured is not None]
+    notes: list[Block] = [
+        Text(f"No pair of {run.in_a_sentence} and {runs[0].in_a_sentence}: {outcome.why_not}.")
+        for run, outcome in scored
+        if outcome.why_not
+    ]
+    if left := len(others) - len(scored):
+        notes.append(Text(f"Not scored on the test split, and left out here: {left} of the runs."))
+    if not scored:
+        return notes
+    explained = (
+        f"Points: difference in accuracy to {runs[0].in_a_sentence} on the same reviews, with its 95% interval "
+        "and McNemar's exact test. Only here: right here and wrong in run 1. Only in 1: wrong here and right in "
+        "run 1."
+    )
+    if len(scored) > 1:
+        explained += f" No p-value is corrected for there being {len(scored)} comparisons."
+    first, numbers = runs[0].record, _numbers([run for run, _ in scored])
+    rows = [
+        (number, *outcome.cells(), verdict(run.record, first, outcome))
+        for number, (run, outcome) in zip(numbers, scored, strict=True)
+    ]
+    return [Table(("run", *HEADING, "verdict"), rows), Text(explained), *notes]
+
+
+def _seed_sets(records: Sequence[RunRecord]) -> list[Block]:
+    """Means over seeds and their differences, of parents that hold both; empty for fewer than two of them."""
+    sets = [(record, mean) for record in records if (mean := figure(record, ACCURACY)) and mean.sd is not None]
+    if len(sets) < 2:
+        return []
+    first, _ = sets[0]
+    outcomes = [accuracy_difference(record, None, first, None) for record, _ in sets]
+    heading = ("set of seeds", "mean test accuracy", "standard deviation", *HEADING[:3])
+    rows, whys = [], list[str]()
+    for (record, mean), outcome in zip(sets, outcomes, strict=True):
+        tested = outcome.cells()[:3]
+        if record is first:
+            tested = ("", "", "")
+        elif record.digest != first.digest:
+            whys.append(f"{record.name} cannot be compared with {first.name}: {outcome.why_not}.")
+        elif outcome.p_value is None:
+            whys.append(f"{record.name} and {first.name} have no test: their seeds do not differ.")
+        rows.append((record.name, f"{mean.value:.2%}", f"{100 * (mean.sd or 0):.2f} points", *tested))
+    note = (
+        f"Points: the mean less that of {first.name}, with the 95% interval and p-value of Welch's t-test over "
+        "the seeds. This compares the recipes; the paired differences below compare single networks."
+    )
+    return [Table(heading, rows), Text(note), *map(Text, whys)]
+
+
+def _numbers(runs: Sequence[RunSummary]) -> list[str]:
+    return [f"run {run.number}" for run in runs]
+
+
+def _parameters(runs: Sequence[RunSummary]) -> list[Block]:
+    """Parameters that are not the same in all runs."""
+    found = differing([run.record for run in runs])
+    if not found:
+        return [Text("None: all runs have the same parameters.")]
+    rows = [
+        (name, *("-" if each is None else each[:_DIGEST] if name.endswith("digest") else each for each in row))
+        for name, row in found.items()
+    ]
+    return [Table(("parameter", *_numbers(runs)), rows)]
+
+
+def _metrics(runs: Sequence[RunSummary], *, everything: bool) -> list[Block]:
+    records = [run.record for run in runs]
+    every = metric_names(records)
+    names = [name for name in every if everything or name.startswith(_MAIN)]
+    rows = [(name, *(figure_text(name, figure(record, name)) for record in records)) for name in names]
+    more = [Text(f"{len(every) - len(names)} more: sentiflow compare --all")] if len(every) > len(names) else []
+    return [Table(("metric", *_numbers(runs)), rows), *more] if rows else []
+
+
+def _slices(runs: Sequence[RunSummary]) -> list[Block]:
+    runs = [run for run in runs if run.slices]
+    if not runs:
+        return []
+    accuracies = [{each.name: each.accuracy for each in run.slices} for run in runs]
+    rows = [
+        (text, *(format_cell(accuracy.get(name), ".2%") for accuracy in accuracies))
+        for name, text in SLICES.items()
+        if any(name in accuracy for accuracy in accuracies)
+    ]
+    note = (
+        "Accuracy of each run on slices of its own test reviews. For runs of another length or vocabulary, "
+        "slices by truncation and by rare words hold other reviews."
+    )
+    return [Table(("slice", *_numbers(runs)), rows), Text(note)]
+
+
+def _pictures(runs: Sequence[RunSummary]) -> list[Block]:
+    from sentiflow.reports import plots  # matplotlib, which a terminal does without
+
+    made: list[Block] = []
+    if with_curves := [run for run in runs if run.curves.get("val/loss")]:
+        curves = plots.learning_curves_of_runs(with_curves)
+        made.append(Picture(curves, "Validation loss and accuracy of each run over the epochs"))
+    if with_slices := [run for run in runs if run.slices]:
+        there = {each.name for run in with_slices for each in run.slices}
+        labels = {name: text for name, text in SLICES.items() if name in there}
+        drawn = plots.slices(with_slices, labels)
+        made.append(Picture(drawn, "Accuracy of each run on each slice, with intervals"))
+    if scored := [run for run in runs if run.reliability]:
+        made.append(Picture(plots.reliability_of_runs(scored), "Share of label 1 over the score, a line per run"))
+    return made
+
+
+def _same_reviews(runs: Sequence[RunSummary]) -> _SameReviews | None:
+    """The runs that have scored the same reviews as the first one with scores; None for fewer than two."""
+    scored = [(run, table) for run in runs if (table := run.table) is not None]
+    found: dict[RunSummary, NDArray[np.float64]] = {}
+    for run, table in scored:
+        if run.record.digest != scored[0][0].record.digest:
+            continue
+        try:
+            found[run] = table.in_order_of(scored[0][1]).score
+        except ValueError:  # other reviews: the section on differences says so
+            continue
+    if len(found) < 2:
+        return None
+    return _SameReviews(list(found), scored[0][1], np.array(list(found.values())))
+
+
+def _disagreements(same: _SameReviews) -> list[Block]:
+    """Reviews whose scores are farthest apart, explained by the two runs at the ends."""
+    apart = np.ptp(same.scores, axis=0)  # (n,)
+    rows = np.argsort(-apart, kind="stable")[:_MAX_REVIEWS]
+    return _reviews(same, [int(row) for row in rows if apart[row] > 0])
+
+
+def _common_errors(same: _SameReviews) -> list[Block]:
+    """Reviews that every run gets wrong, the most confident errors on average first."""
+    wrong = (is_positive(same.scores) != (same.table.label == 1)).all(axis=0)
+    off = np.where(wrong, np.abs(same.scores - same.table.label).mean(axis=0), -1)  # (n,)
+    rows = [int(row) for row in np.argsort(-off, kind="stable")[:_MAX_REVIEWS] if wrong[row]]
+    count = Text(f"{int(wrong.sum()):,} of {len(wrong):,} test reviews are misclassified by all of them.")
+    return [count, *_reviews(same, rows)]
+
+
+def _reviews(same: _SameReviews, rows: Sequence[int]) -> list[Block]:
+    blocks: list[Block] = []
+    if any(run.scorer and run.test_data for run in same.runs):
+        blocks.append(Legend())
+    for row in rows:
+        blocks += _review(same, row)
+    return blocks
+
+
+def _review(same: _SameReviews, row: int) -> list[Block]:
+    """One review with the score of each run, explained by the two that are farthest apart."""
+    name, scores = str(same.table.review_id[row]), same.scores[:, row]
+    ordered = [(same.runs[i], scores[i]) for i in np.argsort(scores, kind="stable")]
+    test_data = next((run.test_data for run in same.runs if run.test_data), None)
+    place = name if test_data is None else test_data.place(name)
+    blocks: list[Block] = [
+        Heading(f"{place}: {same.runs[0].record.label_names[same.table.label[row]]}"),
+        Table(("run", "score"), [(run.label, f"{score:.4f}") for run, score in ordered]),
+    ]
+    if test_data is None:
+        return blocks
+    text = test_data.text(name)
+    explaining = [run for run, _ in ordered if run.scorer is not None]
+    ends = explaining if len(explaining) < 3 else [explaining[0], explaining[-1]]
+    quotes = [quote(text, run.explain(text), f"as read by {run.label}:") for run in ends]
+    return [*blocks, *(quotes or [quote(text, None)])]

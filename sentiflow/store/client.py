@@ -1,0 +1,323 @@
+"""MLflow's client: its store is made safely and connected to once; the handle of an open run."""
+
+import logging
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+import mlflow
+import requests
+from mlflow import environment_variables
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import SQLAlchemyError
+
+from sentiflow.environment import MLFLOW, isolate
+from sentiflow.errors import DeletedError, ExternalError, UsageError, first_line
+from sentiflow.evaluation import Epoch
+from sentiflow.files import leftovers, make_folder, publish
+from sentiflow.locks import brief_lock
+from sentiflow.redaction import redact, without_login, without_secrets
+from sentiflow.runs.record import EPOCH_METRICS, TIME, RunRecord
+from sentiflow.settings import Settings, load_settings
+from sentiflow.store.find import need_readable
+from sentiflow.store.sqlite import DAMAGED, PatientConnection, is_damaged, locked_error, need_schema
+from sentiflow.store.types import HTTP, hint_for, time_of
+from sentiflow.store.ui import UI_TAGS, VIEW, run_url, use_login
+
+# One bar a file, for files that are there at once, in the middle of a log.
+_QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+
+
+@contextmanager
+def tracking_errors(uri: str) -> Iterator[None]:
+    """Turn MLflow's failures into errors that say what to do."""
+    try:
+        yield
+    except ImportError as err:
+        raise UsageError(
+            f"The tracking store {redact(uri)} needs a driver: {redact(str(err))}.",
+            "Install it, or use another store.",
+        ) from without_secrets(err)
+    except (MlflowException, SQLAlchemyError, requests.RequestException) as err:
+        reason = first_line(err)
+        if "database is locked" in reason:
+            raise locked_error(redact(uri)) from without_secrets(err)
+        if "Current state is deleted" in reason:
+            raise DeletedError(redact(reason), "Restore it in MLflow, or train again.") from without_secrets(err)
+        if is_damaged(reason):
+            hint = DAMAGED
+        elif uri.startswith("http"):  # of files, MLflow's client passes the errors of requests on
+            code = re.search(r"error code (\d+)|^(\d+) \w+ Error", reason)
+            hint = hint_for(int(code[1] or code[2]) if code else 0)
+        else:
+            hint = "Check SENTIFLOW_TRACKING_URI, and that its folder can be written and is not full."
+        what = "it does not answer." if "Max retries exceeded" in reason else redact(reason)
+        raise ExternalError(f"The tracking store {redact(uri)} failed: {what}", hint) from without_secrets(err)
+
+
+_clients: dict[str, MlflowClient] = {}  # by address: tests and benchmarks use several stores in one process
+
+
+def connect(settings: Settings) -> MlflowClient:
+    """The client of the store of the settings; made, and the store asked for an answer, once a process.
+
+    A local store is made first if there is none. Also sets MLflow's global address, which loading by ``models:/``
+    needs.
+    """
+    uri, file = settings.tracking_uri, settings.sqlite_file
+    if uri not in _clients or (file is not None and not file.exists()):
+        _clients[uri] = _first_connection(settings)
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    return _clients[uri]
+
+
+def _first_connection(settings: Settings) -> MlflowClient:
+    isolate([MLFLOW])  # a worker of Dask has an environment of its own
+    need_readable(settings)
+    use_login(settings)
+    for name, value in (HTTP | _QUIET).items():
+        os.environ.setdefault(name, value)
+    for name, variable in vars(environment_variables).items():
+        if name in os.environ and hasattr(variable, "get"):
+            variable.get()  # a wrong value fails here, and not after a training
+    if settings.sqlite_file is not None:
+        if not event.contains(Engine, "do_connect", _patient):
+            event.listen(Engine, "do_connect", _patient)
+        _create_sqlite(settings.sqlite_file)
+    with tracking_errors(settings.tracking_uri):
+        client = MlflowClient(settings.tracking_uri, settings.tracking_uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+def experiment_id(client: MlflowClient, settings: Settings) -> str:
+    """Find or make the experiment of the settings."""
+    with tracking_errors(settings.tracking_uri):
+        found = client.get_experiment_by_name(settings.experiment)
+        if found is None:
+            location = settings.artifacts.as_uri() if settings.artifacts else None
+            if settings.artifacts:
+                make_folder(settings.artifacts)
+            try:
+                return str(client.create_experiment(settings.experiment, location, UI_TAGS))
+            except MlflowException:  # another process was quicker, or the answer of the server did not come
+                if client.get_experiment_by_name(settings.experiment) is None:
+                    raise
+                return experiment_id(client, settings)
+        if found.lifecycle_stage == "deleted":
+            raise ExternalError(
+                f"The experiment {settings.experiment!r} was deleted in MLflow.",
+                f"Restore it (MLFLOW_TRACKING_URI={quote(without_login(settings.tracking_uri))} "
+                f"mlflow experiments restore -x {found.experiment_id}) "
+                "or set SENTIFLOW_EXPERIMENT to another name.",
+            )
+        for name, value in UI_TAGS.items() - found.tags.items():
+            if name not in found.tags or VIEW in name:  # made elsewhere; what a person chose stays
+                client.set_experiment_tag(found.experiment_id, name, value)
+        return str(found.experiment_id)
+
+
+def _patient(dialect: Any, _record: Any, _places: Any, how: dict[str, Any]) -> None:
+    """Let connections to SQLite files wait while another process holds them locked, and say so."""
+    if dialect.driver == "pysqlite":
+        how["factory"] = PatientConnection
+
+
+def _create_sqlite(file: Path) -> None:
+    """Make a migrated database beside its place, then rename it.
+
+    MLflow's migrations have no transaction: killed in the middle, or begun by two processes at once, they
+    would leave a store that never opens again. What a process that was killed in the middle left is removed by the
+    next.
+    """
+    if file.exists():
+        _need_sqlite(file)
+        if not leftovers(file):
+            return
+    with brief_lock(file.with_name(f".{file.name}.lock"), f"The making of {file.name} by another process"):
+        for leftover in leftovers(file):  # the lock is held: no other process is making it
+            leftover.unlink()
+        if not file.exists():
+            for noisy in ("alembic", "mlflow.store.db.utils"):  # a hundred lines of migrations
+                logging.getLogger(noisy).setLevel(logging.WARNING)
+            with tracking_errors(f"sqlite:///{file}"):
+                publish(file, _make_sqlite)
+
+
+def _make_sqlite(path: Path) -> None:
+    MlflowClient(f"sqlite:///{path}").search_experiments(max_results=1)
+    path.chmod(0o600)  # who can read it can keep writers waiting; SQLite gives its journals the same mode
+
+
+def _need_sqlite(file: Path) -> None:
+    """Check that a file is a store of this MLflow; of one that is damaged MLflow would retry for many minutes.
+
+    Raises:
+        ExternalError: it is none, or another process holds it locked for long.
+    """
+    with file.open("rb") as stream:
+        head = stream.read(16)
+    if head != b"SQLite format 3\x00":
+        raise ExternalError(
+            f"The tracking store {file} is not an SQLite database.",
+            "If it was one, restore a backup. Else move it away, or set SENTIFLOW_TRACKING_URI to another place.",
+        )
+    need_schema(file)
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """An MLflow run to write to; MLflow's failures become errors that say what to do.
+
+    It can be sent to another process, which uses its own settings and client.
+
+    Attributes:
+        experiment: id of its experiment.
+        settings: of this process; another one's may hold other passwords.
+    """
+
+    run_id: str
+    name: str
+    experiment: str
+    settings: Settings = field(repr=False, compare=False)
+
+    @property
+    def client(self) -> MlflowClient:
+        """This process's, for what has no method here; use it within ``errors``."""
+        return connect(self.settings)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "settings"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, settings=load_settings())
+
+    @property
+    def url(self) -> str:
+        """Address in the MLflow UI."""
+        return run_url(self.settings, self.experiment, self.run_id)
+
+    def errors(self) -> AbstractContextManager[None]:
+        """Turn MLflow's failures into errors that say what to do."""
+        return tracking_errors(self.settings.tracking_uri)
+
+    def log(self, metrics: Mapping[str, float]) -> None:
+        """Log metrics, in one call."""
+        now = int(time.time() * 1000)
+        self.write(metrics=[Metric(name, value, now, 0) for name, value in metrics.items()])
+
+    def params(self, values: Mapping[str, object]) -> None:
+        """Log parameters, in one call."""
+        self.write(params=[Param(name, str(value)) for name, value in values.items()])
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Set tags, in one call."""
+        self.write(tags=[RunTag(name, value) for name, value in tags.items()])
+
+    def write(self, **entities: Any) -> None:
+        """Log MLflow's ``metrics``, ``params`` and ``tags``, in one call."""
+        with self.errors():
+            self.client.log_batch(self.run_id, **entities, synchronous=True)
+
+    def tag_seconds(self, seconds: Mapping[str, float]) -> None:
+        """Log how many seconds stages took, as tags ``time.<stage>``: no results, so no charts."""
+        self.tag({f"{TIME}{stage}": f"{value:.2f}" for stage, value in seconds.items()})
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Log how many seconds a stage took."""
+        started = time.perf_counter()
+        yield
+        self.tag_seconds({stage: time.perf_counter() - started})
+
+    def text(self, content: str, name: str) -> None:
+        """Store a text as an artifact."""
+        with self.errors():
+            self.client.log_text(self.run_id, content, name)
+
+    def upload(self, folder: Path) -> None:
+        """Store the files of a folder as artifacts."""
+        with self.errors():
+            self.client.log_artifacts(self.run_id, str(folder))
+
+    def close(self, status: str = "FINISHED") -> None:
+        """End the run."""
+        with self.errors():
+            self.client.set_terminated(self.run_id, status)
+
+    def record(self) -> RunRecord:
+        """The run as the store holds it now."""
+        with self.errors():
+            return record_of(self.client.get_run(self.run_id))
+
+
+def record_of(run: Run) -> RunRecord:
+    """A run of MLflow's client as a record."""
+    return RunRecord(
+        run_id=run.info.run_id,
+        name=run.info.run_name or "",
+        status=run.info.status,
+        started=time_of(run.info.start_time),
+        params=run.data.params,
+        metrics=run.data.metrics,
+        tags=run.data.tags,
+        artifact_uri=run.info.artifact_uri or "",
+    )
+
+
+class EpochLog:
+    """Logs epochs, and keeps those that the server does not take until it does.
+
+    A server that is away for an epoch or two then costs no training. What is still waiting at the end is an
+    error. ``logger`` shows a line an epoch, with their number at most, ``epochs``.
+    """
+
+    def __init__(self, run: OpenRun, epochs: int, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
+        self._run, self._epochs, self._logger = run, epochs, logger
+        self._waiting: list[Metric] = []
+        self._last = 0
+
+    def add(self, epoch: Epoch) -> None:
+        """Log one epoch, and whatever waits."""
+        self._last = epoch.number
+        self._add(epoch, epoch.number, EPOCH_METRICS)
+        try:
+            self._flush()
+        except DeletedError:  # a person ends a training so
+            raise
+        except ExternalError as err:
+            self._logger.warning("Epoch %d is not in MLflow yet: %s", epoch.number, err.args[0])
+        self._logger.info(
+            f"epoch {epoch.number}/{self._epochs}: train loss {epoch.train_loss:.4f} accuracy "
+            f"{epoch.train_accuracy:.2%}, val loss {epoch.val_loss:.4f} accuracy {epoch.val_accuracy:.2%} "
+            f"({epoch.seconds:.1f} s)"
+        )
+
+    def end(self, kept: Epoch | None = None) -> None:
+        """Log whatever waits.
+
+        MLflow shows the value of the last step as the run's: if an earlier epoch was kept, its loss and accuracy
+        are logged once more, as one step after the last epoch.
+        """
+        if kept is not None and kept.number < self._last:
+            self._add(kept, self._last + 1, ("train_loss", "train_accuracy", "val_loss", "val_accuracy"))
+        self._flush()
+
+    def _add(self, epoch: Epoch, step: int, names: Iterable[str]) -> None:
+        now, values = int(time.time() * 1000), asdict(epoch)
+        self._waiting += [Metric(EPOCH_METRICS[name], values[name], now, step) for name in names]
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._run.write(metrics=self._waiting)
+            self._waiting = []

@@ -1,0 +1,349 @@
+"""The SQLite file of a local MLflow store, read without MLflow: importing it takes longer than an answer may.
+
+Read-only. A test compares it with what MLflow's own client says.
+"""
+
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from functools import cache
+from importlib.util import find_spec
+from math import nan
+from pathlib import Path
+from shlex import quote
+from typing import Any, TypeVar
+
+from sentiflow.errors import ExternalError, UsageError
+from sentiflow.names import dataset_of
+from sentiflow.runs.record import RunRecord
+from sentiflow.settings import Settings
+from sentiflow.store.types import (
+    REGISTERED_BY,
+    RegisteredModel,
+    VersionRecord,
+    local_path,
+    need_version_files,
+    no_run,
+    time_of,
+    unreadable,
+)
+
+LOGGER = logging.getLogger(__name__)
+
+_DELETED = "Deleted_Internal"  # how MLflow marks a deleted version in its table
+
+PATIENCE = 60.0  # seconds that a locked database is waited for
+_ATTEMPT = 1.0  # seconds of one attempt; in between an interrupt is heard
+_TIMEOUT = "PRAGMA busy_timeout"
+
+# What `alembic_version` holds in a store of an MLflow release, the last one's being that of this installation.
+SCHEMAS = {
+    "da6fb0208061": "3.13", "b7e4c1a90f23": "3.14", "6f8d9c3b2a1e": "3.15", "b7e2c1a4d9f3": "3.16",
+    "dc11669786a5": "3.17",
+}  # fmt: skip
+SCHEMA, RELEASE = list(SCHEMAS.items())[-1]
+
+T = TypeVar("T")
+
+
+class PatientConnection(sqlite3.Connection):
+    """A connection that waits while another process holds the database locked, and says so once.
+
+    A statement is tried again only when no transaction was open before it: with one open, the other process may
+    be waiting for this one.
+    """
+
+    def __init__(self, database: str, *args: Any, **more: Any) -> None:
+        super().__init__(database, *args, **{**more, "timeout": _ATTEMPT})
+        self._name = database.removeprefix("file://").partition("?")[0]
+
+    def cursor(self, factory: Any = None) -> Any:
+        return super().cursor(factory or _PatientCursor)
+
+    def execute(self, *what: Any) -> sqlite3.Cursor:
+        cursor: sqlite3.Cursor = self.cursor().execute(*what)
+        return cursor
+
+    def commit(self) -> None:
+        """Commit; this may be tried again, as it waits for readers alone."""
+        self.patiently(super().commit)
+
+    def patiently(self, work: Callable[[], T]) -> T:
+        """Do some work, and again while the database is locked, for a minute."""
+        began, warned = time.monotonic(), False
+        while True:
+            try:
+                return work()
+            except sqlite3.OperationalError as err:
+                if not is_locked(err) or time.monotonic() - began > PATIENCE:
+                    raise
+            if not warned:
+                LOGGER.warning(
+                    "waiting for %s: another process holds it locked (up to %.0f s)", self._name, PATIENCE
+                )
+                warned = True
+
+
+class _PatientCursor(sqlite3.Cursor):
+    connection: PatientConnection
+
+    def execute(self, sql: str, *values: Any) -> "_PatientCursor":
+        if sql.startswith(_TIMEOUT):  # MLflow's own, of 20 s in one piece
+            return self
+        return self._patiently(lambda: super(_PatientCursor, self).execute(sql, *values))
+
+    def executemany(self, sql: str, rows: Any) -> "_PatientCursor":
+        kept = list(rows)
+        return self._patiently(lambda: super(_PatientCursor, self).executemany(sql, kept))
+
+    def _patiently(self, work: Callable[[], Any]) -> "_PatientCursor":
+        if self.connection.in_transaction:
+            work()
+        else:
+            self.connection.patiently(work)
+        return self
+
+
+def is_locked(err: BaseException) -> bool:
+    """Whether SQLite says that another connection holds the database."""
+    return (getattr(err, "sqlite_errorcode", 0) & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+DAMAGED = "It is damaged, or never was a store: restore a backup of it, or set SENTIFLOW_TRACKING_URI to another."
+
+
+def is_damaged(reason: str) -> bool:
+    """Whether this is what SQLite says of a damaged file, or of one that never was a database."""
+    return "disk image is malformed" in reason or "file is not a database" in reason
+
+
+def locked_error(store: str) -> ExternalError:
+    """The error for a database that stayed locked."""
+    return ExternalError(
+        f"Another process has held the store {store} locked for more than {PATIENCE:.0f} s.",
+        "Wait for that process to end, or stop it, and run again.",
+    )
+
+
+def query(file: Path, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
+    """Ask the file, which is opened for reading only.
+
+    Raises:
+        ExternalError: it cannot be read, is no store, or stays locked.
+    """
+    try:
+        try:
+            return _fetch(file, "ro", sql, values)
+        except sqlite3.OperationalError as err:
+            if err.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+                raise
+        return _fetch(file, "rw", sql, values)  # what a killed process left half-written is undone first
+    except sqlite3.Error as err:
+        if is_locked(err):
+            raise locked_error(str(file)) from err
+        missing = getattr(err, "sqlite_errorcode", 0) == sqlite3.SQLITE_ERROR  # a table or a column
+        if missing and sql == _REVISIONS:
+            hint = "Move it away, or set SENTIFLOW_TRACKING_URI to another place."
+            raise ExternalError(f"{file} is not an MLflow store.", hint) from err
+        other = other_schema(file) if missing else None
+        unknown = DAMAGED if is_damaged(str(err)) else "Is it an MLflow store?"
+        problem, hint = other or (f"Cannot read the store {file}: {err}.", unknown)
+        raise ExternalError(problem, hint) from err
+
+
+def _fetch(file: Path, mode: str, sql: str, values: tuple[str | int, ...]) -> list[tuple[Any, ...]]:
+    address = f"{file.as_uri()}?mode={mode}"
+    with closing(sqlite3.connect(address, uri=True, factory=PatientConnection)) as connection:
+        return connection.execute(sql, values).fetchall()
+
+
+# Prefect and Optuna have such a table, too; the condition is met wherever there is a table of experiments.
+_REVISIONS = "SELECT version_num FROM alembic_version WHERE (SELECT count(*) FROM experiments) >= 0"
+
+
+def other_schema(file: Path) -> tuple[str, str] | None:
+    """The error message for a store that another MLflow made, and its hint; None for one of this MLflow."""
+    found = [str(row[0]) for row in query(file, _REVISIONS) if row[0]]
+    if found == [SCHEMA]:
+        return None
+    if len(found) != 1:
+        return (
+            f"The store {file} has {len(found)} schema revisions instead of one: was an upgrade interrupted?",
+            "Restore a backup of it.",
+        )
+    here = f"revision {found[0]}; this one, {RELEASE}, has {SCHEMA}"
+    if found[0] in SCHEMAS or _is_earlier(found[0]):
+        release = f" {SCHEMAS[found[0]]}" if found[0] in SCHEMAS else ""
+        return (
+            f"The store {file} is of an older MLflow{release} ({here}).",
+            f"Back it up, then: mlflow db upgrade {quote(f'sqlite:///{file}')}",
+        )
+    which = "a newer" if find_spec("mlflow") else "another"  # the image that only serves has none to compare with
+    return (
+        f"The store {file} is of {which} MLflow ({here}).",
+        "Use the installation with that MLflow, or restore a backup from before it.",
+    )
+
+
+def _is_earlier(revision: str) -> bool:
+    """Whether the installed MLflow can upgrade a store of this revision; MLflow is not imported."""
+    mlflow = find_spec("mlflow")
+    folders = (mlflow and mlflow.submodule_search_locations) or []
+    migrations = [Path(folder) / "store" / "db_migrations" / "versions" for folder in folders]
+    return any(file.name.startswith(f"{revision}_") for folder in migrations for file in folder.glob("*.py"))
+
+
+def need_schema(file: Path) -> None:
+    """Check that MLflow can write to a store: by itself it would upgrade some older ones without a backup.
+
+    Raises:
+        ExternalError: another MLflow made it, or it is no store.
+    """
+    if other := other_schema(file):
+        raise ExternalError(*other)
+
+
+@cache
+def _warn_of_schema(file: Path) -> None:
+    """Say once a process that a store which can be read was made by another MLflow."""
+    if other := other_schema(file):
+        LOGGER.warning("%s It can be read, but not written to.", other[0])
+
+
+_RUN = "SELECT run_uuid, name, status, start_time, artifact_uri FROM runs r WHERE lifecycle_stage = 'active' AND "
+_OURS = "experiment_id IN (SELECT experiment_id FROM experiments WHERE name = ?)"
+_NEWEST = " ORDER BY start_time DESC, run_uuid"
+_FIRST = 200  # runs that are read before the rest is
+_LATEST = (
+    f"run_uuid IN (SELECT run_uuid FROM runs WHERE lifecycle_stage = 'active' AND {_OURS}{_NEWEST} LIMIT {_FIRST})"
+)
+_CALLED = f"{_OURS} AND (name = ? OR run_uuid LIKE ?)"
+_CHILD = "run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'mlflow.parentRunId' AND value = ?)"
+_OLDEST = " ORDER BY start_time, run_uuid"
+
+
+class SqliteStore:
+    """A ``Store`` over the file of a local store; empty before there is one."""
+
+    def __init__(self, settings: Settings, file: Path) -> None:
+        self._settings, self._file = settings, file
+
+    def runs(self) -> list[RunRecord]:
+        return self._records(_OURS, _NEWEST, self._settings.experiment)
+
+    def newest(self, enough: Callable[[Sequence[RunRecord]], bool]) -> tuple[list[RunRecord], bool]:
+        found = self._records(_LATEST, _NEWEST, self._settings.experiment)
+        return (found, False) if len(found) == _FIRST and enough(found) else (self.runs(), True)
+
+    def called(self, name: str, beginning: str) -> list[RunRecord]:
+        begun = f"{beginning}%" if beginning else ""
+        return self._records(_CALLED, _NEWEST, self._settings.experiment, name, begun)
+
+    def record(self, run_id: str) -> RunRecord:
+        found = self._records("run_uuid = ?", "", run_id)
+        if not found:
+            raise no_run(run_id, self._settings.tracking_uri)
+        return found[0]
+
+    def children(self, run_id: str) -> list[RunRecord]:
+        return self._records(_CHILD, _OLDEST, run_id)
+
+    def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
+        points: dict[str, list[tuple[int, float]]] = {}
+        sql = "SELECT key, step, value, is_nan FROM metrics WHERE run_uuid = ? ORDER BY key, step, timestamp"
+        for key, step, value, is_nan in self._query(sql, run_id):
+            points.setdefault(key, []).append((step, nan if is_nan else value))
+        return {key: line for key, line in points.items() if line[-1][0] > 0}
+
+    def file(self, record: RunRecord, name: str, folder: Path) -> Path | None:  # noqa: ARG002 - all are in place
+        place = local_path(record.artifact_uri)
+        if place is None:
+            raise unreadable(f"The files of {record.name}", record.artifact_uri)
+        return place / name if (place / name).is_file() else None
+
+    def run_names(self, run_ids: list[str]) -> dict[str, str]:
+        marks = ", ".join("?" * len(run_ids))
+        sql = f"SELECT run_uuid, name FROM runs WHERE lifecycle_stage = 'active' AND run_uuid IN ({marks})"
+        return {run_id: name or "" for run_id, name in self._query(sql, *run_ids)}
+
+    def models(self) -> list[str]:
+        prompts = (
+            "SELECT name FROM registered_model_tags WHERE key = 'mlflow.prompt.is_prompt'"  # kept beside them
+        )
+        sql = f"SELECT name FROM registered_models WHERE name NOT IN ({prompts}) ORDER BY name"
+        return [row[0] for row in self._query(sql)]
+
+    def model(self, name: str) -> RegisteredModel | None:
+        if not self._query("SELECT 1 FROM registered_models WHERE name = ?", name):
+            return None
+        aliases = self._query("SELECT alias, version FROM registered_model_aliases WHERE name = ?", name)
+        tags = self._query("SELECT key, value FROM registered_model_tags WHERE name = ?", name)
+        return RegisteredModel({alias: int(number) for alias, number in aliases}, dict(tags))
+
+    def versions(self, name: str) -> list[VersionRecord]:
+        return self._versions("name = ?", name)
+
+    def version(self, name: str, number: int) -> VersionRecord | None:
+        found = self._versions("name = ? AND version = ?", name, number)
+        return found[0] if found else None
+
+    def versions_by_run(self) -> Mapping[str, str]:
+        sql = (
+            "SELECT v.run_id, v.name, v.version FROM model_versions v LEFT JOIN model_version_tags t"
+            " ON t.name = v.name AND t.version = v.version AND t.key = ? AND t.value = v.run_id"
+            " AND v.source NOT LIKE 'models:/%/%'"  # of a version: MLflow's copy of it, which keeps its tags
+            " WHERE v.current_stage != ? ORDER BY t.key IS NOT NULL, v.name, v.version"
+        )
+        return {run: f"{name}/{number}" for run, name, number in self._query(sql, REGISTERED_BY, _DELETED) if run}
+
+    def version_files(self, name: str, number: int, folder: Path) -> Path:  # noqa: ARG002 - all are in place
+        sql = "SELECT coalesce(storage_location, source) FROM model_versions WHERE name = ? AND version = ?"
+        found = self._query(sql, name, number)
+        if not found:
+            see = f"sentiflow versions --dataset {dataset_of(name)}"
+            raise UsageError(f"{name} has no version {number}.", f"See what there is: {see}")
+        location = str(found[0][0])
+        place = local_path(location)
+        if place is None:
+            raise unreadable(f"The files of {name} version {number}", location)
+        return need_version_files(name, number, place)
+
+    def _versions(self, condition: str, *values: str | int) -> list[VersionRecord]:
+        sql = f"SELECT version, creation_time, run_id FROM model_versions WHERE {condition} AND current_stage != ?"
+        rows = self._query(f"{sql} ORDER BY version", *values, _DELETED)
+        tags = self._by_owner(f"SELECT version, key, value, 0 FROM model_version_tags WHERE {condition}", *values)
+        return [
+            VersionRecord(int(number), time_of(made), run_id or None, tags.get(number, {}))
+            for number, made, run_id in rows
+        ]
+
+    def _records(self, condition: str, order: str, *values: str) -> list[RunRecord]:
+        """Runs under a condition, with all that is known of them."""
+        rows = self._query(_RUN + condition + order, *values)
+        below = f"FROM {{}} JOIN runs r USING (run_uuid) WHERE r.lifecycle_stage = 'active' AND r.{condition}"
+        params = self._by_owner(f"SELECT run_uuid, key, value, 0 {below.format('params')}", *values)
+        metrics = self._by_owner(f"SELECT run_uuid, key, value, is_nan {below.format('latest_metrics')}", *values)
+        tags = self._by_owner(f"SELECT run_uuid, key, value, 0 {below.format('tags')}", *values)
+        return [
+            RunRecord(
+                run_id, name or "", status, time_of(started),
+                params.get(run_id, {}), metrics.get(run_id, {}), tags.get(run_id, {}), place or "",
+            )
+            for run_id, name, status, started, place in rows
+        ]  # fmt: skip
+
+    def _by_owner(self, sql: str, *values: str | int) -> dict[Any, dict[str, Any]]:
+        """Values by key, of each run or version."""
+        found: dict[Any, dict[str, Any]] = {}
+        for owner, key, content, is_nan in self._query(sql, *values):
+            found.setdefault(owner, {})[key] = nan if is_nan else content
+        return found
+
+    def _query(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
+        if not self._file.is_file():
+            return []
+        found = query(self._file, sql, *values)
+        _warn_of_schema(self._file)
+        return found

@@ -1,0 +1,123 @@
+"""MLflow's pages: what they show of our runs, links to them, and the login of a running ``sentiflow ui``.
+
+The login is random at each start, and in a file that the same user's commands read.
+"""
+
+import json
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from sentiflow.files import own_folder, publish_private
+from sentiflow.locks import file_lock, if_free
+from sentiflow.process import ask_directly
+from sentiflow.redaction import without_login
+from sentiflow.settings import Settings
+
+LOGIN = "_SENTIFLOW_UI_LOGIN"
+"""Variable with the login, in the environment of the server's process."""
+
+_USER = "sentiflow"
+
+# Of MLflow's table of runs, with widths in pixels: all fit into a window of 1,400.
+_COLUMNS = {
+    "metrics.`test/accuracy`": 105, "metrics.`val/loss`": 80, "params.`recipe`": 75, "params.`seed`": 55,
+    "tags.`dataset`": 80,
+}  # fmt: skip
+
+_TRAINING = "?workflowType=machine_learning"  # else a new browser shows MLflow's pages for GenAI
+
+VIEW = "sentiflow"
+"""Name of the view that MLflow's page of runs opens with: ``?viewStateShareKey=sentiflow``."""
+
+
+def _section(name: str) -> dict[str, object]:
+    """A group of charts; MLflow fills it with the metrics of that prefix."""
+    shown = {"display": True, "isReordered": True, "deleted": False, "isGenerated": True}
+    return {"uuid": f"{VIEW}-{name}", "name": name, **shown}
+
+
+# What MLflow's UI shows of the experiment. Without a view its table has no metrics.
+UI_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.experiment.primaryMetric.name": "test/accuracy",
+    f"mlflow.sharedViewState.{VIEW}": json.dumps(
+        {
+            "selectedColumns": list(_COLUMNS),
+            "columnOrder": list(_COLUMNS),
+            "columnWidths": _COLUMNS,
+            "compareRunCharts": [],
+            "compareRunSections": [_section(name) for name in ("val", "test", "train", "test_slices")],
+            "isAccordionReordered": True,
+        }
+    ),
+}
+
+
+@contextmanager
+def login_note(settings: Settings, listener: socket.socket, address: str) -> Iterator[tuple[str, Path]]:
+    """Make a login for a server that listens at a socket, kept in a file as long as the block runs; gives both.
+
+    The socket must stay open as long: while the file's lock is held, no other process can have the address.
+    """
+    login = f"{_USER}:{secrets.token_urlsafe(24)}"
+    own_folder(settings.data_dir / "ui")  # who can open the lock can hold it
+    note = _note(settings, listener.getsockname())
+    with file_lock(note.with_suffix(".lock"), "Another sentiflow ui", "ui"):
+        try:
+            publish_private(note, json.dumps({"ui": address, "login": login}).encode())
+            yield login, note
+        finally:
+            note.unlink(missing_ok=True)
+
+
+def use_login(settings: Settings) -> None:
+    """Use the login of a running `sentiflow ui` whose address is the tracking store's, unless that brings one.
+
+    It must run with this data folder. Written: the login, in this process's environment, for MLflow's client and
+    our reader.
+    """
+    place = urlsplit(settings.tracking_uri)
+    if place.scheme != "http" or place.username is not None or not place.hostname:
+        return
+    try:
+        found = socket.getaddrinfo(place.hostname, place.port or 80, type=socket.SOCK_STREAM)
+        note = _note(settings, found[0][4])  # of the address that a client asks first
+        if not note.exists():
+            return
+        with if_free(note.with_suffix(".lock")) as free:
+            if free:  # its process was killed
+                return
+        user, _, password = str(json.loads(note.read_text(encoding="utf-8"))["login"]).partition(":")
+    except (OSError, ValueError, KeyError):  # no such name, or it has ended meanwhile
+        return
+    os.environ |= {"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password}
+    ask_directly(place.hostname)
+
+
+def ui_url(settings: Settings) -> str:
+    """Base address of the MLflow UI: the settings', else the server's own, else where ``sentiflow ui`` listens.
+
+    Without a login: links stand in descriptions and messages.
+    """
+    is_server = settings.sqlite_file is None and "ui_url" not in settings.model_fields_set
+    return without_login(settings.tracking_uri if is_server else settings.ui_url).rstrip("/")
+
+
+def runs_url(base: str, experiment: str) -> str:
+    """Address of the experiment's runs in an MLflow UI, with the columns and charts of ``VIEW``."""
+    return f"{base}/#/experiments/{experiment}/runs{_TRAINING}&viewStateShareKey={VIEW}"
+
+
+def run_url(settings: Settings, experiment: str, run_id: str) -> str:
+    """Address of a run in the MLflow UI."""
+    return f"{ui_url(settings)}/#/experiments/{experiment}/runs/{run_id}{_TRAINING}"
+
+
+def _note(settings: Settings, address: tuple[Any, ...]) -> Path:
+    return settings.data_dir / "ui" / f"{address[0]}:{address[1]}.json"

@@ -1,0 +1,373 @@
+"""Runs in MLflow, opened and closed: their names, tags, parameters and dataset, and the summary of each."""
+
+import json
+import platform
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.metadata import version
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
+
+from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
+from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
+from mlflow.types import ColSpec, Schema
+from mlflow.types.schema import Array, DataType
+from prefect import get_run_logger, runtime
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.exceptions import TerminationSignal
+
+from sentiflow import children, environment, process
+from sentiflow.data import reviews
+from sentiflow.data.prepare import Prepared
+from sentiflow.errors import DeletedError, UsageError, first_line, prefect_away
+from sentiflow.files import make_folder
+from sentiflow.locks import lock_tag, training_lock, work_folder
+from sentiflow.names import BUILT_IN, dataset_name, located, model_name
+from sentiflow.operations.flow_runs import due
+from sentiflow.operations.prefect_server import flow_run_url, lasting_api_url
+from sentiflow.operations.repair import reconcile
+from sentiflow.process import startup_seconds, user
+from sentiflow.redaction import printable, redact
+from sentiflow.runs.record import KIND, LABEL_PARAMS, START_FROM, TRAINING
+from sentiflow.scoring import TextScorer, Weights
+from sentiflow.settings import load_settings
+from sentiflow.store.client import OpenRun, connect, experiment_id
+from sentiflow.store.http import create_run
+from sentiflow.store.types import ATTEMPT, LOCK, NOTE
+from sentiflow.training.context import RunContext, TrainedFiles
+from sentiflow.training.provenance import new_files, provenance_tags, write_files
+from sentiflow.training.recipes import TrainConfig
+
+NO_TAGS: Mapping[str, str] = MappingProxyType({})
+LIBRARIES = ("prefect", "mlflow", "tensorflow", "keras", "numba", "numpy", "scipy", "pandas", "scikit-learn")
+
+
+def provenance() -> dict[str, str]:
+    """Tags of a new run: its flow run, its code and machine, and who started it.
+
+    The flow run's address is left out if Prefect's server is temporary.
+    """
+    name, deployment, flow_run_id = user(), runtime.deployment.name, str(runtime.flow_run.id)
+    return {
+        "mlflow.source.name": f"flows/{runtime.flow_run.flow_name}.py",
+        "mlflow.source.type": "LOCAL",
+        **provenance_tags(),
+        "prefect.flow_run_id": flow_run_id,
+        "prefect.flow_run_name": str(runtime.flow_run.name),
+        ATTEMPT: str(runtime.flow_run.run_count),
+        **({"prefect.flow_run_url": flow_run_url(flow_run_id)} if lasting_api_url() else {}),
+        "started_by": f"{name}, {f'deployment {deployment}' if deployment else 'by hand'}",
+        "host": socket.gethostname(),
+        "mlflow.user": name,
+    }
+
+
+_DIGEST_LENGTH = 36  # MLflow's column holds no more; the whole digest is in the run's tags
+
+_COLUMNS: dict[str, Any] = {
+    "review_id": "string", "split": "string", "label": "integer", "token_ids": Array(DataType.integer),
+    "n_tokens": "integer", "place": "string", "text": "string",
+}  # fmt: skip
+_SCHEMA = Schema([ColSpec(kind, name) for name, kind in _COLUMNS.items()])
+
+
+def log_dataset(run: OpenRun, prepared: Prepared) -> None:
+    """Log which dataset a run uses: its digest, its splits as inputs, and how a user's table was read."""
+    digest = "dataset.digest"
+    params = {digest: prepared.digest}
+    if prepared.name not in BUILT_IN:
+        rejected = sum(prepared.rejected.reasons.values()) if prepared.rejected else 0
+        left_out = sum(prepared.left_out.values())
+        read = {**prepared.options.model_dump(), "rejected": rejected, "left_out": left_out}
+        if prepared.joined is not None:
+            read |= {name: getattr(prepared.joined, name) for name in ("tables", "repeated", "relabelled")}
+        params |= {f"table.{name}": str(value) for name, value in read.items()}
+        params |= zip(LABEL_PARAMS, reviews.read(prepared.table).label_names, strict=True)
+    run.write(params=[Param(*each) for each in params.items()], tags=[RunTag(digest, prepared.digest)])
+    with run.errors():
+        run.client.log_inputs(run.run_id, datasets=_inputs(prepared))
+
+
+def content_of(prepared: Prepared) -> str:
+    """What came of a user's tables, for people: ``2,297 texts of 2 tables, 433 of them to test``."""
+    split = reviews.read(prepared.table).split
+    tables = prepared.joined.tables if prepared.joined else 1
+    test = int((split == "test").sum())
+    return f"{len(split):,} texts of {tables:,} {'table' if tables == 1 else 'tables'}, {test:,} of them to test"
+
+
+def dataset_key(prepared: Prepared, split: str) -> tuple[str, str]:
+    """Name and digest of a split, as MLflow has them."""
+    return f"{prepared.name}-{split}", prepared.digest[:_DIGEST_LENGTH]
+
+
+def scorer_of(run: RunContext, prepared: Prepared, trained: TrainedFiles) -> TextScorer:
+    """What scores with the weights that a training left: the scorer that a version of it holds."""
+    words, names = reviews.read_vocabulary(prepared.table), reviews.read(prepared.table).label_names
+    return TextScorer(Weights.load(trained.weights), words, run.config.sequence_length, names)
+
+
+def _inputs(prepared: Prepared) -> list[DatasetInput]:
+    """Each split of a prepared dataset, as an input of a run."""
+    content = reviews.read(prepared.table)
+    contexts = {"train": "training", "validation": "validation", "test": "testing"}
+    inputs = []
+    for split, context in contexts.items():  # in this order: MLflow's table names the first of a run
+        labels = content.label[content.split == split]
+        if not len(labels):
+            continue
+        counts = {name: int((labels == label).sum()) for label, name in enumerate(content.label_names)}
+        profile = {"split": split, "reviews": len(labels), "labels": counts}
+        name, digest = dataset_key(prepared, split)
+        source = json.dumps({"uri": prepared.table.as_uri(), "origin": prepared.origin})
+        schema = json.dumps({"mlflow_colspec": _SCHEMA.to_dict()})
+        made = Dataset(name, digest, "local", source, schema, json.dumps(profile))
+        inputs.append(DatasetInput(made, [InputTag("mlflow.data.context", context)]))
+    return inputs
+
+
+_CHANGES = 40  # most characters of a run's name for changed fields
+
+
+def changed_fields(config: TrainConfig) -> str:
+    """The fields that differ from the recipe of that name, with their values; empty if none does."""
+    return ", ".join(f"{key}={value}" for key, value in config.changes().items())
+
+
+def planned_name(given: Mapping[str, Any], repeats: int = 1) -> str:
+    """Name of a training that is about to begin: of recipe, changes, dataset, seeds and the moment it is due.
+
+    It begins with what runs differ by: charts and tables cut the ends of names off.
+    """
+    config = TrainConfig.model_validate(given["config"])
+    changes = config.changes()
+    changed = "".join(f"+{key}={value}" for key, value in changes.items())
+    if len(changed) > _CHANGES:
+        changed = f"+{len(changes)}changes"
+    seeds = seeds_label(given["seed"], repeats)
+    return f"{config.recipe}{changed}-{dataset_name(given['dataset'])}-{seeds}-{due()}"
+
+
+def seeds_label(seed: int, repeats: int = 1) -> str:
+    """The seeds of a run, in its name."""
+    return f"seed{seed}" if repeats == 1 else f"seeds{seed}to{seed + repeats - 1}"
+
+
+class Ready(NamedTuple):
+    """MLflow's experiment, when a training could begin, without its waiting for another, and its start-up before.
+
+    Attributes:
+        since: seconds since the epoch.
+        startup: in seconds.
+    """
+
+    experiment: str
+    since: float
+    startup: float
+
+
+@contextmanager
+def alone(dataset: str) -> Iterator[Ready]:
+    """Hold the lock of a dataset's model, and clean up after killed trainings.
+
+    Raises:
+        ExternalError: another training of this model is running; what a deployment started waits for it, as long
+            as the settings say.
+    """
+    settings, model, logger = load_settings(), model_name(dataset), get_run_logger()
+    client = connect(settings)
+    patience = settings.lock_timeout if runtime.deployment.id else 0.0  # interactive runs fail at once
+    startup, since, waiting = startup_seconds(), time.time(), time.perf_counter()
+    with training_lock(model, settings, patience, logger):
+        since += time.perf_counter() - waiting  # for another, which is no work of this one
+        experiment = experiment_id(client, settings)
+        reconcile(client, experiment, model, settings, "the next run", logger)
+        yield Ready(experiment, since, startup)
+
+
+@contextmanager
+def training_run(
+    ready: Ready,
+    config: TrainConfig,
+    dataset: str,
+    seed: int,
+    kind: str = TRAINING,
+    tags: Mapping[str, str] = NO_TAGS,
+    later: Collection[str] | None = None,
+) -> Iterator[RunContext]:
+    """Keep an MLflow run open, of a model that is held ``alone``.
+
+    Tags are added to the usual ones. Fields of the recipe that are chosen ``later``, by default those that the
+    table decides, are not logged as parameters yet: MLflow lets no parameter be changed.
+
+    Written: the run with its tags and parameters in the tracking store, a work folder that is gone at the end.
+    """
+    settings, model = load_settings(), model_name(dataset)
+    for line in (*environment.ignored(), *new_files()):
+        get_run_logger().warning(line)
+    planned = RunContext(
+        "", str(runtime.flow_run.name), ready.experiment, settings,
+        config, dataset, dataset_name(dataset), seed, model, work_folder(model, settings),
+        ready.since - ready.startup,
+    )  # fmt: skip
+    run = _open(planned, {KIND: kind, **tags})
+    try:
+        with closing(run), _system_metrics(run):
+            make_folder(run.work)
+            later = config.fit_to_table if later is None else later
+            _describe(run, {name: value for name, value in _parameters(run).items() if name not in later})
+            run.tag_seconds({"startup": ready.startup, "open": time.time() - ready.since})
+            yield run
+    finally:
+        shutil.rmtree(run.work, ignore_errors=True)
+
+
+@contextmanager
+def child_run(
+    parent: RunContext,
+    name: str,
+    kind: str,
+    prepared: Prepared,
+    *,
+    config: TrainConfig | None = None,
+    seed: int | None = None,
+    parameters: Mapping[str, object] | None = None,
+    tags: Mapping[str, str] = NO_TAGS,
+) -> Iterator[RunContext]:
+    """Keep an MLflow run open below another, which holds the lock.
+
+    Recipe and seed are the parent's by default. Parameters are logged in place of the recipe's fields and the
+    seed; tags are added to the usual ones, or replace them.
+
+    Written: the run with its tags, parameters and dataset; its work folder stays until the parent ends.
+    """
+    seed, config = parent.seed if seed is None else seed, config or parent.config
+    planned = replace(parent, name=name, config=config, seed=seed, began=time.time(), parent=parent)
+    if parameters is None:
+        parameters, tags = {**_parameters(planned), START_FROM: parent.start.name}, {**parent.start.tags(), **tags}
+    run = _open(planned, {KIND: kind, "mlflow.parentRunId": parent.run_id, **tags})
+    with closing(run), _system_metrics(run):
+        make_folder(run.work)
+        _describe(run, parameters)
+        log_dataset(run, prepared)
+        yield run
+        run.tag_seconds({"total": run.seconds})
+
+
+def publish_summary(run: OpenRun, text: str, key: str, about: str = "") -> None:
+    """Publish what came of a run.
+
+    Written: the run's description in MLflow; a markdown artifact of that key, and a link to the run in Prefect.
+    """
+    run.tag({NOTE: text})
+    create_markdown_artifact(text, key=key, description=about or f"How {run.name} went")
+    create_link_artifact(run.url, link_text=f"MLflow run {run.name}", key="mlflow-run")
+    get_run_logger().info("MLflow run: %s", run.url)
+
+
+R = TypeVar("R", bound=OpenRun)
+
+
+def create(planned: R, tags: Mapping[str, str]) -> R:
+    """Make the MLflow run that is planned; gives it its id."""
+    with planned.errors():
+        return replace(planned, run_id=create_run(planned.client, planned.experiment, tags, planned.name))
+
+
+def _open(planned: RunContext, more: Mapping[str, str]) -> RunContext:
+    """Make the run that is planned; gives it its id, and a work folder below the planned one."""
+    config = planned.config
+    tags = {
+        **more,  # first: MLflow shows tags in the order of their making
+        "recipe": config.recipe,
+        "recipe.changes": changed_fields(config) or "none",
+        "dataset": planned.dataset_name,
+        "registered_model": planned.model_name,
+        **provenance(),
+        LOCK: lock_tag(planned.model_name, planned.settings),
+        **more,
+    }
+    if planned.parent is not None:  # a worker process takes a temporary server for a lasting one
+        tags.pop("prefect.flow_run_url", None)
+    run = create(planned, tags)
+    return replace(run, work=planned.work / run.run_id)
+
+
+@contextmanager
+def closing(run: OpenRun) -> Iterator[None]:
+    """Close the run as what it was: finished, failed, or killed by an interrupt."""
+    try:
+        yield
+    except BaseException as err:
+        _close(run, err)
+        raise
+    run.close()
+
+
+@contextmanager
+def _system_metrics(run: RunContext) -> Iterator[None]:
+    """Let MLflow's own monitor log the machine's load, if it is asked to, as ``mlflow.start_run`` would.
+
+    That needs psutil; without it, this raises UsageError.
+    """
+    if not MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.get():  # type: ignore[no-untyped-call]
+        yield
+        return
+    try:
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+    except ImportError as err:
+        raise UsageError(
+            f"{MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.name} needs psutil: {err}.", "Install it: pip install psutil"
+        ) from err
+    monitor = SystemMetricsMonitor(run.run_id, tracking_uri=run.settings.tracking_uri)  # type: ignore[no-untyped-call]
+    monitor.start()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        monitor.finish()  # type: ignore[no-untyped-call]
+
+
+def _close(run: OpenRun, err: BaseException) -> None:
+    """Say on the run how it ended; if even that fails, the error on its way matters more."""
+    failed = isinstance(err, Exception) and not process.first_signal()
+    try:
+        run.tag({"end": _why(err)})
+        run.close("FAILED" if failed else "KILLED")
+    except DeletedError:  # by a person: there is nothing to close
+        return
+    except Exception as failure:  # noqa: BLE001
+        get_run_logger().warning("Could not close the MLflow run %s: %s", run.run_id, failure)
+
+
+def _parameters(run: RunContext) -> dict[str, object]:
+    return {**run.config.model_dump(), "seed": run.seed}
+
+
+def _describe(run: RunContext, parameters: Mapping[str, object]) -> None:
+    """Log the parameters, and the files that say what the run was trained with."""
+    versions = {f"version.{library}": version(library) for library in LIBRARIES}
+    run.params(
+        {**parameters, "dataset": located(run.dataset), "version.python": platform.python_version(), **versions}
+    )
+    write_files(kept := run.work / "provenance")
+    run.upload(kept)
+
+
+def _why(err: BaseException) -> str:
+    """What ended a run, without a full stop: it stands within sentences, as what ``reconcile`` says does."""
+    if children.gone.is_set():
+        return "the schedule that ran it ended"
+    if process.first_signal() == signal.SIGINT or isinstance(err, KeyboardInterrupt):
+        return "it was interrupted"
+    if process.first_signal() or isinstance(err, TerminationSignal):  # Prefect's own, within a flow
+        return "it was asked to end"
+    if isinstance(err, SystemExit):
+        return f"its process ended itself, with exit code {err.code}"
+    reason = printable(redact(prefect_away(err) or first_line(err)).removesuffix("."))
+    kind = type(err).__name__
+    return reason if " " in reason or reason == kind else f"{kind}: {reason}"

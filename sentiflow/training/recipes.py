@@ -1,0 +1,319 @@
+"""What an experiment is: the hyper-parameters of a run, as named and frozen recipes."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
+
+from sentiflow.errors import UsageError, plain_reason
+from sentiflow.folder import expanded
+from sentiflow.names import BUILT_IN
+
+LAST_SEED = 2**32 - 1
+
+FITTED_FIELDS = (
+    "vocabulary_size", "sequence_length", "batch_size", "epochs", "early_stopping_patience", "ema_momentum",
+    "learning_rate", "embedding_weight_decay", "ensemble_size",
+)  # fmt: skip
+"""Fields that ``sentiflow.training.fitting`` has a rule for."""
+
+
+def check_seeds(seed: int, repeats: int) -> None:
+    """Refuse a range of seeds that runs over the last.
+
+    Raises:
+        UsageError: it does.
+    """
+    if seed + repeats - 1 > LAST_SEED:
+        raise UsageError(
+            f"{repeats} seeds from {seed} on go beyond the largest seed, {LAST_SEED}.", "Start with a smaller one."
+        )
+
+
+class TrainConfig(BaseModel):
+    """Hyper-parameters of one training run; every field is logged as a parameter of the run.
+
+    The defaults are the recipe ``tutorial``: the tutorial's network and training, field by field.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    recipe: str = Field("tutorial", min_length=1, max_length=60)
+    """Name of the recipe."""
+    vocabulary_size: int = Field(10_000, ge=4, le=200_000)
+    """Ids kept, the 4 reserved ones included; rarer words become 2."""
+    sequence_length: int = Field(500, ge=1, le=5_000)
+    """Ids per review: shorter ones are padded in front, longer ones cut."""
+    embedding_size: int = Field(64, ge=1, le=1_024)
+    """Numbers that stand for a word."""
+    units: int = Field(32, ge=1, le=1_024)
+    """Size of the recurrent state."""
+    optimizer: Literal["rmsprop", "adam", "sgd"] = "rmsprop"
+    """Keras optimizer."""
+    learning_rate: float = Field(0.001, gt=0, le=10)
+    """Step size of the optimizer; 0.001 is Keras's default for rmsprop."""
+    batch_size: int = Field(128, ge=1, le=25_000)
+    """Reviews per gradient step."""
+    epochs: int = Field(5, ge=1, le=1_000)
+    """Passes over the training split."""
+    validation_fraction: float = Field(0.2, gt=0, lt=1)
+    """Last part of the training split, held back for validation."""
+    mask_zero: bool = False
+    """Leave padding out (masking)."""
+    recurrent_initializer: Literal["orthogonal", "identity"] = "orthogonal"
+    """What the recurrent kernel starts as; orthogonal is random, and Keras's own default."""
+    recurrent_init_scale: float = Field(1.0, gt=0, le=2)
+    """Factor on the recurrent kernel's first values."""
+    bidirectional: bool = False
+    """A second recurrence reads backwards, from the last word."""
+    pooling: Literal["last", "mean", "mixed"] = "last"
+    """What is scored: the last state, the mean of all, or mixed: both by turns in an ensemble."""
+    ensemble_size: int = Field(1, ge=1, le=16)
+    """Networks trained side by side, each in its own order; the score is their mean."""
+    learning_rate_schedule: Literal["constant", "cosine"] = "constant"
+    """cosine falls from learning_rate to 0 over all epochs."""
+    global_clipnorm: float = Field(0.0, ge=0)
+    """Limit of the norm of all gradients together; 0 for none."""
+    embedding_weight_decay: float = Field(0.0, ge=0)
+    """Times the learning rate, the share by which the embedding shrinks at each step."""
+    vocabulary_dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of the vocabulary left out of a training batch."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of the recurrence's output that is dropped while training."""
+    ema_momentum: float = Field(0.0, ge=0, lt=1)
+    """Keep the moving average of the weights, with this momentum; 0 for none."""
+    early_stopping_patience: int = Field(0, ge=0)
+    """Epochs without a lower validation loss before the best is restored; 0 keeps the last."""
+    final_training: bool = False
+    """Train the chosen number of epochs once more, on the validation part, too."""
+    fit_to_table: tuple[str, ...] = ()
+    """Fields that rules choose by the reviews' number and lengths, and by what a training starts from."""
+    backend: Literal["numba", "keras"] = "numba"
+    """What trains: compiled kernels, or Keras's own layers, many times slower, to compare with."""
+    deterministic: bool = True
+    """The same weights from the same seed, bit for bit, however threads are scheduled."""
+
+    @field_validator("fit_to_table", mode="before")
+    @classmethod
+    def _split(cls, names: Any) -> Any:
+        """A text of names, as a parameter of a run holds them."""
+        return re.findall(r"\w+", names) if isinstance(names, str) else names
+
+    @field_validator("fit_to_table")
+    @classmethod
+    def _have_rules(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [name for name in names if name not in FITTED_FIELDS]:
+            raise ValueError(f"{unknown[0]!r} has no rule; there are rules for: {', '.join(FITTED_FIELDS)}")
+        return names
+
+    @model_validator(mode="after")
+    def _check_combinations(self) -> Self:
+        if self.backend == "keras" and (self.vocabulary_dropout or self.dropout or self.global_clipnorm):
+            raise ValueError(
+                "backend = 'keras' has no vocabulary_dropout, dropout or global_clipnorm: set them to 0"
+            )
+        if self.backend == "keras" and self.ensemble_size > 1:
+            raise ValueError("backend = 'keras' would train an ensemble as one network: set ensemble_size to 1")
+        if (self.bidirectional or self.pooling != "last") and not self.mask_zero:
+            raise ValueError("bidirectional and a pooling that averages are of words alone: set mask_zero to true")
+        if self.pooling == "mixed" and self.ensemble_size == 1:
+            raise ValueError("pooling = 'mixed' takes turns between members: set ensemble_size to 2 or more")
+        return self
+
+    def changes(self) -> dict[str, Any]:
+        """Fields that differ from the recipe of the same name; for one's own, from the most similar of them.
+
+        What rules choose is no change; a value in place of a rule is one.
+        """
+        mine = self.model_dump(exclude={"recipe", "fit_to_table", *self.fit_to_table})
+        bases = [RECIPES[self.recipe]] if self.recipe in RECIPES else RECIPES.values()
+        changed = [
+            {key: value for key, value in mine.items() if value != getattr(base, key) or key in base.fit_to_table}
+            for base in bases
+        ]
+        return min(changed, key=len)
+
+
+TUTORIAL = TrainConfig()
+
+# Chosen on the validation split alone: docs/recipes.md. The network has as many parameters as the tutorial's.
+TUNED = TrainConfig(
+    recipe="tuned",
+    mask_zero=True,  # no padding between the first state and the first word
+    recurrent_initializer="identity",  # a state that is kept unless a word changes it: long memory from the start
+    recurrent_init_scale=0.95,  # and slowly forgotten
+    optimizer="adam",
+    learning_rate=0.0005,  # at twice the rate the long memory is lost again
+    learning_rate_schedule="cosine",
+    global_clipnorm=1.0,  # 500 steps now and then make a gradient explode
+    embedding_weight_decay=2.0,  # a rare word's embedding shrinks, and is not learnt by heart
+    vocabulary_dropout=0.5,  # no single word may carry a review
+    dropout=0.3,
+    ema_momentum=0.999,  # the average over about three epochs
+    batch_size=64,
+    epochs=16,
+    early_stopping_patience=4,
+)
+
+# Chosen in the same way (docs/tuned.md): as tuned, except for these fields.
+LARGE = TUNED.model_copy(
+    update={
+        "recipe": "large",
+        "ensemble_size": 4,  # what one of them learns by chance, the others do not
+        "bidirectional": True,  # what follows a word says as much about it as what stands before
+        "pooling": "mixed",  # of the last state and the mean, each is wrong about other reviews
+        "learning_rate": 0.0007,  # between what a long memory bears and what the mean likes
+        "ema_momentum": 0.998,  # the average over about an epoch and a half: there are fewer epochs
+        "epochs": 9,
+        "global_clipnorm": 2.0,  # of four members together: each alone would have 1
+        "validation_fraction": 0.1,  # 2,500 reviews are enough to choose an epoch by; the others teach
+    }
+)
+
+# Chosen on tables of other people (docs/own-tables.md); the fields with a rule get other values at each training.
+FITTED = LARGE.model_copy(
+    update={
+        "recipe": "fitted",
+        "validation_fraction": 0.2,  # of a small table a tenth is too little to choose an epoch by
+        "final_training": True,  # then, what chose it teaches, too
+        "vocabulary_dropout": 0.1,  # a short text has few words to tell it by
+        "fit_to_table": FITTED_FIELDS,
+    }
+)
+
+RECIPES = {recipe.recipe: recipe for recipe in (TUTORIAL, TUNED, LARGE, FITTED)}
+
+
+def default_recipe(dataset: str) -> str:
+    """The name of the recipe that a dataset is trained with unless another is asked for."""
+    return "tuned" if dataset in BUILT_IN else "fitted"
+
+
+def load_recipe(name_or_file: str = "tutorial", overrides: Sequence[str] = ()) -> TrainConfig:
+    """Find a recipe by name or read it from a TOML file, then apply ``key=value`` overrides.
+
+    A file names only the fields that differ from ``tutorial``; without a field ``recipe`` it is named after the
+    file.
+    """
+    return make_recipe(_read_fields(name_or_file), overrides, name_or_file)
+
+
+def make_recipe(fields: Mapping[str, Any], overrides: Sequence[str], name: str) -> TrainConfig:
+    """Make a recipe of fields and ``key=value`` overrides; the name is for messages.
+
+    Raises:
+        UsageError: an unknown field, or a value out of range.
+    """
+    changes, problems = _split(overrides)
+    try:
+        made = TrainConfig(**{**fields, **changes})
+        if "fit_to_table" not in changes:  # what is set holds
+            left = [name for name in made.fit_to_table if name not in changes]
+            made = made.model_copy(update={"fit_to_table": tuple(left)})
+    except ValidationError as err:
+        problems += map(_problem, err.errors())
+    if problems:
+        found, hints = zip(*problems, strict=True)
+        raise UsageError(f"Recipe {name!r}: {'; '.join(found)}.", "\n".join(dict.fromkeys(hints)))
+    return made
+
+
+# What other libraries call fields.
+_USUAL_NAMES = {
+    "lr": "learning_rate", "batch": "batch_size", "bs": "batch_size", "maxlen": "sequence_length",
+    "max_length": "sequence_length", "vocab": "vocabulary_size", "num_words": "vocabulary_size",
+    "max_features": "vocabulary_size", "embedding_dim": "embedding_size", "output_dim": "embedding_size",
+    "hidden": "units", "hidden_size": "units", "validation_split": "validation_fraction",
+    "clipnorm": "global_clipnorm", "patience": "early_stopping_patience", "weight_decay": "embedding_weight_decay",
+    "word_dropout": "vocabulary_dropout", "rate": "learning_rate",
+}  # fmt: skip
+
+
+def nearest_field(name: str) -> str | None:
+    """The field of a recipe most likely meant, also by the name that other libraries give it, such as ``lr``."""
+    if name in _USUAL_NAMES:
+        return _USUAL_NAMES[name]
+    near = difflib.get_close_matches(name, TrainConfig.model_fields, n=1)
+    return near[0] if near else None
+
+
+def split_changes(overrides: Sequence[str]) -> dict[str, str]:
+    """Keys and values of texts ``key=value``.
+
+    Raises:
+        UsageError: some are none.
+    """
+    changes, problems = _split(overrides)
+    if problems:
+        raise UsageError(f"{'; '.join(problem for problem, _ in problems)}.", problems[0][1])
+    return changes
+
+
+def _split(overrides: Sequence[str]) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """Keys and values, and the problems of those that have none, each with its hint."""
+    pairs = [(override, *override.partition("=")) for override in overrides]
+    changes = {key.strip(): value.strip() for _, key, separator, value in pairs if separator and key.strip()}
+    return changes, [
+        (f"--set expects key=value, got {override!r}", "For example: --set epochs=3")
+        for override, key, separator, _ in pairs
+        if not separator or not key.strip()
+    ]
+
+
+def _read_fields(name_or_file: str) -> dict[str, Any]:
+    if name_or_file in RECIPES:
+        return RECIPES[name_or_file].model_dump()
+    path = Path(name_or_file)
+    if path.suffix != ".toml":
+        near = difflib.get_close_matches(name_or_file.lower(), RECIPES, n=1)
+        raise UsageError(
+            f"No recipe is named {name_or_file!r}; there are: {', '.join(sorted(RECIPES))}.",
+            f"Did you mean {near[0]}?" if near else "A recipe of your own is a TOML file: --recipe my-recipe.toml",
+        )
+    fields = read_toml(path, "recipe")
+    if "recipe" not in fields and path.stem in RECIPES:
+        raise UsageError(
+            f"{path} has the name of a built-in recipe: {path.stem}.",
+            f"Rename it or add recipe = ..., or change the built-in one: --recipe {path.stem} --set FIELD=VALUE",
+        )
+    return {"recipe": path.stem, **fields}
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """The content of a TOML file.
+
+    Raises:
+        UsageError: it cannot be read, or is none.
+    """
+    try:
+        return tomllib.loads(expanded(path).read_text(encoding="utf-8"))
+    except OSError as err:
+        hint = "Check its path and permissions."
+        raise UsageError(f"Cannot read the {what} {path}: {err.strerror}.", hint) from err
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+        raise UsageError(
+            f"The {what} {path} is not valid TOML: {err}.", "A line is FIELD = VALUE, with text in quotes."
+        ) from err
+
+
+def _problem(found: ErrorDetails) -> tuple[str, str]:
+    """What is wrong with a field, and what to do."""
+    field = str(found["loc"][0]) if found["loc"] else ""
+    if not found["loc"]:
+        return str(found["ctx"]["error"]), "Fields that do not go together; change one of them."
+    if found["type"] != "extra_forbidden":
+        why = plain_reason(found["msg"])
+        description = TrainConfig.model_fields[field].description
+        return f"{field} = {found['input']!r} is not allowed: {why}", f"{field}: {description}"
+    if field == "seed":
+        return "the seed is no field of a recipe", f"Use --seed {found['input']}"
+    near = nearest_field(field)
+    there = f"Did you mean {near}?" if near else f"Fields: {', '.join(TrainConfig.model_fields)}."
+    return f"unknown field {field!r}", there

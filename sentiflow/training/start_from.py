@@ -1,0 +1,250 @@
+"""What a training starts from: a registered version, the packaged base, or nothing."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sentiflow import base
+from sentiflow.data.reviews import Reviews
+from sentiflow.errors import ExternalError, UsageError
+from sentiflow.names import AUTO, BASE, BUILT_IN, IMDB, NONE, model_name
+from sentiflow.runs.record import (
+    START_ACCURACY,
+    START_DIGEST,
+    START_FROM,
+    START_NAME,
+    START_NEW,
+    START_WORDS,
+    RunRecord,
+    number,
+    start_text,
+)
+from sentiflow.scoring import TextScorer, Vocabulary, Weights
+from sentiflow.scoring.vocabulary import FIRST_WORD
+from sentiflow.settings import Settings
+from sentiflow.store.find import find_run, named_version, open_store
+from sentiflow.store.types import ACCURACY, Store, Version, VersionRecord, parse_fraction
+from sentiflow.store.versions import champion_of, load_scorer
+from sentiflow.training import fitting
+from sentiflow.training.recipes import TrainConfig
+
+_SAME_LANGUAGE = 0.6  # of a table's words; English tables have 85 to 97% in the base, those of ten others 2 to 40%
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a training starts from.
+
+    Attributes:
+        asked: as the user named it.
+        name: ``none``, ``base`` or a version, such as ``reviews-sentiment/3``.
+        why: in words.
+        digest: of all that its scores depend on.
+        accuracy: on its own test split, if it is known.
+        words: share of the table's training words that it knows.
+        new: how many of the table's reviews to learn from it has not learnt; None where that is not known.
+    """
+
+    asked: str = NONE
+    name: str = NONE
+    why: str = ""
+    digest: str = ""
+    accuracy: float | None = None
+    words: float = 0.0
+    new: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.name != NONE
+
+    @property
+    def version(self) -> Version | None:
+        """The registered version; None for nothing and the base."""
+        name, _, number = self.name.rpartition("/")
+        return Version(name, int(number), "asked for") if name else None
+
+    def tags(self) -> dict[str, str]:
+        """What a run and its version keep of it."""
+        if not self:
+            return {START_NAME: NONE}
+        tags = {START_NAME: self.name, START_DIGEST: self.digest, START_WORDS: f"{self.words:.4f}"}
+        tags |= {} if self.accuracy is None else {START_ACCURACY: f"{self.accuracy:.4f}"}
+        return tags if self.new is None else tags | {START_NEW: str(self.new)}
+
+    def text(self) -> str:
+        """It in a sentence's part."""
+        if not self:
+            return f"from nothing{f', as {self.why}' if self.why else ''}"
+        return start_text(self.tags(), self.why)
+
+
+def choose_start(
+    asked: str, dataset: str, config: TrainConfig, content: Reviews, words: Vocabulary, settings: Settings
+) -> Start:
+    """Find what a training starts from.
+
+    ``auto`` is, for a table of one's own, the champion of its model if the recipe's shapes agree with it, else
+    that of IMDB if they agree, else the base; of another language, and for a built-in dataset, nothing.
+    """
+    if asked == NONE or (asked == AUTO and dataset in BUILT_IN):
+        return Start(asked)
+    if asked == BASE:
+        _need_size(BASE, base.load_base(), config)
+        return _base(asked, content, words)
+    if asked != AUTO:
+        return _named(asked, config, content, words, settings)
+    own = model_name(dataset)
+    rest = 0 < settings.start_afresh_after <= _in_a_row(open_store(settings), own)
+    if not rest and (found := _champion(own, config, content, words, settings)) is not None:
+        return found
+    found = _champion(model_name(IMDB), config, content, words, settings) or _base(asked, content, words)
+    if found.words < _SAME_LANGUAGE:
+        return Start(asked, why=f"{found.name} knows {found.words:.0%} of the words")
+    if found.name == BASE and _size(base.load_base()) != config.embedding_size:
+        return Start(asked, why=f"{BASE} has embeddings of another size")
+    return found
+
+
+def choose_and_fit(
+    asked: str, dataset: str, config: TrainConfig, content: Reviews, words: Vocabulary, settings: Settings
+) -> tuple[Start, TrainConfig]:
+    """What a training of a prepared table starts from, and the recipe as it is fitted to both."""
+    start = choose_start(asked, dataset, config, content, words, settings)
+    return start, fitting.fit(config, content, FIRST_WORD + len(words), started=bool(start))
+
+
+def load_start(start: Start, settings: Settings) -> TextScorer | None:
+    """The words and weights that a training starts from, or None.
+
+    Raises:
+        ExternalError: they are gone, damaged, or others than they were.
+    """
+    if not start:
+        return None
+    if start.version is None:
+        scorer, digest = base.load_base(), base.base().digest
+    else:
+        scorer = load_scorer(settings, start.version)
+        digest = scorer.digest
+    if digest != start.digest:
+        raise ExternalError(
+            f"The training started from {start.name}, which is another now.",
+            "Bring back what it was, or train without it: --start-from none",
+        )
+    return scorer
+
+
+def agree(config: TrainConfig, weights: Weights) -> bool:
+    """Whether recurrence and output of a network fit the recipe."""
+    kinds = {member.pooling for member in weights.members}
+    pooling = "mixed" if len(kinds) > 1 else kinds.pop()
+    return (
+        weights.kernel.shape == (config.embedding_size, config.units)
+        and (weights.backward_kernel is not None) == config.bidirectional
+        and weights.mask_zero == config.mask_zero
+        and config.pooling == pooling
+        and ("ensemble_size" in config.fit_to_table or config.ensemble_size == len(weights.members))
+    )
+
+
+def known_share(content: Reviews, words: Vocabulary, scorer: TextScorer) -> float:
+    """Share of the words of the training reviews, repeated ones counted each time, that a network knows."""
+    tokens = content.of("train").tokens
+    counts = np.bincount(np.concatenate(tokens) if tokens else [], minlength=FIRST_WORD + len(words))[FIRST_WORD:]
+    known = set(scorer.vocabulary.words[: len(scorer.weights.embedding) - FIRST_WORD])
+    hits = np.array([word in known for word in words.words])
+    return float(counts[hits].sum() / max(counts.sum(), 1))
+
+
+def started(record: RunRecord) -> Start:
+    """What a run's training started from."""
+    name, tags = record.params.get(START_FROM, NONE), record.tags
+    if name == NONE:
+        return Start()
+    words, new = number(tags.get(START_WORDS)) or 0.0, number(tags.get(START_NEW))
+    return Start(
+        name, name, "as then", tags.get(START_DIGEST, ""), number(tags.get(START_ACCURACY)), words,
+        None if new is None else int(new),
+    )  # fmt: skip
+
+
+def _base(asked: str, content: Reviews, words: Vocabulary) -> Start:
+    found = base.base()
+    share = known_share(content, words, found.scorer)
+    return Start(asked, BASE, "the packaged network of IMDB reviews", found.digest, found.accuracy, share)
+
+
+def version_meant(store: Store, asked: str) -> tuple[str, VersionRecord]:
+    """The model and the version that a user named, or that a run made.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if (named := named_version(store, asked)) is not None:
+        return named
+    record = find_run(store, asked)
+    name, _, number = store.versions_by_run().get(record.run_id, "").rpartition("/")
+    version = store.version(name, int(number)) if name else None
+    if version is None:
+        raise UsageError(
+            f"{record.name} made no registered version to start from.", "See what there is: sentiflow versions"
+        )
+    return name, version
+
+
+def _named(asked: str, config: TrainConfig, content: Reviews, words: Vocabulary, settings: Settings) -> Start:
+    store = open_store(settings)
+    name, version = version_meant(store, asked)
+    found, scorer = _load(store, name, version.number, asked, content, words, settings)
+    _need_size(found.name, scorer, config)
+    return found
+
+
+def _need_size(name: str, scorer: TextScorer, config: TrainConfig) -> None:
+    if (size := _size(scorer)) != config.embedding_size:
+        raise UsageError(
+            f"{name} has embeddings of size {size}, the recipe of size {config.embedding_size}.",
+            f"Take its size: --set embedding_size={size}",
+        )
+
+
+def _size(scorer: TextScorer) -> int:
+    return int(scorer.weights.embedding.shape[1])
+
+
+def _champion(
+    name: str, config: TrainConfig, content: Reviews, words: Vocabulary, settings: Settings
+) -> Start | None:
+    """The champion of a model; None if there is none, or the recipe has other shapes."""
+    store = open_store(settings)
+    number = champion_of(store, name)
+    if number is None:
+        return None
+    found, scorer = _load(store, name, number, AUTO, content, words, settings)
+    return found if agree(config, scorer.weights) else None
+
+
+def _load(
+    store: Store, name: str, number: int, asked: str, content: Reviews, words: Vocabulary, settings: Settings
+) -> tuple[Start, TextScorer]:
+    why = "the champion" if asked == AUTO else "asked for"
+    try:
+        scorer = load_scorer(settings, Version(name, number, why))
+    except ExternalError as err:
+        raise ExternalError(
+            f"The training would start from {name} version {number}, {why}. {err.args[0]}",
+            f"Start from what is there: --start-from {BASE}, or --start-from {NONE}",
+        ) from err
+    version = store.version(name, number)
+    accuracy = None if version is None else parse_fraction(version.tags.get(ACCURACY))
+    share = known_share(content, words, scorer)
+    return Start(asked, f"{name}/{number}", why, scorer.digest, accuracy, share), scorer
+
+
+def _in_a_row(store: Store, name: str) -> int:
+    """How many of the newest versions started from one of the same model, without another between."""
+    count = 0
+    for version in reversed(store.versions(name)):
+        if not version.tags.get(START_NAME, "").startswith(f"{name}/"):
+            break
+        count += 1
+    return count

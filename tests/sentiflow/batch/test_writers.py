@@ -1,0 +1,241 @@
+"""Tests of where an output may go, and what it holds in each format."""
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from sentiflow.batch import writers as module
+from sentiflow.batch.writers import Totals, check_output, output_schema, to_table, write_output
+from sentiflow.data.inputs import open_input
+from sentiflow.data.rejects import Reject, rejects_of
+from sentiflow.data.rows import Chunk
+from sentiflow.errors import UsageError
+from sentiflow.store.types import Version
+
+SCHEMA = pa.schema([("row", pa.int64()), ("score", pa.float64())])
+
+
+def done(*rows: int, rejects: tuple[Reject, ...] = ()) -> tuple[Chunk, pa.Table]:
+    """A chunk and its table; row n has the score n / 10."""
+    chunk = Chunk(0, [*rows], [0] * len(rows), ["good"] * len(rows), pa.table({}), [*rejects], 0)
+    return chunk, pa.table({"row": rows, "score": [row / 10 for row in rows]}, schema=SCHEMA)
+
+
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    source, pipe = tmp_path / "in.csv", tmp_path / "pipe.csv"
+    source.write_text("text\ngood\n")
+    os.mkfifo(pipe)
+    with pytest.raises(UsageError, match="is a device or a pipe"):
+        check_output(pipe, source)
+
+
+def test_a_folder_in_the_place_of_the_rejects_is_told_before_the_work(tmp_path: Path) -> None:
+    source, output = tmp_path / "in.csv", tmp_path / "out.parquet"
+    source.write_text("text\ngood\n")
+    rejects_of(output).mkdir()
+    with pytest.raises(UsageError, match="is a folder"):
+        check_output(output, source)
+
+
+def test_outputs_of_other_names_have_other_rejects() -> None:
+    names = ["s.csv", "s.jsonl", "s.parquet", "s.2025.csv", "S.csv"]
+    assert len({rejects_of(Path(name)) for name in names}) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "message"),
+    [
+        ("in.csv", "made.csv", "is a folder"),
+        ("in.csv", "missing/out.csv", "There is no folder .*missing"),
+        ("in.csv", "out.tsv", "not a supported format"),
+        ("in.csv", "out", "not a supported format"),
+        ("in.csv", f"{'o' * 220}.csv", "the name is too long"),
+        ("in.parquet", "in.parquet", "is the input"),
+        ("in.parquet.rejects.jsonl", "in.parquet", r"in\.parquet\.rejects\.jsonl is the input"),
+    ],
+)
+def test_an_output_that_would_mislead_or_destroy_is_refused(
+    tmp_path: Path, source: str, output: str, message: str
+) -> None:
+    (tmp_path / "made.csv").mkdir()
+    (tmp_path / source).write_text("text\ngood\n")
+    with pytest.raises(UsageError, match=message):
+        check_output(tmp_path / output, tmp_path / source)
+
+
+@pytest.mark.parametrize(("keep", "with_text"), [("label", False), ("text", True)])
+def test_a_kept_column_named_like_one_of_the_output_is_refused(tmp_path: Path, keep: str, with_text: bool) -> None:
+    (tmp_path / "in.csv").write_text("text,label\ngood,1\n")
+    source = open_input(tmp_path / "in.csv")
+    source.select("text", (keep,))
+    with pytest.raises(UsageError, match=f"{keep} of the input cannot be kept"):
+        output_schema(source, with_text)
+
+
+COLUMNS = {
+    "text": ['good, "very"\ngood', "na\u2028ïve", "fine"],
+    "id": [7, None, 9],
+    "tag": ["a, é", None, ""],
+}
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[[str], Path]:
+    """Scores of a table with columns of several types, in a format."""
+
+    def write(name: str) -> Path:
+        path, output = tmp_path / "in.parquet", tmp_path / name
+        pq.write_table(pa.table(COLUMNS), path)
+        source = open_input(path)
+        source.select("text", ("id", "tag"))
+        schema = output_schema(source, with_text=True)
+        [chunk] = source.chunks()
+        scores = np.array([0.25, 0.75, 0.1 + 0.2])
+        table = to_table(chunk, scores, ("=no", "praise"), Version("m", 3, ""), schema)
+        write_output([(replace(chunk, rejects=[Reject(4, 8, "", "no text", "")]), table)], output, schema, -1.0)
+        return output
+
+    return write
+
+
+def test_a_csv_has_a_header_and_gives_texts_and_scores_back(written: Callable[[str], Path]) -> None:
+    with written("out.csv").open(encoding="utf-8", newline="") as stream:
+        header, *rows = csv.reader(stream)
+    assert header == ["row", "label", "score", "model", "version", "text", "id", "tag"]
+    assert rows == [
+        ["1", "=no", "0.25", "m", "3", COLUMNS["text"][0], "7", "a, é"],
+        ["2", "praise", "0.75", "m", "3", COLUMNS["text"][1], "", ""],
+        ["3", "=no", "0.30000000000000004", "m", "3", "fine", "9", ""],
+    ]
+
+
+def test_json_lines_and_parquet_hold_the_same_rows_typed(written: Callable[[str], Path]) -> None:
+    lines = [json.loads(line) for line in written("out.jsonl").read_text("utf-8").split("\n")[:-1]]
+    assert lines == pq.read_table(written("out.PARQUET")).to_pylist()
+    assert lines[1] == {"row": 2, "label": "praise", "score": 0.75, "model": "m", "version": 3,
+                        "text": COLUMNS["text"][1], "id": None, "tag": None}  # fmt: skip
+
+
+def finished(output: Path, columns: dict[str, pa.Array], *, escape_formulas: bool = False) -> str:
+    table = pa.table({**columns, "score": pa.array([0.5] * len(next(iter(columns.values()))))})
+    write_output([(done(0)[0], table)], output, table.schema, -1.0, escape_formulas=escape_formulas)
+    return output.read_text("utf-8")
+
+
+FORMULAS = ["=1+1", "+1+1", "-1-1", "-1\n", "@x", "\t1", "\r=1", "  =1", "\u00a0=1", "\ufeff=1", "\x00=1", "＝1"]
+PLAIN = ["", None, "a=1", "'=1", "1-1", "film - good", " good", "-1", "+1.5", "-1,5e-3"]
+
+
+def test_formulas_are_escaped_only_when_it_is_asked_for(tmp_path: Path) -> None:
+    """Red if a spreadsheet could be made to run what a review says, or texts were changed without being asked."""
+    texts = pa.array(FORMULAS + PLAIN)
+    columns = {"=name": texts, "number": pa.array([-1] * len(texts))}
+    for escaped in (False, True):
+        finished(tmp_path / "out.csv", columns, escape_formulas=escaped)
+        with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as stream:
+            header, *rows = csv.reader(stream)
+        sign = "'" if escaped else ""
+        assert header == [f"{sign}=name", "number", "score"]
+        assert [row[0] for row in rows] == [*(sign + text for text in FORMULAS), *(text or "" for text in PLAIN)]
+        assert {tuple(row[1:]) for row in rows} == {("-1", "0.5")}
+
+
+def test_only_a_csv_can_hold_formulas(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="only a .csv output can hold formulas"):
+        check_output(tmp_path / "out.parquet", escape_formulas=True)
+
+
+@pytest.mark.parametrize("text", ["a\rb", "a\r\nb", "a\nb", "a\r", 'a,"\r"'])
+def test_a_csv_gives_line_ends_inside_of_a_text_back(tmp_path: Path, text: str) -> None:
+    """Before Python 3.13, csv leaves a lone carriage return without quotes."""
+    finished(tmp_path / "out.csv", {"text": pa.array([text])})
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as stream:
+        whole = stream.read()
+    assert list(csv.reader(io.StringIO(whole, newline=""))) == [["text", "score"], [text, "0.5"]]
+    assert whole.startswith("text,score\n") and whole.endswith(",0.5\n")
+
+
+def test_a_number_that_json_has_none_for_is_null(tmp_path: Path) -> None:
+    columns = {"a": pa.array([math.nan, math.inf, 1.5])}
+    lines = finished(tmp_path / "out.jsonl", columns).splitlines()
+    assert [json.loads(line)["a"] for line in lines] == [None, None, 1.5]
+    assert finished(tmp_path / "out.csv", columns).splitlines()[1] == ",0.5"
+
+
+@pytest.mark.parametrize(
+    ("blank", "note"),
+    [
+        (0, ""),
+        (1, "; 1 text holds no word that the model knows"),
+        (2, "; 2 texts hold no word that the model knows"),
+    ],
+)
+def test_texts_without_a_known_word_are_told_by_their_number(blank: int, note: str) -> None:
+    assert Totals(9, 9, blank, {}, None).note == note
+
+
+def test_bytes_of_a_kept_text_that_are_no_utf_8_are_escaped(tmp_path: Path) -> None:
+    """Red if Parquet, which does not check its texts, could end a CSV in a traceback."""
+    broken = pa.array([b"caf\xe9", None], pa.binary()).view(pa.string())
+    assert finished(tmp_path / "out.csv", {"id": pa.chunked_array([broken])}) == "id,score\ncaf\\xe9,0.5\n,0.5\n"
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+
+
+REJECTS = Reject(4, 9, "", "no text", ""), Reject(6, 0, "", "not text: number", "7")
+
+
+def test_rows_and_rejects_are_written_in_order_for_their_owner_alone_and_counted(tmp_path: Path) -> None:
+    output = tmp_path / "out.parquet"
+    for path in (output, rejects_of(output)):  # of an earlier run, open to all
+        path.write_bytes(b"")
+        path.chmod(0o644)
+    (tmp_path / ".out.parquet.12345678.partial").write_bytes(b"left by a killed process")
+    seen = []
+
+    def scored() -> Iterator[tuple[Chunk, pa.Table]]:
+        seen.append(modes(tmp_path))
+        yield done(0, 1)
+        yield done(3, 5, rejects=REJECTS)
+
+    totals = write_output(scored(), output, SCHEMA, 0.3)
+    assert pq.read_table(output)["row"].to_pylist() == [0, 1, 3, 5]
+    assert (totals.rows, totals.scored, totals.reasons) == (6, 4, {"no text": 1, "not text": 1})
+    assert totals.blank == 1, "row 3 has the score of a text without a known word"
+    assert [json.loads(line)["row"] for line in rejects_of(output).read_text().splitlines()] == [4, 6]
+    assert modes(tmp_path) == {"out.parquet": 0o600, "out.parquet.rejects.jsonl": 0o600}
+    assert [mode for name, mode in seen[0].items() if name.startswith(".")] == [0o600, 0o600]
+    assert write_output([done(0)], output, SCHEMA, -1.0).rejects is None
+    assert [path.name for path in tmp_path.iterdir()] == ["out.parquet"]  # no rejects of an earlier run
+
+
+def test_an_error_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:
+    output = tmp_path / os.fsdecode(b"caf\xe9.csv")  # a name need not be UTF-8
+    output.write_text("earlier")
+
+    def scored() -> Iterator[tuple[Chunk, pa.Table]]:
+        yield done(0, rejects=REJECTS)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_output(scored(), output, SCHEMA, -1.0)
+    assert [(path, path.read_text()) for path in tmp_path.iterdir()] == [(output, "earlier")]
+
+
+def test_small_chunks_become_few_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_GROUP_ROWS", 10)
+    write_output([done(number) for number in range(25)], tmp_path / "out.parquet", SCHEMA, -1.0)
+    about = pq.read_metadata(tmp_path / "out.parquet")
+    assert [about.row_group(k).num_rows for k in range(about.num_row_groups)] == [10, 10, 5]

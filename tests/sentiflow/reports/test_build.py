@@ -1,0 +1,260 @@
+"""Reports on runs of a real store: three trainings of the sample, each with a registered version."""
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from mlflow.tracking import MlflowClient
+
+from sentiflow.errors import UsageError
+from sentiflow.reports.build import load_summaries, report_on
+from sentiflow.reports.page import Report
+from sentiflow.reports.summary import RunSummary
+from sentiflow.runs.record import KIND, MONITOR, REPEAT, REPEATS, SWEEP, TRIAL, RunRecord
+from sentiflow.store.client import connect
+from sentiflow.store.find import child_runs, find_run, open_store
+from sentiflow.store.types import NOTE
+from tests.pages import Page, tables
+from tests.world import Trained, World
+
+GOOD, POOR = "sample-sentiment/1", "sample-sentiment/2"
+WORDS = {"negation", "no_negation"}  # slices that need the words of reviews
+
+
+@pytest.fixture
+def client(registry: World) -> MlflowClient:
+    return connect(registry.settings)
+
+
+@pytest.fixture
+def good(registry: World) -> RunRecord:
+    return find_run(open_store(registry.settings), GOOD)
+
+
+@pytest.fixture
+def poor(registry: World) -> RunRecord:
+    return find_run(open_store(registry.settings), POOR)
+
+
+def move_files(world: World, record: RunRecord, folder: Path) -> None:
+    """Let a run's files lie in another folder, as far as the store knows."""
+    with closing(sqlite3.connect(world.root / "mlruns" / "mlflow.db")) as connection:
+        connection.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", (folder.as_uri(), record.run_id))
+        connection.commit()
+
+
+def summary_of(world: World, record: RunRecord) -> RunSummary:
+    store = open_store(world.settings)
+    (summary,) = load_summaries(store, [store.record(record.run_id)], world.settings)
+    return summary
+
+
+def scores_of(record: RunRecord) -> pd.DataFrame:
+    return pd.read_parquet(Path(record.artifact_uri.removeprefix("file://")) / "test_scores.parquet")
+
+
+def test_a_run_keeps_its_report_as_page_and_description(trained: Trained, tmp_path: Path) -> None:
+    client, result = connect(trained.world.settings), trained.result
+    run = client.get_run(result.run_id)
+    content = Path(client.download_artifacts(result.run_id, "report.html", str(tmp_path))).read_text("utf-8")
+    page, note = Page(content), run.data.tags[NOTE]
+    assert {"test-split", "learning-curves", "slices", "calibration", "cost", "worst-errors", "run"} <= set(
+        page.ids
+    )
+    assert all(each.startswith(("#", "data:")) for each in page.references)
+    assert f"registered: sample-sentiment version {result.model.version}" in note
+    assert f"| total, seconds | {float(run.data.tags['time.total']):.1f} |" in note
+    assert all(len(set(table)) == 1 for table in tables(note)) and len(note) < 8_000
+
+
+def test_a_run_tells_slices_calibration_speed_and_size(trained: Trained) -> None:
+    data = connect(trained.world.settings).get_run(trained.result.run_id).data
+    metrics = data.metrics
+    counts = {name: int(count) for name, count in map(str.split, data.tags["slice_reviews"].split(", "))}
+    assert counts["negation"] + counts["no_negation"] == 1_000
+    right = sum(metrics[f"test_slices/{name}"] * counts[name] for name in ("negation", "no_negation"))
+    assert right / 1_000 == pytest.approx(metrics["test/accuracy"])
+    # Embedding(10000, 64), SimpleRNN(32), Dense(1)
+    assert int(data.params["model.parameters"]) == 10_000 * 64 + 64 * 32 + 32 * 32 + 32 + 32 + 1
+    assert 0 < metrics["test/ece"] < 1 and metrics["test/throughput"] > 0
+
+
+def test_a_report_from_the_store_says_what_the_run_itself_said(
+    registry: World, good: RunRecord, tmp_path: Path
+) -> None:
+    summary = summary_of(registry, good)
+    assert summary.missing == ()
+    assert summary.measured is not None and summary.misclassified
+    assert summary.measured.accuracy == good.metrics["test/accuracy"]
+    told = {f"test_slices/{each.name}": each.accuracy for each in summary.slices}
+    assert told == pytest.approx({name: value for name, value in good.metrics.items() if "test_slices" in name})
+    assert all(
+        error.reading and error.reading.score == pytest.approx(error.score) for error in summary.misclassified
+    )
+
+
+def test_a_comparison_counts_what_the_score_tables_hold(registry: World, good: RunRecord, poor: RunRecord) -> None:
+    right = [(table["score"] > 0.5) == (table["label"] == 1) for table in (scores_of(good), scores_of(poor))]
+    gained, lost = int((right[1] & ~right[0]).sum()), int((right[0] & ~right[1]).sum())
+    page = Page(report_on(registry.settings, [good.run_id, poor.run_id]).page())
+    (row,) = next(table for table in page.cells if table[0][:2] == ["run", "points"])[1:]
+    assert row[4:] == [str(gained), str(lost), "better" if gained > lost else "worse"]
+    assert row[1] == f"{100 * (right[1].mean() - right[0].mean()):+.2f}"
+
+
+def test_a_run_whose_files_are_gone_is_told_by_its_metrics(
+    registry: World, good: RunRecord, tmp_path: Path
+) -> None:
+    move_files(registry, good, tmp_path / "nowhere")
+    summary = summary_of(registry, good)
+    assert summary.table is None and summary.misclassified is None
+    assert summary.measured is not None and summary.measured.accuracy == good.metrics["test/accuracy"]
+    assert {each.name for each in summary.slices} >= WORDS
+    assert "test_scores.parquet) are gone" in summary.missing[0]
+    assert "not-available" in Page(report_on(registry.settings, [good.run_id]).page()).ids
+
+
+def test_without_the_dataset_there_are_slices_and_no_texts(
+    registry: World, good: RunRecord, tmp_path: Path
+) -> None:
+    whole = summary_of(registry, good)
+    shutil.rmtree(registry.root / "data" / "datasets")
+    summary = summary_of(registry, good)
+    assert summary.slices == whole.slices
+    assert summary.misclassified is None and summary.scorer is None
+    assert summary.missing[0].endswith("Prepare them with: sentiflow data --dataset sample")
+    made = report_on(registry.settings, [good.run_id])
+    assert whole.misclassified is not None and whole.misclassified[0].place in made.page()
+
+
+@pytest.mark.parametrize("label", [None, 2, 300])
+def test_a_damaged_score_table_is_told_in_the_report(
+    registry: World, good: RunRecord, tmp_path: Path, label: int | None
+) -> None:
+    if label is None:
+        (tmp_path / "test_scores.parquet").write_bytes(b"PAR1 and no more")
+    else:
+        scores = scores_of(good).astype({"label": "int64"})
+        scores.loc[0, "label"] = label
+        scores.to_parquet(tmp_path / "test_scores.parquet")
+    move_files(registry, good, tmp_path)
+    summary = summary_of(registry, good)
+    assert summary.table is None
+    assert "cannot be read" in summary.missing[0]
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda scores: scores[scores["label"] == 1], "have labels of one class only"),
+        (
+            lambda scores: scores.assign(review_id=["another", *scores["review_id"][1:]]),
+            "lack some that were scored",
+        ),
+    ],
+    ids=["class", "reviews"],
+)
+def test_scores_that_miss_something_are_told_in_the_report(
+    registry: World, good: RunRecord, tmp_path: Path, damage: Callable[[pd.DataFrame], pd.DataFrame], told: str
+) -> None:
+    damage(scores_of(good)).to_parquet(tmp_path / "test_scores.parquet")
+    move_files(registry, good, tmp_path)
+    (missing,) = summary_of(registry, good).missing
+    assert told in missing
+    assert told in report_on(registry.settings, [good.run_id]).page()
+
+
+def test_a_deleted_version_leaves_no_readings(
+    registry: World, client: MlflowClient, good: RunRecord, tmp_path: Path
+) -> None:
+    client.delete_model_version("sample-sentiment", "1")
+    summary = summary_of(registry, good)
+    assert summary.missing == ("No version of it is registered: no word-by-word explanations.",)
+    assert (
+        summary.misclassified is not None
+        and summary.misclassified[0].reading is None
+        and summary.misclassified[0].text
+    )
+
+
+def parent_of(client: MlflowClient, runs: list[RunRecord], kind: str = REPEATS) -> str:
+    """A parent of runs that are there already, with a failed one beside them."""
+    experiment = client.get_experiment_by_name("sentiflow")
+    assert experiment is not None
+    parent = client.create_run(experiment.experiment_id, tags={KIND: kind}, run_name="a set").info.run_id
+    failed = client.create_run(experiment.experiment_id, tags={"mlflow.parentRunId": parent}, run_name="failed")
+    client.set_terminated(failed.info.run_id, "FAILED")
+    for run in runs:
+        client.set_tag(run.run_id, "mlflow.parentRunId", parent)
+    return str(parent)
+
+
+def test_a_parent_stands_for_the_finished_runs_below_it(
+    registry: World, client: MlflowClient, good: RunRecord, poor: RunRecord
+) -> None:
+    report = report_on(registry.settings, [parent_of(client, [good, poor])])
+    page = Page(report.page())
+    assert report.title == "a set: 2 runs compared"
+    names = next(table for table in page.cells if table[0] == ["run", "id", "version", "name"])
+    assert [row[3] for row in names[1:]] == [good.name, poor.name]
+
+
+def test_beside_another_run_a_sweep_stands_for_its_seeds_and_alone_for_its_trials_too(
+    registry: World, client: MlflowClient, good: RunRecord, poor: RunRecord
+) -> None:
+    sweep = parent_of(client, [good], SWEEP)
+    trial = client.create_run(
+        client.get_run(good.run_id).info.experiment_id,
+        tags={KIND: TRIAL, "trial.number": "7", "mlflow.parentRunId": sweep},
+        run_name="trial07",
+    ).info.run_id
+    client.log_metric(trial, "val/loss", 0.5)
+    client.set_terminated(trial)
+    assert _labels(report_on(registry.settings, [sweep])) == ["1 tutorial with 1 change, seed 4", "2 trial 7"]
+    assert _labels(report_on(registry.settings, [poor.run_id, sweep])) == [
+        "1 tutorial with 3 changes, seed 4",
+        "2 tutorial with 1 change, seed 4",
+    ]
+
+
+def _labels(report: Report) -> list[str]:
+    names = next(table for table in Page(report.page()).cells if table[0] == ["run", "id", "version", "name"])
+    return [row[0] for row in names[1:]]
+
+
+def test_seeds_stand_in_their_order_whichever_began_first(registry: World, client: MlflowClient) -> None:
+    parent = parent_of(client, [])
+    experiment = client.get_run(parent).info.experiment_id
+    long = "1" * 5_000  # no number that Python reads
+    for seed in ("10", "2", "1", long):
+        child = client.create_run(experiment, tags={KIND: REPEAT, "mlflow.parentRunId": parent}).info.run_id
+        client.log_param(child, "seed", seed)
+        client.set_terminated(child)
+    store = open_store(registry.settings)
+    assert [run.params["seed"] for run in child_runs(store, store.record(parent))] == [long, "1", "2", "10"]
+
+
+def test_a_run_that_is_named_beside_its_parent_stands_once(
+    registry: World, client: MlflowClient, good: RunRecord, poor: RunRecord
+) -> None:
+    parent = parent_of(client, [good, poor])
+    assert report_on(registry.settings, [poor.run_id, parent]).title == "2 runs compared"
+
+
+@pytest.mark.parametrize(("kind", "why"), [(REPEATS, "no finished runs below it"), (MONITOR, "a drift check")])
+def test_a_run_that_has_nothing_to_report_on_is_refused(
+    registry: World, client: MlflowClient, kind: str, why: str
+) -> None:
+    store = open_store(registry.settings)
+    with pytest.raises(UsageError, match=why):
+        child_runs(store, store.record(parent_of(client, [], kind)))
+
+
+def test_scores_kept_with_a_run_say_which_reviews_negate(registry: World, good: RunRecord) -> None:
+    table = scores_of(good)
+    assert 0 < table["negated"].mean() < 1
+    assert f", negation {table['negated'].sum()}" in good.tags["slice_reviews"]

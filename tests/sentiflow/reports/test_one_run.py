@@ -1,0 +1,164 @@
+"""Tests of the report of one run."""
+
+from dataclasses import replace
+
+import pytest
+
+from sentiflow.evaluation.metrics import SLICES
+from sentiflow.evaluation.statistics import wilson
+from sentiflow.reports import one_run as run
+from sentiflow.reports.page import Report
+from tests.pages import Page, tables
+from tests.sentiflow.reports.made import HOSTILE, record, summary
+
+RIGHT = (0.9, 0.8, 0.1, 0.7, 0.2, 0.3)
+GONE = {"table": None, "test_data": None, "scorer": None}
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return run.report(summary())
+
+
+@pytest.fixture(scope="module")
+def page(report: Report) -> Page:
+    return Page(report.page())
+
+
+def rows(page: Page, heading: str) -> dict[str, list[str]]:
+    """The rows of the table whose first heading cell this is, by their first cell."""
+    (found,) = (table for table in page.cells if table[0][0] == heading)
+    return {row[0]: row[1:] for row in found[1:]}
+
+
+def test_the_page_has_every_section_and_the_contents_lead_to_each(page: Page) -> None:
+    assert page.ids == [
+        "test-split", "slices", "cost", "parameters-that-differ", "learning-curves", "calibration", "worst-errors",
+        "data", "run",
+    ]  # fmt: skip
+    assert [each for each in page.references if each.startswith("#")] == [f"#{name}" for name in page.ids]
+
+
+def test_the_lead_is_accuracy_with_its_interval(report: Report) -> None:
+    low, high = wilson(1, 6)  # number 0 alone is right
+    assert report.markdown().startswith(f"**Test accuracy 16.67% (95% interval {low:.2%} to {high:.2%}).**\n")
+
+
+def test_slices_stand_with_count_accuracy_and_interval(page: Page) -> None:
+    # lengths 2, 3, 4, 3, 2, 6: quarters end at 2.25 and begin at 3.75; numbers 0 and 4 are short, 0 is right
+    low, high = wilson(1, 2)
+    found = {row[0]: row[1:4] for row in page.cells[1][1:]}
+    assert found[SLICES["short"]] == ["2", "50.00%", f"{low:.2%} to {high:.2%}"]
+    assert found[SLICES["truncated"]][:2] == ["1", "0.00%"]
+    assert found[SLICES["negation"]][:2] == ["1", "0.00%"]
+    assert found[SLICES["no_negation"]][:2] == ["5", "20.00%"]
+
+
+def test_calibration_is_told_with_its_error(page: Page) -> None:
+    # bins 0.2 (one, none of it: positive), 0.4 (positive), 0.6 (negative), 0.7 (negative), 0.9 (0.9 and 0.99, one)
+    error = (0.8 + 0.6 + 0.6 + 0.7 + 2 * abs(0.5 - 0.945)) / 6
+    assert rows(page, "metric")["expected calibration error"][-1] == f"{error:.4f}"
+
+
+def test_what_is_told_briefly_has_no_picture_and_no_review() -> None:
+    assert Page(run.report(summary(), whole=False).page()).ids == [
+        "test-split", "slices", "cost", "parameters-that-differ",
+    ]  # fmt: skip
+
+
+def test_cost_tells_stages_speed_and_parameters(page: Page) -> None:
+    found = rows(page, "what")
+    assert found["train, seconds"] == ["3.2"] and found["total, seconds"] == ["9.5"]
+    assert found["trained parameters"] == ["643,137"]
+    assert "evaluate, seconds" not in found  # the run does not say
+
+
+def test_only_fields_that_differ_from_the_recipe_or_from_tutorial_are_shown() -> None:
+    given = {"recipe": "tuned", "epochs": "3", "learning_rate": "0.001", "optimizer": "rmsprop"}
+    found = rows(Page(run.report(summary(of=record(params=given))).page()), "field")
+    assert found["epochs"] == ["3", "16", "5"]
+    assert found["learning_rate"] == ["0.001", "0.0005", "0.001"]
+    assert "units" not in found and "recipe" not in found
+
+
+def test_a_recipe_as_it_stands_differs_in_nothing(report: Report) -> None:
+    assert "None: the recipe is tutorial, unchanged." in report.markdown()
+
+
+def test_worst_errors_show_which_words_moved_the_score() -> None:
+    page = run.report(summary()).page()
+    assert "test-2: negative, scored 0.9900" in page
+    assert 'class="reading"' in page and 'class="up"' in page
+
+
+def test_a_run_without_errors_says_so() -> None:
+    assert "None: no test review is misclassified." in run.report(summary(RIGHT)).page()
+
+
+@pytest.mark.parametrize("gone", [{"scorer": None}, {"scorer": None, "test_data": None}])
+def test_worst_errors_are_told_as_far_as_they_are_at_hand(gone: dict[str, None]) -> None:
+    page = run.report(summary(**gone)).page()
+    assert ("<blockquote>bad film film</blockquote>" in page) == ("test_data" not in gone)
+    assert "test-2" in page and 'class="reading"' not in page
+
+
+def test_a_run_whose_files_are_gone_is_told_by_its_metrics_and_says_what_is_missing() -> None:
+    told = {"test/accuracy": 0.75, "test/accuracy_ci_low": 0.7, "test/accuracy_ci_high": 0.8, "test/loss": 0.5}
+    told |= {"test/balanced_accuracy": 0.74, "test/majority_share": 0.5}
+    told |= {
+        "test/f1_negative": 0.76,
+        "test/f1_positive": 0.7,
+        "test/auc": 0.8,
+        "test/brier": 0.2,
+        "test/ece": 0.0625,
+    }
+    told |= {"test_slices/short": 0.5}
+    made = run.report(
+        summary(
+            of=record(metrics=told, tags={"slice_reviews": "short 4"}), missing=("The scores are gone.",), **GONE
+        )
+    )
+    page = Page(made.page())
+    assert made.markdown().startswith("**Test accuracy 75.00% (95% interval 70.00% to 80.00%).**")
+    assert "0.0625" in page.words and "The scores are gone." in page.words
+    assert {"slices", "learning-curves", "not-available"} <= set(page.ids)
+    assert "worst-errors" not in page.ids
+
+
+@pytest.mark.parametrize(
+    ("status", "tags", "metrics", "lead"),
+    [
+        ("FAILED", {"end": "the loss diverged"}, {}, "No test metrics: the run failed: the loss diverged."),
+        ("KILLED", {"end": "it was interrupted"}, {}, "No test metrics: the run was killed: it was interrupted."),
+        ("RUNNING", {}, {}, "No test metrics: the run is still running."),
+        ("FINISHED", {}, {}, "Validation loss 0.4500; the test split was not scored."),
+        ("FINISHED", {}, {"test/accuracy": 0.9}, "Test accuracy 90.00%."),  # of another tool
+    ],
+)
+def test_a_run_without_test_figures_says_why(status: str, tags: dict, metrics: dict, lead: str) -> None:
+    found = replace(record(tags=tags, metrics=metrics), status=status)
+    assert run.lead(summary(of=found, **GONE)) == lead
+
+
+def test_a_run_that_ended_before_its_first_epoch_has_a_page() -> None:
+    bare = replace(record(), metrics={}, status="FAILED")
+    assert Page(run.report(summary(of=bare, curves={}, **GONE)).page()).ids == [
+        "cost", "parameters-that-differ", "run",
+    ]  # fmt: skip
+
+
+def test_a_hostile_name_and_parameter_stay_text() -> None:
+    hostile = record(
+        HOSTILE, params={"recipe": HOSTILE, "dataset": HOSTILE}, tags={"recipe": HOSTILE, "end": HOSTILE}
+    )
+    made = run.report(summary(of=hostile))
+    page = Page(made.page())
+    assert {"script", "b"}.isdisjoint(page.names)
+    assert all(each.startswith(("#", "data:")) for each in page.references)
+    assert all(len(set(table)) == 1 for table in tables(made.markdown()))
+
+
+@pytest.mark.parametrize(("tags", "kept"), [({"best_epoch": "1"}, "1"), ({}, "2")])
+def test_the_kept_epoch_is_that_of_early_stopping_else_the_last(tags: dict[str, str], kept: str) -> None:
+    page = Page(run.report(summary(of=record(tags={"epochs_trained": "2", **tags}))).page())
+    assert [cell for cell in rows(page, "epoch") if "(kept)" in cell] == [f"{kept} (kept)"]

@@ -1,0 +1,243 @@
+"""Tests of the comparison of several runs, against counts by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import t, ttest_ind_from_stats
+
+from sentiflow.reports import several_runs as comparison
+from sentiflow.reports.page import Report
+from sentiflow.reports.several_runs import MAX_RUNS
+from sentiflow.reports.summary import RunSummary
+from sentiflow.runs.record import REPEAT, REPEATS
+from tests.pages import Page, tables
+from tests.sentiflow.reports.made import HOSTILE, IDS, SCORES, record, summary, table
+
+# The first is right on number 0 alone; this one on all but 1 and 2: three gained, none lost.
+BETTER = (0.9, 0.1, 0.98, 0.7, 0.2, 0.4)
+OTHER = record(
+    "tuned-mine-seed3",
+    run_id="f" * 32,
+    params={"seed": "3", "units": "64"},
+    metrics={"val/loss": 0.31},
+    tags={"recipe": "tuned"},
+)
+GONE = {"table": None, "test_data": None, "scorer": None}
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return comparison.report([summary(), summary(BETTER, of=OTHER)])
+
+
+@pytest.fixture(scope="module")
+def page(report: Report) -> Page:
+    return Page(report.page())
+
+
+def rows(page: Page, *heading: str) -> list[list[str]]:
+    """The rows of the table with this heading, or that begins with it."""
+    (found,) = (each for each in page.cells if each[0][: len(heading)] == list(heading))
+    return found[1:]
+
+
+def test_sections_stand_in_the_order_of_asking(page: Page) -> None:
+    assert page.ids == [
+        "runs", "paired-differences", "parameters-that-differ", "metrics", "slices", "pictures",
+        "largest-disagreements", "worst-common-errors",
+    ]  # fmt: skip
+
+
+def test_validation_chooses_and_the_test_split_reports(report: Report) -> None:
+    # three of six differ, all gained, which is no proof: see below
+    assert report.lead[0].text == (
+        "By validation loss run 2 (tuned, seed 3) is the best, with 0.3100: test accuracy 66.67%, "
+        "+50.00 points against run 1 (tutorial, seed 0), within chance."
+    )
+
+
+def test_paired_differences_are_mcnemars(page: Page) -> None:
+    # wins 3 of 3: two-sided p = 2 / 8; the interval is tango(3, 0, 6)
+    assert rows(page, "run", "points") == [
+        ["run 2", "+50.00", "-8.55 to +81.24", "0.250", "3", "0", "within chance"]
+    ]
+
+
+def test_slices_stand_side_by_side(page: Page) -> None:
+    found = {row[0]: row[1:] for row in rows(page, "slice")}
+    assert found["short: the shortest quarter"] == ["50.00%", "100.00%"]
+    assert found["with a negation (not, n't, never, no, ...)"] == ["0.00%", "100.00%"]
+
+
+def test_only_parameters_that_differ_are_shown(page: Page) -> None:
+    assert rows(page, "parameter") == [["seed", "0", "3"], ["units", "32", "64"]]
+
+
+def test_metrics_stand_side_by_side_each_in_its_form(page: Page) -> None:
+    found = {row[0]: row[1:] for row in rows(page, "metric")}
+    assert found["time.train"] == ["3.25", "3.25"]
+    assert found["test/accuracy"] == ["16.67%", "66.67%"]
+    assert found["test/majority_share"] == ["50.00%", "50.00%"]
+    assert not [name for name in found if name.startswith("test_slices/")]
+
+
+def test_what_is_told_briefly_has_no_picture_and_no_review_and_every_metric_if_asked() -> None:
+    made = comparison.report([summary(), summary(BETTER, of=OTHER)], everything=True, whole=False)
+    page = Page(made.page())
+    assert page.ids == ["runs", "paired-differences", "parameters-that-differ", "metrics", "slices"]
+    assert "test_slices/short" in {row[0] for row in rows(page, "metric")}
+
+
+def test_long_digests_are_cut() -> None:
+    one, other = (record(params={"code.digest": letter * 64}) for letter in "ab")
+    page = Page(comparison.report([summary(of=one), summary(of=other)]).page())
+    assert rows(page, "parameter") == [["code.digest", "a" * 12, "b" * 12]]
+
+
+def test_reviews_stand_in_the_order_of_disagreement_with_both_readings(report: Report) -> None:
+    # apart by 0.5 (number 4), 0.3 (3), 0.2 (5), 0.1 (1), 0.01 (2), nothing (0)
+    content = report.page()
+    part = content[content.index('id="largest') : content.index('id="worst-common')]
+    order = [name for name in ("test-4", "test-3", "test-5", "test-1", "test-2") if f"<h3>{name}: " in part]
+    places = [part.index(f"<h3>{name}: ") for name in order]
+    assert len(order) == 5 and places == sorted(places)
+    assert "<h3>test-0" not in part
+    assert part.count("as read by 1 tutorial, seed 0") == part.count("as read by 2 tuned, seed 3") == 5
+
+
+def test_errors_of_all_runs_are_counted_and_the_worst_on_average_comes_first(report: Report) -> None:
+    content = report.page()
+    part = content[content.index('id="worst-common') :]
+    assert "2 of 6 test reviews are misclassified by all of them." in part
+    # number 2 is off by 0.985 on average, number 1 by 0.85
+    assert 0 < part.index("<h3>test-2: negative") < part.index("<h3>test-1: positive")
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (
+            summary(BETTER, of=record(tags={"dataset.digest": "e" * 64})),
+            "No pair of run 2 (tutorial, seed 0) and run 1 (tutorial, seed 0): tested on other reviews "
+            "(mine eeeeeeee and mine dddddddd).",
+        ),
+        (
+            summary(table=table(BETTER, [f"other-{i}" for i in range(6)])),
+            "No pair of run 2 (tutorial, seed 0) and run 1 (tutorial, seed 0): the two score tables hold "
+            "different reviews.",
+        ),
+    ],
+)
+def test_runs_on_other_reviews_are_not_paired_and_it_says_so(other: RunSummary, told: str) -> None:
+    made = comparison.report([summary(), other])
+    page = Page(made.page())
+    assert told in page.words
+    assert rows(page, "run", "points")[0][2:6] == ["-"] * 4
+    assert "largest-disagreements" not in page.ids
+
+
+def test_of_runs_trained_on_different_reviews_none_is_the_best() -> None:
+    other = summary(BETTER, of=record(tags={"dataset.digest": "e" * 64}))
+    lead = comparison.report([summary(), other]).lead
+    assert [text.text for text in lead] == [
+        "Trained on different reviews: validation losses do not say which run is the best."
+    ]
+
+
+def test_a_run_without_scores_stands_beside_the_others() -> None:
+    bare = summary(of=record("gone", tags={"recipe": "gone"}), missing=("Its scores are gone.",), **GONE)
+    made = comparison.report([summary(), bare, summary(BETTER, of=OTHER)])
+    page = Page(made.page())
+    assert "2 gone, seed 0: Its scores are gone." in page.words
+    assert [row[0] for row in rows(page, "run", "points")] == ["run 3"]
+    assert "Not scored on the test split, and left out here: 1 of the runs." in page.words
+    assert "largest-disagreements" in page.ids
+
+
+def test_the_review_order_of_a_table_does_not_matter() -> None:
+    order = [5, 3, 1, 0, 2, 4]
+    made = table(BETTER)
+    mixed = replace(
+        made, **{name: getattr(made, name)[order] for name in ("review_id", "label", "score", "n_tokens")}
+    )
+    found = comparison.report([summary(), replace(summary(of=OTHER), table=mixed)])
+    assert rows(Page(found.page()), "run", "points")[0][4:6] == ["3", "0"]
+    assert mixed.review_id.tolist() == [IDS[i] for i in order]
+
+
+def seeds(count: int) -> list[RunSummary]:
+    made = []
+    for seed in range(count):
+        metrics = {"val/loss": 1 - seed / 100}
+        tags = {"kind": REPEAT, "mlflow.parentRunId": "p"}
+        of = record(f"seed{seed}", run_id=f"{seed:032x}", params={"seed": str(seed)}, metrics=metrics, tags=tags)
+        made.append(summary(BETTER if seed % 2 else SCORES, of=of))
+    return made
+
+
+def test_seeds_of_one_set_are_summed_up_first() -> None:
+    made = comparison.report(seeds(4))
+    # 1/6, 4/6, 1/6, 4/6: mean 2.5/6; each is 0.25 off, so sd = 0.25 * sqrt(4/3)
+    assert made.lead[0].text == (
+        f"Test accuracy over 4 seeds: mean 41.67%, standard deviation {25 * np.sqrt(4 / 3):.2f} points, "
+        "16.67% to 66.67%."
+    )
+    assert "No p-value is corrected for there being 3 comparisons." in made.markdown()
+
+
+def test_of_many_runs_pictures_show_the_first_and_the_best_by_validation() -> None:
+    made = comparison.report([replace(each, test_data=None, scorer=None) for each in seeds(MAX_RUNS + 3)])
+    page = Page(made.page())
+    (heading,) = (each[0] for each in page.cells if each[0][0] == "slice")
+    assert heading[1:] == ["run 1", *(f"run {number}" for number in range(5, 12))]
+    assert f"Of {MAX_RUNS + 3} runs the first and those of the lowest validation loss." in page.words
+    assert len(rows(page, "run", "test accuracy")) == MAX_RUNS + 3
+
+
+def test_a_hostile_name_stays_text_and_tables_stay_whole() -> None:
+    hostile = record(HOSTILE, params={"units": HOSTILE}, tags={"recipe": HOSTILE})
+    made = comparison.report([summary(), summary(BETTER, of=hostile)], HOSTILE)
+    page = Page(made.page())
+    assert {"script", "b"}.isdisjoint(page.names)
+    assert all(each.startswith(("#", "data:")) for each in page.references)
+    found = tables(made.markdown())
+    assert len(found) > 5 and all(len(set(each)) == 1 for each in found)
+
+
+def test_two_sets_of_seeds_are_held_against_each_other_by_welchs_test() -> None:
+    first, second = (
+        record(
+            name,
+            tags={"kind": REPEATS},
+            params={"repeats": "3"},
+            metrics={"test/accuracy_mean": mean, "test/accuracy_sd": sd},
+        )
+        for name, mean, sd in (("tuned-3seeds", 0.88, 0.003), ("large-3seeds", 0.89, 0.0004))
+    )
+    page = Page(comparison.report([summary(), summary(BETTER, of=OTHER)], parents=[first, second]).page())
+    welch = ttest_ind_from_stats(0.89, 0.0004, 3, 0.88, 0.003, 3, equal_var=False)
+    # The error is sqrt((0.003^2 + 0.0004^2) / 3) = 0.0017474, over 2.0711 degrees of freedom.
+    reach = t.ppf(0.975, 2.0711) * 0.0017474
+    assert rows(page, "set of seeds") == [
+        ["tuned-3seeds", "88.00%", "0.30 points", "", "", ""],
+        ["large-3seeds", "89.00%", "0.04 points", "+1.00",
+         f"{100 * (0.01 - reach):+.2f} to {100 * (0.01 + reach):+.2f}", f"{welch.pvalue:.3f}"],
+    ]  # fmt: skip
+    assert page.ids[0] == "sets-of-seeds"
+
+
+def test_sets_on_other_reviews_are_not_subtracted_and_it_says_why() -> None:
+    figures = {"test/accuracy_mean": 0.88, "test/accuracy_sd": 0.003}
+    first = record("here", tags={"kind": REPEATS}, params={"repeats": "3"}, metrics=figures)
+    other = record(
+        "there", tags={"kind": REPEATS, "dataset.digest": "e" * 64}, params={"repeats": "3"}, metrics=figures
+    )
+    page = Page(comparison.report([summary(), summary(BETTER, of=OTHER)], parents=[first, other]).page())
+    assert rows(page, "set of seeds")[1] == ["there", "88.00%", "0.30 points", "-", "-", "-"]
+    assert "there cannot be compared with here: tested on other reviews" in page.words
+
+
+def test_one_parent_alone_has_no_section_of_sets(page: Page) -> None:
+    one = record(tags={"kind": REPEATS}, metrics={"test/accuracy_mean": 0.88, "test/accuracy_sd": 0.003})
+    assert Page(comparison.report([summary(), summary(BETTER, of=OTHER)], parents=[one]).page()).ids == page.ids

@@ -1,0 +1,82 @@
+"""Which routes of MLflow's server are served, by its own routers: a new release adds none unnoticed."""
+
+import os
+import re
+from collections.abc import Iterator
+
+import pytest
+from mlflow.server import app as flask_app
+from mlflow.server import constants, handlers
+from mlflow.server.fastapi_app import app as fastapi_app
+
+from sentiflow.store import ui_server as pages
+from sentiflow.store.ui_guard import PAGES, TEAM, _expression
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+# What may be served, as it begins below /api/ and /ajax-api/; with accounts, also what follows.
+KINDS = [
+    "2.0/mlflow/artifacts/list", "2.0/mlflow/experiments", "2.0/mlflow/logged-models", "2.0/mlflow/metrics",
+    "2.0/mlflow/model-versions", "2.0/mlflow/registered-models", "2.0/mlflow/runs", "3.0/mlflow/label-schemas",
+    "3.0/mlflow/review-queues", "3.0/mlflow/server-info", "3.0/mlflow/traces", "3.0/mlflow/get-trace-artifact",
+]  # fmt: skip
+OF_TEAM = ["2.0/mlflow-artifacts/artifacts", "2.0/mlflow/users", "3.0/mlflow/users", "3.0/mlflow/roles"]
+FILES = ("/static-files/x", "/get-artifact", "/model-versions/get-artifact")
+OTHERS = {("GET", path) for path in ("/", "/health", "/version", "/graphql", *FILES)} | {("POST", "/graphql")}
+
+
+def routes() -> Iterator[tuple[str, str]]:
+    """Every method and path of the installed release; in place of a part that may be anything, one that fits."""
+    for rule in flask_app.url_map.iter_rules():
+        for method in (rule.methods or set()) & set(METHODS):
+            yield method, re.sub("<[^>]+>", "x", rule.rule)
+    for included in fastapi_app.routes:
+        router = getattr(included, "original_router", None)
+        for route in router.routes if router else ():
+            for method in route.methods & set(METHODS):
+                yield method, included.include_context.prefix + re.sub("{[^}]+}", "x", route.path)
+
+
+def served(paths: list[tuple[str, str]]) -> set[tuple[str, str]]:
+    expression = _expression(paths)
+    return {route for route in routes() if expression.fullmatch(" ".join(route))}
+
+
+def kind(path: str) -> str:
+    """What a path is below /api/ or /ajax-api/."""
+    return re.sub("^/(ajax-)?api/", "", path)
+
+
+def test_the_routers_are_read_whole() -> None:
+    found = set(routes())
+    assert len(found) > 350
+    assert {
+        ("PUT", "/ajax-api/3.0/mlflow/assistant/config"), ("POST", "/v1/traces"), ("POST", "/ajax-api/3.0/jobs/"),
+        ("POST", "/gateway/x/mlflow/invocations"), ("GET", "/api/3.0/mlflow/mcp-servers/x"),
+        ("POST", "/api/3.0/mlflow/gateway/secrets/create"), ("GET", "/health"),
+    } <= found  # fmt: skip
+
+
+def test_only_routes_of_these_kinds_are_served() -> None:
+    for paths, kinds in ((PAGES, KINDS), (TEAM, [*KINDS, *OF_TEAM])):
+        for method, path in served(paths) - OTHERS:
+            assert re.match("/(ajax-)?api/", path), path
+            assert any(kind(path) == one or kind(path).startswith(f"{one}/") for one in kinds), (method, path)
+
+
+def test_what_is_served_is_what_is_listed() -> None:
+    """And no route of a new release that a `*` lets in. Below one of both prefixes is enough."""
+    there = {(method, kind(path)) for method, path in served(PAGES)}
+    listed = {(method, kind(path).replace("**", "x").replace("*", "x")) for method, path in PAGES}
+    assert listed == there
+
+
+def test_variables_are_called_as_mlflow_calls_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {"_MLFLOW_STATIC_PREFIX": "/x"})
+    pages.set_environment("store", "root", "folder")
+    names = "BACKEND_STORE_URI", "REGISTRY_STORE_URI", "ARTIFACT_ROOT", "SERVE_ARTIFACTS", "ARTIFACTS_DESTINATION"
+    assert {getattr(constants, f"{name}_ENV_VAR") for name in names} <= set(os.environ)
+    assert handlers.STATIC_PREFIX_ENV_VAR not in os.environ
+
+
+def test_the_handlers_that_are_checked_are_mlflows() -> None:
+    assert set(pages._checks()) <= set(flask_app.view_functions)

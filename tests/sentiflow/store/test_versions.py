@@ -1,0 +1,296 @@
+import shutil
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.tracking import MlflowClient
+
+from sentiflow.errors import ExternalError, UsageError
+from sentiflow.settings import Settings
+from sentiflow.store.client import connect
+from sentiflow.store.find import open_store
+from sentiflow.store.types import Version, VersionRecord
+from sentiflow.store.versions import (
+    VersionRow,
+    find_champion,
+    find_version,
+    load_scorer,
+    model_named,
+    need_versions,
+    reproduction_of,
+    version_rows,
+    with_dataset,
+)
+from tests.mlflow_store import MlflowStore
+from tests.world import Trained, World
+
+
+@pytest.fixture
+def registry(world: World) -> MlflowClient:
+    """Three versions of one model, of which the second is deleted, and one version of another."""
+    client = connect(world.settings)
+    experiment = client.create_experiment("any", artifact_location=(world.root / "files").as_uri())
+    for name, number in (("imdb-sentiment", 3), ("sample-sentiment", 1)):
+        client.create_registered_model(name)
+        for _ in range(number):
+            model = client.create_logged_model(experiment, name=name)
+            Path(model.artifact_location.removeprefix("file://")).mkdir(parents=True)
+            client.create_model_version(name, f"models:/{model.model_id}", model_id=model.model_id)
+    client.delete_model_version("imdb-sentiment", "2")
+    return client
+
+
+def test_reading_sqlite_agrees_with_mlflows_own_client(world: World, registry: MlflowClient) -> None:
+    registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
+    registry.set_model_version_tag("imdb-sentiment", "3", "seed", "4")
+    registry.set_registered_model_tag("imdb-sentiment", "mlflow.sentiflow.history.000001", "{}")
+    quick, slow = open_store(world.settings), MlflowStore(world.settings)
+    assert quick.models() == slow.models() == ["imdb-sentiment", "sample-sentiment"]
+    for name, numbers in (("imdb-sentiment", [1, 3]), ("sample-sentiment", [1]), ("none", [])):
+        assert quick.versions(name) == slow.versions(name)
+        assert [version.number for version in quick.versions(name)] == numbers
+        assert quick.model(name) == slow.model(name)
+        for number in (1, 2, 3):
+            assert quick.version(name, number) == slow.version(name, number)
+    assert quick.version("imdb-sentiment", 2) is None
+
+
+def test_prompts_which_mlflow_keeps_beside_models_are_none(world: World, registry: MlflowClient) -> None:
+    mlflow.genai.register_prompt("greeting", "Hello {{name}}")
+    assert open_store(world.settings).models() == ["imdb-sentiment", "sample-sentiment"]
+
+
+def test_a_version_of_an_old_mlflow_has_its_files_at_its_source(world: World, registry: MlflowClient) -> None:
+    source = registry.get_model_version("sample-sentiment", "1").source
+    folder = registry.get_model_version_download_uri("sample-sentiment", "1").removeprefix("file://")
+    with closing(sqlite3.connect(str(world.settings.sqlite_file))) as database, database:
+        database.execute("UPDATE model_versions SET source = ?, storage_location = NULL", [folder])
+    assert source != folder
+    assert open_store(world.settings).version_files("sample-sentiment", 1, world.root) == Path(folder)
+
+
+def test_without_a_champion_the_newest_answers(world: World, registry: MlflowClient) -> None:
+    assert find_version(world.settings, None, None).number == 3
+
+
+def test_the_champion_answers_before_the_newest(world: World, registry: MlflowClient) -> None:
+    registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
+    version = find_version(world.settings, None, None)
+    assert (version.number, version.why) == (1, "champion")
+
+
+def test_a_champion_that_is_gone_is_not_answered_with(world: World, registry: MlflowClient) -> None:
+    registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
+    with closing(sqlite3.connect(str(world.settings.sqlite_file))) as database, database:
+        database.execute("UPDATE registered_model_aliases SET version = 2")
+    version = find_version(world.settings, None, None)
+    assert (version.number, version.why) == (3, "newest, no champion yet")
+
+
+def test_a_version_asked_for_answers_before_the_champion(world: World, registry: MlflowClient) -> None:
+    registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
+    assert find_version(world.settings, None, 3).number == 3
+
+
+def test_a_deleted_version_is_not_there(world: World, registry: MlflowClient) -> None:
+    with pytest.raises(UsageError, match="no version 2"):
+        find_version(world.settings, None, 2)
+
+
+def test_an_unknown_model_is_answered_with_what_there_is(world: World, registry: MlflowClient) -> None:
+    with pytest.raises(UsageError, match="imdb-sentiment, sample-sentiment"):
+        find_version(world.settings, "mine-sentiment", None)
+
+
+def test_the_only_model_answers_when_none_was_named(world: World, registry: MlflowClient) -> None:
+    registry.delete_registered_model("imdb-sentiment")
+    assert find_version(world.settings, None, None).name == "sample-sentiment"
+
+
+def test_an_empty_registry_says_what_to_do(tmp_path: Path) -> None:
+    nothing = Settings(tracking_uri=f"sqlite:///{tmp_path / 'none.db'}")
+    with pytest.raises(UsageError, match="sentiflow train"):
+        find_version(nothing, None, None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_without_versions_says_how_to_train_one(world: World) -> None:
+    with pytest.raises(UsageError, match="No version is registered as mine-sentiment") as caught:
+        need_versions(open_store(world.settings), "mine-sentiment")
+    assert caught.value.hint == "Train one first: sentiflow train --dataset mine"
+
+
+def test_a_file_that_is_no_database_is_a_failed_world(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("this is no database, but long enough to look at" * 100)
+    with pytest.raises(ExternalError, match="Cannot read the store"):
+        find_version(Settings(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}"), None, None)
+
+
+def test_files_that_are_gone_are_told_with_their_place(
+    world: World, registry: MlflowClient, tmp_path: Path
+) -> None:
+    version = find_version(world.settings, None, None)
+    folder = open_store(world.settings).version_files(version.name, version.number, tmp_path)
+    shutil.rmtree(folder)
+    with pytest.raises(ExternalError, match=str(folder)):
+        load_scorer(world.settings, version)
+
+
+def test_what_is_loaded_is_what_the_training_registered(trained: Trained) -> None:
+    settings, version = trained.world.settings, Version("sample-sentiment", 1, "asked for")
+    registered = open_store(settings).version(version.name, version.number)
+    assert registered is not None
+    assert load_scorer(settings, version).digest == registered.tags["scorer.digest"]
+
+
+def test_a_version_whose_model_was_deleted_meanwhile_is_told(world: World, registry: MlflowClient) -> None:
+    version = find_version(world.settings, "sample-sentiment", None)
+    registry.delete_registered_model("sample-sentiment")
+    with pytest.raises(UsageError, match="sample-sentiment has no version 1"):
+        load_scorer(world.settings, version)
+
+
+def test_files_in_a_place_of_another_kind_are_refused_with_the_way_out(
+    world: World, registry: MlflowClient, tmp_path: Path
+) -> None:
+    assert world.settings.sqlite_file is not None
+    with closing(sqlite3.connect(world.settings.sqlite_file)) as database, database:
+        database.execute("UPDATE model_versions SET storage_location = 's3://me:secret@bucket/model'")
+    with pytest.raises(ExternalError, match="are at s3://.*@bucket/model, which cannot be read") as caught:
+        load_scorer(world.settings, find_version(world.settings, None, None))
+    assert "secret" not in str(caught.value) and "--serve-artifacts" in caught.value.hint
+
+
+def test_the_champion_with_run_and_accuracy_agrees_with_mlflows_own_client(
+    world: World, registry: MlflowClient
+) -> None:
+    run_id = registry.create_run("0").info.run_id
+    (folder,) = registry.search_logged_models(["1"], max_results=1)
+    registry.create_model_version(
+        "imdb-sentiment",
+        f"models:/{folder.model_id}",
+        run_id=run_id,
+        model_id=folder.model_id,
+        tags={"test.accuracy": "0.873200", "test.accuracy_ci_low": "0.1", "seed": "4"},
+    )
+    registry.set_registered_model_alias("imdb-sentiment", "other", "1")
+    registry.set_registered_model_alias("imdb-sentiment", "champion", "4")
+    quick = find_champion(world.settings, None)
+    assert quick is not None
+    assert (quick.version.name, quick.version.number) == ("imdb-sentiment", 4)
+    assert (quick.run_id, quick.accuracy) == (run_id, 0.8732)
+
+
+def test_a_version_that_names_no_dataset_has_that_of_its_run(world: World, registry: MlflowClient) -> None:
+    store = open_store(world.settings)
+    run_id = registry.create_run(
+        "1", tags={"dataset": "imdb", "dataset.digest": "d1", "recipe": "tuned"}
+    ).info.run_id
+    version = VersionRecord(3, datetime(2026, 3, 1, tzinfo=UTC), run_id, {"seed": "4"})
+    own = replace(version, tags={"dataset": "mine", "dataset.digest": "d2"})
+    assert with_dataset(store, version).tags == {"seed": "4", "dataset": "imdb", "dataset.digest": "d1"}
+    assert with_dataset(store, own) == own
+    registry.delete_run(run_id)
+    for unknown in (version, replace(version, run_id=None)):
+        assert with_dataset(store, unknown) == unknown
+
+
+def test_a_version_that_names_its_dataset_or_has_no_run_is_not_looked_up(tmp_path: Path) -> None:
+    """Red if a store that cannot be read stops what needs nothing of it."""
+    (tmp_path / "mlflow.db").write_text("this is no database, but long enough to look at" * 100)
+    store = open_store(Settings(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}"))
+    by_hand = VersionRecord(3, datetime(2026, 3, 1, tzinfo=UTC), None, {})
+    trained = replace(by_hand, run_id="run", tags={"dataset": "mine", "dataset.digest": "d"})
+    with pytest.raises(ExternalError):
+        with_dataset(store, replace(by_hand, run_id="run"))
+    assert [with_dataset(store, each) for each in (by_hand, trained)] == [by_hand, trained]
+
+
+def test_without_a_champion_no_other_version_stands_in(world: World, registry: MlflowClient) -> None:
+    assert find_champion(world.settings, None) is None
+    registry.set_registered_model_alias("imdb-sentiment", "champion", "3")
+    assert find_champion(world.settings, None) is not None
+    registry.delete_registered_model_alias("imdb-sentiment", "champion")
+    assert find_champion(world.settings, None) is None
+
+
+@pytest.mark.parametrize("tag", ["much", "nan", "1.5", ""])
+def test_an_accuracy_that_is_no_fraction_is_not_known(world: World, registry: MlflowClient, tag: str) -> None:
+    registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
+    registry.set_model_version_tag("imdb-sentiment", "1", "test.accuracy", tag)
+    found = find_champion(world.settings, None)
+    assert found is not None and found.accuracy is None
+
+
+def test_a_model_that_is_not_there_yet_has_no_champion_and_looking_makes_no_store(
+    world: World, registry: MlflowClient, tmp_path: Path
+) -> None:
+    assert find_champion(world.settings, "mine-sentiment") is None
+    place = tmp_path / "elsewhere"
+    assert find_champion(Settings(tracking_uri=f"sqlite:///{place / 'mlflow.db'}"), None) is None
+    assert not place.exists()
+
+
+def test_several_models_of_which_none_was_named_are_told(world: World, registry: MlflowClient) -> None:
+    registry.rename_registered_model("imdb-sentiment", "mine-sentiment")
+    with pytest.raises(UsageError, match="mine-sentiment, sample-sentiment"):
+        find_champion(world.settings, None)
+    with pytest.raises(UsageError) as caught:
+        find_version(world.settings, "sampel-sentiment", None)
+    assert caught.value.hint == "Choose one, for example: --dataset sample"
+
+
+def test_the_model_of_a_dataset_is_named_and_without_one_the_default(world: World, registry: MlflowClient) -> None:
+    assert model_named(world.settings, "sample") == "sample-sentiment"
+    assert model_named(world.settings, None) == "imdb-sentiment"
+
+
+@pytest.mark.parametrize(
+    ("tags", "outcome"),
+    [
+        ({"scorer.digest": "a", "reproduced": "identical", "reproduced.digest": "a"}, "identical"),
+        ({"scorer.digest": "b", "reproduced": "identical", "reproduced.digest": "a"}, ""),
+        ({"reproduced": "identical", "reproduced.digest": "a"}, ""),
+        ({"scorer.digest": "a"}, ""),
+    ],
+)
+def test_how_a_training_came_out_again_is_said_of_the_weights_that_it_gave(
+    tags: dict[str, str], outcome: str
+) -> None:
+    assert reproduction_of(tags) == outcome
+
+
+def test_the_table_of_versions_tells_of_each_what_it_has_on_record(world: World, registry: MlflowClient) -> None:
+    name = "imdb-sentiment"
+    for alias, number in (("champion", "3"), ("best", "3"), ("shadow", "1")):
+        registry.set_registered_model_alias(name, alias, number)
+    tags = {
+        "test.accuracy": "0.5", "test.accuracy_ci_low": "0.4", "test.accuracy_ci_high": "0.625",
+        "gate.outcome": "passed", "gate.against": "version 1",
+        "reproduced": "identical", "reproduced.digest": "a", "scorer.digest": "a",
+    }  # fmt: skip
+    for key, value in tags.items():
+        registry.set_model_version_tag(name, "3", key, value)
+    registry.set_model_version_tag(name, "1", "gate.outcome", "refused")
+    registry.set_model_version_tag(name, "1", "gate.against", "no champion")
+    first, third = (version.registered for version in open_store(world.settings).versions(name))
+    assert version_rows(name, world.settings) == [
+        VersionRow(
+            3,
+            ("best", "champion"),
+            third,
+            0.5,
+            0.4,
+            0.625,
+            gate="passed against v1",
+            reproduced="identical",
+            run="-",
+        ),
+        VersionRow(1, ("shadow",), first, None, None, None, gate="refused, no champion", reproduced="", run="-"),
+    ]
+    (unjudged,) = version_rows("sample-sentiment", world.settings)
+    assert (unjudged.gate, unjudged.aliases) == ("-", ())

@@ -1,0 +1,52 @@
+"""Tasks side by side."""
+
+import logging
+import os
+import signal
+
+import pytest
+from prefect import task
+
+from sentiflow.errors import ExternalError
+from sentiflow.settings import Settings
+from sentiflow.store.client import OpenRun
+from sentiflow.sweeps.runners import running
+
+RUN = OpenRun("", "a sweep", "0", Settings(_env_file=None, task_runner="processes"))
+
+
+@task
+def begin() -> None:
+    """Nothing is to be prepared."""
+
+
+@task
+def be_killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.story
+def test_a_process_that_the_kernel_kills_is_told_as_such(prefect_server: None) -> None:
+    with (
+        pytest.raises(ExternalError, match="A process that trained was killed") as raised,
+        running(RUN, 2, begin, logging.getLogger()) as runner,
+    ):
+        list(runner.side_by_side(be_killed, [{}, {}]))
+    assert "fewer --workers" in raised.value.hint
+
+
+@task
+def process_id() -> int:
+    return os.getpid()
+
+
+@pytest.mark.story
+def test_processes_end_before_what_tensorflow_keeps_fills_the_memory(
+    prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sentiflow.sweeps.runners._LIFE", 2)
+    with running(RUN, 2, begin, logging.getLogger()) as runner:
+        first = list(runner.side_by_side(process_id, [{}] * 3))
+        rest = list(runner.side_by_side(process_id, [{}] * 6))
+    lives = [set(first + rest[:1]), set(rest[1:5]), set(rest[5:])]
+    assert sum(map(len, lives)) == len(set.union(*lives))  # none has a process of another

@@ -1,0 +1,218 @@
+"""What a run keeps of its code, packages and machine."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sentiflow.training import checkout, provenance
+from sentiflow.training.already import training_key
+from sentiflow.training.recipes import load_recipe
+from tests.world import ROOT
+
+CODE, SETTING = Path("sentiflow/training/network/kernels.py"), Path("sentiflow/sweeps/search_space.toml")
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> Iterator[None]:
+    forget()
+    yield
+    forget()
+
+
+def forget() -> None:
+    for each in (provenance.sources, provenance.packages, checkout.compare, checkout.patch):
+        each.cache_clear()
+
+
+def uncommitted() -> bytes:
+    return checkout.patch(provenance._ROOT).text
+
+
+def git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", folder, *arguments], check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clone of the project that the code seems to run from."""
+    return clone(tmp_path / "checkout", monkeypatch)
+
+
+def clone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    subprocess.run(["git", "clone", "--quiet", "--shared", ROOT, folder], check=True)
+    monkeypatch.setattr(provenance, "_ROOT", folder)
+    forget()
+    return folder
+
+
+def change(project: Path) -> None:
+    """What somebody at work leaves: changes, one staged, a new file, a removed one, and what git ignores."""
+    (project / CODE).write_text((project / CODE).read_text() + "# caf\xe9\n", encoding="latin-1")
+    (project / "tasks" / "new.py").write_bytes(b"# new, without a line's end")
+    (project / "tasks" / "monitor.py").unlink()
+    (project / SETTING).write_bytes(bytes(range(256)))
+    git(project, "add", str(SETTING))
+    (project / "docs" / "mine.md").write_text("notes\n")
+    (project / ".env").write_text("PASSWORD=S3CRET\n")
+    (project / "sentiflow" / "__pycache__").mkdir()
+    (project / "sentiflow" / "__pycache__" / "x.pyc").write_text("S3CRET")
+
+
+def test_the_patch_applied_to_the_commit_gives_the_same_code(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red if a new, a removed or a binary file were missing in it, or the user's settings of git spoilt it."""
+    for name, value in (("diff.noprefix", "true"), ("color.ui", "always"), ("diff.external", "false")):
+        git(project, "config", name, value)
+    change(project)
+    tags = provenance.provenance_tags()
+    provenance.write_files(tmp_path / "kept")
+    other = clone(tmp_path / "other", monkeypatch)
+    assert provenance.provenance_tags()["code.digest"] != tags["code.digest"]
+    git(other, "checkout", "--quiet", tags["git.commit"])
+    git(other, "apply", str(tmp_path / "kept" / "uncommitted.patch"))
+    forget()
+    assert provenance.provenance_tags()["code.digest"] == tags["code.digest"]
+    assert (other / SETTING).read_bytes() == bytes(range(256))
+    assert provenance.git_tags()["git.dirty"] == tags["git.dirty"] == "true"
+    assert tags["git.patch"] == "uncommitted.patch"
+
+
+def test_the_patch_holds_our_own_files_alone_and_leaves_the_index_as_it_is(project: Path) -> None:
+    """Red if a secret or a note came into the store, or a user's staged changes were others afterwards."""
+    change(project)
+    before, objects = git(project, "status", "--porcelain"), list((project / ".git").rglob("objects/*/*"))
+    patch = uncommitted()
+    assert b"S3CRET" not in patch and b"mine.md" not in patch
+    assert {line.split()[-1] for line in patch.splitlines() if line.startswith(b"diff --git ")} == {
+        f"b/{name}".encode() for name in (CODE, SETTING, "tasks/new.py", "tasks/monitor.py")
+    }
+    assert git(project, "status", "--porcelain") == before
+    assert list((project / ".git").rglob("objects/*/*")) == objects
+
+
+def test_a_change_of_the_docs_alone_is_dirty_and_keeps_no_patch(project: Path, tmp_path: Path) -> None:
+    (project / "README.md").write_text("other\n")
+    provenance.write_files(tmp_path / "kept")
+    tags = provenance.provenance_tags()
+    assert tags["git.dirty"] == "true" and "git.patch" not in tags
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == {"sources.txt", "packages.txt"}
+
+
+def test_a_patch_that_is_too_large_is_left_out_and_a_tag_says_so(project: Path, tmp_path: Path) -> None:
+    (project / "sentiflow" / "table.py").write_text(os.urandom(600_000).hex())
+    provenance.write_files(tmp_path / "kept")
+    assert not (tmp_path / "kept" / "uncommitted.patch").exists()
+    assert provenance.provenance_tags()["git.patch"].endswith("at most 1,000,000 are kept")
+
+
+def test_code_that_is_installed_names_no_commit_of_the_repository_around_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red if a wheel in a project of the user's gave the run that project's commit, patch and lock."""
+    packages = project / "site-packages"
+    for name in ("flows", "tasks", "sentiflow"):
+        shutil.copytree(project / name, packages / name)
+    digest = provenance.provenance_tags()["code.digest"]
+    monkeypatch.setattr(provenance, "_ROOT", packages)
+    forget()
+    tags = provenance.provenance_tags()
+    assert (tags["git.commit"], tags["git.dirty"], tags["lock.digest"]) == ("unknown", "unknown", "unknown")
+    assert tags["code.digest"] == digest and uncommitted() == b""
+
+
+def test_a_repository_around_the_project_that_does_not_keep_it_is_anothers(
+    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Red if a home folder whose settings are kept in git stops every training below it."""
+    home = tmp_path / "home"
+    shutil.copytree(project, home / "project", ignore=shutil.ignore_patterns(".git"))
+    (home / ".gitignore").write_text("*\n")
+    git(home, "init", "--quiet")
+    git(home, "add", "--force", ".gitignore")
+    git(home, "-c", "user.name=me", "-c", "user.email=me@example", "commit", "--quiet", "--message", "mine")
+    (home / ".gitignore").write_text("*\n!x\n")
+    monkeypatch.setattr(provenance, "_ROOT", home / "project")
+    forget()
+    assert provenance.git_tags() == {"git.commit": "unknown", "git.dirty": "unknown"}
+    assert uncommitted() == b""
+
+
+def test_the_files_are_in_the_forms_of_other_tools(project: Path, tmp_path: Path) -> None:
+    """Red if `sha256sum --check` or `pip install -r` could not read them."""
+    provenance.write_files(kept := tmp_path / "kept")
+    checked = subprocess.run(["sha256sum", "--check", "--quiet", kept / "sources.txt"], cwd=project, check=False)
+    assert checked.returncode == 0
+    lines = (kept / "packages.txt").read_text().splitlines()
+    import numpy
+
+    assert f"numpy=={numpy.__version__}" in lines
+    assert not [line for line in lines if line.startswith("sentiflow")]
+
+
+def test_the_lock_is_hashed_as_sha256sum_does(project: Path) -> None:
+    done = subprocess.run(["sha256sum", project / "requirements.lock"], check=True, capture_output=True, text=True)
+    assert provenance.provenance_tags()["lock.digest"] == done.stdout.split()[0]
+
+
+def test_the_processor_and_its_threads_are_those_that_this_process_may_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("OPENBLAS_CORETYPE", "MKL_CBWR", "NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES"):
+        monkeypatch.delenv(name, raising=False)
+    done = subprocess.run(["nproc"], check=True, capture_output=True, text=True)
+    assert provenance.provenance_tags()["threads"] == done.stdout.strip()
+    own = provenance.provenance_tags()["processor"]
+    assert own in Path("/proc/cpuinfo").read_text()
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Prescott")  # other weights, where OpenBLAS would take other code
+    assert provenance.provenance_tags()["processor"] == f"{own}, OPENBLAS_CORETYPE=Prescott"
+
+
+def test_other_data_code_or_packages_make_another_training(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def key(data: str = "d", start: str = "none") -> str:
+        forget()
+        return training_key(load_recipe("tutorial"), data, 4, start)
+
+    first = key()
+    assert first == key()
+    assert first != key("e")
+    assert first != key(start="base")
+    for other in ("flows/train.py", "sentiflow/serving/app.py", "sentiflow/training/already.py"):
+        (project / other).write_text("pass\n")  # how it is started, kept and served decides none
+    assert first == key()
+    (tmp_path / "packages" / "numpy-9.0.dist-info").mkdir(parents=True)
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(tmp_path / "packages")
+        assert first != key()
+    keys = [first]
+    for deciding in (
+        CODE,
+        "sentiflow/training/recipes.py",
+        "sentiflow/scoring/vocabulary.py",
+        "sentiflow/data/reviews.py",
+    ):
+        (project / deciding).write_text("pass\n")
+        keys.append(key())
+    assert len({*keys}) == len(keys)
+
+
+def test_new_files_of_code_are_named_and_those_that_are_not_kept_too(project: Path) -> None:
+    """Red if a file went into the store with nobody told, or a run's patch lacked one in silence."""
+    assert provenance.new_files() == []
+    forget()
+    (project / ".git" / "info" / "exclude").write_text("mine.py\n")
+    (project / "sentiflow" / "mine.py").write_text("x\n")
+    for k in range(8):
+        (project / "tasks" / f"new{k}.py").write_text("x\n")
+    names = ", ".join(f"tasks/new{k}.py" for k in range(6))
+    assert provenance.new_files() == [
+        f"New files of code are kept with the run, in uncommitted.patch: {names} and 2 more.",
+        "New files of code that are not kept with the run, as git ignores them: sentiflow/mine.py.",
+    ]
