@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
     from matplotlib.figure import Figure
 
-    from sentiflow.redaction import escape_markdown
+from sentiflow.redaction import escape_markdown
 from sentiflow.scoring import Attribution, TextScorer, Word
 
 SHOWN = 0.005  # change of the score from which on a word is coloured
