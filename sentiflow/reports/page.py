@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from sentiflow.redaction import escape_markdown
+
 if TYPE_CHECKING:
     from jinja2 import Template
     from matplotlib.figure import Figure
 
-from sentiflow.redaction import escape_markdown
-from sentiflow.scoring import Attribution, TextScorer, Word
+    from sentiflow.scoring import Attribution, TextScorer, Word
 
 SHOWN = 0.005  # change of the score from which on a word is coloured
 _FOLDED = 80  # characters of a long text, shown until it is opened
