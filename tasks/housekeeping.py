@@ -1,44 +1,17 @@
 """The steps of housekeeping: killed runs are closed, old runs and files deleted."""
 
-import json
-import re
-import shutil
-import time
-from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
-import mlflow
-import numpy as np
-from mlflow.entities import LoggedModel, Run
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.tracking import MlflowClient
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from sentiflow.data.reviews import used_at, vocabulary_file
 from sentiflow.errors import ExternalError
-from sentiflow.files import PARTIAL
-from sentiflow.locks import HOUSEKEEPING, if_free, lock_file
-from sentiflow.names import is_model_name, model_name
 from sentiflow.operations import repair
+from sentiflow.operations.cleanup import delete_old_files, delete_old_runs, digests_of_champions
 from sentiflow.operations.flow_runs import delete_ended
 from sentiflow.operations.repair import CleanupReport
-from sentiflow.settings import Settings, load_settings
-from sentiflow.store.client import connect, tracking_errors
-from sentiflow.store.find import open_store
-from sentiflow.store.types import local_path, time_of
-from sentiflow.store.versions import champion_of, with_dataset
-
-_DAY = 86_400  # seconds
-_PARENT = "mlflow.parentRunId"
-_ID = re.compile(r"[\w-]+")  # of a run or a model; one with a slash would name another folder
-_DIGEST = re.compile("[0-9a-f]{64}")  # of a dataset: the name of its table
-_PAGE = 1_000  # runs; a server takes milliseconds for each, and has 10 s for an answer
+from sentiflow.settings import load_settings
 
 
 @task(name="close killed runs", task_run_name="close killed runs", persist_result=False)
@@ -58,7 +31,7 @@ def remove_old_files() -> CleanupReport:
     """Remove what nothing uses from the data folder."""
     report, settings = CleanupReport(), load_settings()
     with report.attempt("remove old files"):
-        delete_old_files(settings, _digests_of_champions(settings), report)
+        delete_old_files(settings, digests_of_champions(settings), report)
     return report
 
 
@@ -105,230 +78,3 @@ def publish_report(steps: list[CleanupReport]) -> CleanupReport:
             "The rest is done. Run again once the cause is removed: sentiflow housekeeping",
         )
     return report
-
-
-def _digests_of_champions(settings: Settings) -> set[str]:
-    store = open_store(settings)
-    found = set()
-    for name in store.models():
-        number = champion_of(store, name)
-        champion = None if number is None else store.version(name, number)
-        if champion is not None:
-            found.add(with_dataset(store, champion).tags.get("dataset.digest", ""))
-    return found
-
-
-def delete_old_runs(settings: Settings, report: CleanupReport) -> None:
-    """Delete the files of MLflow runs that ended long ago, and of their models, and mark both as deleted.
-
-    The records stay: `mlflow gc` would also remove every experiment that somebody marked as deleted, with its
-    files, wherever these are and whatever version needs them.
-
-    A set of repeats is judged as a whole, parent and seeds. Whatever has a registered version stays. So does a run
-    whose files are not in its own folder below the experiment's: anyone who can write to the store could name any
-    folder there. Without ``SENTIFLOW_KEEP_RUNS_DAYS`` all stay.
-    """
-    if settings.keep_runs_days is None:
-        return
-    before = (time.time() - settings.keep_runs_days * _DAY) * 1000
-    client = connect(settings)
-    with tracking_errors(settings.tracking_uri):
-        experiment = client.get_experiment_by_name(settings.experiment)
-        if experiment is None:
-            return
-        runs = _all_runs(client, experiment.experiment_id)
-        versions = mlflow.search_model_versions()
-        versioned = {version.run_id for version in versions}
-        # One that was registered by hand, from a folder, names no run.
-        used = [
-            client.get_model_version_download_uri(version.name, version.version)
-            for version in versions
-            if not version.run_id
-        ]
-    for family in families(runs):
-        ended = (run.info.status != "RUNNING" and (run.info.end_time or before) < before for run in family)
-        ids = {run.info.run_id for run in family}
-        if all(ended) and not versioned & ids and not (used and _hold(client, family, used)):
-            # Seeds first, the parent last.
-            for run in sorted(family, key=lambda run: _PARENT not in run.data.tags):
-                with report.attempt(f"delete run {run.info.run_name}"), tracking_errors(settings.tracking_uri):
-                    _delete(client, run, experiment.artifact_location, settings, report)
-    if report.removed:
-        report.left.append("records of deleted runs: MLflow keeps them, marked as deleted")
-
-
-def families(runs: Sequence[Run]) -> list[list[Run]]:
-    """Runs with all that they are connected with by their parents, in cycles and chains of any length."""
-    places = {run.info.run_id: place for place, run in enumerate(runs)}
-    parents = [places.get(run.data.tags.get(_PARENT, ""), place) for place, run in enumerate(runs)]
-    edges = np.ones(len(runs)), (np.arange(len(runs)), np.array(parents, int))
-    count, family_of = connected_components(coo_array(edges, shape=(len(runs), len(runs))), directed=False)
-    found: list[list[Run]] = [[] for _ in range(count)]
-    for run, family in zip(runs, family_of, strict=True):
-        found[family].append(run)
-    return found
-
-
-def _all_runs(client: MlflowClient, experiment: str) -> list[Run]:
-    page = client.search_runs([experiment], max_results=_PAGE)
-    runs = list(page)
-    while page.token:
-        page = client.search_runs([experiment], max_results=_PAGE, page_token=page.token)
-        runs += page
-    return runs
-
-
-def _delete(client: MlflowClient, run: Run, location: str, settings: Settings, report: CleanupReport) -> None:
-    """Delete files first: a round that is killed in between finds the run again, and continues."""
-    run_id = run.info.run_id
-    models = _models(client, run)
-    folders: dict[str, tuple[str, ...]] = {run.info.artifact_uri: (run_id, "artifacts")}
-    folders |= {model.artifact_location: ("models", model.model_id, "artifacts") for model in models}
-    foreign = [uri for uri, parts in folders.items() if not _is_own(uri, location, parts)]
-    if foreign:
-        places = f"its files are at {', '.join(foreign)}, not in its own folder below {location}"
-        report.left.append(f"run {run.info.run_name}: {places}")
-        return
-    if client.search_model_versions(f"run_id = '{run_id}'"):  # registered this very moment
-        return
-    report.freed += sum(_delete_files(uri, settings) for uri in folders)
-    for model in models:
-        client.delete_logged_model(model.model_id)
-    client.delete_run(run_id)
-    began = time_of(run.info.start_time)
-    report.removed.append(f"run {run.info.run_name} of {began:%Y-%m-%d}, which has no version")
-
-
-def _is_own(uri: str, location: str, parts: Sequence[str]) -> bool:
-    """Whether files are where MLflow puts them by itself, and no link on the way leads elsewhere."""
-    if uri != "/".join([location.rstrip("/"), *parts]) or not all(_ID.fullmatch(part) for part in parts):
-        return False
-    own, root = local_path(uri), local_path(location)
-    return own is None or root is None or own.resolve() == root.resolve().joinpath(*parts)
-
-
-def _models(client: MlflowClient, run: Run) -> list[LoggedModel]:
-    return list(client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"))
-
-
-def _hold(client: MlflowClient, runs: Sequence[Run], used: Sequence[str]) -> bool:
-    """Whether files that are used lie below a folder of some runs or of their models."""
-    folders = [run.info.artifact_uri for run in runs]
-    folders += [model.artifact_location for run in runs for model in _models(client, run)]
-    return any(_is_within(uri, folder) for uri in used for folder in folders)
-
-
-def _is_within(uri: str, folder: str) -> bool:
-    inner, outer = local_path(uri), local_path(folder)
-    if inner is None or outer is None:
-        return f"{uri}/".startswith(f"{folder}/")
-    return inner.resolve().is_relative_to(outer.resolve())
-
-
-def _delete_files(uri: str, settings: Settings) -> int:
-    """Delete all artifacts of a run or a model; gives how many bytes they had."""
-    repository: Any = get_artifact_repository(uri, tracking_uri=settings.tracking_uri)
-    size = _artifact_bytes(repository)
-    repository.delete_artifacts()
-    folder = local_path(uri)
-    if folder is not None and folder.parent.is_dir() and not any(folder.parent.iterdir()):
-        folder.parent.rmdir()  # what held them is left, empty
-    return size
-
-
-def _artifact_bytes(repository: Any, path: str | None = None) -> int:
-    found = repository.list_artifacts(path)
-    return sum(_artifact_bytes(repository, each.path) if each.is_dir else each.file_size or 0 for each in found)
-
-
-def delete_old_files(settings: Settings, kept: Collection[str], report: CleanupReport) -> None:
-    """Remove what no process uses from the data folder.
-
-    The data folder, or a link in it, may lead to other files: only what has names as ours have is looked at.
-    Work folders go when no training holds their model's lock; datasets, what they were made from, and unfinished
-    sweeps, when nothing used them for as long as the settings say. Datasets with the digests in ``kept`` stay:
-    champions were tested on them.
-    """
-    data = settings.data_dir
-    before = time.time() - settings.keep_files_days * _DAY
-    for folder in filter(_is_of_model, _folders(data / "work")):
-        with report.attempt(f"remove {folder}"), if_free(lock_file(folder.name, settings), HOUSEKEEPING) as free:
-            if free and any(folder.iterdir()):
-                _remove(folder, "no process uses them", report, f"work files of {folder.name} in this data folder")
-    for folder in (found for found in _folders(data / "datasets") if (found / ".lock").exists()):
-        lock = lock_file(model_name(folder.name), settings)
-        with report.attempt(f"clean {folder}"), if_free(lock, HOUSEKEEPING) as free:
-            if free:
-                _clean_dataset(folder, before, kept, report)
-    for folder in _folders(data / "downloads"):
-        with report.attempt(f"clean {folder}"):
-            for lock in sorted(folder.glob(".*.lock")):
-                _clean_download(lock, before, report)
-    for folder in filter(_is_of_model, _folders(data / "sweeps")):
-        with report.attempt(f"clean {folder}"), if_free(lock_file(folder.name, settings), HOUSEKEEPING) as free:
-            for study in sorted(folder.glob("*/*/study.db")) if free else ():
-                if study.stat().st_mtime < before:
-                    _remove(study.parent, "a sweep that was never resumed", report)
-
-
-def _clean_dataset(folder: Path, before: float, kept: Collection[str], report: CleanupReport) -> None:
-    """Remove old tables with their words, what a killed preparation left, and notes that lead nowhere."""
-    with if_free(folder / ".lock") as free:
-        if not free:  # it is being prepared
-            return
-        for table in sorted(folder.glob("*.parquet")):
-            if _DIGEST.fullmatch(table.stem) and table.stem not in kept and used_at(table) < before:
-                _remove(table, f"dataset {folder.name}, unused", report)
-                words = vocabulary_file(table)
-                if words.exists():
-                    report.freed += _bytes(words)
-                    words.unlink()
-        for leftover in folder.glob(f".*{PARTIAL}"):
-            _remove(leftover, "left by a killed preparation", report)
-        tables = {table.stem for table in folder.glob("*.parquet")}
-        for note in folder.glob(".*.json"):
-            if _digest(note) not in tables:
-                note.unlink()
-
-
-def _digest(note: Path) -> str | None:
-    try:
-        return str(json.loads(note.read_text(encoding="utf-8"))["digest"])
-    except (ValueError, KeyError, TypeError):  # cut off by a full disk: it leads nowhere
-        return None
-
-
-def _clean_download(lock: Path, before: float, report: CleanupReport) -> None:
-    """Remove what killed downloads left, and a file that nothing used; its lock is beside it."""
-    target = lock.with_name(lock.name.removeprefix(".").removesuffix(".lock"))
-    with if_free(lock) as free:
-        if not free:  # it is being fetched
-            return
-        for leftover in sorted(lock.parent.iterdir()):
-            if leftover.is_file() and leftover.name.startswith("tmp"):
-                _remove(leftover, "left by a killed download", report)
-        if target.exists() and target.stat().st_mtime < before:
-            _remove(target, "download, unused", report)
-
-
-def _remove(path: Path, why: str, report: CleanupReport, what: str = "") -> None:
-    size = _bytes(path)
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
-    report.freed += size
-    report.removed.append(f"{what or path.name} ({why})")
-
-
-def _bytes(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.lstat().st_size for file in files if not file.is_dir())
-
-
-def _is_of_model(folder: Path) -> bool:
-    return is_model_name(folder.name)
-
-
-def _folders(parent: Path) -> list[Path]:
-    return sorted(path for path in parent.glob("*") if path.is_dir())

@@ -5,12 +5,11 @@ import time
 from pathlib import Path
 
 import pytest
-from mlflow.entities import Run, RunData, RunInfo, RunTag
 
+from sentiflow.operations.cleanup import delete_old_runs
 from sentiflow.operations.repair import CleanupReport
 from sentiflow.settings import Settings
 from sentiflow.store.client import connect, experiment_id
-from tasks.housekeeping import delete_old_runs, families
 from tests.servers import mlflow
 from tests.world import World
 
@@ -194,33 +193,6 @@ def test_a_link_in_place_of_a_runs_folder_is_not_followed(store: Store, tmp_path
     report = deleted(store.settings)
     assert (victim / "artifacts" / "report.txt").exists()
     assert len(report.left) == 1
-
-
-@pytest.mark.parametrize("length", [1, 2, 3])
-def test_runs_that_are_each_others_parents_are_one_family(store: Store, length: int) -> None:
-    """Red if the way up has no end: housekeeping then ran for ever."""
-    ring = [store.run(90) for _ in range(length)]
-    for child, parent in zip(ring, [*ring[1:], ring[0]], strict=True):
-        store.client.set_tag(child, "mlflow.parentRunId", parent)
-    tail = store.run(90, parent=ring[0])
-    store.version(ring[-1])
-    deleted(store.settings)
-    assert store.left() == {*ring, tail}
-
-
-def test_a_chain_of_thousands_of_parents_is_one_family_at_once() -> None:
-    """Red if each run walks its whole way up: 20,000 of them would take minutes."""
-    chain = [
-        Run(
-            RunInfo(str(number), "0", "", "FINISHED", 1, 2, "active"),
-            RunData(tags=[RunTag("mlflow.parentRunId", str(number - 1))]),
-        )
-        for number in range(20_000)
-    ]
-    began = time.monotonic()
-    assert [len(family) for family in families(chain)] == [20_000]
-    assert time.monotonic() - began < 10
-    assert families([]) == []
 
 
 def test_what_cannot_be_deleted_keeps_no_other_run(store: Store, world: World) -> None:
