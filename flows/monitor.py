@@ -1,9 +1,9 @@
 """A drift check of the texts that were scored and served."""
 
-from sentiflow.monitoring.check import CheckOutcome, too_few
+from sentiflow.monitoring.check import CheckOutcome, drift_check, too_few
 from sentiflow.names import dataset_name
 from sentiflow.operations.flow_runs import due, job
-from tasks.monitor import collect, compare, emit_event, mark_checked, monitoring_run, report
+from tasks.monitor import collect, compare, emit_event, mark_checked, report
 
 
 @job(lambda given: f"monitor-{dataset_name(given['dataset'])}-{due()}")
@@ -19,7 +19,7 @@ def monitor(dataset: str = "imdb") -> CheckOutcome:
     Args:
         dataset: Whose model: imdb, sample, or the name of your table.
     """
-    with monitoring_run(dataset) as check:
+    with drift_check(dataset) as check:
         texts = collect(check)
         if texts.distinct < check.settings.monitor_min_texts:
             return too_few(check, texts)

@@ -1,7 +1,9 @@
 """A drift check: the recent texts, their features, and the outcome as pictures, a table and a page."""
 
+import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +13,24 @@ import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from sentiflow.data import prepare, reviews
+from sentiflow.errors import ExternalError
 from sentiflow.evaluation.statistics import format_p
+from sentiflow.files import make_folder
+from sentiflow.locks import file_lock, lock_file, work_folder
 from sentiflow.monitoring import drift
-from sentiflow.monitoring.drift import FEATURES, FeatureDrift, Floats, UnusualText
-from sentiflow.monitoring.text_log import TextLog
+from sentiflow.monitoring.drift import FEATURES, UNKNOWN, FeatureDrift, Floats, UnusualText
+from sentiflow.monitoring.text_log import DamagedLogError, TextLog, need_log
+from sentiflow.names import BUILT_IN, dataset_name, model_name
+from sentiflow.reports import plots
+from sentiflow.reports.build import PAGE
 from sentiflow.reports.page import Picture, Quote, Report, Section, Table, Text
 from sentiflow.reports.plots import BLUE, ORANGE, describe
 from sentiflow.scoring import TextScorer
-from sentiflow.settings import Settings
+from sentiflow.settings import Settings, load_settings
+from sentiflow.store.find import open_store
+from sentiflow.store.types import Version, need_number
+from sentiflow.store.versions import find_version, load_scorer, need_dataset, need_versions, with_dataset
 
 _BATCH = 2_048  # texts in memory at a time
 _UNUSUAL, _CHARACTERS = 6, 600  # texts shown in the report, and characters of each
@@ -33,7 +45,7 @@ class DriftCheck:
     """A drift check that has begun.
 
     Attributes:
-        lock: tag of its MLflow run: the lock that is held meanwhile.
+        lock: name of the lock that is held meanwhile.
         work: folder for files that tasks pass on; deleted at the end.
     """
 
@@ -43,6 +55,11 @@ class DriftCheck:
     log: TextLog
     lock: str
     work: Path
+
+    @property
+    def artifacts(self) -> Path:
+        """Folder of what its MLflow run keeps."""
+        return self.work / "artifacts"
 
 
 @dataclass(frozen=True)
@@ -143,24 +160,96 @@ def too_few(check: DriftCheck, texts: RecentTexts) -> CheckOutcome:
     return CheckOutcome(check.model, texts.distinct, summary)
 
 
+@contextmanager
+def drift_check(dataset: str) -> Iterator[DriftCheck]:
+    """Hold the lock of a model's drift checks."""
+    settings, model = load_settings(), model_name(dataset)
+    log = need_log(settings)
+    name = f"{model}.monitor"  # in the data folder: the service, which strangers ask, can write to the log's
+    check = DriftCheck(dataset_name(dataset), model, settings, log, name, work_folder(name, settings))
+    lock = lock_file(name, settings)
+    with file_lock(lock, f"Another drift check of {model}", "monitoring", shared=settings.lock_url):
+        shutil.rmtree(check.work, ignore_errors=True)  # of a killed one
+        try:
+            make_folder(check.work)
+            yield check
+        finally:
+            shutil.rmtree(check.work, ignore_errors=True)
+
+
 def collect_texts(log: TextLog, model: str, file: Path) -> RecentTexts:
-    """Write the texts since the last check to a Parquet table, each once: a repeated probe is no drift."""
+    """Write the texts since the last check to a Parquet table, each once: a repeated probe is no drift.
+
+    Raises:
+        ExternalError: the log is damaged.
+    """
     sources: Counter[str] = Counter()
     seen: set[int] = set()
     key = first = last = ""
     last_id = 0
-    with pq.ParquetWriter(file, _SCHEMA) as table:
-        for batch in log.unchecked(model):
-            new = {number: entry.text for entry in batch if (number := hash(entry.text)) not in seen}
-            seen |= new.keys()
-            table.write_table(pa.table([list(new.values())], schema=_SCHEMA))
-            sources.update(entry.source for entry in batch)
-            at = [entry.at for entry in batch]
-            first, last = min(first or at[0], *at), max(last, *at)
-            key, last_id = key or f"{batch[0].id} {batch[0].at}", batch[-1].id
-    return RecentTexts(
-        file, len(seen), sources.total() - len(seen), first, last, dict(sources), last_id, key
-    )  # fmt: skip
+    try:
+        with pq.ParquetWriter(file, _SCHEMA) as table:
+            for batch in log.unchecked(model):
+                new = {number: entry.text for entry in batch if (number := hash(entry.text)) not in seen}
+                seen |= new.keys()
+                table.write_table(pa.table([list(new.values())], schema=_SCHEMA))
+                sources.update(entry.source for entry in batch)
+                at = [entry.at for entry in batch]
+                first, last = min(first or at[0], *at), max(last, *at)
+                key, last_id = key or f"{batch[0].id} {batch[0].at}", batch[-1].id
+    except DamagedLogError as err:
+        raise ExternalError(
+            f"The log of texts is damaged: {err}.", "Move that file away; the next text makes a new one."
+        ) from err
+    return RecentTexts(file, len(seen), sources.total() - len(seen), first, last, dict(sources), last_id, key)
+
+
+def compare(check: DriftCheck, texts: RecentTexts) -> DriftResult:
+    """Measure texts and reviews in the same way, with the version in use, and compare them.
+
+    Written: plots and the report among the artifacts.
+    """
+    settings = check.settings
+    version = find_version(settings, check.model, None)
+    scorer = load_scorer(settings, version)
+    digest, reviewed = _training_reviews(version, settings)
+    reference = drift.features_of_reviews(reviews.read(reviewed), scorer)
+    recent, unusual = measure(texts.file, scorer, reference)
+    limits = settings.monitor_psi, settings.monitor_alpha
+    features = drift.compare(reference, recent, *limits)
+    sources = " and ".join(f"{count:,} {source}" for source, count in sorted(texts.sources.items()))
+    facts = {
+        "model": f"{version.name} version {version.number} ({version.why})",
+        "dataset digest": digest,
+        "texts": f"{texts.distinct:,} different ones, {texts.repeated:,} repeated; {sources}",
+        "from": texts.first,
+        "until": texts.last,
+        "unknown words": f"{recent[UNKNOWN].mean():.2%} of a text on average are not in the vocabulary, against "
+        f"{reference[UNKNOWN].mean():.2%} of a training review that only this one brought into it",
+    }
+    result = DriftResult(check.model, version.number, digest, features, *limits, facts, unusual)
+    figures = pictures(reference, recent, features)
+    plots.save(figures, check.artifacts / "plots")
+    (check.artifacts / PAGE).write_text(report(result, figures).page(), encoding="utf-8")
+    return result
+
+
+def _training_reviews(version: Version, settings: Settings) -> tuple[str, Path]:
+    """Digest and table of the reviews of a version's training; missing ones of a built-in dataset are made."""
+    store = open_store(settings)
+    versions = need_versions(store, version.name)
+    found = versions[need_number(versions, version.name, version.number)]
+    dataset, digest = need_dataset(version.name, with_dataset(store, found))
+    table = prepare.kept_table(dataset, digest, settings)
+    if not table.exists() and dataset in BUILT_IN:
+        prepare.prepare(prepare.fetch(dataset, settings), settings)
+    if not table.exists():
+        raise ExternalError(
+            f"The reviews that {version.name} version {version.number} was trained on are not at {table}.",
+            f"Train again on this machine, or copy it and {reviews.vocabulary_file(table).name} there.",
+        )
+    reviews.mark_used(table)  # housekeeping removes what is not
+    return digest, table
 
 
 def measure(

@@ -103,6 +103,14 @@ def reconcile(
     return closed
 
 
+def close_checks(client: MlflowClient, experiment: str, lock: str, settings: Settings, logger: Logger) -> None:
+    """Close the runs of killed drift checks; the caller holds their lock, so none of them is alive."""
+    with tracking_errors(settings.tracking_uri):
+        for run in client.search_runs([experiment], f"{RUNNING} and tags.kind = '{MONITOR}'"):
+            if names_own_lock(run.data.tags.get(LOCK), lock, settings):
+                close(client, run, "the next drift check", logger)
+
+
 def _has_local_lock(run: Run, settings: Settings) -> bool:
     """Whether the lock of this run's model can be taken here, by which the run is judged."""
     name = run.data.tags.get("registered_model", "")

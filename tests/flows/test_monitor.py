@@ -19,12 +19,15 @@ from benchmarks import sample
 from flows import monitor as flow_module
 from flows.monitor import monitor
 from sentiflow.errors import ExternalError, UsageError
+from sentiflow.locks import own_lock_tag
+from sentiflow.monitoring.check import drift_check
 from sentiflow.monitoring.text_log import SERVED, Entry, TextLog
 from sentiflow.runs.query import Query, select
 from sentiflow.runs.record import RunRecord
 from sentiflow.store.client import OpenRun, connect
 from sentiflow.store.find import open_store
-from tasks.monitor import collect, monitoring_run
+from sentiflow.store.types import LOCK
+from tasks.monitor import collect
 from tests.prefect_store import artifacts_of
 from tests.receiver import receiver
 from tests.world import Trained, World, copy_world
@@ -106,7 +109,7 @@ def test_a_model_that_is_not_there_is_told(watched: World, caplog: pytest.LogCap
 
 def test_a_damaged_log_is_told_with_the_way_out(watched: World) -> None:
     log(watched, ["text"])
-    with monitoring_run("sample") as check:
+    with drift_check("sample") as check:
         check.log.file.write_bytes(b"no database" * 1_000)
         with pytest.raises(ExternalError, match=r"damaged: .*/texts\.db: file is not a database") as caught:
             collect.fn(check)
@@ -223,8 +226,10 @@ def test_a_run_that_a_killed_check_left_open_is_closed_by_the_next(
 ) -> None:
     """Under another name of the machine, too."""
     client = connect(watched.settings)
-    with monitoring_run("sample") as check:
-        left = client.create_run("1", tags={"kind": "monitor", "monitor.lock": check.lock}).info.run_id
+    with drift_check("sample") as check:
+        left = client.create_run(
+            "1", tags={"kind": "monitor", LOCK: own_lock_tag(check.lock, check.settings)}
+        ).info.run_id
     check.work.mkdir()
     (check.work / "texts.parquet").touch()
     monkeypatch.setattr(socket, "gethostname", lambda: "renamed")
@@ -235,7 +240,7 @@ def test_a_run_that_a_killed_check_left_open_is_closed_by_the_next(
 
 
 def test_a_check_keeps_no_files_where_the_service_can_write(watched: World) -> None:
-    with monitoring_run("sample") as check:
+    with drift_check("sample") as check:
         assert check.work.is_dir() and not check.work.is_relative_to(check.log.folder)
         assert not check.log.folder.exists()
 
@@ -265,7 +270,7 @@ def test_a_link_that_the_service_plants_is_not_followed_into_the_report(
 
 def test_two_checks_of_a_model_never_overlap(watched: World) -> None:
     with (
-        monitoring_run("sample"),
+        drift_check("sample"),
         pytest.raises(ExternalError, match="Another drift check of sample-sentiment is running"),
     ):
         monitor("sample")
