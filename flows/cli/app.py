@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import admin, compare, data, inference, models, runs, schedule, sweep, train, trigger
+from flows.cli import admin, data, inference, models, runs, schedule, sweep, train, trigger
 
 
 def _print_version(asked: bool) -> None:
@@ -37,5 +37,5 @@ def _options(
     pass
 
 
-for module in (train, data, runs, compare, sweep, models, inference, schedule, trigger, admin):
+for module in (train, data, runs, sweep, models, inference, schedule, trigger, admin):
     app.add_typer(module.app)

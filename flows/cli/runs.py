@@ -1,28 +1,32 @@
-"""``sentiflow runs`` and ``sentiflow reproduce``: runs, listed and trained again."""
+"""``sentiflow runs`` and ``sentiflow compare``: runs, listed and held against each other."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli.options import INSPECT, TRAIN, JsonOption, command
-from flows.cli.tables import accuracy_text, print_json, print_table, short_moment, stdout_for, version_text
-from flows.cli.train import begin
-from sentiflow.console import Console, escape, working
-from sentiflow.errors import RejectedError, UsageError
-from sentiflow.names import model_name
+from flows.cli.options import INSPECT, JsonOption, command
+from flows.cli.tables import check_page, print_json, print_report, print_table, short_moment, write_page
+from sentiflow.console import CONSOLE, Console, escape, working
+from sentiflow.errors import UsageError
 from sentiflow.redaction import redact
 from sentiflow.reports.page import Table
-from sentiflow.runs.record import FIELDS, MONITOR, Fields, RunRecord, Value, value_text, without_seeds
+from sentiflow.runs.query import Query, select
+from sentiflow.runs.record import FIELDS, REPEATS, Fields, RunRecord, Value, value_text, without_seeds
 
 if TYPE_CHECKING:
-    from sentiflow.runs.query import Query
+    from sentiflow.settings import Settings
     from sentiflow.store.types import Store
 
 app = typer.Typer()
+
+_COMPARISON = "comparison.html"  # beside a run's own report
+# The report that the training wrote has explanations that cannot be made again where no version keeps the weights.
+_REBUILT = "report-rebuilt.html"
 
 
 @command(
@@ -87,7 +91,6 @@ def runs(
 
     - the same with metrics., params. or tags. before it, where a name is ambiguous
     """
-    from sentiflow.runs.query import Query, select
     from sentiflow.settings import load_settings
     from sentiflow.store.find import open_store
 
@@ -117,7 +120,7 @@ def runs(
         where = f"the experiment {settings.experiment} of {redact(settings.tracking_uri)}"
         stdout.say(f"No runs in {escape(where)}. Make one: sentiflow train")
     elif not found:
-        stdout.print(_none(every, query, now), markup=False, soft_wrap=True)
+        stdout.print(f"None of {len(every):,} runs matches. All runs: sentiflow runs --children", soft_wrap=True)
     else:
         print_table(listed.table(asked), stdout)
         if more := sum(max(len(group) - limit, 0) for group in groups):
@@ -140,7 +143,7 @@ class Listed:
         heading = ("id", "name", "dataset", "accuracy", "version", "started", *asked)
         rows = [
             (
-                one.run_id[:8], name, one.dataset, accuracy_text(one), self._version(one), _start(one),
+                one.run_id[:8], name, one.dataset, _accuracy(one), self._version(one), _start(one),
                 *(_start(one) if field == "started" else value_text(get(one)) for field, get in asked.items()),
             )
             for one, name in zip(self.rows, self._names(), strict=True)
@@ -165,7 +168,7 @@ class Listed:
     def _version(self, one: RunRecord) -> str:
         """The registered version (the dataset names its model), else the state of a run that has not finished."""
         if one.run_id in self.versions:
-            return version_text(self.versions[one.run_id])
+            return f"v{self.versions[one.run_id].rpartition('/')[2]}"
         return "-" if one.status == "FINISHED" else one.status.lower()
 
     def records(self) -> list[dict[str, Any]]:
@@ -207,26 +210,11 @@ def _by_dataset(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
     return [[one for one in runs if one.dataset == dataset] for dataset in datasets]
 
 
-def _none(runs: Sequence[RunRecord], query: "Query", now: datetime) -> str:
-    from sentiflow.runs.query import select
-
-    below = 0 if query.children else len(select(runs, replace(query, children=True), now))
-    if not below:
-        count = f"None of {len(runs):,} runs matches" if len(runs) > 1 else "The only run does not match"
-        checks = sum(run.kind == MONITOR for run in runs)
-        every = f" ({checks:,} drift check{'s' * (checks > 1)}: --kind {MONITOR})" if checks else ""
-        return f"{count}. All runs: sentiflow runs --children{every}"
-    those = f"{below:,} runs below others do" if below > 1 else "1 run below another does"
-    return f"No run at the top matches, but {those}. To list them, too, add --children"
-
-
-def _are_enough(newest: Sequence[RunRecord], query: "Query", limit: int, now: datetime) -> bool:
+def _are_enough(newest: Sequence[RunRecord], query: Query, limit: int, now: datetime) -> bool:
     """Whether older runs would change nothing of what is listed.
 
     What stands below a run is newer than it is, but for the trials of a sweep that another one continues.
     """
-    from sentiflow.runs.query import select
-
     ids, top = {one.run_id for one in newest}, _top(select(newest, query, now))
     orphans = [one for one in newest if one.parent and one.parent not in ids]  # theirs is older, or was deleted
     return (
@@ -259,45 +247,88 @@ def _asked(columns: Sequence[str], fields: Fields) -> dict[str, Callable[[RunRec
     return {name: fields.getter(name) for name in names}
 
 
+def _accuracy(one: RunRecord) -> str:
+    """The test accuracy, of a set of repeats the mean."""
+    value = FIELDS["accuracy"](one)
+    return f"{value:.2%}{' (mean)' if one.kind == REPEATS else ''}" if isinstance(value, float) else ""
+
+
 def _start(one: RunRecord) -> str:
     return short_moment(one.started.astimezone())
 
 
 @command(
     app,
-    TRAIN,
-    "sentiflow reproduce imdb-sentiment@champion",
-    "sentiflow reproduce imdb-sentiment/3 --json",
-    "sentiflow reproduce 1a2b3c4d",
+    INSPECT,
+    "sentiflow compare 3f9a 81bc",
+    "sentiflow compare imdb-sentiment@champion imdb-sentiment/7 --html comparison.html",
+    "sentiflow compare 3f9a --html report.html",
+    note="A parent run (repeats, sweep, baselines) stands for its finished child runs.",
 )
-def reproduce(
-    run: Annotated[
-        str, typer.Argument(metavar="RUN", help="Id, its beginning, name, MODEL@ALIAS or MODEL/VERSION.")
+def compare(
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...",
+            help="Beginning of an id, a name, or a version (imdb-sentiment/3, imdb-sentiment@champion).",
+        ),
     ],
+    everything: Annotated[bool, typer.Option("--all", help="Show every metric, not only the main ones.")] = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write an HTML report with plots and reviews.")
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Write the report's summary as Markdown.")
+    ] = None,
+    artifact: Annotated[
+        bool, typer.Option("--log-artifact", help="Store the HTML report as an artifact of the first run.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a run again, and say whether the same comes out.
+    """Compare runs with the first one, or report on one alone.
 
-    Says what differs of its code, packages, data and machine; compares weights and scores, bit for bit.
+    Shows the difference in accuracy on the same test reviews, the parameters that differ, and the metrics.
     """
-    from sentiflow.process import preload
-    from sentiflow.reproduction import find_original
+    from sentiflow.reports.build import load_summaries, report_of
+    from sentiflow.reports.several_runs import record
     from sentiflow.settings import load_settings
+    from sentiflow.store.find import find_runs, open_store
 
+    check_page("--html", html)
+    check_page("--markdown", markdown, ".md")
     settings = load_settings()
-    with working("Reading the run"):
-        original = find_original(run, settings)
-    record = original.record
-    message = f"Training again: [bold]{escape(record.name)}[/] of {record.started.astimezone():%Y-%m-%d %H:%M}"
-    wait_for_server = begin(message, model_name(original.dataset), settings)
-    from flows.reproduce import reproduce
+    store = open_store(settings)
+    found = find_runs(store, names)
+    stdout, whole = Console(), html is not None or artifact
+    with working("Reading the runs"):
+        summaries = load_summaries(store, found, settings, whole=whole)
+    made = report_of(found, summaries, everything=everything, whole=whole)
+    if as_json:
+        print_json(stdout, record(summaries))
+    else:
+        print_report(made, stdout)
+    notes = CONSOLE if as_json else stdout
+    if whole:
+        with working("Drawing the report"):
+            page = made.page()
+    if html is not None:
+        write_page(html, page, notes)
+    if markdown is not None:
+        write_page(markdown, made.markdown(), notes)
+    if artifact:
+        _log(settings, store, found, page, notes)
 
-    preload()
-    wait_for_server()
-    try:
-        result = reproduce(record.run_id)
-    except RejectedError as err:
-        stdout_for({"identical": False, "summary": err.args[0]}, as_json=as_json)
-        raise
-    outcome = {"identical": True, "summary": result.summary, **vars(result)}
-    stdout_for(outcome, as_json=as_json).say(f"[bold]{escape(result.summary)}[/]")
+
+def _log(settings: "Settings", store: "Store", runs: Sequence["RunRecord"], page: str, stdout: Console) -> None:
+    from tempfile import TemporaryDirectory
+
+    from sentiflow.reports.build import PAGE
+    from sentiflow.store.client import connect, tracking_errors  # seconds to import, so only where needed
+
+    with TemporaryDirectory() as folder:
+        own = _REBUILT if store.file(runs[0], PAGE, Path(folder)) else PAGE
+    name = own if len(runs) == 1 else _COMPARISON
+    client = connect(settings)
+    with tracking_errors(settings.tracking_uri):
+        client.log_text(runs[0].run_id, page, name)
+    stdout.say(f"Stored: {name} on {escape(runs[0].name)}")

@@ -17,7 +17,6 @@ from sentiflow.console import Console, escape
 from sentiflow.errors import UsageError
 from sentiflow.files import publish
 from sentiflow.folder import as_typed, expanded, here
-from sentiflow.runs.record import FIELDS, REPEATS, RunRecord
 
 if TYPE_CHECKING:
     from sentiflow.promotion.candidate import Candidate
@@ -97,17 +96,6 @@ def _as_json(value: Any) -> Any:
 def short_moment(moment: datetime) -> str:
     """Without the year, if it is this one."""
     return f"{moment:%m-%d %H:%M}" if moment.year == datetime.now().year else f"{moment:%Y-%m-%d}"
-
-
-def accuracy_text(run: RunRecord) -> str:
-    """The test accuracy, of a set of repeats the mean."""
-    value = FIELDS["accuracy"](run)
-    return f"{value:.2%}{' (mean)' if run.kind == REPEATS else ''}" if isinstance(value, float) else ""
-
-
-def version_text(version: str) -> str:
-    """The number of a registered version, where its dataset names its model: ``v3`` of ``imdb-sentiment/3``."""
-    return f"v{version.rpartition('/')[2]}" if version else ""
 
 
 def show_judgement(candidate: "Candidate", console: Console) -> None:

@@ -1,4 +1,4 @@
-"""``sentiflow train``, and what other commands share with it: the start of servers, the lines of a version."""
+"""``sentiflow train`` and ``reproduce``, and what other commands share with them: servers, a version's lines."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -18,8 +18,8 @@ from flows.cli.options import (
     command,
 )
 from flows.cli.tables import print_table, program, show_judgement, show_promotion, stdout_for
-from sentiflow.console import CONSOLE, Console, escape, progress_bar
-from sentiflow.errors import UnreachableError
+from sentiflow.console import CONSOLE, Console, escape, progress_bar, working
+from sentiflow.errors import RejectedError, UnreachableError
 from sentiflow.names import AUTO, dataset_of, model_name
 from sentiflow.redaction import redact
 
@@ -103,6 +103,46 @@ def train(
         stdout.say(*_single(result))
     more = [f"On the real reviews: {program()} train --dataset imdb"] if dataset == "sample" else []
     show_version(result, settings, stdout, more, promote=promote)
+
+
+@command(
+    app,
+    TRAIN,
+    "sentiflow reproduce imdb-sentiment@champion",
+    "sentiflow reproduce imdb-sentiment/3 --json",
+    "sentiflow reproduce 1a2b3c4d",
+)
+def reproduce(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="Id, its beginning, name, MODEL@ALIAS or MODEL/VERSION.")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Train a run again, and say whether the same comes out.
+
+    Says what differs of its code, packages, data and machine; compares weights and scores, bit for bit.
+    """
+    from sentiflow.process import preload
+    from sentiflow.reproduction import find_original
+    from sentiflow.settings import load_settings
+
+    settings = load_settings()
+    with working("Reading the run"):
+        original = find_original(run, settings)
+    record = original.record
+    message = f"Training again: [bold]{escape(record.name)}[/] of {record.started.astimezone():%Y-%m-%d %H:%M}"
+    wait_for_server = begin(message, model_name(original.dataset), settings)
+    from flows.reproduce import reproduce
+
+    preload()
+    wait_for_server()
+    try:
+        result = reproduce(record.run_id)
+    except RejectedError as err:
+        stdout_for({"identical": False, "summary": err.args[0]}, as_json=as_json)
+        raise
+    outcome = {"identical": True, "summary": result.summary, **vars(result)}
+    stdout_for(outcome, as_json=as_json).say(f"[bold]{escape(result.summary)}[/]")
 
 
 def start_up(

@@ -1,7 +1,7 @@
 """Selection and order of runs."""
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -10,12 +10,6 @@ from sentiflow.names import dataset_name
 from sentiflow.runs import record
 from sentiflow.runs.record import Fields, RunRecord, Value, number
 
-STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
-KINDS = (
-    record.TRAINING, record.REPEATS, record.REPEAT, record.SWEEP, record.TRIAL,
-    record.BASELINES, record.BASELINE, record.REPRODUCTION, record.MONITOR,
-)  # fmt: skip
-_KNOWN_VALUES = {"status": STATUSES, "kind": KINDS}
 CHILD_KINDS = (record.REPEAT, record.TRIAL, record.BASELINE)
 
 Condition = Callable[[RunRecord], bool]
@@ -35,9 +29,9 @@ class Query:
     """Conditions, all of which must hold; empty ones always do.
 
     Attributes:
-        kinds: of ``KINDS``; empty for all but monitoring runs.
+        kinds: as in ``record``; empty for all but monitoring runs.
         datasets: names, or the tables' files.
-        statuses: of ``STATUSES``, upper or lower case.
+        statuses: of MLflow, in upper or lower case.
         since: a date, a time, or a span before now, such as 7d.
         where: conditions like ``test/accuracy>=0.88``.
         sort: a field to sort by; with a minus before it, the highest first.
@@ -57,26 +51,20 @@ def select(runs: Sequence[RunRecord], query: Query, now: datetime) -> list[RunRe
     """The runs that meet a query, in its order, else in that given; ``now`` is that of ``moment``.
 
     Raises:
-        UsageError: the query is invalid, or names a value that no run has.
+        UsageError: the query is invalid, or names a field that no run has.
     """
     fields = Fields(runs)
     conditions = _conditions(runs, query, now)
     if not runs:
         return []  # and no name is wrong
-    conditions += [_where(text, fields, runs) for text in query.where]
+    conditions += [_where(text, fields) for text in query.where]
     found = [run for run in runs if all(holds(run) for holds in conditions)]
     return _sorted(found, query.sort, fields) if query.sort else found
 
 
 def _conditions(runs: Sequence[RunRecord], query: Query, now: datetime) -> list[Condition]:
-    _need(query.kinds, KINDS, "kind")
-    _need(query.statuses, STATUSES, "status")
-    statuses = [status.upper() for status in query.statuses]
     there = {run.dataset for run in runs}
     datasets = [dataset if dataset in there else dataset_name(dataset) for dataset in query.datasets]
-    if runs:
-        _need(query.recipes, {run.recipe for run in runs}, "recipe")
-        _need(datasets, there, "dataset")
     conditions = [_of_kinds(runs, query)]
     if not query.children and not set(query.kinds) & set(CHILD_KINDS):
         ids = {run.run_id for run in runs}
@@ -85,7 +73,7 @@ def _conditions(runs: Sequence[RunRecord], query: Query, now: datetime) -> list[
         conditions.append(lambda run: run.recipe in query.recipes)
     if datasets:
         conditions.append(lambda run: run.dataset in datasets)
-    if statuses:
+    if statuses := [status.upper() for status in query.statuses]:
         conditions.append(lambda run: run.status in statuses)
     if query.since:
         since = moment(query.since, now)
@@ -128,7 +116,7 @@ def moment(text: str, now: datetime) -> datetime:
         ) from err
 
 
-def _where(text: str, fields: Fields, runs: Sequence[RunRecord]) -> Condition:
+def _where(text: str, fields: Fields) -> Condition:
     """A condition as a function; a run without the value does not meet it."""
     parts = _WHERE.fullmatch(text)
     if parts is None:
@@ -136,35 +124,21 @@ def _where(text: str, fields: Fields, runs: Sequence[RunRecord]) -> Condition:
             f"The condition {text!r} is not understood.",
             "Expected NAME, a sign (= != < <= > >= or ~ for contains) and a value: 'test/accuracy>=0.88'",
         )
-    if parts["name"] == "started":
-        raise UsageError(f"The condition {text!r} is not understood.", "Dates go to --since.")
     get, sign, value = fields.getter(parts["name"]), parts["sign"], parts["value"]
-    if sign in ("=", "==", "!=") and parts["name"] in _KNOWN_VALUES:
-        usual = _KNOWN_VALUES[parts["name"]]
-        _need([value], (*usual, *sorted({str(get(run)) for run in runs}.difference(usual))), parts["name"])
     if sign in _ORDERED:
-        limit = number(value)
-        percent = limit is not None and limit > 1 and parts["name"].endswith("accuracy")
-        if limit is None or percent:
-            wanted = "fraction" if percent else "number"
-            raise UsageError(
-                f"The condition {text!r} needs a {wanted} behind {sign}, got {value!r}.",
-                "An accuracy is a fraction: 'accuracy>=0.88'. Dates go to --since; of several conditions each has "
-                "a --filter of its own.",
-            )
+        if (limit := number(value)) is None:
+            hint = "Dates go to --since; of several conditions each has a --filter of its own."
+            raise UsageError(f"The condition {text!r} needs a number behind {sign}, got {value!r}.", hint)
         return lambda run: (found := number(get(run))) is not None and _ORDERED[sign](found, limit)
     if sign == "~":
         return lambda run: (found := get(run)) is not None and value.lower() in str(found).lower()
-    value = value.upper() if parts["name"] == "status" else value
     return lambda run: (found := get(run)) is not None and _same(found, value) == (sign != "!=")
 
 
 def _same(found: Value, value: str) -> bool:
+    """As numbers, else as words in any case: what a recipe spells ``true``, MLflow has as ``True``."""
     numbers = number(found), number(value)
-    if None not in numbers:
-        return numbers[0] == numbers[1]
-    text = str(found)
-    return text == value or (text in ("True", "False") and text.lower() == value.lower())
+    return numbers[0] == numbers[1] if None not in numbers else str(found).lower() == value.lower()
 
 
 def _sorted(runs: Sequence[RunRecord], text: str, fields: Fields) -> list[RunRecord]:
@@ -179,12 +153,3 @@ def _sorted(runs: Sequence[RunRecord], text: str, fields: Fields) -> list[RunRec
         sorted(words, key=lambda each: each[1], reverse=down),
     )
     return [run for pairs in having for run, _ in pairs] + [run for run, value in found if value is None]
-
-
-def _need(given: Collection[str], known: Collection[str], what: str) -> None:
-    """Check that values are known; a status may be in lower case."""
-    for one in given:
-        if (one.upper() if what == "status" else one) not in known:
-            there = ", ".join(sorted(filter(None, known)) if isinstance(known, set) else known)
-            there = there.lower() if what == "status" else there
-            raise UsageError(f"No run has the {what} {one!r}.", f"There are: {there}." if there else "")

@@ -1,6 +1,5 @@
 """A run as a record, from any reader of the store, and its fields by name."""
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -212,7 +211,7 @@ class Fields:
         """A function that gives a run's value, or None if the run has none.
 
         Raises:
-            UsageError: no run has this name; the hint has the nearest ones.
+            UsageError: no run has this name.
         """
         if name in FIELDS:
             return FIELDS[name]
@@ -220,16 +219,10 @@ class Fields:
             plain = name.removeprefix(prefix)
             if plain in self._known[prefix] and (plain != name or not name.startswith(_PREFIXES)):
                 return lambda run: _value(getattr(run, prefix[:-1]).get(plain))
-        raise UsageError(f"No run has a metric, parameter or tag {name!r}.", self._near(name))
-
-    def _near(self, name: str) -> str:
-        prefix = next((prefix for prefix in _PREFIXES if name.startswith(prefix)), "")
-        every = sorted(set(FIELDS).union(*self._known.values()))
-        shown = [prefix + known for known in self._known[prefix]] if prefix else every
-        close = difflib.get_close_matches(name, shown, n=3, cutoff=0.5)
-        close += sorted(known for known in shown if known.endswith(f"/{name}") and known not in close)[:3]
-        examples = "for example: accuracy, test/loss, params.units, tags.started_by"
-        return f"Did you mean {' or '.join(close)}?" if close else f"Name one, {examples}"
+        raise UsageError(
+            f"No run has a metric, parameter or tag {name!r}.",
+            "For example: accuracy, test/loss, params.units, tags.started_by. All names: sentiflow runs --json",
+        )
 
 
 def whole_number(text: str | None) -> int | None:

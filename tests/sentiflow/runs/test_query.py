@@ -96,7 +96,6 @@ def test_by_default_top_runs_but_monitors_in_the_order_given() -> None:
         ({"datasets": ["My reviews.csv"]}, "a"),
         ({"statuses": ["failed"]}, "a"),
         ({"where": ["status=failed"]}, "a"),
-        ({"where": ["status==Failed"]}, "a"),
         ({"where": ["status!=failed"]}, "eb"),
         ({"since": "4d"}, "eb"),
         ({"since": "2026-03-02", "children": True}, "edc"),
@@ -125,21 +124,10 @@ def test_runs_asked_for(asked: dict[str, object], found: str) -> None:
     assert names(**asked) == found
 
 
-def test_an_accuracy_in_percent_is_told_to_be_a_fraction() -> None:
-    with pytest.raises(UsageError, match="needs a fraction behind >, got '88'.*\n.*'accuracy>=0.88'"):
-        names(where=["test/accuracy > 88"])
-
-
 def test_a_name_may_hold_spaces_as_mlflow_allows() -> None:
     one = run("x", 1, "training", metrics={"val loss": 0.3})
     assert select([one], Query(where=["val loss < 0.4"]), NOW) == [one]
     assert select([one], Query(where=["val loss>0.4"]), NOW) == []
-
-
-def test_a_recipe_where_no_run_has_one_gets_no_empty_list() -> None:
-    with pytest.raises(UsageError, match="No run has the recipe 'tuned'") as caught:
-        select([replace(RUNS[1], tags={"kind": "training"})], Query(recipes=["tuned"]), NOW)
-    assert caught.value.hint == ""
 
 
 def test_without_any_run_no_name_is_wrong() -> None:
@@ -147,30 +135,21 @@ def test_without_any_run_no_name_is_wrong() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "told", "hint"),
+    ("asked", "told"),
     [
-        ({"kinds": ["trials"]}, "kind 'trials'", "sweep, trial, baselines"),
-        ({"statuses": ["Done"]}, "status 'Done'", "finished, failed, killed"),
-        ({"where": ["status=done"]}, "status 'done'", "finished, failed, killed"),
-        ({"where": ["status!=done"]}, "status 'done'", "finished, failed, killed"),
-        ({"where": ["kind=trials"]}, "kind 'trials'", "sweep, trial, baselines"),
-        ({"recipes": ["tune"]}, "recipe 'tune'", "tuned, tutorial"),
-        ({"datasets": ["sample"]}, "dataset 'sample'", "imdb, my-reviews"),
-        ({"since": "yesterday"}, "--since 'yesterday'", "7d"),
-        ({"since": "999999w"}, "--since '999999w'", "7d"),
-        ({"where": ["test/accuracy"]}, "'test/accuracy'", "test/accuracy>=0.88"),
-        ({"where": ["test/acuracy>0.8"]}, "'test/acuracy'", "test/accuracy"),
-        ({"where": ["params.unit=3"]}, "'params.unit'", "params.units"),
-        ({"where": ["units>many"]}, "needs a number behind >, got 'many'", "--since"),
-        ({"where": ["started>=2027"]}, "'started>=2027' is not understood", "--since"),
-        ({"sort": "loss"}, "'loss'", "test/loss"),
+        ({"since": "yesterday"}, "--since 'yesterday'"),
+        ({"since": "999999w"}, "--since '999999w'"),
+        ({"where": ["test/accuracy"]}, "'test/accuracy'"),
+        ({"where": ["test/acuracy>0.8"]}, "'test/acuracy'"),
+        ({"where": ["params.unit=3"]}, "'params.unit'"),
+        ({"where": ["units>many"]}, "needs a number behind >, got 'many'"),
+        ({"sort": "loss"}, "'loss'"),
     ],
 )
-def test_what_cannot_be_asked_is_told_with_what_can(asked: dict[str, object], told: str, hint: str) -> None:
+def test_what_cannot_be_asked_is_told(asked: dict[str, object], told: str) -> None:
     with pytest.raises(UsageError) as caught:
         names(**asked)
     assert told in str(caught.value.args[0])
-    assert hint in caught.value.hint
 
 
 def test_a_metric_is_meant_before_a_parameter_of_the_same_name_unless_said() -> None:
