@@ -27,7 +27,7 @@ from sentiflow.names import BUILT_IN
 from sentiflow.redaction import escape_markdown
 from sentiflow.reports import one_run as run_report
 from sentiflow.reports import plots
-from sentiflow.reports.build import PAGE
+from sentiflow.reports.page import PAGE
 from sentiflow.reports.summary import ECE, PARAMETERS, SPEED, RunSummary, TestData, worst_errors_text
 from sentiflow.results import SeedResult
 from sentiflow.runs.record import epoch_tags

@@ -17,9 +17,9 @@ from sentiflow.names import BUILT_IN
 from sentiflow.notifications import announce
 from sentiflow.redaction import escape_markdown
 from sentiflow.reports import one_run as run_report
-from sentiflow.reports.build import PAGE, report_on
 from sentiflow.reports.one_run import STAGES
-from sentiflow.reports.page import Table
+from sentiflow.reports.page import PAGE, Table
+from sentiflow.reports.several_runs import report_on
 from sentiflow.reports.summary import PARAMETERS, SPEED, RunSummary
 from sentiflow.reproduction import Original, compared, differences, find_original, need_data, tag_versions
 from sentiflow.results import (

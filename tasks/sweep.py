@@ -11,7 +11,8 @@ from prefect import get_run_logger, task
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import DeletedError, ExternalError
 from sentiflow.evaluation.metrics import spread
-from sentiflow.reports.build import PAGE, report_on
+from sentiflow.reports.page import PAGE
+from sentiflow.reports.several_runs import report_on
 from sentiflow.results import Registered, SeedResult
 from sentiflow.runs.record import REPEAT, TRIAL
 from sentiflow.sweeps import outcome as results

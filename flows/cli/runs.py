@@ -289,8 +289,8 @@ def compare(
 
     Shows the difference in accuracy on the same test reviews, the parameters that differ, and the metrics.
     """
-    from sentiflow.reports.build import load_summaries, report_of
-    from sentiflow.reports.several_runs import record
+    from sentiflow.reports.several_runs import record, report_of
+    from sentiflow.reports.summary import load_summaries
     from sentiflow.settings import load_settings
     from sentiflow.store.find import find_runs, open_store
 
@@ -322,7 +322,7 @@ def compare(
 def _log(settings: "Settings", store: "Store", runs: Sequence["RunRecord"], page: str, stdout: Console) -> None:
     from tempfile import TemporaryDirectory
 
-    from sentiflow.reports.build import PAGE
+    from sentiflow.reports.page import PAGE
     from sentiflow.store.client import connect, tracking_errors  # seconds to import, so only where needed
 
     with TemporaryDirectory() as folder:

@@ -23,8 +23,7 @@ from sentiflow.monitoring.drift import FEATURES, UNKNOWN, FeatureDrift, Floats, 
 from sentiflow.monitoring.text_log import DamagedLogError, TextLog, need_log
 from sentiflow.names import BUILT_IN, dataset_name, model_name
 from sentiflow.reports import plots
-from sentiflow.reports.build import PAGE
-from sentiflow.reports.page import Picture, Quote, Report, Section, Table, Text
+from sentiflow.reports.page import PAGE, Picture, Quote, Report, Section, Table, Text
 from sentiflow.reports.plots import BLUE, ORANGE, describe
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings, load_settings

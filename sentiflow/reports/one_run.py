@@ -1,6 +1,6 @@
 """The report of one run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ from sentiflow.reports.page import (
 )
 from sentiflow.reports.summary import ECE, PARAMETERS, SPEED, RunSummary, worst_rows
 from sentiflow.runs.comparison import figure, figure_text, metric_names
-from sentiflow.runs.record import number, start_text
+from sentiflow.runs.record import RunRecord, number, start_text
 from sentiflow.scoring import Attribution
 from sentiflow.training.recipes import RECIPES, TUTORIAL, TrainConfig
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 STAGES = ("startup", "open", "fetch", "prepare", "load", "train", "baseline", "evaluate", "report", "register")
 """Stages of a training, timed one by one: tags ``time.<stage>``."""
 
-_MAX_CHARACTERS = 1_200  # of a text without an explanation
 _MEANINGS = {
     "accuracy": "fraction of correct labels",
     "accuracy_ci_low": "lower end of its 95% interval",
@@ -71,12 +70,10 @@ def report(
     ``everything`` is every metric, not only those of the test split. If not ``whole``, only what tells it briefly
     is there.
     """
-    names = metric_names([run.record]) if everything else []
-    every = [(name, figure_text(name, figure(run.record, name))) for name in names]
     sections = [
         Section("Test split", _metrics(run)),
         Section("Slices", _slices(run)),
-        Section("Every metric", [Table(("metric", "value"), every)] if every else []),
+        Section("Every metric", figures_table([run.record], ["value"]) if everything else []),
         Section("Cost", _costs(run)),
         Section("Parameters that differ", _changed(run.record.params)),
     ]
@@ -93,6 +90,15 @@ def report(
     sections.append(Section("Not available", [Text(sentence) for sentence in run.missing]))
     leads = [Text(lead(run), strong=True), *map(Text, _compared(run))]
     return Report(run.record.name, leads, [s for s in sections if s.blocks])
+
+
+def figures_table(
+    runs: Sequence[RunRecord], heading: Sequence[str], begin: tuple[str, ...] = ("",)
+) -> list[Block]:
+    """Metrics and times of runs whose names begin so, a column a run; nothing if there are none."""
+    names = [name for name in metric_names(runs) if name.startswith(begin)]
+    rows = [(name, *(figure_text(name, figure(run, name)) for run in runs)) for name in names]
+    return [Table(("metric", *heading), rows)] if rows else []
 
 
 def card(run: RunSummary) -> list[str]:
@@ -159,10 +165,7 @@ def _costs(run: RunSummary) -> list[Block]:
 
 def quote(text: str, reading: Attribution | None, caption: str = "") -> Quote:
     """A review, explained word by word if a reading is given."""
-    if reading is not None:
-        return Quote(text, marked_words(reading), caption)
-    shown = text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS].rstrip()} ..."
-    return Quote(shown, caption=caption)
+    return Quote(text, None if reading is None else marked_words(reading), caption)
 
 
 def _changed(params: Mapping[str, str]) -> list[Block]:
@@ -271,10 +274,9 @@ def _slices(run: RunSummary) -> list[Block]:
         (SLICES[each.name], f"{each.reviews:,}", f"{each.accuracy:.2%}", f"{each.low:.2%} to {each.high:.2%}")
         for each in run.slices
     ]
-    intervals = [(each.low, each.accuracy, each.high) for each in run.slices]
     heading = ("slice", "reviews", "accuracy", "95% interval")
     note = "Quarters are of the test split, by length in ids or by share of rare words (out of vocabulary)."
-    return [Table(heading, rows, intervals=intervals), Text(note)]
+    return [Table(heading, rows), Text(note)]
 
 
 def _drawn(drawn: Mapping[str, "Figure"], *names: str) -> list[Picture]:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from sentiflow.scoring import Attribution, TextScorer, Word
 
+PAGE = "report.html"
+"""Name of a run's report among its artifacts."""
+
 SHOWN = 0.005  # change of the score from which on a word is coloured
 _FOLDED = 80  # characters of a long text, shown until it is opened
 
@@ -28,7 +31,6 @@ _UNREAD = {
 MAX_ROWS = 24  # of a table in Markdown
 _MAX_CHARACTERS = 7_500  # of a summary: MLflow keeps 8,000 of a description
 _WIDE = 8  # inches; a wider picture scrolls on a narrow page
-# An underscore within a word is itself, a number sign matters at the start, an ampersand before an entity.
 _BLACK = "#000000"
 _INK = "<style>svg{color:#1c1c1c;fill:currentColor}@media(prefers-color-scheme:dark){svg{color:#e4e4e4}}</style>"
 _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
@@ -59,32 +61,17 @@ class Table:
 
     Attributes:
         words: how many columns, from the first on, hold words; all others hold numbers, aligned to the right.
-        intervals: low end, value and high end, drawn beside each row of the page; empty, or one per row.
         alarms: numbers of rows that the page highlights.
     """
 
     heading: Sequence[str]
     rows: Sequence[Sequence[str]]
     words: int = 1
-    intervals: Sequence[tuple[float, float, float] | None] = ()
     alarms: Collection[int] = ()
 
     def __post_init__(self) -> None:
         if any(len(row) != len(self.heading) for row in self.rows):
             raise ValueError("every row of a table needs a cell for each column")
-
-    @property
-    def scale(self) -> tuple[float, float]:
-        """The lowest and the highest end of all intervals."""
-        ends = [end for each in self.intervals if each for end in each]
-        return min(ends, default=0.0), max(ends, default=1.0)
-
-    @property
-    def strips(self) -> list[list[float] | None]:
-        """The intervals on a scale from 0, the lowest end of all, to 100, the highest."""
-        left, right = self.scale
-        scale = 100 / max(right - left, 1e-9)
-        return [each and [round((end - left) * scale, 1) for end in each] for each in self.intervals]
 
     def markdown(self) -> str:
         """As Markdown; of a long table only the first rows."""

@@ -1,4 +1,4 @@
-"""The report of several runs side by side."""
+"""The report of several runs side by side, or of the one that is meant."""
 
 import math
 from collections.abc import Sequence
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from sentiflow.evaluation.metrics import SLICES, spread
 from sentiflow.evaluation.score_table import ScoreTable
 from sentiflow.evaluation.statistics import beyond_chance, format_points
-from sentiflow.reports.one_run import quote
+from sentiflow.reports import one_run
+from sentiflow.reports.one_run import figures_table, quote
 from sentiflow.reports.page import Block, Heading, Legend, Picture, Report, Section, Table, Text, format_cell
-from sentiflow.reports.summary import RunSummary
+from sentiflow.reports.summary import RunSummary, load_summaries
 from sentiflow.runs.comparison import (
     ACCURACY,
     HEADING,
@@ -21,12 +22,13 @@ from sentiflow.runs.comparison import (
     accuracy_difference,
     differing,
     figure,
-    figure_text,
     metric_names,
     verdict,
 )
 from sentiflow.runs.record import REPEAT, RunRecord
 from sentiflow.scoring import is_positive
+from sentiflow.settings import Settings
+from sentiflow.store.find import PARENTS, open_store
 
 MAX_RUNS = 8
 """Runs in plots and side-by-side tables: the first, and those of the lowest validation loss."""
@@ -45,6 +47,32 @@ class _SameReviews:
     runs: Sequence[RunSummary]
     table: ScoreTable
     scores: NDArray[np.float64]
+
+
+def report_on(settings: Settings, run_ids: Sequence[str], title: str = "") -> Report:
+    """The report of one run, or of several compared with the first; see ``load_summaries`` and ``report_of``."""
+    store = open_store(settings)
+    records = [store.record(run_id) for run_id in run_ids]
+    return report_of(records, load_summaries(store, records, settings), title)
+
+
+def report_of(
+    records: Sequence[RunRecord],
+    summaries: Sequence[RunSummary],
+    title: str = "",
+    *,
+    everything: bool = False,
+    whole: bool = True,
+) -> Report:
+    """The report of the summaries that runs stand for.
+
+    The default title is the run's name, or how many runs there are. For the others see ``report``.
+    """
+    if len(summaries) == 1:
+        return one_run.report(summaries[0], everything=everything, whole=whole)
+    default = f"{records[0].name}: {len(summaries)} runs compared" if len(records) == 1 else ""
+    parents = [each for each in records if each.kind in PARENTS]
+    return report(summaries, title or default, parents, everything=everything, whole=whole)
 
 
 def report(
@@ -66,12 +94,13 @@ def report(
         best = sorted(runs[1:], key=lambda run: run.loss)[: MAX_RUNS - 1]
         shown = [runs[0], *sorted(best, key=lambda run: run.number)]
         note.append(Text(f"Of {len(runs)} runs the first and those of the lowest validation loss."))
+    records = [run.record for run in shown]
     sections = [
         Section("Sets of seeds", _seed_sets(parents)),
         Section("Runs", _overview(runs)),
         Section("Paired differences", _differences(runs, outcomes)),
         Section("Parameters that differ", note + _parameters(shown)),
-        Section("Metrics", note + _metrics(shown, everything=everything)),
+        Section("Metrics", note + figures_table(records, _numbers(shown), ("",) if everything else _MAIN)),
         Section("Slices", note + _slices(shown)),
     ]
     if whole:
@@ -143,14 +172,10 @@ def _over_seeds(runs: Sequence[RunSummary]) -> str:
 
 
 def _overview(runs: Sequence[RunSummary]) -> list[Block]:
-    measured = [run.measured for run in runs]
-    intervals = [
-        (each.accuracy_ci_low, each.accuracy, each.accuracy_ci_high) if each else None for each in measured
-    ]
     names = [(run.label, run.record.run_id[:8], run.version or "-", run.record.name) for run in runs]
     heading = ("run", "test accuracy", "95% interval", "validation loss", "seconds")
     return [
-        Table(heading, [_overview_row(run) for run in runs], intervals=intervals),
+        Table(heading, [_overview_row(run) for run in runs]),
         Text("The best run is chosen on validation data, never on test data."),
         Table(("run", "id", "version", "name"), names, words=4),
     ]
@@ -210,8 +235,6 @@ def _seed_sets(records: Sequence[RunRecord]) -> list[Block]:
             tested = ("", "", "")
         elif record.digest != first.digest:
             whys.append(f"{record.name} cannot be compared with {first.name}: {outcome.why_not}.")
-        elif outcome.p_value is None:
-            whys.append(f"{record.name} and {first.name} have no test: their seeds do not differ.")
         rows.append((record.name, f"{mean.value:.2%}", f"{100 * (mean.sd or 0):.2f} points", *tested))
     note = (
         f"Points: the mean less that of {first.name}, with the 95% interval and p-value of Welch's t-test over "
@@ -234,15 +257,6 @@ def _parameters(runs: Sequence[RunSummary]) -> list[Block]:
         for name, row in found.items()
     ]
     return [Table(("parameter", *_numbers(runs)), rows)]
-
-
-def _metrics(runs: Sequence[RunSummary], *, everything: bool) -> list[Block]:
-    records = [run.record for run in runs]
-    every = metric_names(records)
-    names = [name for name in every if everything or name.startswith(_MAIN)]
-    rows = [(name, *(figure_text(name, figure(record, name)) for record in records)) for name in names]
-    more = [Text(f"{len(every) - len(names)} more: sentiflow compare --all")] if len(every) > len(names) else []
-    return [Table(("metric", *_numbers(runs)), rows), *more] if rows else []
 
 
 def _slices(runs: Sequence[RunSummary]) -> list[Block]:
@@ -282,17 +296,12 @@ def _pictures(runs: Sequence[RunSummary]) -> list[Block]:
 def _same_reviews(runs: Sequence[RunSummary]) -> _SameReviews | None:
     """The runs that have scored the same reviews as the first one with scores; None for fewer than two."""
     scored = [(run, table) for run in runs if (table := run.table) is not None]
-    found: dict[RunSummary, NDArray[np.float64]] = {}
-    for run, table in scored:
-        if run.record.digest != scored[0][0].record.digest:
-            continue
-        try:
-            found[run] = table.in_order_of(scored[0][1]).score
-        except ValueError:  # other reviews: the section on differences says so
-            continue
+    found = [(run, table) for run, table in scored if run.record.digest == scored[0][0].record.digest]
     if len(found) < 2:
         return None
-    return _SameReviews(list(found), scored[0][1], np.array(list(found.values())))
+    first = scored[0][1]
+    scores = np.array([table.in_order_of(first).score for _, table in found])
+    return _SameReviews([run for run, _ in found], first, scores)
 
 
 def _disagreements(same: _SameReviews) -> list[Block]:

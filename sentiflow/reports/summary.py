@@ -1,20 +1,29 @@
-"""What a report knows of one run: its record, scores, metrics and misclassified reviews."""
+"""What a report knows of one run: its record, scores, metrics and misclassified reviews, read from the store."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from functools import cached_property
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cache, cached_property, partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sentiflow.data import reviews
+from sentiflow.data.prepare import kept_table
 from sentiflow.data.reviews import Reviews
+from sentiflow.errors import ExternalError
 from sentiflow.evaluation import metrics
 from sentiflow.evaluation.metrics import Measured, Reliability, Slice
 from sentiflow.evaluation.score_table import ScoreTable
 from sentiflow.redaction import printable
-from sentiflow.runs.record import RunRecord
+from sentiflow.runs.record import TRIAL, RunRecord
 from sentiflow.scoring import Attribution, TextScorer, Vocabulary, is_positive
+from sentiflow.settings import Settings
+from sentiflow.store.find import SCORES, child_runs, score_table
+from sentiflow.store.types import Store, Version
+from sentiflow.store.versions import load_scorer
 from sentiflow.training.recipes import RECIPES
 
 MAX_ERRORS = 20
@@ -186,3 +195,82 @@ class RunSummary:
     def explain(self, text: str) -> Attribution | None:
         """The score of a text word by word; None without the model."""
         return None if self.scorer is None else self.scorer.explain(text)
+
+
+def load_summaries(
+    store: Store, records: Sequence[RunRecord], settings: Settings, *, whole: bool = True
+) -> list[RunSummary]:
+    """What reports show of some runs; if not ``whole``, without curves, texts and models.
+
+    A parent stands for its finished child runs; beside others, a sweep stands for the seeds of its best recipe.
+    """
+    found = [run for record in records for run in _represented(store, record, alone=len(records) == 1)]
+    runs = list({run.run_id: run for run in found}.values())
+    versions = store.versions_by_run()
+    read_test_data = cache(partial(_read_test_data, settings))
+    with tempfile.TemporaryDirectory() as folder:
+        summaries = [_summary(store, run, Path(folder), versions.get(run.run_id)) for run in runs]
+    if not whole:
+        return summaries
+    return [_with_texts(store, summary, settings, read_test_data) for summary in summaries]
+
+
+def _summary(store: Store, record: RunRecord, folder: Path, version: str | None) -> RunSummary:
+    table, missing = None, ""
+    try:
+        table = score_table(store, record, folder)
+        if table is None and "test/accuracy" in record.metrics:
+            missing = (
+                f"The scores of the test reviews ({SCORES}) are gone: no calibration curve, paired difference or "
+                "worst error."
+            )
+    except ExternalError as err:
+        missing = str(err.args[0])
+    return RunSummary(record, {}, table, version=version, missing=(missing,) if missing else ())
+
+
+def _with_texts(
+    store: Store, run: RunSummary, settings: Settings, read: Callable[[str, str], TestData | None]
+) -> RunSummary:
+    """A run with its curves, the reviews that it scored, and its model."""
+    record, missing, test_data, scorer = run.record, list(run.missing), None, None
+    if run.table is not None:
+        test_data = read(record.dataset, record.digest or "")
+        if test_data is None:
+            name = record.dataset or "that name"
+            missing.append(
+                f"The reviews of {name} (digest {(record.digest or 'unknown')[:12]}) are not on this machine: no "
+                f"texts. Prepare them with: sentiflow data --dataset {record.params.get('dataset', name)}"
+            )
+    if test_data is not None and run.version is None:
+        missing.append("No version of it is registered: no word-by-word explanations.")
+    elif test_data is not None and run.version is not None:
+        name, _, number = run.version.rpartition("/")
+        try:
+            scorer = load_scorer(settings, Version(name, int(number), "asked for"))
+        except ExternalError as err:
+            missing.append(f"No word-by-word explanations: {err.args[0]}")
+    curves = _curves(store, record)
+    return replace(run, curves=curves, test_data=test_data, scorer=scorer, missing=tuple(missing))
+
+
+def _curves(store: Store, record: RunRecord) -> Curves:
+    """Metrics by epoch, without the step after the last epoch that repeats the kept one."""
+    last = record.epochs_trained
+    found = store.history(record.run_id)
+    return {name: [at for at in points if last is None or at[0] <= last] for name, points in found.items()}
+
+
+def _read_test_data(settings: Settings, dataset: str, digest: str) -> TestData | None:
+    if not dataset or not digest or not (path := kept_table(dataset, digest, settings)).exists():
+        return None
+    content = reviews.read(path)
+    words, lengths = reviews.read_vocabulary(path), content.of("train").n_tokens
+    return TestData(content.of("test"), words, lengths, reviews.of_test(path, "place"))
+
+
+def _represented(store: Store, record: RunRecord, *, alone: bool) -> list[RunRecord]:
+    """The runs that a run stands for; trials, which have no test scores, only if there is nothing else."""
+    children = child_runs(store, record)
+    tested = [run for run in children if run.kind != TRIAL]
+    return children if alone or not tested else tested

@@ -117,10 +117,7 @@ def accuracy_difference(
         welch = statistics.welch(sample, reference_sample) if same and sample and reference_sample else None
         low, high, p_value = welch or (None, None, None)
         return AccuracyDifference(difference, low, high, p_value, why_not=why_not)
-    try:
-        found = statistics.compare(table.right, first_table.in_order_of(table).right)
-    except ValueError as err:
-        return AccuracyDifference(difference, why_not=str(err))
+    found = statistics.compare(table.right, first_table.in_order_of(table).right)
     return AccuracyDifference(found.difference, found.low, found.high, found.p_value, found)
 
 

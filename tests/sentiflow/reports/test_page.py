@@ -105,13 +105,6 @@ def test_a_picture_stands_in_the_page_with_what_it_shows(figure: Figure) -> None
     assert base64.b64decode(reference.partition(",")[2], validate=True).startswith(b"<svg ")
 
 
-def test_intervals_are_drawn_on_one_scale_and_a_row_may_have_none() -> None:
-    rows = [(name,) for name in "abc"]
-    page = rendered(Table(("n",), rows, intervals=[(0.6, 0.7, 0.85), (0.5, 0.75, 1.0), None]))
-    assert 'd="M20.0 5H70.0"' in page and 'd="M40.0 1V9"' in page
-    assert page.count('class="strip"') == 2
-
-
 def test_rows_with_an_alarm_are_highlighted() -> None:
     page = rendered(Table(("n",), [("a",), ("b",)], alarms=[1]))
     assert page.index(">a<") < page.index('<tr class="alarm">') < page.index(">b<")

@@ -114,25 +114,13 @@ def test_errors_of_all_runs_are_counted_and_the_worst_on_average_comes_first(rep
     assert 0 < part.index("<h3>test-2: negative") < part.index("<h3>test-1: positive")
 
 
-@pytest.mark.parametrize(
-    ("other", "told"),
-    [
-        (
-            summary(BETTER, of=record(tags={"dataset.digest": "e" * 64})),
-            "No pair of run 2 (tutorial, seed 0) and run 1 (tutorial, seed 0): tested on other reviews "
-            "(mine eeeeeeee and mine dddddddd).",
-        ),
-        (
-            summary(table=table(BETTER, [f"other-{i}" for i in range(6)])),
-            "No pair of run 2 (tutorial, seed 0) and run 1 (tutorial, seed 0): the two score tables hold "
-            "different reviews.",
-        ),
-    ],
-)
-def test_runs_on_other_reviews_are_not_paired_and_it_says_so(other: RunSummary, told: str) -> None:
-    made = comparison.report([summary(), other])
+def test_runs_on_other_reviews_are_not_paired_and_it_says_so() -> None:
+    made = comparison.report([summary(), summary(BETTER, of=record(tags={"dataset.digest": "e" * 64}))])
     page = Page(made.page())
-    assert told in page.words
+    assert (
+        "No pair of run 2 (tutorial, seed 0) and run 1 (tutorial, seed 0): tested on other reviews "
+        "(mine eeeeeeee and mine dddddddd)."
+    ) in page.words
     assert rows(page, "run", "points")[0][2:6] == ["-"] * 4
     assert "largest-disagreements" not in page.ids
 

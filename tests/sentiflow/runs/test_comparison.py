@@ -93,12 +93,6 @@ def test_a_run_without_scores_cannot_be_paired_and_is_named() -> None:
     assert outcome.difference is None
 
 
-def test_tables_of_other_reviews_under_one_digest_cannot_be_paired() -> None:
-    outcome = accuracy_difference(run("b"), table("10", "ac"), run("a"), table("10", "ab"))
-    assert outcome.paired is None
-    assert "different reviews" in outcome.why_not
-
-
 def set_of(name: str, accuracies: list[float], digest: str = "d" * 64) -> RunRecord:
     spread = {
         "test/accuracy_mean": float(np.mean(accuracies)),

@@ -2,7 +2,6 @@
 
 import shutil
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -11,9 +10,9 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import UsageError
-from sentiflow.reports.build import load_summaries, report_on
 from sentiflow.reports.page import Report
-from sentiflow.reports.summary import RunSummary
+from sentiflow.reports.several_runs import report_on
+from sentiflow.reports.summary import RunSummary, load_summaries
 from sentiflow.runs.record import KIND, MONITOR, REPEAT, REPEATS, SWEEP, TRIAL, RunRecord
 from sentiflow.store.client import connect
 from sentiflow.store.find import child_runs, find_run, open_store
@@ -145,27 +144,6 @@ def test_a_damaged_score_table_is_told_in_the_report(
     summary = summary_of(registry, good)
     assert summary.table is None
     assert "cannot be read" in summary.missing[0]
-
-
-@pytest.mark.parametrize(
-    ("damage", "told"),
-    [
-        (lambda scores: scores[scores["label"] == 1], "have labels of one class only"),
-        (
-            lambda scores: scores.assign(review_id=["another", *scores["review_id"][1:]]),
-            "lack some that were scored",
-        ),
-    ],
-    ids=["class", "reviews"],
-)
-def test_scores_that_miss_something_are_told_in_the_report(
-    registry: World, good: RunRecord, tmp_path: Path, damage: Callable[[pd.DataFrame], pd.DataFrame], told: str
-) -> None:
-    damage(scores_of(good)).to_parquet(tmp_path / "test_scores.parquet")
-    move_files(registry, good, tmp_path)
-    (missing,) = summary_of(registry, good).missing
-    assert told in missing
-    assert told in report_on(registry.settings, [good.run_id]).page()
 
 
 def test_a_deleted_version_leaves_no_readings(
