@@ -13,8 +13,8 @@ from benchmarks.sweep import SECONDS
 from flows.cli import main
 from sentiflow.data.prepare import Prepared
 from sentiflow.evaluation import Epoch
+from sentiflow.results import COMPLETE
 from sentiflow.sweeps import trial
-from sentiflow.sweeps.outcome import COMPLETE
 from sentiflow.training.context import RunContext
 
 

@@ -7,12 +7,13 @@ from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.names import AUTO
 from sentiflow.operations.flow_runs import job
 from sentiflow.process import preload
+from sentiflow.results import BaselinesResult
 from sentiflow.runs.record import BASELINE, BASELINES
 from sentiflow.training.context import RunContext
 from sentiflow.training.open_run import alone, child_run, planned_name, seeds_label, training_run
 from sentiflow.training.recipes import TUNED, TrainConfig
 from tasks.evaluate import measure_baseline, train_below
-from tasks.summarize import BaselinesResult, summarize_baselines
+from tasks.summarize import summarize_baselines
 from tasks.train import fetch, fit, prepare
 
 PREFIX = "baselines-"

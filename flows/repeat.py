@@ -11,14 +11,14 @@ from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.names import AUTO
 from sentiflow.operations.flow_runs import job
 from sentiflow.process import preload
-from sentiflow.results import RepeatsResult
+from sentiflow.results import RepeatsResult, best_of
 from sentiflow.runs.record import REPEAT, REPEATS
 from sentiflow.settings import load_settings
 from sentiflow.training.open_run import alone, planned_name, seeds_label, training_run
 from sentiflow.training.recipes import TUNED, TrainConfig, check_seeds
 from tasks.evaluate import train_below, yardstick_of
 from tasks.register import register
-from tasks.summarize import best_of, summarize_repeats
+from tasks.summarize import summarize_repeats
 from tasks.train import fetch, fit, prepare
 
 

@@ -14,11 +14,11 @@ from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.errors import DivergedError, UsageError
 from sentiflow.names import AUTO
 from sentiflow.operations.flow_runs import job
-from sentiflow.results import SeedResult
+from sentiflow.results import DIVERGED, SeedResult, SweepResult, TrialRow, best_of, by_loss
 from sentiflow.runs.record import SWEEP
 from sentiflow.settings import load_settings
 from sentiflow.sweeps import study
-from sentiflow.sweeps.outcome import DIVERGED, SweepResult, TrialRow, by_loss, trial_rows
+from sentiflow.sweeps.outcome import trial_rows
 from sentiflow.sweeps.runners import Runner, check_runner, running, workers_of
 from sentiflow.sweeps.space import load_space
 from sentiflow.sweeps.study import Sweep, ask, open_study, study_errors
@@ -27,8 +27,8 @@ from sentiflow.training.open_run import alone, planned_name, training_run
 from sentiflow.training.recipes import TUNED, TrainConfig
 from tasks.evaluate import yardstick_of
 from tasks.register import register
-from tasks.summarize import best_of
-from tasks.sweep import begin, start_worker, summarize_sweep, train_best, trial
+from tasks.summarize import summarize_sweep
+from tasks.sweep import begin, start_worker, train_best, trial
 from tasks.train import fetch, fit, prepare
 
 

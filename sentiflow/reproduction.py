@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from sentiflow.data.prepare import Prepared, fetch, find_kept, prepare
 from sentiflow.data.table import TableOptions
 from sentiflow.errors import ExternalError, UsageError, first_line
-from sentiflow.evaluation.score_table import ScoreTable
 from sentiflow.results import Reproduction
 from sentiflow.runs.record import RunRecord
 from sentiflow.scoring import TextScorer
@@ -147,14 +146,13 @@ def _short(value: str) -> str:
     return value[:12] if re.fullmatch("[0-9a-f]{64}", value) else value.removesuffix(".")
 
 
-def compared(
-    run: RunContext, now: ScoreTable, scorer: TextScorer, original: Original, found: Sequence[str]
-) -> Reproduction:
+def compared(run: RunContext, scorer: TextScorer, original: Original, found: Sequence[str]) -> Reproduction:
     """Compare scores and weights of a run with those of the run that it repeats."""
     with tempfile.TemporaryDirectory() as folder:
         then = score_table(open_store(run.settings), original.record, Path(folder))
     if then is None:
         raise ExternalError(f"The test scores of {original.record.name} are gone.", "Reproduce another run.")
+    now = run.scores()
     then = then.in_order_of(now)
     return Reproduction(
         run.run_id, run.name, run.url,

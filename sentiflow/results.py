@@ -1,14 +1,23 @@
 """What comes of the flows that train: ids, paths and metrics, never models or arrays."""
 
 from abc import abstractmethod
-from dataclasses import dataclass, field
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sentiflow.errors import RejectedError
 from sentiflow.evaluation.metrics import Measured, Spread
 from sentiflow.evaluation.yardstick import Yardstick
 from sentiflow.promotion.candidate import Candidate
+from sentiflow.reports.page import Table
 from sentiflow.training.context import RunContext, TrainedFiles
+from sentiflow.training.recipes import TrainConfig
+
+if TYPE_CHECKING:
+    from sentiflow.baselines import Row
+
+COMPLETE, PRUNED, DIVERGED = "complete", "pruned", "diverged"
+"""How trials of a sweep end."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +104,41 @@ class SeedResult:
     measured: Measured
 
 
+def best_of(seeds: Sequence[SeedResult]) -> SeedResult:
+    """The seed of the lowest validation loss; the first of equals. The test split is never used to choose."""
+    return min(seeds, key=lambda result: result.trained.kept.val_loss)
+
+
+def seeds_table(seeds: Sequence[SeedResult]) -> Table:
+    """A row a seed."""
+    unbalanced = seeds[0].measured.unbalanced
+    heading = ["seed", "epoch kept", "validation loss", "validation accuracy", "test accuracy"]
+    heading += ["balanced accuracy"] if unbalanced else []
+    rows = [
+        (
+            str(each.run.seed),
+            str(each.trained.kept.number),
+            f"{each.trained.kept.val_loss:.4f}",
+            f"{each.trained.kept.val_accuracy:.2%}",
+            f"{each.measured.accuracy:.2%}",
+            *([f"{each.measured.balanced_accuracy:.2%}"] if unbalanced else []),
+        )
+        for each in seeds
+    ]
+    return Table(heading, rows, words=0)
+
+
+def seed_metrics(seeds: Sequence[SeedResult]) -> dict[str, list[float]]:
+    """Each metric over the seeds, without the ends of intervals."""
+    test = [asdict(result.measured) for result in seeds]
+    found = {f"test/{name}": [one[name] for one in test] for name in test[0] if "accuracy_" not in name}
+    kept = [result.trained.kept for result in seeds]
+    return found | {
+        "val/loss": [epoch.val_loss for epoch in kept],
+        "val/accuracy": [epoch.val_accuracy for epoch in kept],
+    }
+
+
 @dataclass(frozen=True)
 class RepeatsResult(ModelResult):
     """The outcome of a set of repeats; ``best``, the seed of the lowest validation loss, is registered.
@@ -112,6 +156,84 @@ class RepeatsResult(ModelResult):
         """The mean test accuracy over the seeds, and its spread."""
         mean = f"{self.accuracy.mean:.2%} on average over {len(self.seeds)} seeds"
         return f"Test accuracy {mean}, {self.accuracy.text()}."
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """One finished trial, by Optuna's number, with its values of the searched fields; the seconds are wall time.
+
+    Attributes:
+        state: complete, pruned, or diverged, with its own seed or when it was trained with others as the best;
+            diverged counts as pruned.
+        loss: validation loss of the epoch kept, if complete; else the lowest seen, None if none was.
+    """
+
+    number: int
+    state: str
+    loss: float | None
+    epochs: int
+    seconds: float
+    values: Mapping[str, Any]
+    run_id: str
+
+
+def by_loss(rows: Sequence[TrialRow]) -> list[TrialRow]:
+    """The complete trials, the lowest validation loss first; the first of equals."""
+    complete = [row for row in rows if row.state == COMPLETE]
+    return sorted(complete, key=lambda row: (row.loss or 0.0, row.number))
+
+
+@dataclass(frozen=True)
+class SweepResult(ModelResult):
+    """The outcome of a sweep: its finished trials, in their order, and the seeds of the best recipe, ``config``.
+
+    The seed whose validation loss is lowest, ``best``, is registered. The seconds are wall time of the whole.
+
+    Attributes:
+        recipe: URI of the best recipe as a file in the store; not shown, as it may hold a login.
+        importance: share of the variance that each field explains; empty with too few complete trials.
+        importance_text: the same in words, or why there are none.
+        accuracy: of the test split, over the seeds; None for a single one.
+    """
+
+    trials: tuple[TrialRow, ...]
+    config: TrainConfig
+    recipe: str = field(repr=False)
+    importance: Mapping[str, float]
+    importance_text: str
+    seeds: tuple[SeedResult, ...]
+    best: SeedResult
+    accuracy: Spread | None
+    seconds: float
+
+    @property
+    def accuracy_line(self) -> str:
+        """The outcome in one sentence."""
+        if self.accuracy is None:
+            return f"Test accuracy of the best recipe: {self.best.measured.text()}."
+        return (
+            f"Test accuracy of the best recipe over {len(self.seeds)} seeds: mean {self.accuracy.mean:.2%}, "
+            f"{self.accuracy.text()}."
+        )
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Lowest loss, accuracy over the seeds, or of a single seed with its interval, and importances."""
+        if self.accuracy is not None:
+            found = self.accuracy.as_metrics("test/accuracy")
+        else:
+            names = ("accuracy", "accuracy_ci_low", "accuracy_ci_high")
+            found = {f"test/{name}": getattr(self.best.measured, name) for name in names}
+        importances = {f"importance/{name}": share for name, share in self.importance.items()}
+        return {"val/loss": by_loss(self.trials)[0].loss or 0.0, **found, **importances}
+
+
+@dataclass(frozen=True)
+class BaselinesResult(RunResult):
+    """The outcome of a set of baselines: rows of the network and of the baselines, and wall time of the whole."""
+
+    rows: "tuple[Row, ...]"
+    seconds: float
 
 
 @dataclass(frozen=True)

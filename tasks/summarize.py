@@ -1,7 +1,6 @@
-"""Tasks: the summary of a training, of repeats, baselines and reproductions, in MLflow and in Prefect."""
+"""Tasks: the summary of a training, of repeats, sweeps, baselines and reproductions, in MLflow and in Prefect."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
 
 from prefect import get_run_logger, task
 
@@ -9,8 +8,7 @@ from sentiflow.baselines import Row, markdown
 from sentiflow.baselines.simple import ABOUT
 from sentiflow.data.prepare import Prepared
 from sentiflow.evaluation.metrics import Measured, spread
-from sentiflow.evaluation.score_table import ScoreTable
-from sentiflow.evaluation.statistics import Comparison, compare
+from sentiflow.evaluation.statistics import compare
 from sentiflow.evaluation.yardstick import PREFIX as YARDSTICK_METRICS
 from sentiflow.evaluation.yardstick import Yardstick
 from sentiflow.names import BUILT_IN
@@ -18,23 +16,29 @@ from sentiflow.notifications import announce
 from sentiflow.redaction import escape_markdown
 from sentiflow.reports import one_run as run_report
 from sentiflow.reports.one_run import STAGES
-from sentiflow.reports.page import PAGE, Table
+from sentiflow.reports.page import PAGE
 from sentiflow.reports.several_runs import report_on
-from sentiflow.reports.summary import PARAMETERS, SPEED, RunSummary
+from sentiflow.reports.summary import RunSummary
 from sentiflow.reproduction import Original, compared, differences, find_original, need_data, tag_versions
 from sentiflow.results import (
+    BaselinesResult,
     Registered,
     RepeatsResult,
     Reproduction,
-    RunResult,
     SeedResult,
+    SweepResult,
     TrainingResult,
+    by_loss,
+    seed_metrics,
+    seeds_table,
 )
 from sentiflow.settings import load_settings
-from sentiflow.store.find import open_store, score_table
 from sentiflow.store.ui import run_url
+from sentiflow.sweeps import outcome as sweeps
+from sentiflow.sweeps.study import Sweep, open_study
 from sentiflow.training.context import RunContext, TrainedFiles
 from sentiflow.training.open_run import changed_fields, content_of, publish_summary, scorer_of
+from sentiflow.training.recipes import TrainConfig
 from sentiflow.training.start_from import load_start
 
 
@@ -74,12 +78,7 @@ def _dataset(prepared: Prepared) -> str:
     return f"{named}{came}{escape_markdown(rejected)}"
 
 
-def best_of(seeds: Sequence[SeedResult]) -> SeedResult:
-    """The seed of the lowest validation loss; the first of equals. The test split is never used to choose."""
-    return min(seeds, key=lambda result: result.trained.kept.val_loss)
-
-
-def log_yardstick(parent: RunContext, best: SeedResult) -> Yardstick | None:
+def _log_yardstick(parent: RunContext, best: SeedResult) -> Yardstick | None:
     """Log on a parent what the run of its registered version says of the yardstick."""
     metrics = best.run.record().metrics
     parent.log({name: value for name, value in metrics.items() if name.startswith(YARDSTICK_METRICS)})
@@ -95,10 +94,10 @@ def summarize_repeats(
     Written: mean, sd, min and max of each metric (``test/accuracy_mean``, ...), ``time.total``, the description
     and a report that compares the seeds on the parent; a markdown summary and a link to it in Prefect.
     """
-    spreads = {name: spread(values) for name, values in _seed_metrics(seeds).items()}
+    spreads = {name: spread(values) for name, values in seed_metrics(seeds).items()}
     ends = [of.as_metrics(name) for name, of in spreads.items()]
     parent.log({name: value for each in ends for name, value in each.items()})
-    yardstick = log_yardstick(parent, best)
+    yardstick = _log_yardstick(parent, best)
     lines = [
         f"- registered: {escape_markdown(model.name)} version {model.version}, of seed {best.run.seed}, "
         "whose validation loss is lowest",
@@ -128,34 +127,55 @@ def _compare(
     return seconds
 
 
-def seeds_table(seeds: Sequence[SeedResult]) -> Table:
-    """A row a seed."""
-    unbalanced = seeds[0].measured.unbalanced
-    heading = ["seed", "epoch kept", "validation loss", "validation accuracy", "test accuracy"]
-    heading += ["balanced accuracy"] if unbalanced else []
-    rows = [
-        (
-            str(each.run.seed),
-            str(each.trained.kept.number),
-            f"{each.trained.kept.val_loss:.4f}",
-            f"{each.trained.kept.val_accuracy:.2%}",
-            f"{each.measured.accuracy:.2%}",
-            *([f"{each.measured.balanced_accuracy:.2%}"] if unbalanced else []),
-        )
-        for each in seeds
-    ]
-    return Table(heading, rows, words=0)
+@task(name="summarize", task_run_name="summarize", persist_result=False)
+def summarize_sweep(
+    run: RunContext,
+    prepared: Prepared,
+    sweep: Sweep,
+    config: TrainConfig,
+    seeds: Sequence[SeedResult],
+    best: SeedResult,
+    model: Registered,
+) -> SweepResult:
+    """Sum a sweep up.
 
-
-def _seed_metrics(seeds: Sequence[SeedResult]) -> dict[str, list[float]]:
-    """Each metric over the seeds, without the ends of intervals."""
-    test = [asdict(result.measured) for result in seeds]
-    found = {f"test/{name}": [one[name] for one in test] for name in test[0] if "accuracy_" not in name}
-    kept = [result.trained.kept for result in seeds]
-    return found | {
-        "val/loss": [epoch.val_loss for epoch in kept],
-        "val/accuracy": [epoch.val_accuracy for epoch in kept],
-    }
+    Written: the table of trials and the best recipe as artifacts of the parent; the values of the searched
+    fields in that recipe as parameters, and the tag ``recipe.changes``; ``val/loss``,
+    ``trials.complete``, ``trials.pruned``, ``time.total``, the mean and sd of ``test/accuracy`` (of a single seed
+    its accuracy and interval), and the description; a markdown summary and a link to it in Prefect.
+    """
+    tried = open_study(sweep)
+    rows, shares = sweeps.trial_rows(tried), sweeps.importance_of(tried)
+    complete, importance = by_loss(rows), sweeps.describe_importance(shares, rows)
+    folder = run.work / "artifacts"
+    sweeps.write_files(folder, rows, config, run.name)
+    run.upload(folder)
+    title = f"{run.name}: the best recipe, seed by seed"
+    run.text(report_on(run.settings, [each.run.run_id for each in seeds], title).page(), PAGE)
+    result = SweepResult(
+        run_id=run.run_id,
+        run_name=run.name,
+        run_url=run.url,
+        trials=tuple(rows),
+        config=config,
+        recipe=f"{run.record().artifact_uri}/best.toml",
+        importance=shares,
+        importance_text=importance,
+        seeds=tuple(seeds),
+        best=best,
+        model=model,
+        accuracy=spread([each.measured.accuracy for each in seeds]) if len(seeds) > 1 else None,
+        seconds=run.seconds,
+        yardstick=_log_yardstick(run, best),
+    )
+    run.log(result.metrics)
+    run.tag_seconds({"total": result.seconds})
+    run.params({name: getattr(config, name) for name in sweep.space.fields})
+    changes = changed_fields(sweep.recipe({name: getattr(config, name) for name in sweep.space.fields}))
+    trials = {"trials.complete": str(len(complete)), "trials.pruned": str(len(rows) - len(complete))}
+    run.tag({**trials, "recipe.changes": changes or "none"})
+    publish_summary(run, sweeps.markdown(result, prepared, sweep), "sweep-summary")
+    return result
 
 
 @task(name="check", task_run_name="check", persist_result=False)
@@ -181,7 +201,7 @@ def summarize_reproduction(
     summary and a link to the run in Prefect; a message, if they are not identical.
     """
     with run.errors():
-        result = compared(run, _scores(run), scorer_of(run, prepared, trained), original, found)
+        result = compared(run, scorer_of(run, prepared, trained), original, found)
         verdict = "identical" if result.identical else "different"
         run.tag({"reproduction": verdict})
         run.tag_seconds({"total": run.seconds})
@@ -195,14 +215,6 @@ def summarize_reproduction(
     return result
 
 
-@dataclass(frozen=True)
-class BaselinesResult(RunResult):
-    """The outcome of a set of baselines: rows of the network and of the baselines, and wall time of the whole."""
-
-    rows: tuple[Row, ...]
-    seconds: float
-
-
 @task(name="summarize", task_run_name="summarize", persist_result=False)
 def summarize_baselines(
     parent: RunContext, prepared: Prepared, network: RunContext, baselines: Mapping[str, RunContext]
@@ -214,11 +226,12 @@ def summarize_baselines(
     markdown summary and a link to it in Prefect.
     """
     label = network.config.recipe + ("*" if network.config.changes() else "")
-    rows, reference = [_row(label, network, None)], _scores(network)
+    rows, reference = [Row.of(label, network.record(), None)], network.scores()
+    parent.log(rows[0].as_metrics("network"))
     for name, run in baselines.items():
-        comparison = compare(_scores(run).in_order_of(reference).right, reference.right)
-        rows.append(_row(name, run, comparison))
-    parent.log(_baseline_metrics(dict(zip(("network", *baselines), rows, strict=True))))
+        comparison = compare(run.scores().in_order_of(reference).right, reference.right)
+        rows.append(Row.of(name, run.record(), comparison))
+        parent.log(rows[-1].as_metrics(name))
     lines = [
         f"- network: the recipe {_recipe(network)}",
         *(f"- {name}: {about}" for name, about in ABOUT.items() if name in baselines),
@@ -231,34 +244,3 @@ def summarize_baselines(
         parent, [network, *baselines.values()], "models", "baselines-summary", markdown(rows), lines
     )
     return BaselinesResult(parent.run_id, parent.name, parent.url, tuple(rows), seconds)
-
-
-def _scores(run: RunContext) -> ScoreTable:
-    table = score_table(open_store(run.settings), run.record(), run.work)
-    if table is None:
-        raise ValueError(f"the run {run.run_id} holds no test scores")
-    return table
-
-
-def _row(name: str, run: RunContext, comparison: Comparison | None) -> Row:
-    record = run.record()
-    metrics = record.metrics
-    return Row(
-        name,
-        Measured(**{field.name: metrics[f"test/{field.name}"] for field in fields(Measured)}),
-        comparison,
-        metrics["val/loss"],
-        int(record.params[PARAMETERS]),
-        record.seconds("train") or 0.0,
-        metrics[SPEED],
-    )
-
-
-def _baseline_metrics(rows: Mapping[str, Row]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for name, row in rows.items():
-        found |= {f"test/accuracy_{name}": row.measured.accuracy, f"val/loss_{name}": row.val_loss}
-        if row.comparison is not None:
-            found[f"test/difference_{name}"] = row.comparison.difference
-            found[f"test/p_value_{name}"] = row.comparison.p_value
-    return found

@@ -1,7 +1,6 @@
-"""Tasks of a sweep: its beginning, a trial, a seed of its best recipe, its summary."""
+"""Tasks of a sweep: its beginning, a trial, a seed of its best recipe."""
 
 import gc
-from collections.abc import Sequence
 from pathlib import Path
 
 from optuna.exceptions import UpdateFinishedTrialError
@@ -10,22 +9,16 @@ from prefect import get_run_logger, task
 
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import DeletedError, ExternalError
-from sentiflow.evaluation.metrics import spread
-from sentiflow.reports.page import PAGE
-from sentiflow.reports.several_runs import report_on
-from sentiflow.results import Registered, SeedResult
+from sentiflow.results import SeedResult
 from sentiflow.runs.record import REPEAT, TRIAL
-from sentiflow.sweeps import outcome as results
 from sentiflow.sweeps import study
-from sentiflow.sweeps.outcome import SweepResult
+from sentiflow.sweeps.outcome import count_of_trials, format_values, run_trial
 from sentiflow.sweeps.space import SearchSpace
 from sentiflow.sweeps.study import Sweep, open_study, study_errors
-from sentiflow.sweeps.trial import run_trial
 from sentiflow.training.context import RunContext
-from sentiflow.training.open_run import changed_fields, child_run, publish_summary, seeds_label
+from sentiflow.training.open_run import child_run, seeds_label
 from sentiflow.training.recipes import TrainConfig
 from tasks.evaluate import evaluate
-from tasks.summarize import log_yardstick, seeds_table
 from tasks.train import train
 
 
@@ -39,11 +32,11 @@ def begin(run: RunContext, prepared: Prepared, space: SearchSpace, name: str, re
     """
     logger = get_run_logger()
     if outside := space.outside(run.config):
-        values = results.format_values(outside)
+        values = format_values(outside)
         logger.warning("the recipe is outside of the space, and so not tried itself: %s", values)
     sweep = study.begin(run, prepared.digest, space, name, restart=restart)
     if done := len(study.finished(open_study(sweep))):
-        logger.info("continuing an unfinished sweep: %s done", results.count_of_trials(done))
+        logger.info("continuing an unfinished sweep: %s done", count_of_trials(done))
     return sweep
 
 
@@ -97,54 +90,3 @@ def train_best(
         trained = train.fn(run, prepared)
         measured = evaluate.fn(run, prepared, trained, yardstick)
     return SeedResult(run, trained, measured)
-
-
-@task(name="summarize", task_run_name="summarize", persist_result=False)
-def summarize_sweep(
-    run: RunContext,
-    prepared: Prepared,
-    sweep: Sweep,
-    config: TrainConfig,
-    seeds: Sequence[SeedResult],
-    best: SeedResult,
-    model: Registered,
-) -> SweepResult:
-    """Sum a sweep up.
-
-    Written: the table of trials and the best recipe as artifacts of the parent; the values of the searched
-    fields in that recipe as parameters, and the tag ``recipe.changes``; ``val/loss``,
-    ``trials.complete``, ``trials.pruned``, ``time.total``, the mean and sd of ``test/accuracy`` (of a single seed
-    its accuracy and interval), and the description; a markdown summary and a link to it in Prefect.
-    """
-    tried = open_study(sweep)
-    rows, shares = results.trial_rows(tried), results.importance_of(tried)
-    complete, importance = results.by_loss(rows), results.describe_importance(shares, rows)
-    folder = run.work / "artifacts"
-    results.write_files(folder, rows, config, run.name)
-    run.upload(folder)
-    title = f"{run.name}: the best recipe, seed by seed"
-    run.text(report_on(run.settings, [each.run.run_id for each in seeds], title).page(), PAGE)
-    result = SweepResult(
-        run_id=run.run_id,
-        run_name=run.name,
-        run_url=run.url,
-        trials=tuple(rows),
-        config=config,
-        recipe=f"{run.record().artifact_uri}/best.toml",
-        importance=shares,
-        importance_text=importance,
-        seeds=tuple(seeds),
-        best=best,
-        model=model,
-        accuracy=spread([each.measured.accuracy for each in seeds]) if len(seeds) > 1 else None,
-        seconds=run.seconds,
-        yardstick=log_yardstick(run, best),
-    )
-    run.log(result.metrics)
-    run.tag_seconds({"total": result.seconds})
-    run.params({name: getattr(config, name) for name in sweep.space.fields})
-    changes = changed_fields(sweep.recipe({name: getattr(config, name) for name in sweep.space.fields}))
-    trials = {"trials.complete": str(len(complete)), "trials.pruned": str(len(rows) - len(complete))}
-    run.tag({**trials, "recipe.changes": changes or "none"})
-    publish_summary(run, results.markdown(result, prepared, sweep, seeds_table(seeds)), "sweep-summary")
-    return result

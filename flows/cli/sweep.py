@@ -29,9 +29,8 @@ from sentiflow.reports.page import Table
 
 if TYPE_CHECKING:
     from sentiflow.data.table import TableOptions
+    from sentiflow.results import BaselinesResult, SweepResult
     from sentiflow.settings import Settings
-    from sentiflow.sweeps.outcome import SweepResult
-    from tasks.summarize import BaselinesResult
 
 _SHOWN = 5
 _NAME_LENGTH = 60
@@ -119,7 +118,8 @@ def sweep(
 
 
 def _show_trials(result: "SweepResult", given: dict[str, Any], stdout: Console) -> None:
-    from sentiflow.sweeps.outcome import by_loss, count_of_trials, format_values
+    from sentiflow.results import by_loss
+    from sentiflow.sweeps.outcome import count_of_trials, format_values
 
     best = by_loss(result.trials)
     pruned = len(result.trials) - len(best)

@@ -26,9 +26,8 @@ from sentiflow.redaction import redact
 if TYPE_CHECKING:
     from sentiflow.data.table import TableOptions
     from sentiflow.promotion.candidate import Candidate
-    from sentiflow.results import ModelResult, Registered, RepeatsResult, Skipped, TrainingResult
+    from sentiflow.results import ModelResult, Registered, RepeatsResult, Skipped, SweepResult, TrainingResult
     from sentiflow.settings import Settings
-    from sentiflow.sweeps.outcome import SweepResult
 
 app = typer.Typer()
 
@@ -218,7 +217,7 @@ def _show_promoted(
 
 def show_seeds(result: "RepeatsResult | SweepResult", stdout: Console) -> None:
     """Print the accuracy over the seeds, and that of each."""
-    from tasks.summarize import seeds_table
+    from sentiflow.results import seeds_table
 
     stdout.say(f"\n[bold]{result.accuracy_line}[/]\n")
     print_table(seeds_table(result.seeds), stdout)

@@ -1,7 +1,8 @@
 """Baselines: simpler and other models to compare the recipe's network with, and the table of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Self
 
 from sentiflow.baselines.bigrams import fit_nb_bigrams
 from sentiflow.baselines.simple import FitInput, Fitted, fit_majority, fit_tfidf
@@ -9,6 +10,8 @@ from sentiflow.errors import UsageError
 from sentiflow.evaluation.metrics import Measured
 from sentiflow.evaluation.statistics import Comparison, format_interval, format_p, format_points
 from sentiflow.reports.page import Table
+from sentiflow.reports.summary import PARAMETERS, SPEED
+from sentiflow.runs.record import RunRecord
 
 
 def fit(name: str, given: FitInput) -> Fitted:
@@ -64,6 +67,28 @@ class Row:
     parameters: int
     seconds: float
     reviews_per_second: float
+
+    @classmethod
+    def of(cls, name: str, record: RunRecord, comparison: Comparison | None) -> Self:
+        """What a run has logged of its model."""
+        metrics = record.metrics
+        return cls(
+            name,
+            Measured(**{field.name: metrics[f"test/{field.name}"] for field in fields(Measured)}),
+            comparison,
+            metrics["val/loss"],
+            int(record.params[PARAMETERS]),
+            record.seconds("train") or 0.0,
+            metrics[SPEED],
+        )
+
+    def as_metrics(self, name: str) -> dict[str, float]:
+        """What a parent of baselines logs of it."""
+        found = {f"test/accuracy_{name}": self.measured.accuracy, f"val/loss_{name}": self.val_loss}
+        if self.comparison is not None:
+            found[f"test/difference_{name}"] = self.comparison.difference
+            found[f"test/p_value_{name}"] = self.comparison.p_value
+        return found
 
     @property
     def cells(self) -> tuple[str, ...]:

@@ -1,49 +1,35 @@
-"""What came of a sweep: its trials, what they say about the searched fields, tables and words about them."""
+"""A trial of a sweep, and what came of all of them: what they say about the searched fields, tables and words."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from optuna.exceptions import TrialPruned
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
+from sentiflow.console import Logger, progress_bar
+from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
-from sentiflow.evaluation.metrics import Spread
+from sentiflow.errors import DivergedError
+from sentiflow.evaluation import Epoch
 from sentiflow.redaction import escape_markdown
 from sentiflow.reports.page import Table
-from sentiflow.results import ModelResult, SeedResult
-from sentiflow.sweeps.space import Value
+from sentiflow.results import COMPLETE, DIVERGED, PRUNED, SweepResult, TrialRow, by_loss, seeds_table
+from sentiflow.runs.record import epoch_tags
+from sentiflow.store.client import EpochLog
+from sentiflow.store.types import NOTE
 from sentiflow.sweeps.study import ENDED_AS, RUN_ID, UNSTABLE, Sweep, finished
+from sentiflow.training.context import RunContext
 from sentiflow.training.recipes import TUTORIAL, TrainConfig
-
-COMPLETE, PRUNED, DIVERGED = "complete", "pruned", "diverged"
+from sentiflow.training.start_from import load_start
 
 # Importance measured with fewer complete trials is noise: docs/sweeps.md has the measurement.
 _MIN_FOR_IMPORTANCE = 10
 _MAX_SHOWN = 10  # trials in the description; the tables have all
-
-
-@dataclass(frozen=True)
-class TrialRow:
-    """One finished trial, by Optuna's number, with its values of the searched fields; the seconds are wall time.
-
-    Attributes:
-        state: complete, pruned, or diverged, with its own seed or when it was trained with others as the best;
-            diverged counts as pruned.
-        loss: validation loss of the epoch kept, if complete; else the lowest seen, None if none was.
-    """
-
-    number: int
-    state: str
-    loss: float | None
-    epochs: int
-    seconds: float
-    values: Mapping[str, Value]
-    run_id: str
 
 
 def trial_rows(study: Study) -> list[TrialRow]:
@@ -66,58 +52,7 @@ def _row(trial: FrozenTrial, unstable: Sequence[int]) -> TrialRow:
     )
 
 
-def by_loss(rows: Sequence[TrialRow]) -> list[TrialRow]:
-    """The complete trials, the lowest validation loss first; the first of equals."""
-    complete = [row for row in rows if row.state == COMPLETE]
-    return sorted(complete, key=lambda row: (row.loss or 0.0, row.number))
-
-
-@dataclass(frozen=True)
-class SweepResult(ModelResult):
-    """The outcome of a sweep: its finished trials, in their order, and the seeds of the best recipe, ``config``.
-
-    The seed whose validation loss is lowest, ``best``, is registered. The seconds are wall time of the whole.
-
-    Attributes:
-        recipe: URI of the best recipe as a file in the store; not shown, as it may hold a login.
-        importance: share of the variance that each field explains; empty with too few complete trials.
-        importance_text: the same in words, or why there are none.
-        accuracy: of the test split, over the seeds; None for a single one.
-    """
-
-    trials: tuple[TrialRow, ...]
-    config: TrainConfig
-    recipe: str = field(repr=False)
-    importance: Mapping[str, float]
-    importance_text: str
-    seeds: tuple[SeedResult, ...]
-    best: SeedResult
-    accuracy: Spread | None
-    seconds: float
-
-    @property
-    def accuracy_line(self) -> str:
-        """The outcome in one sentence."""
-        if self.accuracy is None:
-            return f"Test accuracy of the best recipe: {self.best.measured.text()}."
-        return (
-            f"Test accuracy of the best recipe over {len(self.seeds)} seeds: mean {self.accuracy.mean:.2%}, "
-            f"{self.accuracy.text()}."
-        )
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """Lowest loss, accuracy over the seeds, or of a single seed with its interval, and importances."""
-        if self.accuracy is not None:
-            found = self.accuracy.as_metrics("test/accuracy")
-        else:
-            names = ("accuracy", "accuracy_ci_low", "accuracy_ci_high")
-            found = {f"test/{name}": getattr(self.best.measured, name) for name in names}
-        importances = {f"importance/{name}": share for name, share in self.importance.items()}
-        return {"val/loss": by_loss(self.trials)[0].loss or 0.0, **found, **importances}
-
-
-def markdown(result: SweepResult, prepared: Prepared, sweep: Sweep, seeds: Table) -> str:
+def markdown(result: SweepResult, prepared: Prepared, sweep: Sweep) -> str:
     """The whole in words and tables."""
     fields = list(sweep.space.fields)
     best = by_loss(result.trials)
@@ -141,7 +76,7 @@ validation loss is lowest{"" if result.yardstick is None else f"; {result.yardst
 The best recipe, seed by seed, on the test split, which no trial has seen. All trials used seed {sweep.seed}: its \
 validation loss is optimistic, as the best of the trials was chosen by it.
 
-{seeds.markdown()}
+{seeds_table(result.seeds).markdown()}
 """
 
 
@@ -214,3 +149,54 @@ def write_files(folder: Path, rows: Sequence[TrialRow], config: TrainConfig, nam
     trials.to_csv(folder / "trials.csv", index=False)
     text = recipe_file(config, f"The best of {count_of_trials(len(rows))} of {name}, by validation.")
     (folder / "best.toml").write_text(text, encoding="utf-8")
+
+
+def run_trial(asked: Trial, run: RunContext, prepared: Prepared, logger: Logger) -> str:
+    """Train until the end, the pruner or a divergence stops it, and say so to the run and to the study.
+
+    A diverged training counts as pruned, so that the study avoids such values. Gives how it ended, in words.
+    """
+    asked.set_user_attr(RUN_ID, run.run_id)  # fails if the trial was ended meanwhile
+    epochs: list[Epoch] = []
+    log = EpochLog(run, run.config.epochs, logger)
+
+    def on_epoch(epoch: Epoch) -> None:
+        epochs.append(epoch)
+        log.add(epoch)
+        asked.report(epoch.val_loss, epoch.number)
+        if epoch.number < run.config.epochs and asked.should_prune():
+            raise TrialPruned
+
+    title = f"trial {asked.number} tries {format_values(asked.params)}"
+    logger.info("%s", title)
+    state, kept = _trained(run, prepared, on_epoch)
+    loss = "".join(f", val loss {epoch.val_loss:.4f}" for epoch in ([kept] if kept else epochs[-1:]))
+    line = f"trial {asked.number} {state} after {len(epochs)} epoch{'' if len(epochs) == 1 else 's'}{loss}"
+    log.end(kept)
+    best = kept.number if kept and run.config.early_stopping_patience else None
+    run.tag({"trial.state": state, **epoch_tags(len(epochs), best), NOTE: f"{title}\n\n{line}"})
+    logger.info("%s", line)
+    # The study before the run's end: an open run of a finished trial is complete, and closed with the next sweep.
+    for name, value in ((RUN_ID, run.run_id), (ENDED_AS, state)):
+        asked.set_user_attr(name, value)
+    if kept is None:
+        asked.study.tell(asked, state=TrialState.PRUNED)
+    else:
+        asked.study.tell(asked, kept.val_loss)
+    return line
+
+
+def _trained(run: RunContext, prepared: Prepared, on_epoch: Callable[[Epoch], None]) -> tuple[str, Epoch | None]:
+    """Train; gives the trial's state, and if it is complete the epoch whose weights are kept."""
+    train_split, validation = reviews.read(prepared.table).learning_splits(run.config.validation_fraction)
+    from sentiflow.training.network.start import train_from
+
+    try:
+        start, words = load_start(run.start, run.settings), reviews.read_vocabulary(prepared.table)
+        config = run.config.model_copy(update={"final_training": False})  # a trial is judged before it
+        trained = train_from(start, words, train_split, validation, config, run.seed, on_epoch, progress_bar)
+    except TrialPruned:
+        return PRUNED, None
+    except DivergedError:
+        return DIVERGED, None
+    return COMPLETE, trained.kept

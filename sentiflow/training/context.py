@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sentiflow.evaluation import Epoch
+from sentiflow.evaluation.score_table import ScoreTable
 from sentiflow.store.client import OpenRun
+from sentiflow.store.find import open_store, score_table
 from sentiflow.training.recipes import TrainConfig
 from sentiflow.training.start_from import Start
 
@@ -36,6 +38,13 @@ class RunContext(OpenRun):
     def seconds(self) -> float:
         """Since ``began``."""
         return time.time() - self.began
+
+    def scores(self) -> ScoreTable:
+        """The scores of the test reviews that it has logged."""
+        table = score_table(open_store(self.settings), self.record(), self.work)
+        if table is None:
+            raise ValueError(f"the run {self.run_id} holds no test scores")
+        return table
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from sentiflow.data import reviews
 from sentiflow.errors import UsageError
 from sentiflow.evaluation.score_table import ScoreTable
 from sentiflow.evaluation.statistics import compare, tango
+from sentiflow.results import BaselinesResult
 from sentiflow.store.client import connect
 from sentiflow.store.find import open_store, score_table
 from sentiflow.training.recipes import load_recipe
 from tasks import evaluate as tasks
-from tasks.summarize import BaselinesResult
 from tests.prefect_store import artifacts_of, tasks_of
 from tests.world import World, make_world, refusal
 

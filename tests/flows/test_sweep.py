@@ -13,9 +13,9 @@ from mlflow.tracking import MlflowClient
 from flows.sweep import sweep
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import DivergedError, ExternalError, UsageError
+from sentiflow.results import SweepResult, by_loss
 from sentiflow.store.client import connect
 from sentiflow.sweeps import trial
-from sentiflow.sweeps.outcome import SweepResult, by_loss
 from sentiflow.training.network import loop as training
 from sentiflow.training.recipes import TrainConfig, load_recipe
 from tests.prefect_store import artifacts_of, tasks_of

@@ -10,10 +10,8 @@ from optuna.distributions import FloatDistribution
 from optuna.study import Study
 from optuna.trial import TrialState, create_trial
 
+from sentiflow.results import COMPLETE, PRUNED, TrialRow
 from sentiflow.sweeps.outcome import (
-    COMPLETE,
-    PRUNED,
-    TrialRow,
     describe_importance,
     importance_of,
     recipe_file,
