@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from flows.cli.app import app
 
 GROUPS = {
-    "Train": ["train", "data", "reproduce", "sweep", "baselines"],
+    "Train": ["train", "reproduce", "data", "sweep", "baselines"],
     "Inspect": ["runs", "compare", "ui"],
     "Promote": ["promote", "rollback", "versions"],
     "Use": ["predict", "score", "serve"],
