@@ -23,7 +23,7 @@ from benchmarks import machine
 from sentiflow.names import model_name
 from sentiflow.settings import load_settings, project_root
 from sentiflow.store.client import connect, experiment_id, run_url, runs_url
-from sentiflow.training.provenance import git_tags
+from sentiflow.training.provenance import checkout
 from tests import browsers, servers
 
 WIDTH, HEIGHT = 1_400, 900
@@ -76,8 +76,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=project_root() / "docs" / "images")
     parser.add_argument("--dataset", default="imdb")
     chosen = parser.parse_args()
-    if git_tags()["git.dirty"] != "false":
-        parser.error("the working tree has changes: commit them first")
+    if (code := checkout()) is None or code.dirty:
+        parser.error("the code is not as committed: commit it first")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["SENTIFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
         train_and_promote(chosen.dataset)

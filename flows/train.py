@@ -13,8 +13,8 @@ from sentiflow.operations.flow_runs import job
 from sentiflow.process import preload
 from sentiflow.results import Registered, Skipped, TrainingResult
 from sentiflow.settings import load_settings
-from sentiflow.training.already import nothing_to_train, trained_already
 from sentiflow.training.open_run import alone, planned_name, training_run
+from sentiflow.training.provenance import nothing_to_train, trained_already
 from sentiflow.training.recipes import TUNED, TrainConfig
 from tasks.evaluate import evaluate, yardstick_of
 from tasks.register import register

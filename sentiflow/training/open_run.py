@@ -40,7 +40,7 @@ from sentiflow.store.client import OpenRun, connect, experiment_id
 from sentiflow.store.http import create_run
 from sentiflow.store.types import ATTEMPT, LOCK, NOTE
 from sentiflow.training.context import RunContext, TrainedFiles
-from sentiflow.training.provenance import new_files, provenance_tags, write_files
+from sentiflow.training.provenance import provenance_tags, write_files
 from sentiflow.training.recipes import TrainConfig
 
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
@@ -208,7 +208,7 @@ def training_run(
     Written: the run with its tags and parameters in the tracking store, a work folder that is gone at the end.
     """
     settings, model = load_settings(), model_name(dataset)
-    for line in (*environment.ignored(), *new_files()):
+    for line in environment.ignored():
         get_run_logger().warning(line)
     planned = RunContext(
         "", str(runtime.flow_run.name), ready.experiment, settings,

@@ -1,19 +1,32 @@
-"""What a run keeps to be trained again: code, packages and machine; and what differs here and now."""
+"""What a run keeps of its code, packages and machine, and whether an equal training made a version already."""
 
 import hashlib
+import json
 import os
+import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from sentiflow import base
+from sentiflow.data.prepare import find_prepared
+from sentiflow.data.table import TableOptions
+from sentiflow.names import AUTO, BASE, BUILT_IN, NONE, model_name
 from sentiflow.process import processor
 from sentiflow.redaction import printable
 from sentiflow.scoring import cores
-from sentiflow.training.checkout import PATCH, compare, patch
+from sentiflow.settings import Settings
+from sentiflow.store.find import open_store
+from sentiflow.store.types import SCORER_DIGEST, Version
+from sentiflow.training.recipes import TrainConfig
+from sentiflow.training.start_from import version_meant
 
-# Files of a run, beside the patch, in the forms of `sha256sum --check` and `pip install -r`.
-SOURCES, PACKAGES = "sources.txt", "packages.txt"
+# Files of a run: the first for `git apply`, the others in the forms of `sha256sum --check` and `pip install -r`.
+PATCH, SOURCES, PACKAGES = "uncommitted.patch", "sources.txt", "packages.txt"
+TRAINING_KEY = "training.key"  # tag of a version
+MAX_PATCH = 1_000_000  # bytes: code, and no data that somebody put among it
 
 _ROOT = Path(__file__).parents[2]  # where the three packages lie: a checkout, or where they are installed
 _DECIDING = (  # the weights that a training gives; the rest starts, measures, keeps and serves them
@@ -21,10 +34,65 @@ _DECIDING = (  # the weights that a training gives; the rest starts, measures, k
     "training/recipes.py", "training/start_from.py",
 )  # fmt: skip
 _LOCK = "requirements.lock"
-_SHOWN = 6  # names of files that a line shows
 # Variables that choose the code of the processor: numpy's matrix products differ by it in the last bit. They stay,
 # as machines of several kinds may be meant to compute alike.
 _KERNELS = ("OPENBLAS_CORETYPE", "MKL_CBWR", "NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES")
+
+_OURS = ("flows", "tasks", "sentiflow")
+_AT_ROOT = ("pyproject.toml", "requirements*.lock")
+_KEPT = (
+    *_AT_ROOT,
+    *(f"{package}/*{end}" for package in _OURS for end in (".py", ".toml", ".html", ".css", ".yaml")),
+)
+# Of the user's or the repository's settings, those that run programs.
+_GIT = ("git", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """The commit that the code runs from.
+
+    Attributes:
+        dirty: whether a file of ours is another, is gone or is new; what git ignores is left out.
+        patch: what differs in source files, for ``git apply``.
+    """
+
+    commit: str
+    dirty: bool
+    patch: bytes
+
+
+@cache
+def checkout() -> Checkout | None:
+    """Compare the code with its commit; None without git, or where this code is not in the commit.
+
+    Where the code is installed, a repository around it is another's. Neither the user's index nor the repository
+    is written to.
+    """
+    try:
+        commit = _git("rev-parse", "--verify", "HEAD^{commit}").decode().strip()
+        _git("cat-file", "-e", f"{commit}:./sentiflow/__init__.py")
+        objects = (_ROOT / _git("rev-parse", "--git-path", "objects").decode().strip()).absolute()
+        with tempfile.TemporaryDirectory() as folder:
+            own = {
+                "GIT_INDEX_FILE": f"{folder}/index", "GIT_OBJECT_DIRECTORY": folder,
+                "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(objects),
+            }  # fmt: skip
+            _git("read-tree", commit, **own)
+            _git("add", "--all", "--", *_OURS, *_AT_ROOT, **own)
+            changed = _git("diff-index", "--cached", "--name-only", commit, **own)
+            # The plumbing, which no setting of the user's changes: `git apply` reads what it writes.
+            options = ("--cached", "--patch", "--binary", "--full-index", "--no-ext-diff", "--no-textconv")
+            return Checkout(commit, bool(changed), _git("diff-index", *options, commit, "--", *_KEPT, **own))
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(*arguments: str, **own: str) -> bytes:
+    # A hook of git's, or a user, may have set which repository, which index and which settings to use.
+    others = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = (*_GIT, "-C", str(_ROOT), *arguments)
+    return subprocess.run(command, env=others | own, capture_output=True, check=True, timeout=60).stdout
 
 
 @cache
@@ -52,26 +120,19 @@ def digest_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def git_tags() -> dict[str, str]:
-    """The commit of the code, and whether the working tree differs from it; ``unknown`` without git."""
-    difference = compare(_ROOT)
-    if difference is None:
-        return {"git.commit": "unknown", "git.dirty": "unknown"}
-    return {
-        "git.commit": difference.commit,
-        "git.dirty": str(bool(difference)).lower(),
-        "mlflow.source.git.commit": difference.commit,
-    }
-
-
 def provenance_tags() -> dict[str, str]:
-    """Tags of a run: its code, its packages and the machine."""
-    made = patch(_ROOT)
-    kept = f"left out: {made.left_out}" if made.left_out else PATCH
+    """Tags of a run: its code, its packages and the machine; what git does not know is ``unknown``."""
+    found = checkout()
     lock = _ROOT / _LOCK if (_ROOT / "pyproject.toml").is_file() else None
+    here = {"git.commit": "unknown", "git.dirty": "unknown"}
+    if found:
+        here = {"git.commit": found.commit, "git.dirty": str(found.dirty).lower()}
+        here |= {"mlflow.source.git.commit": found.commit}
+        here |= (
+            {"git.patch": PATCH if _patch() else f"left out: {len(found.patch):,} bytes"} if found.patch else {}
+        )
     return {
-        **git_tags(),
-        **({"git.patch": kept} if made.text or made.left_out else {}),
+        **here,
         "code.digest": digest_of(sources()),
         "lock.digest": digest_of(lock.read_text()) if lock and lock.is_file() else "unknown",
         "packages.digest": digest_of(packages()),
@@ -84,19 +145,9 @@ def _kernels() -> list[str]:
     return [f"{name}={printable(os.environ[name])}" for name in _KERNELS if os.environ.get(name)]
 
 
-def new_files() -> list[str]:
-    """Lines that name files of code that are in no commit: those in a run's patch, and those that are not."""
-    made = patch(_ROOT)
-    found = {
-        f"New files of code are kept with the run, in {PATCH}": made.new,
-        "New files of code that are not kept with the run, as git ignores them": made.ignored,
-    }
-    return [f"{what}: {_some(names)}." for what, names in found.items() if names]
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return printable(", ".join(names[:_SHOWN])) + more
+def _patch() -> bytes:
+    found = checkout()
+    return found.patch if found and len(found.patch) <= MAX_PATCH else b""
 
 
 def write_files(folder: Path) -> None:
@@ -104,5 +155,48 @@ def write_files(folder: Path) -> None:
     folder.mkdir()
     (folder / SOURCES).write_text(sources(), encoding="utf-8")
     (folder / PACKAGES).write_text(packages(), encoding="utf-8")
-    if text := patch(_ROOT).text:
-        (folder / PATCH).write_bytes(text)
+    if patch := _patch():
+        (folder / PATCH).write_bytes(patch)
+
+
+def trained_already(
+    config: TrainConfig, dataset: str, seed: int, settings: Settings, table: TableOptions, start_from: str
+) -> Version | None:
+    """Find a version made by the same recipe, data, start, code, packages and seed; None if a training is due."""
+    if (prepared := find_prepared(dataset, settings, table)) is None:
+        return None
+    key = training_key(config, prepared.digest, seed, asked_key(start_from, dataset, settings))
+    name = model_name(dataset)
+    for version in reversed(open_store(settings).versions(name)):
+        if version.tags.get(TRAINING_KEY) == key:
+            return Version(name, version.number, "trained already")
+    return None
+
+
+def training_key(config: TrainConfig, digest: str, seed: int, start: str) -> str:
+    """SHA-256 of all that decides what a training gives.
+
+    That is the recipe's fields, the seed, the dataset, the start, the code that decides the weights, and the names
+    and versions of all installed packages. ``digest`` is that of the prepared dataset, ``start`` of ``asked_key``.
+    """
+    recipe = config.model_dump(exclude={*config.fit_to_table})
+    return digest_of(json.dumps([recipe, digest, seed, start, sources(), packages()]))
+
+
+def asked_key(asked: str, dataset: str, settings: Settings) -> str:
+    """What of a start decides whether a training would be another: for a named version what it is today.
+
+    With ``auto`` a table that has not changed is not trained again, whatever its champion became meanwhile.
+    """
+    if asked == NONE or (asked == AUTO and dataset in BUILT_IN):
+        return NONE
+    if asked in (AUTO, BASE):
+        return f"{asked} {base.base().digest}"
+    name, version = version_meant(open_store(settings), asked)
+    return version.tags.get(SCORER_DIGEST, f"{name}/{version.number}")
+
+
+def nothing_to_train(equal: Version) -> str:
+    """Say that a training would only repeat a version."""
+    same = "same recipe, data, seed, code and packages"
+    return f"Nothing to train: {equal.name} version {equal.number} has the {same}."

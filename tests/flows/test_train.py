@@ -14,7 +14,7 @@ from sentiflow.locks import lock_tag, work_folder
 from sentiflow.promotion.switch import promote
 from sentiflow.store.client import connect, experiment_id
 from sentiflow.store.types import LOCK
-from sentiflow.training.already import TRAINING_KEY, trained_already
+from sentiflow.training.provenance import TRAINING_KEY, trained_already
 from sentiflow.training.recipes import load_recipe
 from tests.mlflow_store import champion_of
 from tests.prefect_store import artifacts_of, tasks_of

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from sentiflow.training import checkout, provenance
-from sentiflow.training.already import training_key
+from sentiflow.data.prepare import fetch, prepare
+from sentiflow.data.table import DEFAULT_OPTIONS
+from sentiflow.store.client import connect
+from sentiflow.store.types import Version
+from sentiflow.training import provenance
+from sentiflow.training.provenance import nothing_to_train, trained_already, training_key
 from sentiflow.training.recipes import load_recipe
-from tests.world import ROOT
+from tests.world import ROOT, World
 
 CODE, SETTING = Path("sentiflow/training/network/kernels.py"), Path("sentiflow/sweeps/search_space.toml")
 
@@ -24,12 +28,14 @@ def _fresh() -> Iterator[None]:
 
 
 def forget() -> None:
-    for each in (provenance.sources, provenance.packages, checkout.compare, checkout.patch):
+    for each in (provenance.sources, provenance.packages, provenance.checkout):
         each.cache_clear()
 
 
-def uncommitted() -> bytes:
-    return checkout.patch(provenance._ROOT).text
+def found() -> provenance.Checkout:
+    made = provenance.checkout()
+    assert made is not None
+    return made
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -79,7 +85,7 @@ def test_the_patch_applied_to_the_commit_gives_the_same_code(
     forget()
     assert provenance.provenance_tags()["code.digest"] == tags["code.digest"]
     assert (other / SETTING).read_bytes() == bytes(range(256))
-    assert provenance.git_tags()["git.dirty"] == tags["git.dirty"] == "true"
+    assert provenance.provenance_tags()["git.dirty"] == tags["git.dirty"] == "true"
     assert tags["git.patch"] == "uncommitted.patch"
 
 
@@ -87,7 +93,7 @@ def test_the_patch_holds_our_own_files_alone_and_leaves_the_index_as_it_is(proje
     """Red if a secret or a note came into the store, or a user's staged changes were others afterwards."""
     change(project)
     before, objects = git(project, "status", "--porcelain"), list((project / ".git").rglob("objects/*/*"))
-    patch = uncommitted()
+    patch = found().patch
     assert b"S3CRET" not in patch and b"mine.md" not in patch
     assert {line.split()[-1] for line in patch.splitlines() if line.startswith(b"diff --git ")} == {
         f"b/{name}".encode() for name in (CODE, SETTING, "tasks/new.py", "tasks/monitor.py")
@@ -96,19 +102,25 @@ def test_the_patch_holds_our_own_files_alone_and_leaves_the_index_as_it_is(proje
     assert list((project / ".git").rglob("objects/*/*")) == objects
 
 
-def test_a_change_of_the_docs_alone_is_dirty_and_keeps_no_patch(project: Path, tmp_path: Path) -> None:
+def test_a_change_of_the_docs_alone_is_none_of_the_code(project: Path, tmp_path: Path) -> None:
     (project / "README.md").write_text("other\n")
+    (project / CODE).touch()
     provenance.write_files(tmp_path / "kept")
     tags = provenance.provenance_tags()
-    assert tags["git.dirty"] == "true" and "git.patch" not in tags
+    assert tags["git.dirty"] == "false" and "git.patch" not in tags
     assert {path.name for path in (tmp_path / "kept").iterdir()} == {"sources.txt", "packages.txt"}
+
+
+def test_another_base_is_dirty_and_is_in_no_patch(project: Path) -> None:
+    (project / "sentiflow" / "base" / "base.npz").write_bytes(b"other")
+    assert found().dirty and found().patch == b""
 
 
 def test_a_patch_that_is_too_large_is_left_out_and_a_tag_says_so(project: Path, tmp_path: Path) -> None:
     (project / "sentiflow" / "table.py").write_text(os.urandom(600_000).hex())
     provenance.write_files(tmp_path / "kept")
     assert not (tmp_path / "kept" / "uncommitted.patch").exists()
-    assert provenance.provenance_tags()["git.patch"].endswith("at most 1,000,000 are kept")
+    assert provenance.provenance_tags()["git.patch"].startswith("left out: ")
 
 
 def test_code_that_is_installed_names_no_commit_of_the_repository_around_it(
@@ -123,7 +135,7 @@ def test_code_that_is_installed_names_no_commit_of_the_repository_around_it(
     forget()
     tags = provenance.provenance_tags()
     assert (tags["git.commit"], tags["git.dirty"], tags["lock.digest"]) == ("unknown", "unknown", "unknown")
-    assert tags["code.digest"] == digest and uncommitted() == b""
+    assert tags["code.digest"] == digest
 
 
 def test_a_repository_around_the_project_that_does_not_keep_it_is_anothers(
@@ -139,8 +151,7 @@ def test_a_repository_around_the_project_that_does_not_keep_it_is_anothers(
     (home / ".gitignore").write_text("*\n!x\n")
     monkeypatch.setattr(provenance, "_ROOT", home / "project")
     forget()
-    assert provenance.git_tags() == {"git.commit": "unknown", "git.dirty": "unknown"}
-    assert uncommitted() == b""
+    assert provenance.checkout() is None
 
 
 def test_the_files_are_in_the_forms_of_other_tools(project: Path, tmp_path: Path) -> None:
@@ -184,7 +195,7 @@ def test_other_data_code_or_packages_make_another_training(
     assert first == key()
     assert first != key("e")
     assert first != key(start="base")
-    for other in ("flows/train.py", "sentiflow/serving/app.py", "sentiflow/training/already.py"):
+    for other in ("flows/train.py", "sentiflow/serving/app.py", "sentiflow/training/learnt.py"):
         (project / other).write_text("pass\n")  # how it is started, kept and served decides none
     assert first == key()
     (tmp_path / "packages" / "numpy-9.0.dist-info").mkdir(parents=True)
@@ -203,16 +214,37 @@ def test_other_data_code_or_packages_make_another_training(
     assert len({*keys}) == len(keys)
 
 
-def test_new_files_of_code_are_named_and_those_that_are_not_kept_too(project: Path) -> None:
-    """Red if a file went into the store with nobody told, or a run's patch lacked one in silence."""
-    assert provenance.new_files() == []
+def test_variables_of_git_do_not_decide_which_commit_a_run_names(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red if a hook of git's, or a user's shell, gave the run another project's commit or patch."""
+    change(project)
+    expected = found()
+    git(tmp_path, "init", "--quiet", "other")
+    for name, value in (("DIR", ".git"), ("WORK_TREE", ""), ("INDEX_FILE", ".git/index")):
+        monkeypatch.setenv(f"GIT_{name}", str(tmp_path / "other" / value))
     forget()
-    (project / ".git" / "info" / "exclude").write_text("mine.py\n")
-    (project / "sentiflow" / "mine.py").write_text("x\n")
-    for k in range(8):
-        (project / "tasks" / f"new{k}.py").write_text("x\n")
-    names = ", ".join(f"tasks/new{k}.py" for k in range(6))
-    assert provenance.new_files() == [
-        f"New files of code are kept with the run, in uncommitted.patch: {names} and 2 more.",
-        "New files of code that are not kept with the run, as git ignores them: sentiflow/mine.py.",
-    ]
+    assert found() == expected
+
+
+def test_without_git_nothing_is_known_of_the_commit(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red if git's failure ended a training."""
+    monkeypatch.setenv("PATH", str(project))
+    tags = provenance.provenance_tags()
+    assert (tags["git.commit"], tags["git.dirty"]) == ("unknown", "unknown") and "git.patch" not in tags
+
+
+def test_a_training_of_the_same_recipe_data_and_seed_is_found_again(world: World) -> None:
+    config = load_recipe("tutorial", [])
+    assert trained_already(config, "sample", 4, world.settings, DEFAULT_OPTIONS, "auto") is None  # not prepared
+    prepared = prepare(fetch("sample", world.settings), world.settings)
+    assert trained_already(config, "sample", 4, world.settings, DEFAULT_OPTIONS, "auto") is None
+    client = connect(world.settings)
+    client.create_registered_model("sample-sentiment")
+    client.create_model_version("sample-sentiment", (world.root / "files").as_uri())
+    key = training_key(config, prepared.digest, 4, "none")
+    client.set_model_version_tag("sample-sentiment", "1", "training.key", key)
+    equal = trained_already(config, "sample", 4, world.settings, DEFAULT_OPTIONS, "auto")
+    assert equal == Version("sample-sentiment", 1, "trained already")
+    assert "sample-sentiment version 1" in nothing_to_train(equal)
+    assert trained_already(config, "sample", 5, world.settings, DEFAULT_OPTIONS, "auto") is None
