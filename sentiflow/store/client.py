@@ -17,7 +17,6 @@ from mlflow import environment_variables
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-from sqlalchemy import Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from sentiflow.environment import MLFLOW, isolate
@@ -29,7 +28,7 @@ from sentiflow.redaction import redact, without_login, without_secrets
 from sentiflow.runs.record import EPOCH_METRICS, TIME, RunRecord
 from sentiflow.settings import Settings, load_settings
 from sentiflow.store.find import need_readable
-from sentiflow.store.sqlite import DAMAGED, PatientConnection, is_damaged, locked_error, need_schema
+from sentiflow.store.sqlite import DAMAGED, is_damaged, locked_error, need_schema
 from sentiflow.store.types import HTTP, hint_for, time_of
 from sentiflow.store.ui import UI_TAGS, VIEW, run_url, use_login
 
@@ -91,8 +90,6 @@ def _first_connection(settings: Settings) -> MlflowClient:
         if name in os.environ and hasattr(variable, "get"):
             variable.get()  # a wrong value fails here, and not after a training
     if settings.sqlite_file is not None:
-        if not event.contains(Engine, "do_connect", _patient):
-            event.listen(Engine, "do_connect", _patient)
         _create_sqlite(settings.sqlite_file)
     with tracking_errors(settings.tracking_uri):
         client = MlflowClient(settings.tracking_uri, settings.tracking_uri)
@@ -127,12 +124,6 @@ def experiment_id(client: MlflowClient, settings: Settings) -> str:
         return str(found.experiment_id)
 
 
-def _patient(dialect: Any, _record: Any, _places: Any, how: dict[str, Any]) -> None:
-    """Let connections to SQLite files wait while another process holds them locked, and say so."""
-    if dialect.driver == "pysqlite":
-        how["factory"] = PatientConnection
-
-
 def _create_sqlite(file: Path) -> None:
     """Make a migrated database beside its place, then rename it.
 
@@ -141,7 +132,7 @@ def _create_sqlite(file: Path) -> None:
     next.
     """
     if file.exists():
-        _need_sqlite(file)
+        need_schema(file)  # of one that is damaged MLflow would retry for many minutes
         if not leftovers(file):
             return
     with brief_lock(file.with_name(f".{file.name}.lock"), f"The making of {file.name} by another process"):
@@ -157,22 +148,6 @@ def _create_sqlite(file: Path) -> None:
 def _make_sqlite(path: Path) -> None:
     MlflowClient(f"sqlite:///{path}").search_experiments(max_results=1)
     path.chmod(0o600)  # who can read it can keep writers waiting; SQLite gives its journals the same mode
-
-
-def _need_sqlite(file: Path) -> None:
-    """Check that a file is a store of this MLflow; of one that is damaged MLflow would retry for many minutes.
-
-    Raises:
-        ExternalError: it is none, or another process holds it locked for long.
-    """
-    with file.open("rb") as stream:
-        head = stream.read(16)
-    if head != b"SQLite format 3\x00":
-        raise ExternalError(
-            f"The tracking store {file} is not an SQLite database.",
-            "If it was one, restore a backup. Else move it away, or set SENTIFLOW_TRACKING_URI to another place.",
-        )
-    need_schema(file)
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,13 @@ Read-only. A test compares it with what MLflow's own client says.
 
 import logging
 import sqlite3
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import cache
-from importlib.util import find_spec
 from math import nan
 from pathlib import Path
 from shlex import quote
-from typing import Any, TypeVar
+from typing import Any
 
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.names import dataset_of
@@ -34,82 +32,9 @@ LOGGER = logging.getLogger(__name__)
 
 _DELETED = "Deleted_Internal"  # how MLflow marks a deleted version in its table
 
-PATIENCE = 60.0  # seconds that a locked database is waited for
-_ATTEMPT = 1.0  # seconds of one attempt; in between an interrupt is heard
-_TIMEOUT = "PRAGMA busy_timeout"
+PATIENCE = 20.0  # seconds that a locked database is waited for, as MLflow's own connections do
 
-# What `alembic_version` holds in a store of an MLflow release, the last one's being that of this installation.
-SCHEMAS = {
-    "da6fb0208061": "3.13", "b7e4c1a90f23": "3.14", "6f8d9c3b2a1e": "3.15", "b7e2c1a4d9f3": "3.16",
-    "dc11669786a5": "3.17",
-}  # fmt: skip
-SCHEMA, RELEASE = list(SCHEMAS.items())[-1]
-
-T = TypeVar("T")
-
-
-class PatientConnection(sqlite3.Connection):
-    """A connection that waits while another process holds the database locked, and says so once.
-
-    A statement is tried again only when no transaction was open before it: with one open, the other process may
-    be waiting for this one.
-    """
-
-    def __init__(self, database: str, *args: Any, **more: Any) -> None:
-        super().__init__(database, *args, **{**more, "timeout": _ATTEMPT})
-        self._name = database.removeprefix("file://").partition("?")[0]
-
-    def cursor(self, factory: Any = None) -> Any:
-        return super().cursor(factory or _PatientCursor)
-
-    def execute(self, *what: Any) -> sqlite3.Cursor:
-        cursor: sqlite3.Cursor = self.cursor().execute(*what)
-        return cursor
-
-    def commit(self) -> None:
-        """Commit; this may be tried again, as it waits for readers alone."""
-        self.patiently(super().commit)
-
-    def patiently(self, work: Callable[[], T]) -> T:
-        """Do some work, and again while the database is locked, for a minute."""
-        began, warned = time.monotonic(), False
-        while True:
-            try:
-                return work()
-            except sqlite3.OperationalError as err:
-                if not is_locked(err) or time.monotonic() - began > PATIENCE:
-                    raise
-            if not warned:
-                LOGGER.warning(
-                    "waiting for %s: another process holds it locked (up to %.0f s)", self._name, PATIENCE
-                )
-                warned = True
-
-
-class _PatientCursor(sqlite3.Cursor):
-    connection: PatientConnection
-
-    def execute(self, sql: str, *values: Any) -> "_PatientCursor":
-        if sql.startswith(_TIMEOUT):  # MLflow's own, of 20 s in one piece
-            return self
-        return self._patiently(lambda: super(_PatientCursor, self).execute(sql, *values))
-
-    def executemany(self, sql: str, rows: Any) -> "_PatientCursor":
-        kept = list(rows)
-        return self._patiently(lambda: super(_PatientCursor, self).executemany(sql, kept))
-
-    def _patiently(self, work: Callable[[], Any]) -> "_PatientCursor":
-        if self.connection.in_transaction:
-            work()
-        else:
-            self.connection.patiently(work)
-        return self
-
-
-def is_locked(err: BaseException) -> bool:
-    """Whether SQLite says that another connection holds the database."""
-    return (getattr(err, "sqlite_errorcode", 0) & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-
+SCHEMA, RELEASE = "dc11669786a5", "3.17"  # what `alembic_version` holds in a store of this MLflow
 
 DAMAGED = "It is damaged, or never was a store: restore a backup of it, or set SENTIFLOW_TRACKING_URI to another."
 
@@ -128,35 +53,23 @@ def locked_error(store: str) -> ExternalError:
 
 
 def query(file: Path, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
-    """Ask the file, which is opened for reading only.
+    """Ask the file.
 
     Raises:
         ExternalError: it cannot be read, is no store, or stays locked.
     """
+    address = f"{file.as_uri()}?mode=rw"  # what a killed process left half-written is undone first
     try:
-        try:
-            return _fetch(file, "ro", sql, values)
-        except sqlite3.OperationalError as err:
-            if err.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
-                raise
-        return _fetch(file, "rw", sql, values)  # what a killed process left half-written is undone first
+        with closing(sqlite3.connect(address, uri=True, timeout=PATIENCE)) as connection:
+            return connection.execute(sql, values).fetchall()
     except sqlite3.Error as err:
-        if is_locked(err):
+        code = getattr(err, "sqlite_errorcode", 0)
+        if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise locked_error(str(file)) from err
-        missing = getattr(err, "sqlite_errorcode", 0) == sqlite3.SQLITE_ERROR  # a table or a column
-        if missing and sql == _REVISIONS:
-            hint = "Move it away, or set SENTIFLOW_TRACKING_URI to another place."
-            raise ExternalError(f"{file} is not an MLflow store.", hint) from err
-        other = other_schema(file) if missing else None
+        # A table or a column is missing.
+        other = other_schema(file) if code == sqlite3.SQLITE_ERROR and sql != _REVISIONS else None
         unknown = DAMAGED if is_damaged(str(err)) else "Is it an MLflow store?"
-        problem, hint = other or (f"Cannot read the store {file}: {err}.", unknown)
-        raise ExternalError(problem, hint) from err
-
-
-def _fetch(file: Path, mode: str, sql: str, values: tuple[str | int, ...]) -> list[tuple[Any, ...]]:
-    address = f"{file.as_uri()}?mode={mode}"
-    with closing(sqlite3.connect(address, uri=True, factory=PatientConnection)) as connection:
-        return connection.execute(sql, values).fetchall()
+        raise ExternalError(*(other or (f"Cannot read the store {file}: {err}.", unknown))) from err
 
 
 # Prefect and Optuna have such a table, too; the condition is met wherever there is a table of experiments.
@@ -165,41 +78,22 @@ _REVISIONS = "SELECT version_num FROM alembic_version WHERE (SELECT count(*) FRO
 
 def other_schema(file: Path) -> tuple[str, str] | None:
     """The error message for a store that another MLflow made, and its hint; None for one of this MLflow."""
-    found = [str(row[0]) for row in query(file, _REVISIONS) if row[0]]
-    if found == [SCHEMA]:
+    found = " and ".join(str(row[0]) for row in query(file, _REVISIONS))
+    if found == SCHEMA:
         return None
-    if len(found) != 1:
-        return (
-            f"The store {file} has {len(found)} schema revisions instead of one: was an upgrade interrupted?",
-            "Restore a backup of it.",
-        )
-    here = f"revision {found[0]}; this one, {RELEASE}, has {SCHEMA}"
-    if found[0] in SCHEMAS or _is_earlier(found[0]):
-        release = f" {SCHEMAS[found[0]]}" if found[0] in SCHEMAS else ""
-        return (
-            f"The store {file} is of an older MLflow{release} ({here}).",
-            f"Back it up, then: mlflow db upgrade {quote(f'sqlite:///{file}')}",
-        )
-    which = "a newer" if find_spec("mlflow") else "another"  # the image that only serves has none to compare with
+    revisions = f"revision {found or 'unknown'}; this one, {RELEASE}, has {SCHEMA}"
     return (
-        f"The store {file} is of {which} MLflow ({here}).",
-        "Use the installation with that MLflow, or restore a backup from before it.",
+        f"The store {file} is of another MLflow ({revisions}).",
+        f"An older one: back it up, then: mlflow db upgrade {quote(f'sqlite:///{file}')}\n"
+        "A newer one: use the installation with that MLflow, or restore a backup from before it.",
     )
-
-
-def _is_earlier(revision: str) -> bool:
-    """Whether the installed MLflow can upgrade a store of this revision; MLflow is not imported."""
-    mlflow = find_spec("mlflow")
-    folders = (mlflow and mlflow.submodule_search_locations) or []
-    migrations = [Path(folder) / "store" / "db_migrations" / "versions" for folder in folders]
-    return any(file.name.startswith(f"{revision}_") for folder in migrations for file in folder.glob("*.py"))
 
 
 def need_schema(file: Path) -> None:
     """Check that MLflow can write to a store: by itself it would upgrade some older ones without a backup.
 
     Raises:
-        ExternalError: another MLflow made it, or it is no store.
+        ExternalError: another MLflow made it.
     """
     if other := other_schema(file):
         raise ExternalError(*other)

@@ -77,15 +77,6 @@ def test_a_server_that_is_down_is_told_with_its_address() -> None:
     assert "SENTIFLOW_TRACKING_URI" in caught.value.hint
 
 
-def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
-    file = tmp_path / "mlruns" / "mlflow.db"
-    file.parent.mkdir()
-    file.write_text("no database")
-    with pytest.raises(ExternalError, match="not an SQLite database"):
-        connect(settings_at(tmp_path))
-    assert file.read_text() == "no database"
-
-
 def test_artifacts_stand_where_the_settings_say(world: World) -> None:
     settings = world.settings.model_copy(update={"artifact_root": world.root / "elsewhere"})
     client = connect(settings)

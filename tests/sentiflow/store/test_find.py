@@ -130,12 +130,6 @@ def test_a_start_in_another_unit_is_the_last_or_first_that_a_time_can_be(
         assert f"{store.record(run_id).started:%Y-%m-%d}" == started
 
 
-def test_a_file_that_is_no_database_is_a_failed_world(tmp_path: Path) -> None:
-    (tmp_path / "mlflow.db").write_text("this is no database, but long enough to look at" * 100)
-    with pytest.raises(ExternalError, match="Cannot read the store"):
-        open_store(Settings(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")).runs()
-
-
 IDS = "abcd" + "1" * 28, "abce" + "2" * 28, "dead" + "3" * 28, "beef" + "4" * 28
 NAMES = "seed-imdb-seed0", "tuned-imdb-seed0", "tuned-imdb-seed0", "dead"
 
