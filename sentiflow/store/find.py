@@ -1,10 +1,7 @@
 """The tracking store, opened and searched, without MLflow: a local one by its SQLite file, a server over HTTP."""
 
-import difflib
-import os
 import re
 from collections.abc import Sequence
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
@@ -34,16 +31,10 @@ PARENTS = (REPEATS, SWEEP, BASELINES)
 SCORES = "test_scores.parquet"
 YARDSTICK_SCORES = "baseline"  # its column of the yardstick's scores
 _COLUMNS = {"review_id": "str", "label": "int8", "score": "float64", "n_tokens": "int32"}
-_MIN_DIGITS = 4  # digits of the beginning of an id
-_ID = re.compile(rf"[0-9a-f]{{{_MIN_DIGITS},32}}")  # a run's id, or the beginning of one
+_WHOLE = 32  # digits of a run's id
+_ID = re.compile(rf"[0-9a-f]{{4,{_WHOLE}}}")  # one, or the beginning of one
 _VERSION = re.compile(r"(?:models:/)?(?P<name>[^@/]+)(?:@(?P<alias>[^@/]+)|/(?P<number>\d{1,9}))")
-_WHOLE = 32  # digits of a whole id
 _MAX_SHOWN = 8  # candidates that an error names
-
-
-# Logins that only MLflow's own client knows: by plugins, by AWS, by workspaces.
-_LOGINS_OF_MLFLOW = ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4", "MLFLOW_WORKSPACE")
-_HEADERS_BY_PLUGIN = "mlflow.request_header_provider"
 
 
 def open_store(settings: Settings) -> Store:
@@ -66,17 +57,10 @@ def need_readable(settings: Settings) -> None:
     """
     if settings.sqlite_file is not None:
         return
-    uri = redact(settings.tracking_uri)
     if urlparse(settings.tracking_uri).scheme not in ("http", "https"):
         raise UsageError(
-            f"The tracking store {uri} is neither an SQLite file nor a server.",
+            f"The tracking store {redact(settings.tracking_uri)} is neither an SQLite file nor a server.",
             "Start a server over it, mlflow server --backend-store-uri ..., and set SENTIFLOW_TRACKING_URI.",
-        )
-    login = next((name for name in _LOGINS_OF_MLFLOW if os.environ.get(name)), None)
-    if login or entry_points(group=_HEADERS_BY_PLUGIN):
-        raise UsageError(
-            f"The tracking store {uri} wants a login by {login or 'a plugin of MLflow'}, which is not supported.",
-            "Use a name and a password, or a token: MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_TOKEN.",
         )
 
 
@@ -88,34 +72,26 @@ def find_run(store: Store, text: str) -> RunRecord:
     alias, ``imdb-sentiment@champion``, also as MLflow writes them, with ``models:/`` before.
 
     Raises:
-        UsageError: there is no such run, or several; the hint names what there is.
+        UsageError: there is no such run, or several, which are named.
     """
-    beginning = text.lower()
-    is_id = _ID.fullmatch(beginning) is not None
-    if is_id and len(text) == _WHOLE:
+    beginning = text.lower() if _ID.fullmatch(text.lower()) else ""
+    if len(beginning) == _WHOLE:
         return store.record(beginning)
-    found = store.called(text, beginning if is_id else "")
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise UsageError(f"{text!r} means {len(found)} runs: {_named(found)}.", "Type more characters of the id.")
-    if named := named_version(store, text):
+    found = store.called(text, beginning)
+    if not found and (named := named_version(store, text)):
         name, made = named
         if made.run_id is None:
             raise UsageError(f"{name} version {made.number} was registered without a run.", "Choose another.")
         return store.record(made.run_id)
-    runs = store.runs()
-    short = [run for run in runs if run.short_name == text]  # as `sentiflow runs` shows it
-    short = short or [run for run in runs if without_seeds(run.short_name) == text]
-    if len(short) == 1:
-        return short[0]
-    if short:
-        raise UsageError(f"{text!r} means {len(short)} runs: {_named(short)}.", "Type the beginning of an id.")
-    if version := _VERSION.fullmatch(text):
-        names = store.models()
-        there = f"There are: {', '.join(names)}." if names else "Train one first: sentiflow train"
-        raise UsageError(f"No model is registered as {version['name']}.", there)
-    raise UsageError(f"There is no run {text!r}.", _nearest(runs, text))
+    found = found or [run for run in store.runs() if text in (run.short_name, without_seeds(run.short_name))]
+    if not found:
+        raise UsageError(
+            f"There is no run {text!r}.", "See what there is: sentiflow runs. Make one: sentiflow train"
+        )
+    if len(found) > 1:
+        several = ", ".join(f"{run.run_id[:8]} ({run.name})" for run in found[:_MAX_SHOWN])
+        raise UsageError(f"{text!r} means {len(found)} runs: {several}.", "Type more characters of the id.")
+    return found[0]
 
 
 def named_version(store: Store, text: str) -> tuple[str, VersionRecord] | None:
@@ -184,22 +160,6 @@ def _version_of(
         there = f"See what there is: sentiflow versions --dataset {dataset_of(name)}"
         raise UsageError(f"{name} has no {missing}.", there)
     return version
-
-
-def _nearest(runs: Sequence[RunRecord], text: str) -> str:
-    if not runs:
-        return "There are no runs yet. Make one: sentiflow train"
-    close = difflib.get_close_matches(text, [run.name for run in runs], n=3, cutoff=0.5)
-    near = [run for run in runs if run.name in close or (text and text in run.name)]
-    if near:
-        return f"Did you mean {_named(near)}?"
-    expected = f"An id, its beginning ({_MIN_DIGITS} digits at least) or a name is expected"
-    return f"{expected}; see them with: sentiflow runs"
-
-
-def _named(runs: Sequence[RunRecord]) -> str:
-    shown = ", ".join(f"{run.run_id[:8]} ({run.name})" for run in runs[:_MAX_SHOWN])
-    return shown if len(runs) <= _MAX_SHOWN else f"{shown} and {len(runs) - _MAX_SHOWN} more"
 
 
 def child_runs(store: Store, record: RunRecord) -> list[RunRecord]:

@@ -9,7 +9,7 @@ import base64
 import configparser
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlparse
@@ -183,7 +183,7 @@ class Api:
             raise self._failed("it does not answer." if away else str(err)) from without_secrets(err)
 
     def _json(self, what: str, response: requests.Response) -> dict[str, Any]:
-        answer = _object_of(response, lambda key: self._failed(f"its answer to {what} lacks {key}."))
+        answer = _object_of(response)
         if response.status_code == requests.codes.ok and answer is not None:
             return answer
         raise self._failed(_refused(what, response), response.status_code)
@@ -193,24 +193,10 @@ class Api:
         return ExternalError(message, hint_for(code))
 
 
-class _Answer(dict[str, Any]):
-    """An object in a server's answer; ``lacks`` makes the error for a key that is not in it."""
-
-    __slots__ = ("_lacks",)
-
-    def __init__(self, found: Mapping[str, Any], lacks: Callable[[str], Exception]) -> None:
-        super().__init__(found)
-        self._lacks = lacks
-
-    def __missing__(self, key: str) -> Any:
-        raise self._lacks(key)
-
-
-def _object_of(response: requests.Response, lacks: Callable[[str], Exception] = KeyError) -> dict[str, Any] | None:
+def _object_of(response: requests.Response) -> dict[str, Any] | None:
     """The JSON object that an answer holds; None when it holds anything else."""
     try:
-        # Most objects are a metric, a parameter or a tag, of which nothing else must be there than its key.
-        answer = response.json(object_hook=lambda found: found if "key" in found else _Answer(found, lacks))
+        answer = response.json()
     except requests.JSONDecodeError:
         return None
     return answer if isinstance(answer, dict) else None
