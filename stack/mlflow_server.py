@@ -10,8 +10,7 @@ import sys
 import uvicorn
 from starlette.types import ASGIApp
 
-from sentiflow.store.ui_guard import ANY_PORT, TEAM, Edge
-from sentiflow.store.ui_server import UVICORN, refuse_places, set_environment
+from sentiflow.store.ui_server import ANY_PORT, TEAM, UVICORN, Edge, refuse_places, set_environment
 
 _, HOST, PORT, STORE, FOLDER, *NAMES = sys.argv  # a worker gets the same
 

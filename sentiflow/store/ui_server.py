@@ -1,22 +1,228 @@
-"""MLflow's own server behind ``Edge``; ``sentiflow ui`` starts it, on a socket that it opened.
+"""MLflow's own server behind ``Edge``: the allowed paths, host names and origins, and the login.
+
+``sentiflow ui`` starts it, on a socket that it opened:
 
 python -m sentiflow.store.ui_server DESCRIPTOR STORE ARTIFACTS HOST PORT
 
 The login, ``user:password``, comes in the environment, and is not passed on.
 """
 
+import hmac
 import os
 import re
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from base64 import b64encode
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sentiflow.store.ui import LOGIN
-from sentiflow.store.ui_guard import PAGES, Edge
+
+# A path, its methods, and what stands below it: `.` nothing, `*` any one part, `**` one part or more.
+# Not served is all else: what runs code, keeps keys of other services, calls addresses of a client or takes
+# files (assistant, gateway, jobs, scorers, webhooks, MCP servers, OTLP, uploads), and what a later release adds.
+_PAGES = """
+/ GET .
+/health GET .
+/version GET .
+/static-files GET **
+/get-artifact GET .
+/model-versions/get-artifact GET .
+/graphql GET,POST .
+"""
+_API = """
+2.0/mlflow/artifacts GET list
+2.0/mlflow/experiments GET get get-by-name search
+2.0/mlflow/experiments POST create delete delete-experiment-tag restore search search-datasets set-experiment-tag
+2.0/mlflow/experiments POST update
+2.0/mlflow/logged-models GET * */artifacts/directories */artifacts/files
+2.0/mlflow/logged-models POST . search */params
+2.0/mlflow/logged-models PATCH * */tags
+2.0/mlflow/logged-models DELETE * */tags/*
+2.0/mlflow/metrics GET get-history get-history-bulk get-history-bulk-interval
+2.0/mlflow/model-versions GET get get-download-uri search
+2.0/mlflow/model-versions POST create set-tag transition-stage
+2.0/mlflow/model-versions PATCH update
+2.0/mlflow/model-versions DELETE delete delete-tag
+2.0/mlflow/registered-models GET alias get get-latest-versions search
+2.0/mlflow/registered-models POST alias create get-latest-versions rename set-tag
+2.0/mlflow/registered-models PATCH update
+2.0/mlflow/registered-models DELETE alias delete delete-tag
+2.0/mlflow/runs GET get
+2.0/mlflow/runs POST create delete delete-tag log-batch log-inputs log-metric log-model log-parameter outputs
+2.0/mlflow/runs POST restore search set-tag update
+3.0/mlflow/label-schemas GET get get-by-name list
+3.0/mlflow/label-schemas POST create
+3.0/mlflow/label-schemas PATCH update
+3.0/mlflow/label-schemas DELETE delete
+3.0/mlflow/review-queues GET get get-by-name list items/list
+3.0/mlflow/review-queues POST create delete get-or-create-user update items/add items/remove items/set-status
+3.0/mlflow/server-info GET .
+3.0/mlflow/traces GET * batchGet get */assessments/*
+3.0/mlflow/traces POST . batchGetInfos delete-traces metrics search */assessments
+3.0/mlflow/traces PATCH */assessments/* */tags
+3.0/mlflow/traces DELETE */assessments/* */tags
+3.0/mlflow/get-trace-artifact GET .
+"""
+_TEAM_API = """
+2.0/mlflow-artifacts/artifacts GET . **
+2.0/mlflow-artifacts/artifacts PUT **
+2.0/mlflow-artifacts/artifacts DELETE **
+2.0/mlflow/users GET current get list
+2.0/mlflow/users POST create
+2.0/mlflow/users PATCH update-admin update-password
+2.0/mlflow/users DELETE delete
+3.0/mlflow/users GET current/permissions permissions/get permissions/list roles/list
+3.0/mlflow/users POST permissions/grant permissions/revoke
+3.0/mlflow/roles GET get list permissions/list users/list
+3.0/mlflow/roles POST assign create permissions/add
+3.0/mlflow/roles PATCH update permissions/update
+3.0/mlflow/roles DELETE delete permissions/remove unassign
+"""
+
+
+def _paths(table: str, root: str) -> list[tuple[str, str]]:
+    """Each method and path of a table."""
+    rows = [line.split() for line in table.split("\n") if line]
+    return [
+        (method, f"{root}{base}" + ("" if below == "." else f"/{below}"))
+        for base, methods, *all_below in rows
+        for below in all_below
+        for method in methods.split(",")
+    ]
+
+
+def _expression(paths: Collection[tuple[str, str]]) -> re.Pattern[str]:
+    """What a method, a blank and a path look like that are among these."""
+    parts = {"*": "[^/]+", "**": ".+"}
+    texts = [
+        f"{method} " + "/".join(parts.get(part, re.escape(part)) for part in path.split("/"))
+        for method, path in paths
+    ]
+    return re.compile("|".join(texts), re.DOTALL)
+
+
+PAGES = [*_paths(_PAGES, ""), *_paths(_API, "/api/"), *_paths(_API, "/ajax-api/")]
+"""Methods and paths of ``sentiflow ui``: runs, models, the registry, and reviews of traces."""
+
+TEAM = [*PAGES, *_paths(_TEAM_API, "/api/"), *_paths(_TEAM_API, "/ajax-api/")]
+"""Those of a team's server: also accounts, and artifacts, of which clients do not see the disk."""
+
+_GATEWAYS = ("GET", "/ajax-api/2.0/mlflow/gateway-proxy")  # the page of runs shows an error where it gets no list
+
+ANY_PORT = 0
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([\w.-]+))(?::(\d{1,5}))?", re.ASCII)  # of IPv6 in brackets, and a port
+_HEADERS = {
+    b"x-content-type-options": b"nosniff",
+    b"x-frame-options": b"SAMEORIGIN",
+    b"content-security-policy": b"frame-ancestors 'self'",
+    b"cross-origin-resource-policy": b"same-origin",
+}
+
+
+class _OwnAnswer(Exception):  # noqa: N818 - not always an error
+    """Ends a request before MLflow's app has it."""
+
+    def __init__(self, status: int, text: str, kind: bytes = b"text/plain; charset=utf-8") -> None:
+        super().__init__(text)
+        self.status, self.text, self.kind = status, text, kind
+
+
+class Edge:
+    """Refuses what MLflow's app must not get.
+
+    A request needs, in this order: a ``Host`` that is one of ours, no sign that another site's page sent it, the
+    login, and a method and path of the list. Another port of the same machine is another site: a page there could
+    use the login that the browser keeps.
+    """
+
+    def __init__(
+        self, app: ASGIApp, paths: Collection[tuple[str, str]], names: Collection[tuple[str, int]], login: str = ""
+    ) -> None:
+        """Put it around MLflow's app.
+
+        Names of hosts have no brackets, small letters, and each its port or ``ANY_PORT``. The login is empty where
+        the app asks for one itself.
+        """
+        self._app, self._served, self._names = app, _expression(paths), frozenset(names)
+        self._login = b64encode(login.encode())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer or refuse."""
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+            return
+
+        async def complete(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                kept = [
+                    (name, value) for name, value in message.get("headers", ())
+                    if name.lower() not in _HEADERS and not name.lower().startswith(b"access-control-")
+                ]  # fmt: skip
+                message = {**message, "headers": [*kept, *_HEADERS.items()]}
+            await send(message)
+
+        try:
+            self._check(scope)
+        except _OwnAnswer as answer:
+            await _send(answer, complete)
+        else:
+            await self._app(scope, receive, complete)
+
+    def _check(self, scope: Scope) -> None:
+        method, path = "GET" if scope["method"] == "HEAD" else scope["method"], scope["path"]
+        host = self._host(_values(scope, b"host"))
+        if not _is_own(scope, host) and not _is_link(scope):
+            raise _OwnAnswer(403, "Pages of other sites, other ports of this machine among them, may not ask.")
+        if (method, path) != ("GET", "/health") and self._login:
+            self._check_login(_values(scope, b"authorization"))
+        if (method, path) == _GATEWAYS:
+            raise _OwnAnswer(200, '{"endpoints": []}', b"application/json")
+        if not self._served.fullmatch(f"{method} {path}"):
+            raise _OwnAnswer(404, "Not served here.")
+
+    def _host(self, hosts: list[bytes]) -> bytes:
+        text = hosts[0].decode("latin-1").lower() if len(hosts) == 1 else ""
+        if found := _HOST.fullmatch(text):
+            name, port = found[1] or found[2], int(found[3] or 80)
+            if not self._names.isdisjoint([(name, port), (name, ANY_PORT)]):
+                return text.encode("latin-1")
+        raise _OwnAnswer(421, "Not known by this host name: use the address that was printed.")
+
+    def _check_login(self, given: list[bytes]) -> None:
+        scheme, _, login = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
+        if scheme.lower() != b"basic" or not hmac.compare_digest(login.strip(), self._login):
+            raise _OwnAnswer(401, "This server asks for a login.")
+
+
+def _values(scope: Scope, name: bytes) -> list[bytes]:
+    return [value for key, value in scope["headers"] if key.lower() == name]
+
+
+def _is_own(scope: Scope, host: bytes) -> bool:
+    """Whether its own pages ask, or a program: a browser says it of others."""
+    own = all(origin.lower() == b"http://" + host for origin in _values(scope, b"origin"))
+    return own and set(_values(scope, b"sec-fetch-site")) <= {b"same-origin", b"none"}
+
+
+def _is_link(scope: Scope) -> bool:
+    """Whether a person follows a link to the pages: they replace the other site's, which learns nothing."""
+    shown = _values(scope, b"sec-fetch-mode"), _values(scope, b"sec-fetch-dest"), _values(scope, b"origin")
+    asked = scope["method"], scope["path"]
+    return asked == ("GET", "/") and shown == ([b"navigate"], [b"document"], [])
+
+
+async def _send(answer: _OwnAnswer, send: Send) -> None:
+    headers = [(b"content-type", answer.kind)]
+    if answer.status == 401:
+        headers.append((b"www-authenticate", b'Basic realm="MLflow", charset="UTF-8"'))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.text.encode()})
+
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
 """Names of this machine, to this machine."""

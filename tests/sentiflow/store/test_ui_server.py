@@ -10,7 +10,7 @@ from mlflow.server import constants, handlers
 from mlflow.server.fastapi_app import app as fastapi_app
 
 from sentiflow.store import ui_server as pages
-from sentiflow.store.ui_guard import PAGES, TEAM, _expression
+from sentiflow.store.ui_server import PAGES, TEAM, _expression
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # What may be served, as it begins below /api/ and /ajax-api/; with accounts, also what follows.
