@@ -6,6 +6,9 @@ It trains on the training split of the IMDB reviews alone, some two minutes on t
 
 import sys
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from sentiflow import base
 from sentiflow.console import progress_bar
@@ -13,6 +16,7 @@ from sentiflow.data import reviews
 from sentiflow.data.prepare import fetch, prepare
 from sentiflow.evaluation.metrics import measure
 from sentiflow.scoring import TextScorer
+from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.settings import load_settings
 from sentiflow.training.recipes import LARGE, TrainConfig
 
@@ -33,15 +37,27 @@ def main(path: Path = base.FILE, recipe: TrainConfig = RECIPE) -> None:
     learnt, held_out = content.learning_splits(recipe.validation_fraction)
     trained = training.train(learnt, held_out, recipe, 0, progress=progress_bar)
     scorer = TextScorer(weights_of(trained.network), reviews.read_vocabulary(table), recipe.sequence_length)
-    base.save(scorer, 0.0, path)
+    save(scorer, 0.0, path)
     test = content.of("test")  # by the half-precision embeddings of the file
     half = base.read(path).scorer
     scores = half.network.score(test.padded(recipe.sequence_length, recipe.vocabulary_size))
-    base.save(scorer, measure(test.label, scores).accuracy, path)
+    save(scorer, measure(test.label, scores).accuracy, path)
     made = base.read(path)
     sys.stdout.write(
         f"{path}: {path.stat().st_size:,} bytes, {made.accuracy:.2%} on the test split, {made.digest}\n"
     )
+
+
+def save(scorer: TextScorer, accuracy: float, path: Path) -> None:
+    """Write a base as one file: embeddings in half precision, and only the words that they stand for."""
+    entries: dict[str, Any] = {
+        name: value.astype(np.float16) if name.endswith("embedding") else value
+        for name, value in scorer.weights.entries().items()
+    }
+    known = scorer.vocabulary.words[: len(scorer.weights.embedding) - FIRST_WORD]
+    entries[base.WORDS] = np.frombuffer("\n".join(known).encode(), np.uint8)
+    entries[base.LENGTH], entries[base.ACCURACY] = np.array(scorer.sequence_length), np.array(accuracy)
+    np.savez_compressed(path, **entries)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
 
 from sentiflow.data.prepare import Prepared, fetch, find_kept, prepare
 from sentiflow.data.table import TableOptions
@@ -18,7 +17,7 @@ from sentiflow.results import Reproduction
 from sentiflow.runs.record import RunRecord
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
-from sentiflow.store.find import PARENTS, SCORES, find_run, open_store, score_table
+from sentiflow.store.find import SCORES, find_run, open_store, score_table
 from sentiflow.store.types import REPRODUCED, REPRODUCED_DIGEST, SCORER_DIGEST
 from sentiflow.training.context import RunContext
 from sentiflow.training.provenance import provenance_tags
@@ -52,43 +51,27 @@ def find_original(called: str, settings: Settings) -> Original:
     """Find the run that a user means, with all that it needs to be trained again and compared.
 
     Raises:
-        UsageError: it did not finish, or it keeps no scores or weights to compare with, or has other parameters.
+        UsageError: it keeps no scores or weights to compare with, or parameters that are no recipe of today.
     """
     store = open_store(settings)
     record = find_run(store, called)
     with tempfile.TemporaryDirectory() as folder:
         has_scores = store.file(record, SCORES, Path(folder)) is not None
-    if problem := _not_comparable(record, has_scores=has_scores):
-        below = "Name one of those below it: sentiflow runs --children"
-        hint = below if record.kind in PARENTS else "See what there is: sentiflow runs"
-        raise UsageError(f"{record.name} cannot be reproduced: {problem}.", hint)
+    if record.status != "FINISHED" or SCORER_DIGEST not in record.tags or not has_scores:
+        problem = f"it is no finished training with weights and scores to compare with ({record.kind})"
+        raise UsageError(f"{record.name} cannot be reproduced: {problem}.", "Name one: sentiflow runs --children")
     params = record.params
     try:
         config = TrainConfig(**{name: params[name] for name in TrainConfig.model_fields if name in params})
-    except ValidationError as err:
-        field = ".".join(map(str, err.errors()[0]["loc"]))
-        problem = f"Today's code does not train the recipe of {record.name}: {field} = {params.get(field)}."
-        commit = record.tags.get("git.commit", "unknown")
-        raise UsageError(problem, f"Train it again with its own code, of the commit {commit}.") from err
-    try:
         dataset, seed, table = params["dataset"], int(params["seed"]), _table_options(params)
     except (KeyError, ValueError, SyntaxError) as err:
-        problem = f"{record.name} cannot be reproduced: its parameters were changed ({err})."
-        raise UsageError(problem, "See what there is: sentiflow runs") from err
+        problem = f"Today's code does not train with the parameters of {record.name}: {err}"
+        commit = record.tags.get("git.commit", "unknown")
+        raise UsageError(problem, f"Train it again with its own code, of the commit {commit}.") from err
     return Original(
         record, config, seed, started(record), dataset, table, str(record.digest),
         record.tags[SCORER_DIGEST], store.versions_by_run().get(record.run_id),
     )  # fmt: skip
-
-
-def _not_comparable(record: RunRecord, *, has_scores: bool) -> str:
-    if record.kind in PARENTS:
-        return f"it is the parent of several ({record.kind})"
-    if record.status != "FINISHED":
-        return f"it did not finish ({record.status.lower()}), so there is nothing to compare with"
-    if not has_scores or SCORER_DIGEST not in record.tags:
-        return f"it keeps no test scores or weights to compare with ({record.kind})"
-    return ""
 
 
 def _table_options(params: Mapping[str, str]) -> TableOptions:

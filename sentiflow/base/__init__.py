@@ -7,15 +7,13 @@ import hashlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
-from sentiflow.scoring.vocabulary import FIRST_WORD
 
 FILE = Path(__file__).with_name("base.npz")
-_WORDS, _LENGTH, _ACCURACY = "words", "sequence_length", "accuracy"
+WORDS, LENGTH, ACCURACY = "words", "sequence_length", "accuracy"
 
 
 @dataclass(frozen=True)
@@ -27,23 +25,11 @@ class Base:
     digest: str
 
 
-def save(scorer: TextScorer, accuracy: float, path: Path) -> None:
-    """Write a base as one file: embeddings in half precision, and only the words that they stand for."""
-    entries: dict[str, Any] = {
-        name: value.astype(np.float16) if name.endswith("embedding") else value
-        for name, value in scorer.weights.entries().items()
-    }
-    known = scorer.vocabulary.words[: len(scorer.weights.embedding) - FIRST_WORD]
-    entries[_WORDS] = np.frombuffer("\n".join(known).encode(), np.uint8)
-    entries[_LENGTH], entries[_ACCURACY] = np.array(scorer.sequence_length), np.array(accuracy)
-    np.savez_compressed(path, **entries)
-
-
 def read(path: Path) -> Base:
-    """Read what ``save`` wrote."""
+    """Read a file as ``benchmarks.base`` writes it: embeddings in half precision, and only their words."""
     with np.load(path, allow_pickle=False) as file:
         found = dict(file)
-    words, length, accuracy = (found.pop(name) for name in (_WORDS, _LENGTH, _ACCURACY))
+    words, length, accuracy = (found.pop(name) for name in (WORDS, LENGTH, ACCURACY))
     wide = {name: value.astype(np.float32) if value.dtype.kind == "f" else value for name, value in found.items()}
     scorer = TextScorer(Weights.of_entries(wide), Vocabulary(words.tobytes().decode().split("\n")), int(length))
     return Base(scorer, float(accuracy), hashlib.sha256(path.read_bytes()).hexdigest())

@@ -32,7 +32,7 @@ def test_it_tells_good_from_bad() -> None:
 def test_a_base_is_read_as_it_was_written_but_for_the_precision_of_its_embeddings(tmp_path: Path) -> None:
     weights = random_weights()
     words = Vocabulary([f"word{i}" for i in range(100)])  # more than there are embeddings
-    base.save(TextScorer(weights, words, 7), 0.75, tmp_path / "base.npz")
+    maker.save(TextScorer(weights, words, 7), 0.75, tmp_path / "base.npz")
     found = base.read(tmp_path / "base.npz")
     assert found.accuracy == 0.75
     assert found.scorer.sequence_length == 7
