@@ -130,7 +130,7 @@ def score_input(
         version = find_version(settings, name, request.version)
         scorer = load_scorer(settings, version)
         log = configured_log(settings) if version != BASE_MODEL else None  # nothing is checked for drift from it
-        sample, before = Sample(), source.identity()
+        sample, before = Sample(), source.state()
         pool = _pool(source, scorer, request.workers, settings)
 
         def tables() -> Generator[tuple[Chunk, pa.Table]]:
@@ -143,7 +143,7 @@ def score_input(
                     advance(chunk.units)
             if chunk is None:
                 raise UsageError(f"{source.path} holds no rows.", "There is nothing to score.")
-            if source.identity() != before:
+            if source.state() != before:
                 raise changed(source.path)
 
         blank = float(scorer.score([""])[0])

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from sentiflow.data.inputs import to_values
+from sentiflow.data.parquet import to_values
 from sentiflow.data.rejects import kind_of, rejects_of
 from sentiflow.data.rows import Chunk, Input, grouped_tables, numbers, strings
 from sentiflow.errors import UsageError
@@ -86,7 +86,7 @@ Write = Callable[[pa.Table], None]
 @contextmanager
 def _parquet(file: BinaryIO, schema: pa.Schema) -> Iterator[Write]:
     with pq.ParquetWriter(file, schema, compression="zstd") as out:
-        yield lambda table: out.write_table(table.unify_dictionaries())
+        yield out.write_table
 
 
 def _cell(value: Any) -> Any:

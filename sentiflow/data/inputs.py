@@ -1,133 +1,183 @@
-"""Tables and folders of texts: which reader a path needs, Parquet tables and folders."""
+"""Tables and folders of texts: CSV, JSON Lines and text files, and which reader a path needs."""
 
-import hashlib
+import codecs
+import csv
+import io
+import itertools
+import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any
+from typing import Any, BinaryIO
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+from sentiflow.data.parquet import ParquetTable
+from sentiflow.data.rejects import NOT_CSV, NOT_JSON, NOT_UTF8, TOO_LONG, beginning, is_rejects, why_not
+from sentiflow.data.rows import Input, Row, RowInput, find_columns, text_schema
+from sentiflow.errors import UsageError
+from sentiflow.files import LONGEST, read_csv
+from sentiflow.redaction import is_unicode
 
-from sentiflow.data.bounds import BUFFER, Bounds, unpacked_size
-from sentiflow.data.rejects import NOT_UTF8, TOO_LONG, beginning, is_rejects, why_not
-from sentiflow.data.rows import (
-    CHUNK_ROWS,
-    CHUNK_SIZE,
-    Input,
-    Row,
-    RowInput,
-    find_columns,
-    grouped_tables,
-    numbers,
-    text_schema,
-)
-from sentiflow.data.text_tables import CsvTable, JsonLines
-from sentiflow.errors import ExternalError, UsageError, first_line
-from sentiflow.files import LONGEST
-
-_VIEWS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
-_TEXTS = pa.string(), pa.large_string(), pa.null()
+_HEAD_SIZE = 2**16  # bytes that are enough for a header
+_HEAD = 1_000  # lines whose keys are the columns that a message names
 
 
-class ParquetTable(Input):
-    """A Parquet file; its columns of lists and objects are not read."""
+class CsvTable(RowInput):
+    """A CSV table with a header.
+
+    Attributes:
+        separator: between columns: a comma, or a semicolon or tab if the header has these and no comma.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            with path.open("rb") as stream, pq.ParquetFile(stream) as file:
-                about = file.metadata
-                fields = [field.with_type(_VIEWS.get(field.type, field.type)) for field in file.schema_arrow]
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as err:
-            if getattr(err, "errno", None) is not None:  # the system's; Arrow's own, of a damaged footer, has none
-                raise
-            raise UsageError(f"{path}: cannot be read as Parquet: {first_line(err).rstrip('.')}.") from err
-        self._fields = pa.schema(fields)
-        self.names = self._fields.names
-        self.total = about.num_rows
-        self.size = sum(about.row_group(k).total_byte_size for k in range(about.num_row_groups))
-        self._bounds = Bounds(path)
-        self._bounds.check_rows(about.num_rows)
+        self.total = self.size = path.stat().st_size
+        self.separator = self._separator()
+        self.names = self._header()
 
     def select(self, text: str, others: Sequence[str] = ()) -> None:
         """Choose the column of texts and others; see ``Input.select``."""
-        self._column, kept = find_columns(self.path, self.names, text, others)
-        self.schema = pa.schema([self._fields.field(name) for name in kept])
-        kind = self._fields.field(self._column).type
-        if getattr(kind, "value_type", kind) not in _TEXTS or pa.types.is_nested(kind):
-            raise UsageError(f"{self.path}: the column {self._column} holds {kind}, not text.")
-        for name, kind in zip(self.schema.names, self.schema.types, strict=True):
-            if pa.types.is_nested(kind) or getattr(kind, "extension_name", "arrow.uuid") != "arrow.uuid":
-                raise UsageError(
-                    f"{self.path}: the column {name} holds {kind}, which is not read.",
-                    "Leave that column out, or write it as text or numbers.",
-                )
+        column, kept = find_columns(self.path, self.names, text, others)
+        self._text = self.names.index(column)
+        self._kept = [self.names.index(name) for name in kept]
+        self.schema = text_schema(kept)
 
-    def groups(self) -> Iterator[tuple[list[Row], pa.Table, int]]:
-        """Read from the beginning."""
-        for table in grouped_tables(self._tables(), CHUNK_ROWS, CHUNK_SIZE):
-            texts = table[self._column]
-            if pa.types.is_dictionary(texts.type):
-                texts = texts.cast(texts.type.value_type)
-            group = [
-                Row("", reason, beginning(value or ""), 0) if (reason := why_not(value)) else Row(value, "", "", 0)
-                for value in to_values(texts, "surrogateescape")
-            ]
-            good = numbers(np.flatnonzero([not row.reason for row in group]))
-            kept = table.select(self.schema.names)
-            yield group, kept if len(good) == len(group) else kept.take(good), len(table)
+    def rows(self) -> Iterator[Row]:
+        """Read from the beginning; blank lines are no rows."""
+        for fields, wrong, line, done in itertools.islice(self._records(), 1, None):
+            reason = wrong or self._why_not(fields)
+            if reason:
+                value = fields[self._text] if len(fields) == len(self.names) else self.separator.join(fields)
+                yield Row("", reason, beginning(value), done, line)
+            else:
+                yield Row(fields[self._text], "", "", done, line, tuple(fields[k] for k in self._kept))
 
-    def _tables(self) -> Iterator[pa.Table]:
-        """Consecutive rows, a batch a table."""
-        read = size = 0
-        wanted = list(dict.fromkeys([self._column, *self.schema.names]))
-        schema = pa.schema([self._fields.field(name) for name in wanted])
+    def _why_not(self, fields: list[str]) -> str:
+        if len(fields) != len(self.names):
+            return f"wrong number of fields: {len(fields)} instead of {len(self.names)}"
+        if not all(is_unicode(fields[k]) for k in self._kept):
+            return NOT_UTF8
+        return why_not(fields[self._text])
+
+    def _separator(self) -> str:
+        with self.path.open("rb") as stream:
+            head = stream.read(_HEAD_SIZE)
+        unquoted = re.sub(rb'"[^"]*"', b"", head.lstrip(codecs.BOM_UTF8 + b"\r\n"))
+        header = re.split(rb"[\r\n]", unquoted, maxsplit=1)[0].decode(errors="replace")
+        return "," if "," in header else max(",;\t", key=header.count)
+
+    def _header(self) -> list[str]:
+        with closing(self._records()) as records:
+            fields, wrong, _, _ = next(records, ([], "", 0, 0))
+        if wrong:
+            raise UsageError(
+                f"{self.path}: the header cannot be read: {wrong}.", "The first line names the columns."
+            )
+        return [beginning(name) if not is_unicode(name) else name for name in fields]
+
+    def _records(self) -> Generator[tuple[list[str], str, int, int]]:
+        """Every record, the header first: fields, what is wrong, number of its first line, bytes read so far."""
+        with self.path.open("rb") as stream:
+            reader = read_csv(io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline=""), self.separator)
+            while True:
+                first = reader.line_num + 1
+                try:
+                    fields, wrong = next(reader), ""
+                except StopIteration:
+                    return
+                except csv.Error as err:
+                    fields, wrong = [], f"{NOT_CSV}: {err} in line {reader.line_num:,}"
+                    # What is open at the end, or for longer than any text, has taken all rows behind it.
+                    if "end of data" in wrong or ("limit" in wrong and reader.line_num > first):
+                        where = f"{self.path}: the row that begins in line {first:,}"
+                        raise UsageError(
+                            f"{where} opens a quote that is never closed.",
+                            "Close it, or double it where it belongs to the text.",
+                        ) from err
+                if fields or wrong:
+                    yield fields, wrong, first, stream.tell()
+
+
+class JsonLines(RowInput):
+    """A file with an object a line; a key is a column."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.total = self.size = path.stat().st_size
+        self.names = self._keys()
+
+    def select(self, text: str, others: Sequence[str] = ()) -> None:
+        """Choose the column of texts and others; see ``Input.select``."""
+        self._column, self._keep = text, list(dict.fromkeys(others))
+        if self.names:  # without any object, the rejects show better what is wrong
+            self._column, self._keep = find_columns(self.path, self.names, text, others)
+        self.schema = text_schema(self._keep)
+
+    def rows(self) -> Iterator[Row]:
+        """Read from the beginning; blank lines are no rows."""
+        with self.path.open("rb") as stream:
+            for number, line in _lines(stream):
+                text, reason, kept = self._read(line)
+                value = beginning(line.strip()) if reason else ""
+                yield Row("" if reason else text, reason, value, stream.tell(), number, kept)
+
+    def _read(self, line: bytes) -> tuple[Any, str, tuple[str | None, ...]]:
+        record, reason = _parse(line)
+        text = record.get(self._column)
+        if reason := reason or why_not(text):
+            return "", reason, ()
         try:
-            with (
-                self.path.open("rb") as stream,
-                pq.ParquetFile(stream, buffer_size=BUFFER, pre_buffer=False) as file,
-            ):
-                for group in range(file.num_row_groups):
-                    rows = self._bounds.rows_at_once(file, group, wanted)
-                    for batch in file.iter_batches(rows, [group], columns=wanted):
-                        table = _with_own_categories(pa.Table.from_batches([batch]).select(wanted).cast(schema))
-                        read, size = read + len(batch), size + unpacked_size(table)
-                        self._bounds.check_decoded(size)
-                        yield table
-        except (pa.ArrowException, OSError) as err:
-            raise ExternalError(
-                f"{self.path}: cannot be read beyond row {read:,}: {first_line(err).rstrip('.')}."
-            ) from err
+            kept = tuple(_as_text(record.get(name)) for name in self._keep)
+        except RecursionError:  # Python's depths for reading and for writing are not the same
+            return "", f"{NOT_JSON}: nested too deeply", ()
+        return text, "" if all(is_unicode(value) for value in kept if value) else NOT_UTF8, kept
+
+    def _keys(self) -> list[str]:
+        """The keys of the first objects, in order of appearance."""
+        keys: dict[str, None] = {}
+        with self.path.open("rb") as stream:
+            for _, line in itertools.islice(_lines(stream), _HEAD):
+                record, _ = _parse(line)
+                keys |= dict.fromkeys(record)
+        return list(keys)
 
 
-def _with_own_categories(table: pa.Table) -> pa.Table:
-    """A batch whose dictionaries hold its own values alone: each batch of a file shares one of all its rows."""
-    for k, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type) and len(table[k].chunk(0).dictionary) > len(table):
-            own = table[k].cast(field.type.value_type).dictionary_encode().cast(field.type)
-            table = table.set_column(k, field, own)
-    return table
+def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Lines that are not blank, numbered; of one too long to hold, a beginning that is too long for ``_parse``."""
+    if stream.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+        stream.seek(0)
+    number = 0
+    while line := stream.readline(LONGEST + 1):
+        number += 1
+        if len(line) > LONGEST and not line.endswith(b"\n"):
+            while (rest := stream.readline(LONGEST)) and not rest.endswith(b"\n"):
+                pass
+        if line.strip():
+            yield number, line
 
 
-def to_values(column: pa.ChunkedArray, errors: str = "backslashreplace") -> list[Any]:
-    """Python's values of a column; bytes of a text that are no UTF-8 are treated as ``bytes.decode`` does.
-
-    Raises:
-        UsageError: Python has no such value, as for times after the year 9999.
-    """
+def _parse(line: bytes) -> tuple[dict[str, Any], str]:
+    """The object of a line, or why it holds none."""
+    if len(line) > LONGEST:
+        return {}, TOO_LONG
     try:
-        return column.to_pylist()  # type: ignore[no-any-return]
+        record = json.loads(line.rstrip().decode())
     except UnicodeDecodeError:
-        raw = column.cast(pa.large_binary()).to_pylist()
-        return [None if value is None else value.decode(errors=errors) for value in raw]
-    except (OverflowError, ValueError, LookupError) as err:
-        raise UsageError(
-            f"A column of type {column.type} has values that Python has none for: {first_line(err)}.",
-            "Leave that column out, or score into a .parquet file.",
-        ) from err
+        return {}, NOT_UTF8
+    except RecursionError:
+        return {}, f"{NOT_JSON}: nested too deeply"
+    except json.JSONDecodeError as err:
+        return {}, f"{NOT_JSON}: {err.msg} at character {err.pos}"
+    except ValueError as err:  # an integer of more digits than Python converts
+        return {}, f"{NOT_JSON}: {str(err).partition(':')[0]}"
+    return (record, "") if isinstance(record, dict) else ({}, "not an object")
+
+
+def _as_text(value: Any) -> str | None:
+    """A text as it is, another value as JSON, null as nothing."""
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 _SUFFIX = ".txt"
@@ -165,14 +215,10 @@ class Folder(RowInput):
             text, reason, value = self._read(name)
             yield Row(text, reason, value, done, 0, (shown(name),), shown(name))
 
-    def identity(self) -> dict[str, str | int]:
+    def state(self) -> object:
         """Names, sizes and times of change of all files that are there now."""
         self._names = _find(self.path)
-        state = hashlib.sha256()
-        for name, about in self._stats():
-            stamp = f"{about.st_size} {about.st_mtime_ns}" if about else "gone"
-            state.update(f"{shown(name)}\0{stamp}\n".encode())
-        return {"files": len(self._names), "content": state.hexdigest()}
+        return [(name, about and (about.st_size, about.st_mtime_ns)) for name, about in self._stats()]
 
     def _stats(self) -> Iterator[tuple[str, os.stat_result | None]]:
         for name in self._names:

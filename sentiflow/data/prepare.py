@@ -17,7 +17,7 @@ from typing import Any
 
 from sentiflow import base, files
 from sentiflow.console import Progress, no_progress
-from sentiflow.data import bounds, division, facts, imdb, inputs, rejects, reviews, rows, table, text_tables
+from sentiflow.data import division, facts, imdb, inputs, parquet, rejects, reviews, rows, table
 from sentiflow.data.division import in_fixed_order
 from sentiflow.data.rejects import Reject, Rejected, kind_of, rejects_of
 from sentiflow.data.rows import changed
@@ -333,7 +333,7 @@ def _key(source: Source) -> str:
 @cache
 def _code_version() -> str:
     """Digest of the code that decides what a table holds; any edit of it makes the tables again."""
-    modules = (bounds, division, files, imdb, inputs, rejects, reviews, rows, table, text_tables, vocabulary)
+    modules = (division, files, imdb, inputs, parquet, rejects, reviews, rows, table, vocabulary)
     return _digest([*(Path(str(module.__file__)) for module in modules), base.FILE, division.SAMPLE])
 
 

@@ -1,6 +1,5 @@
 """Rows of tables and folders of texts, and what every kind of such an input has in common."""
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow.lib import StringBuilder
 
-from sentiflow.data.bounds import unpacked_size
 from sentiflow.data.rejects import Reject
 from sentiflow.errors import ExternalError, UsageError
 
@@ -65,7 +63,6 @@ def changed(source: object) -> ExternalError:
 CHUNK_ROWS = 2_048  # enough to sort by length, few enough to share out
 CHUNK_SIZE = 8_000_000  # characters or bytes: a chunk of long texts ends sooner
 
-_LOOKED_AT = 2**20  # bytes of a file's head and tail, compared to see whether its content is the same
 _MAX_COLUMNS = 20  # columns in a message
 
 
@@ -74,14 +71,12 @@ class Chunk:
     """Consecutive rows of an input.
 
     Attributes:
-        number: 0 is the first.
         rows: numbers of the rows that have a text, the others are rejects; 1 is the first of the input.
         lines: of the file, where these rows begin; 0 for inputs without lines.
         columns: those selected beside the text, a row a text.
         units: of the input (bytes, rows or files) that this chunk took.
     """
 
-    number: int
     rows: list[int]
     lines: list[int]
     texts: list[str]
@@ -121,23 +116,18 @@ class Input(ABC):
     def chunks(self) -> Iterator[Chunk]:
         """Read the selected columns from the beginning; a chunk is a function of the input alone."""
         first = 1
-        for number, (group, columns, units) in enumerate(self.groups()):
+        for group, columns, units in self.groups():
             rows = list(enumerate(group, first))
             good = [(k, row) for k, row in rows if not row.reason]
             rejects = [Reject(k, row.line, row.source, row.reason, row.value) for k, row in rows if row.reason]
             places, lines = [k for k, _ in good], [row.line for _, row in good]
-            yield Chunk(number, places, lines, [row.text for _, row in good], columns, rejects, units)
+            yield Chunk(places, lines, [row.text for _, row in good], columns, rejects, units)
             first += len(group)
 
-    def identity(self) -> dict[str, str | int]:
-        """Identifies the input: size, time of change, and a sample of its content."""
+    def state(self) -> object:
+        """Its size and time of change: equal as long as nothing writes to it."""
         about = self.path.stat()
-        state = hashlib.sha256()
-        with self.path.open("rb") as stream:
-            state.update(stream.read(_LOOKED_AT))
-            stream.seek(max(about.st_size - _LOOKED_AT, 0))
-            state.update(stream.read(_LOOKED_AT))
-        return {"size": about.st_size, "changed": about.st_mtime_ns, "content": state.hexdigest()}
+        return about.st_size, about.st_mtime_ns
 
 
 class RowInput(Input):
@@ -168,18 +158,16 @@ def match(name: str, found: Sequence[str]) -> list[str]:
     return exact or [each for each in found if each.strip().lower() == name.strip().lower()]
 
 
-def find_columns(
-    path: Path, found: Sequence[str], text: str, others: Sequence[str] = (), where: str = ""
-) -> tuple[str, list[str]]:
+def find_columns(path: Path, found: Sequence[str], text: str, others: Sequence[str] = ()) -> tuple[str, list[str]]:
     """The columns of a table that some names mean, as the table writes them; the others each once.
 
-    Names are compared as ``match`` does. ``where`` says for the message in which part of the table was looked.
+    Names are compared as ``match`` does.
 
     Raises:
         UsageError: some are missing or appear twice; the message names all of them, and what there is.
     """
     matches = {name: match(name, found) for name in (text, *others)}
-    problems = [f"no column {name}{where}" for name, there in matches.items() if not there]
+    problems = [f"no column {name}" for name, there in matches.items() if not there]
     if problems:
         more = f" and {len(found) - _MAX_COLUMNS} more" if len(found) > _MAX_COLUMNS else ""
         problems.append(f"there are: {', '.join(map(_shown, found[:_MAX_COLUMNS])) or 'none'}{more}")
@@ -215,7 +203,7 @@ def grouped_tables(tables: Iterable[pa.Table], max_rows: int, max_size: int) -> 
     rows = size = 0
     for table in tables:
         group.append(table)
-        rows, size = rows + len(table), size + unpacked_size(table)
+        rows, size = rows + len(table), size + table.nbytes
         if rows >= max_rows or size >= max_size:
             yield pa.concat_tables(group)
             group, rows, size = [], 0, 0

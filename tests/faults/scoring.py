@@ -191,7 +191,7 @@ F7 = Case(
     long=5,
     reds=(
         Red(
-            "a damaged Parquet file is no error of its own", "sentiflow/data/inputs.py",
+            "a damaged Parquet file is no error of its own", "sentiflow/data/parquet.py",
             "except (pa.ArrowException, OSError, UnicodeDecodeError) as err:",
             "except pa.ArrowException as err:", "OSError", seed=10,
         ),

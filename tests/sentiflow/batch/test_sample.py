@@ -12,7 +12,7 @@ def chunks(n: int, size: int, length: int = 5) -> list[Chunk]:
     """Rows 0 to n, each a text that tells its number."""
     rows = list(range(n))
     return [
-        Chunk(k, part, [0] * len(part), [f"{row:0{length}d}" for row in part], pa.table({}), [], 0)
+        Chunk(part, [0] * len(part), [f"{row:0{length}d}" for row in part], pa.table({}), [], 0)
         for k, part in enumerate(rows[i : i + size] for i in range(0, n, size))
     ]
 
@@ -52,7 +52,7 @@ def test_letters_count_by_their_bytes_and_a_huge_text_crowds_out_no_other() -> N
     sample = Sample()
     texts = ["長" * 300] * 50
     texts[1] = "x" * 100_000
-    sample.add(Chunk(0, [*range(50)], [0] * 50, texts, pa.table({}), [], 0), np.full(50, 0.5))
+    sample.add(Chunk([*range(50)], [0] * 50, texts, pa.table({}), [], 0), np.full(50, 0.5))
     rows = sample.rows(20_000)
     assert len(rows) == 20 and all(len(text) == 300 for _row, text, _score in rows)
 
@@ -60,7 +60,7 @@ def test_letters_count_by_their_bytes_and_a_huge_text_crowds_out_no_other() -> N
 def test_a_text_of_a_sixteenth_of_the_room_is_taken_and_one_of_a_byte_more_is_not() -> None:
     sample = Sample()
     texts = ["x" * 25, "x" * 26, "é" * 13]  # and 100 bytes beside each, of 2,000 / 16 = 125
-    sample.add(Chunk(0, [1, 2, 3], [0] * 3, texts, pa.table({}), [], 0), np.full(3, 0.5))
+    sample.add(Chunk([1, 2, 3], [0] * 3, texts, pa.table({}), [], 0), np.full(3, 0.5))
     assert sample.rows(2_000) == [(1, "x" * 25, 0.5)]
 
 
@@ -70,7 +70,7 @@ def test_each_text_keeps_its_score() -> None:
 
 def test_a_chunk_of_rejects_alone_adds_nothing() -> None:
     sample = Sample()
-    sample.add(Chunk(0, [], [], [], pa.table({}), [], 0), np.empty(0))
+    sample.add(Chunk([], [], [], pa.table({}), [], 0), np.empty(0))
     assert sample.rows(100) == []
 
 

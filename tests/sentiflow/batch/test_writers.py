@@ -27,7 +27,7 @@ SCHEMA = pa.schema([("row", pa.int64()), ("score", pa.float64())])
 
 def done(*rows: int, rejects: tuple[Reject, ...] = ()) -> tuple[Chunk, pa.Table]:
     """A chunk and its table; row n has the score n / 10."""
-    chunk = Chunk(0, [*rows], [0] * len(rows), ["good"] * len(rows), pa.table({}), [*rejects], 0)
+    chunk = Chunk([*rows], [0] * len(rows), ["good"] * len(rows), pa.table({}), [*rejects], 0)
     return chunk, pa.table({"row": rows, "score": [row / 10 for row in rows]}, schema=SCHEMA)
 
 

@@ -111,17 +111,17 @@ def test_a_name_that_is_no_unicode_is_written_with_its_bytes_escaped(folder: Pat
     assert [row["source"] for row in job(folder).scored] == ["caf\\xe9.txt"]
 
 
-def test_a_change_of_any_file_changes_the_identity(folder: Path) -> None:
+def test_a_change_of_any_file_changes_the_state(folder: Path) -> None:
     write(folder, "1.txt", b"good")
     write(folder, "2.txt", b"good")
-    seen = {str(Folder(folder).identity())}
+    seen = {str(Folder(folder).state())}
     source = Folder(folder)
     write(folder, "2.txt", b"good!")
-    seen.add(str(source.identity()))
+    seen.add(str(source.state()))
     write(folder, "3.txt", b"good")
-    seen.add(str(source.identity()))
+    seen.add(str(source.state()))
     (folder / "3.txt").rename(folder / "4.txt")
-    seen.add(str(source.identity()))
+    seen.add(str(source.state()))
     assert len(seen) == 4
 
 
