@@ -2,20 +2,17 @@
 
 import contextlib
 import logging
+import math
 import os
 import re
-import socket
-import threading
 import time
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlparse
 
 import pooch
 import requests
-from requests.adapters import HTTPAdapter
 
 from sentiflow.console import Advance, Progress, no_progress
 from sentiflow.errors import ExternalError, UnreachableError
@@ -28,7 +25,7 @@ logger = logging.getLogger(__name__)
 DEADLINE = 1_800.0  # seconds a file, retries included: imdb.npz at 10 kB a second
 MAX_SIZE = 500_000_000  # bytes: thirty times imdb.npz
 
-_CHUNK = 1 << 16
+_CHUNK = 2**10  # bytes; the time is looked at with each
 
 
 def fetch_file(
@@ -39,14 +36,13 @@ def fetch_file(
     timeout: float,
     retries: int,
     progress: Progress = no_progress,
-    deadline: float = DEADLINE,
 ) -> bool:
     """Copy an http(s) or file URL, or a path, unless the target is there with the right hash (hexadecimal digits).
 
     Gives whether something was copied. Written to a temporary file beside the target, verified, then renamed,
     under a lock. Leftovers of killed downloads in the target's folder, which must be its own, are removed.
 
-    An attempt ends after ``timeout`` seconds without an answer, all together after ``deadline`` seconds. Over
+    An attempt ends after ``timeout`` seconds without an answer, all together after ``DEADLINE`` seconds. Over
     http(s) there are ``retries`` further attempts, some seconds apart.
 
     Raises:
@@ -54,7 +50,7 @@ def fetch_file(
         ExternalError: what came is too large or has another hash; nothing is kept of it.
     """
     lock = target.with_name(f".{target.name}.lock")
-    with file_lock(lock, f"Another download of {target.name}", "download", patience=deadline, logger=logger):
+    with file_lock(lock, f"Another download of {target.name}", "download", patience=DEADLINE, logger=logger):
         if target.exists() and pooch.hashes.hash_matches(target, sha256):
             with contextlib.suppress(OSError):  # a read-only folder is never cleared
                 os.utime(target)  # its last use: files that nothing used for long are cleared away
@@ -72,7 +68,7 @@ def fetch_file(
         if local:
             copy = partial(_copy, local, progress)
         else:
-            copy = partial(_download, timeout, deadline, time.monotonic() + deadline, progress)
+            copy = partial(_download, timeout, time.monotonic() + DEADLINE, progress)
         # What libraries say of a failure may name the address, and Prefect stores it: it is left out.
         try:
             source.fetch(target.name, downloader=copy)
@@ -88,70 +84,18 @@ def fetch_file(
 
 
 def _download(
-    timeout: float, deadline: float, until: float, progress: Progress, url: str, output_file: str, _pooch: object
+    timeout: float, until: float, progress: Progress, url: str, output_file: str, _pooch: object
 ) -> None:
-    def check_time() -> None:
-        if time.monotonic() >= until:
-            raise UnreachableError(
-                f"Cannot download {redact(url)}: it took longer than {deadline:,.0f} s."
-            ) from None
-
     try:
-        with requests.Session() as session, _Connections(until) as connections:
-            session.mount("http://", connections)
-            session.mount("https://", connections)
-            with session.get(url, stream=True, timeout=timeout) as response:
-                response.raise_for_status()
-                length = response.headers.get("content-length", "")
-                size = int(length) if re.fullmatch(r"[0-9]{1,18}", length) else 0  # it only moves a bar
-                with progress(f"downloading {Path(urlparse(url).path).name}", size) as advance:
-                    _write(response.iter_content(_CHUNK), url, Path(output_file), advance)
-        check_time()  # a connection that was cut may look like one that ended
+        with requests.get(url, stream=True, timeout=timeout) as response:
+            response.raise_for_status()
+            length = response.headers.get("content-length", "")
+            size = int(length) if re.fullmatch(r"[0-9]{1,18}", length) else 0  # it only moves a bar
+            with progress(f"downloading {Path(urlparse(url).path).name}", size) as advance:
+                _write(response.iter_content(_CHUNK), url, Path(output_file), advance, until)
     except requests.RequestException as err:
-        check_time()
         logger.warning("Download attempt failed: %s.", _reason(err))
         raise
-
-
-class _Connections(HTTPAdapter):
-    """Connections that are cut at a moment, whatever is waited for: a server may send a byte now and then.
-
-    A context: on leaving it, nothing is cut any more.
-    """
-
-    def __init__(self, until: float) -> None:
-        super().__init__()
-        self._until = until
-        self._sockets: list[socket.socket] = []
-        self._done = threading.Event()
-        self._watch = threading.Thread(target=self._cut, daemon=True)
-
-    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
-        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        sockets = self._sockets
-        usual: Any = pool.ConnectionCls
-
-        class Connection(usual):  # type: ignore[misc]
-            def connect(self) -> None:
-                super().connect()
-                sockets.append(self.sock)  # the connection forgets it where the server is to close it
-
-        pool.ConnectionCls = Connection
-        return pool
-
-    def __enter__(self) -> "_Connections":
-        self._watch.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._done.set()
-        self._watch.join()
-
-    def _cut(self) -> None:
-        while not self._done.wait(max(self._until - time.monotonic(), 0.2)):
-            for each in [*self._sockets]:
-                with contextlib.suppress(OSError):  # closed already
-                    socket.socket.shutdown(each, socket.SHUT_RDWR)
 
 
 def _copy(source: Path, progress: Progress, url: str, output_file: str, _pooch: object) -> None:
@@ -166,7 +110,7 @@ def _copy(source: Path, progress: Progress, url: str, output_file: str, _pooch: 
         _write(iter(lambda: reader.read(_CHUNK), b""), url, Path(output_file), advance)
 
 
-def _write(chunks: Iterable[bytes], url: str, target: Path, advance: Advance) -> None:
+def _write(chunks: Iterable[bytes], url: str, target: Path, advance: Advance, until: float = math.inf) -> None:
     written = 0
     with target.open("wb") as file:
         for chunk in chunks:
@@ -176,6 +120,8 @@ def _write(chunks: Iterable[bytes], url: str, target: Path, advance: Advance) ->
                     f"{redact(url)} is not the expected file: it is larger than {MAX_SIZE:,} bytes.",
                     "The download was discarded. Check the address in the settings.",
                 )
+            if time.monotonic() >= until:
+                raise UnreachableError(f"Cannot download {redact(url)}: it took longer than {DEADLINE:,.0f} s.")
             file.write(chunk)
             advance(len(chunk))
 
