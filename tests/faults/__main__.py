@@ -13,7 +13,6 @@ from pathlib import Path
 
 from tests.faults.campaign import Case, Red, attempt, keep, write_page
 from tests.faults.cases import CASES
-from tests.faults.kills import F13
 from tests.faults.worlds import Worlds
 from tests.world import ROOT
 
@@ -62,15 +61,11 @@ def main() -> None:
 
 
 def _run_in_two(cases: list[Case], chosen: argparse.Namespace, folder: Path) -> int:
-    """Try every second case in another process meanwhile: they wait a lot. Gives 0 if nothing failed.
-
-    The other one begins with F13, which needs none of the worlds that are made here meanwhile.
-    """
-    own = [case for case in cases[::2] if case is not F13]
-    others = [F13.name, *(case.name for case in cases if case not in (F13, *own))]
+    """Try every second case in another process meanwhile: they wait a lot. Gives 0 if nothing failed."""
+    others = [case.name for case in cases[1::2]]
     again = [sys.executable, "-m", "tests.faults", *others, *sys.argv[1:], "--worlds", str(folder)]
     with subprocess.Popen(again) as other:
-        failures = sum(_run(case, chosen, Worlds(folder)) for case in own)
+        failures = sum(_run(case, chosen, Worlds(folder)) for case in cases[::2])
     return failures + abs(other.returncode)
 
 

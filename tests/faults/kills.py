@@ -1,4 +1,4 @@
-"""SIGKILL: at random moments, at named steps, among first users, and in a sweep that goes on."""
+"""SIGKILL: at random moments and at named steps."""
 
 import random
 import signal
@@ -7,27 +7,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import psutil
 
 from sentiflow.store.client import connect
-from tests import servers
 from tests.faults.campaign import Case, Red
 from tests.faults.worlds import (
     NAME,
     SAMPLE,
     TRAIN,
     Worlds,
-    all_runs,
     check_history,
     check_whole,
-    kill_at,
     put_in_use,
     until_used,
     wait_until,
@@ -145,7 +141,7 @@ COMMANDS = {
         {"sentiflow.batch.job:write_output": 1}, _is_scored,
     ),
     "sweep": Command(
-        lambda _: (*SWEEP, "--trials", "2"), lambda world: _begun(world.root / "data" / "sweeps") > 0, 8,
+        lambda _: (*SWEEP, "--trials", "2"), run_open, 8,
         {f"{_CLIENT}create_model_version": 1, f"{_CLIENT}set_terminated": 1}, partial(_has_versions, 4),
     ),
     "repeat": Command(
@@ -258,160 +254,6 @@ F1 = Case(
             "    os.killpg(0, signal.SIGTERM)\n    time.sleep(END_SECONDS)\n",
             "    time.sleep(90)\n    os.killpg(0, signal.SIGTERM)\n    time.sleep(END_SECONDS)\n",
             "what train has started to end with it",
-        ),
-    ),
-)  # fmt: skip
-
-
-def _being_made(place: Path) -> list[Path]:
-    return [path for path in place.glob("*mlflow.db*") if path.suffix != ".lock"]
-
-
-def first_users(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
-    """Commands at once in an empty folder; some of them killed in their first seconds."""
-    world, random_ = World(folder), random.Random(seed)
-    asked = [
-        (*TRAIN, "--set", "epochs=1"),
-        (*TRAIN, "--set", "epochs=1"),
-        ("runs",),
-        ("versions", *SAMPLE),
-        ("data", *SAMPLE),
-    ]
-    store = (
-        "-c",
-        "from sentiflow.store.client import connect\n"
-        "from sentiflow.settings import load_settings\nconnect(load_settings())",
-    )
-    kills, place = 0, folder / "mlruns"
-    for _ in range(3):  # of the making of the store alone, in its middle
-        earlier = set(_being_made(place))
-        making = start(world, sys.executable, *store)
-        wait_until(
-            lambda earlier=earlier: set(_being_made(place)) - earlier or (place / "mlflow.db").exists(),
-            "the store to be made",
-        )
-        assert kill_at(making, sum(psutil.Process(making.pid).cpu_times()[:2]) + random_.uniform(0, 0.8))
-        kills += 1
-    begun = [start(world, "sentiflow", *arguments) for arguments in asked]
-    victim = begun[0] if seed % 2 else None
-    if victim is not None:
-        kills += kill_at(victim, random_.uniform(0.5, 8))
-    codes = [process.wait(900) for process in begun]
-    output = (folder / "output.txt").read_text()
-    trainings = [
-        code for process, code in zip(begun[:2], codes[:2], strict=True) if process is not victim or code != -9
-    ]
-    assert set(trainings) <= {0, 3} and 0 in [*trainings, *([0] if victim else [])], f"{codes}\n{output[-3_000:]}"
-    assert trainings.count(3) == output.count("Error: Another training of"), f"{codes}\n{output[-3_000:]}"
-    assert codes[2] == 0 and codes[3] in (0, 2) and codes[4] == 0, f"{codes}\n{output[-3_000:]}"
-    assert "Traceback" not in output, output[output.index("Traceback") - 500 :][:3_000]
-    again = world.run(*TRAIN, "--set", "epochs=1", "--seed", "9", timeout=900, PREFECT_API_URL="")
-    assert again.returncode == 0, again.stderr
-    left = [path.name for path in (folder / "mlruns").glob("*.partial*")]
-    assert not left, f"files left: {left}"
-    check_whole(world)
-    return {"commands": len(begun) + 1, "kills": kills}
-
-
-F13 = Case(
-    "F13",
-    "The first users of an empty folder may come all at once, or be killed in their first seconds.",
-    "A try kills the making of the store 3 times, starts 5 commands at once, 2 of them trainings (in every second "
-    "try it kills one of these), then trains once more.",
-    first_users,
-    short=1,
-    long=20,
-    reds=(
-        Red(
-            "the store is made in its place", "sentiflow/store/client.py",
-            "publish(file, _make_sqlite)", "_make_sqlite(file)",
-            "AssertionError: [3, 3, | AssertionError: [3, 0, | AssertionError: [0, 3, | AssertionError: [-9, 3, ",
-            seed=3,
-        ),
-    ),
-)  # fmt: skip
-
-
-TRIALS = 6
-
-
-def resumed_sweep(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
-    """A sweep is killed and resumed; it goes on with what was finished, and counts nothing twice."""
-    arguments = (*SWEEP, "--trials", str(TRIALS), "--seed", str(seed))
-    world, random_ = worlds.copy(folder / "killed"), random.Random(seed)
-    put_in_use(world, Registry.POOR)
-    studies, kills, kept = world.root / "data" / "sweeps", 0, {}
-    with servers.prefect(folder) as address:
-        for number in sorted(random_.sample(range(1, TRIALS), 2 if seed else 1)):  # while this trial trains
-            process = start(world, "sentiflow", *arguments, PREFECT_API_URL=address)
-            wanted = number + kills  # an attempt that was killed has begun, too
-            wait_until(lambda: _begun(studies) > wanted or process.poll() is not None, f"trial {number}", 300)  # noqa: B023
-            time.sleep(random_.uniform(0, 2))  # its training is in a process of its own
-            process.kill()
-            if (code := process.wait()) == 0:  # it was done: started again, it would be another sweep
-                break
-            assert code == -signal.SIGKILL, f"the sweep ended with {code} before its kill"
-            kills += 1
-            wait_until(lambda: not world.processes(), "what the sweep has started to end with it", 60)
-            kept |= _finished(studies)
-        else:
-            again = world.run(*arguments, timeout=900, PREFECT_API_URL=address)
-            assert again.returncode == 0, again.stderr
-    assert kills, "the sweep was done before its first kill"
-    table = _trials_of(world)
-    found = dict(zip(table["trial"], table["val_loss"], strict=True))
-    assert kept and kept.items() <= found.items(), f"finished trials were lost: {kept}\nnot all in\n{found}"
-    assert len(found) == table["run_id"].nunique() == TRIALS, f"{len(found)} trials instead of {TRIALS}"
-    _has_versions(4, world)
-    return {"kills": kills, "trials": len(found)}
-
-
-def _query(studies: Path, sql: str) -> list[tuple[Any, ...]]:
-    """What the only study of a world has; nothing while it is made."""
-    for file in studies.rglob("study.db"):
-        with suppress(sqlite3.OperationalError), closing(sqlite3.connect(file)) as study:
-            return study.execute(sql).fetchall()
-    return []
-
-
-def _begun(studies: Path) -> int:
-    """How many trials a sweep has begun."""
-    return len(_query(studies, "SELECT 1 FROM trials WHERE state != 'WAITING'"))
-
-
-def _finished(studies: Path) -> dict[int, float]:
-    """The losses of complete trials, by their numbers."""
-    return dict(
-        _query(studies, "SELECT number, value FROM trials NATURAL JOIN trial_values WHERE state = 'COMPLETE'")
-    )
-
-
-def _trials_of(world: World) -> pd.DataFrame:
-    """The table of the newest sweep."""
-    client = connect(world.settings)
-    newest = max(
-        (run for run in all_runs(client) if run.data.tags["kind"] == "sweep"), key=lambda run: run.info.start_time
-    )
-    return pd.read_parquet(client.download_artifacts(newest.info.run_id, "trials.parquet", str(world.root)))
-
-
-F3 = Case(
-    "F3",
-    "A sweep that was killed and resumed keeps its finished trials, counts none twice, and tries the rest.",
-    f"A try kills a sweep of {TRIALS} trials in two of them (seed 0 in one), and resumes it. The trials that were "
-    "complete at a kill must be in the end's table with their numbers and losses, beside as many others as are "
-    f"missing to {TRIALS}, each with a run of its own.",
-    resumed_sweep,
-    short=1,
-    long=20,
-    reds=(
-        Red(
-            "a sweep that goes on does not count what is finished", "flows/sweep.py",
-            "done = len(study.finished(opened))", "done = 0", "trials instead of",
-        ),
-        Red(
-            "a resumed sweep starts over", "sentiflow/sweeps/study.py",
-            "if not restart and _goes_on(store, earlier):", "if restart:", "finished trials were lost",
         ),
     ),
 )  # fmt: skip

@@ -1,12 +1,10 @@
-"""One review, one score, whichever way it is asked for; and whatever is no review."""
+"""Requests and tables that are no reviews."""
 
 import json
 import random
 from pathlib import Path
 
 import httpx
-import mlflow.pyfunc
-import numpy as np
 import pandas as pd
 import psutil
 import pyarrow as pa
@@ -15,18 +13,14 @@ import pyarrow.parquet as pq
 from benchmarks.sample import BLAME, PRAISE
 from sentiflow.batch.job import Request, score_input
 from sentiflow.errors import SentiflowError
-from sentiflow.scoring.vocabulary import pad
-from sentiflow.settings import Settings
-from tests.dask_cluster import cluster
 from tests.faults.campaign import Case, Red
-from tests.faults.worlds import SAMPLE, Worlds, files_of, put_in_use, scorer_of
+from tests.faults.worlds import SAMPLE, Worlds, put_in_use
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import exchange
 from tests.sentiflow.serving.test_malformed import EMOJI, ask_damaged
 from tests.world import Registry, World
 
-LAST_BITS = 1e-14  # how many texts are multiplied together decides on the last bits
-REVIEWS, AT_ONCE = 1_000, 50
+REVIEWS = 30
 HEADS = [
     verb + b" /predict HTTP/1." + minor + line
     for verb in (b"GET", b"POST", b"post", b"P\x00ST")
@@ -44,82 +38,6 @@ def reviews(random_: random.Random) -> list[str]:
         "".join(random_.choice(words) + random_.choice(marks) for _ in range(random_.randrange(1, 300)))
         for _ in range(REVIEWS)
     ]
-
-
-def one_score(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
-    """The same reviews by each way; ours compared up to their last bits, Keras by its own rounding."""
-    world = worlds.copy(folder / "world")
-    client = put_in_use(world, Registry.GOOD)
-    texts, files, scorer = (
-        reviews(random.Random(seed)),
-        files_of(client, Registry.GOOD),
-        scorer_of(client, Registry.GOOD),
-    )
-    right = scorer.score(texts)
-    assert len(np.unique(right)) > REVIEWS // 2, "the reviews are too much alike to tell one score from another"
-    ways = {
-        "one at a time": np.array([scorer.score([text])[0] for text in texts]),
-        "pyfunc": mlflow.pyfunc.load_model(str(files)).predict(pd.DataFrame({"text": texts}))["score"].to_numpy(),
-        "HTTP": _over_http(world, texts),
-        "batch": _by_batch(folder, texts, world.settings),
-    }
-    with cluster(folder) as address:
-        by_dask = world.settings.model_copy(update={"task_runner": "dask", "dask_address": address})
-        ways["Dask"] = _by_batch(folder, texts, by_dask)
-    for way, scores in ways.items():
-        worst = float(np.abs(scores - right).max())
-        assert worst <= LAST_BITS, f"{way}: a score differs by {worst:.1e}"
-    import keras  # ten seconds, which no other case needs
-
-    from tests.against_keras import check_scores
-
-    network = keras.models.load_model(next(files.glob("artifacts/*.keras")))
-    ids = pad(
-        [scorer.vocabulary.encode(text) for text in texts],
-        scorer.sequence_length,
-        scorer.weights.embedding.shape[0],
-    )
-    check_scores(right, network, ids)
-    return {"reviews": REVIEWS, "scores": REVIEWS * (len(ways) + 2)}
-
-
-def _over_http(world: World, texts: list[str]) -> np.ndarray:
-    with service.running(world, *SAMPLE) as running, running.client() as http:
-        answers = [
-            http.post("/predict", json={"texts": texts[i : i + AT_ONCE]}) for i in range(0, REVIEWS, AT_ONCE)
-        ]
-    return np.array([each["score"] for answer in answers for each in answer.json()["predictions"]])
-
-
-def _by_batch(folder: Path, texts: list[str], settings: Settings) -> np.ndarray:
-    """Scores (5, n) of the texts five times over, so that there is a chunk for each of two workers."""
-    pq.write_table(pa.table({"text": texts * 5}), folder / "in.parquet")
-    score_input(Request(folder / "in.parquet", folder / "out.parquet", workers=2), settings)
-    return pq.read_table(folder / "out.parquet")["score"].to_numpy().reshape(5, len(texts))
-
-
-F9 = Case(
-    "F9",
-    "A review has the same score whichever way it is asked for.",
-    "A try scores 1,000 generated reviews one at a time, together, by MLflow's pyfunc, over HTTP, and as a "
-    "table, here and by two Dask workers: the scores must agree within 1e-14. They must agree with Keras up to "
-    "its float32 rounding (99% within 1e-6), and within 1e-9 when Keras computes in float64.",
-    one_score,
-    short=1,
-    long=2,
-    reds=(
-        Red(
-            "the service reads the beginning of each text alone", "sentiflow/serving/batching.py",
-            "texts = [text for job in jobs for text in job.texts]",
-            "texts = [text[:40] for job in jobs for text in job.texts]", "HTTP: a score differs",
-        ),
-        Red(
-            "the scoring of tables reads the beginning of each text alone", "sentiflow/batch/worker.py",
-            "self.encode(texts), threads=1",
-            "self.encode([text[:40] for text in texts]), threads=1", "batch: a score differs",
-        ),
-    ),
-)  # fmt: skip
 
 
 def malformed(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
@@ -154,7 +72,7 @@ def _send(http: httpx.Client, random_: random.Random, number: int) -> int:
 
 def _score_damaged(world: World, folder: Path, random_: random.Random) -> dict[str, int]:
     """Score tables with damaged bytes: an error that says so, or every row scored or rejected."""
-    texts = reviews(random_)[:30]
+    texts = reviews(random_)
     pq.write_table(pa.table({"text": texts}), folder / "good.parquet")
     tables = {
         "csv": pd.DataFrame({"text": texts}).to_csv(index=False).encode(),
@@ -177,7 +95,7 @@ def _score_damaged(world: World, folder: Path, random_: random.Random) -> dict[s
         except SentiflowError:
             came["of them refused"] += 1
     path.write_bytes(tables[kind])
-    assert score_input(Request(path, folder / "out.parquet", workers=1), world.settings).totals.scored == 30
+    assert score_input(Request(path, folder / "out.parquet", workers=1), world.settings).totals.scored == REVIEWS
     return came
 
 

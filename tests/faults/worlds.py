@@ -2,14 +2,10 @@
 
 import json
 import shutil
-import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from threading import Event
 from typing import TypeVar
 
 import psutil
@@ -20,7 +16,6 @@ from mlflow.tracking import MlflowClient
 from sentiflow.locks import if_free
 from sentiflow.promotion.history import took_effect
 from sentiflow.promotion.switch import need_files
-from sentiflow.scoring import TextScorer
 from sentiflow.store.client import connect
 from tests import servers
 from tests.mlflow_store import champion_of, events_of, versions_of
@@ -73,25 +68,6 @@ def put_in_use(world: World, number: int) -> MlflowClient:
     return client
 
 
-@contextmanager
-def repeated(ask: Callable[[], T], pause: float = 0.0) -> Iterator[list[T]]:
-    """Ask in a thread until the block ends, with a pause in seconds before each time; gives the answers."""
-    answers: list[T] = []
-    enough = Event()
-
-    def run() -> None:
-        while not enough.wait(pause):
-            answers.append(ask())
-
-    with ThreadPoolExecutor(1) as pool:
-        asking = pool.submit(run)
-        try:
-            yield answers
-        finally:
-            enough.set()
-        asking.result()  # what failed in the thread fails here
-
-
 def wait_until(holds: Callable[[], T | None], what: str, seconds: float = 60) -> T:
     """Ask until the answer is true; gives it."""
     until = time.monotonic() + seconds
@@ -109,13 +85,6 @@ def until_used(pid: int, cpu_seconds: float) -> None:
         process = psutil.Process(pid)
         while process.status() != psutil.STATUS_ZOMBIE and sum(process.cpu_times()[:2]) < cpu_seconds:
             time.sleep(0.01)
-
-
-def kill_at(process: "subprocess.Popen[bytes]", cpu_seconds: float) -> bool:
-    """Kill a process once it has used so much processor time; gives whether it was still there."""
-    until_used(process.pid, cpu_seconds)
-    process.kill()
-    return process.wait() == -signal.SIGKILL
 
 
 def all_runs(client: MlflowClient) -> list[Run]:
@@ -165,13 +134,3 @@ def check_history(client: MlflowClient, name: str = NAME) -> int:
     if effective:
         assert champion == effective[-1].version, f"champion {champion}, the history says {effective[-1].version}"
     return len(effective)
-
-
-def scorer_of(client: MlflowClient, number: int) -> TextScorer:
-    """A version's scorer by its files."""
-    return TextScorer.load(files_of(client, number) / "artifacts")
-
-
-def files_of(client: MlflowClient, number: int) -> Path:
-    """The folder of a version's files."""
-    return Path(client.get_model_version_download_uri(NAME, str(number)).removeprefix("file://"))
