@@ -14,6 +14,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from distributed import Client, Security
+from mlflow.tracking import MlflowClient
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun, StateType
@@ -78,6 +80,20 @@ def test_a_promoted_version_answers_over_http(stack: Team) -> None:
     until(lambda: stack.answer("/readyz"), 120)
     assert stack.answer("/predict", {"text": TEXT})["predictions"][0]["label"] == "positive"
     assert stack.answer("/model")["version"] == 1
+
+
+def test_a_local_store_is_imported_with_its_ids(stack: Team) -> None:
+    local = MlflowClient(f"sqlite:///{stack.root}/alone/mlruns/mlflow.db")
+    (stack.root / "alone" / "mlruns").mkdir(parents=True, exist_ok=True)
+    place = (stack.root / "alone" / "mlruns" / "artifacts").as_uri()
+    run = local.create_run(local.create_experiment("alone", artifact_location=place)).info.run_id
+    local.log_metric(run, "test/accuracy", 0.875)
+    local.log_text(run, "as it was", "note.txt")
+    local.set_terminated(run)
+    told = stack.run("make", "import", f"STORE={stack.root}/alone/mlruns")
+    assert "1 runs" in told and "1 files" in told
+    assert stack.mlflow.get_run(run).data.metrics == {"test/accuracy": 0.875}
+    assert Path(stack.mlflow.download_artifacts(run, "note.txt", str(stack.root))).read_text() == "as it was"
 
 
 def test_a_member_s_shell_works_with_the_servers(stack: Team) -> None:
