@@ -10,8 +10,7 @@ from sentiflow.names import model_name
 from sentiflow.operations.flow_runs import job
 from sentiflow.operations.prefect_server import lasting_api_url, use_running
 from sentiflow.promotion.candidate import Candidate
-from sentiflow.promotion.choice import judged_already, nothing_new
-from sentiflow.promotion.history import MAX_REASON, check_request
+from sentiflow.promotion.history import MAX_REASON, check_request, judged_already, nothing_new
 from sentiflow.results import Skipped
 from sentiflow.settings import Settings, load_settings
 from tasks.promote import promote as promote_version

@@ -17,7 +17,7 @@ from sentiflow.notifications import announce
 from sentiflow.operations.prefect_server import flow_run_url
 from sentiflow.promotion import switch
 from sentiflow.promotion.candidate import Candidate
-from sentiflow.promotion.choice import NOBODY
+from sentiflow.promotion.history import NOBODY
 from sentiflow.redaction import escape_markdown
 from sentiflow.settings import Settings, load_settings
 
@@ -52,8 +52,6 @@ def _review(settings: Settings, candidate: Candidate) -> Candidate:
         logger.info("%s, %s: %s", "yes" if rule.passed else "NO", rule.name, rule.text)
     for note in decision.notes:
         logger.info("%s", note)
-    if candidate.warning:
-        logger.warning(candidate.warning)
     about = f"{candidate.name} version {candidate.version}"
     create_markdown_artifact(markdown(candidate), key="promotion", description=about)
     if settings.promotion_approval and candidate.promotes:
@@ -105,7 +103,7 @@ def markdown(candidate: Candidate) -> str:
         f"- {'yes' if rule.passed else '**no**'}, *{rule.name}*: {escape_markdown(rule.text)}\n"
         for rule in decision.rules
     )
-    notes = "".join(f"- {escape_markdown(note)}\n" for note in (*decision.notes, candidate.warning) if note)
+    notes = "".join(f"- {escape_markdown(note)}\n" for note in decision.notes)
     return f"""**{escape_markdown(candidate.title)}**; \
 {"all checks passed" if decision.passed else f"**{escape_markdown(decision.refusal)}**"}
 

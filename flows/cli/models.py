@@ -65,7 +65,7 @@ def promote(
     else:
         with working("Checking the candidate"):
             from sentiflow.promotion import switch
-            from sentiflow.promotion.scores import LOGGER
+            from sentiflow.promotion.candidate import LOGGER
 
             LOGGER.setLevel(logging.INFO)  # it says so when reviews have to be scored again
             candidate = switch.promote(name, version, settings, force=force, reason=reason)
@@ -95,8 +95,7 @@ def _with_approval(
 
 def _show_dry(name: str, version: int | None, settings: "Settings", *, force: bool, as_json: bool) -> None:
     with working("Checking the candidate"):
-        from sentiflow.promotion.candidate import evaluate_candidate
-        from sentiflow.promotion.scores import LOGGER
+        from sentiflow.promotion.candidate import LOGGER, evaluate_candidate
 
         LOGGER.setLevel(logging.INFO)
         candidate = evaluate_candidate(name, version, settings, force=force)

@@ -108,8 +108,6 @@ def show_judgement(candidate: "Candidate", console: Console) -> None:
     failed = [place for place, rule in enumerate(decision.rules) if not rule.passed]
     print_table(page.Table(("", "", ""), rows, words=3, alarms=failed), console)
     console.say(*(f"[dim]{escape(note)}[/]" for note in decision.notes))
-    if candidate.warning:
-        console.say(f"[yellow]{escape(candidate.warning)}[/]")
     console.print()
 
 

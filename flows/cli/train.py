@@ -207,7 +207,7 @@ def _show_promoted(
     promotion: "Candidate | None", model: "Registered", settings: "Settings", stdout: Console, *, promote: bool
 ) -> None:
     """Say how a promotion went, if it was asked for; of a version that was judged before, how that went."""
-    from sentiflow.promotion.choice import need_champion
+    from sentiflow.promotion.history import need_champion
 
     if promotion is not None:
         show_promotion(promotion, stdout)

@@ -1,28 +1,51 @@
-"""Evaluation of a candidate: its scores, its cost and the champion's scores, judged by the gate."""
+"""A candidate: its scores and the champion's on the same test reviews, and its cost, judged by the gate."""
 
+import logging
 import statistics
 import tempfile
 import timeit
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Literal
 
+import mlflow.artifacts
+import numpy as np
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from numpy.typing import NDArray
+from requests import RequestException
+from yaml import YAMLError
+
+from sentiflow.console import Logger
+from sentiflow.data import reviews
+from sentiflow.data.division import text_hashes
+from sentiflow.data.prepare import kept_table
 from sentiflow.errors import ExternalError, RejectedError, UsageError, first_line
-from sentiflow.evaluation.score_table import YARDSTICK
-from sentiflow.names import dataset_of
+from sentiflow.evaluation.score_table import YARDSTICK, ScoreTable
+from sentiflow.names import BUILT_IN, dataset_of
 from sentiflow.promotion import gate
-from sentiflow.promotion.choice import choose
-from sentiflow.promotion.gate import Cost, Decision, Limits
-from sentiflow.promotion.history import Event, history_of
-from sentiflow.promotion.scores import LOGGER, Logger, Scores, UnloadableError, learnt_of, load
+from sentiflow.promotion.gate import Cost, Decision, Learnt, Limits
+from sentiflow.promotion.history import Event, choose, history_of
+from sentiflow.redaction import redact, without_secrets
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
-from sentiflow.store.client import connect, tracking_errors
-from sentiflow.store.find import open_store
-from sentiflow.store.types import need_number
-from sentiflow.store.versions import champion_of, need_versions, reproduction_of, with_dataset
+from sentiflow.store.client import connect, record_of, tracking_errors
+from sentiflow.store.find import SCORES, YARDSTICK_SCORES, open_store, score_table
+from sentiflow.store.types import MISSING, SCORER_DIGEST, Store, VersionRecord, need_number
+from sentiflow.store.versions import (
+    champion_of,
+    load_unchanged,
+    need_dataset,
+    need_versions,
+    reproduction_of,
+    with_dataset,
+)
+from sentiflow.training import package
+from sentiflow.training.learnt import NOTHING, learnt_by_version
 
+LOGGER = logging.getLogger("gate")
 _SIMPLE_IS_BETTER = (
     f"{YARDSTICK}, a simple model of words and pairs of words, is better. What helps: more reviews, another "
     "start or seed, the recipe large. See what others reach: sentiflow baselines (docs/baselines.md).\n"
@@ -39,7 +62,6 @@ class Candidate:
     Attributes:
         why: it was chosen.
         champion: the version in use when it was judged.
-        warning: of a first model, another version that tests better; else empty.
         answer: the gate ``passed`` or ``refused`` it, a person ``approved`` or ``declined`` it, or ``forced`` it;
             None until it is decided.
         reason: of a refusal, the rules that do not hold.
@@ -53,7 +75,6 @@ class Candidate:
     run_id: str
     champion: int | None
     decision: Decision
-    warning: str = ""
     answer: Answer | None = None
     reason: str = ""
     by: str = ""
@@ -151,13 +172,12 @@ def evaluate_candidate(
                 if not force:
                     again = f"sentiflow promote {number} --dataset {dataset_of(name)} --force --reason"
                     raise ExternalError(silent[0].upper() + silent[1:], f'Replace it: {again} "..."') from err
-        warning = scores.better_than(candidate, table, versions.values()) if champion is None else ""
         compared = [candidate] if champion is None else [candidate, champion]
         learnt = learnt_of(compared, table.review_id, client, store, Path(folder))
     reproduced = reproduction_of(candidate.tags)
     limits = Limits.of(settings)
     decision = gate.judge(table, champion_table, cost, limits, reproduced, silent, learnt, yardstick)
-    return Candidate(name, number, why, candidate.run_id or "", current, decision, warning)
+    return Candidate(name, number, why, candidate.run_id or "", current, decision)
 
 
 def cost_of(folder: Path, scorer: TextScorer) -> Cost:
@@ -168,3 +188,141 @@ def cost_of(folder: Path, scorer: TextScorer) -> Cost:
     scorer.score([text])  # warm-up
     seconds = timeit.repeat(lambda: scorer.score([text]), repeat=_TEXTS, number=1)
     return Cost(1_000 * statistics.median(seconds), size / 1e6)
+
+
+class UnloadableError(ExternalError):
+    """A version's files are gone or damaged, or of another kind."""
+
+
+def load(name: str, number: int, folder: Path) -> tuple[Path, TextScorer]:
+    """Load a packaged model with the library's own scorer, as ``predict`` and ``serve`` do.
+
+    The code in the package is checked, but never run: anyone who can write to the registry could replace it, and
+    it would run with the rights and passwords of the user who promotes.
+
+    Returns:
+        The folder of its files, and what scores with them.
+
+    Raises:
+        UnloadableError: its files are gone or damaged, here or for MLflow.
+        ExternalError: the disk is full, or a file cannot be read.
+    """
+    try:
+        path = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{number}", dst_path=str(folder)))
+        if not package.need_whole(path):
+            other = "%s version %d was packaged with other code; scored with this installation's"
+            LOGGER.warning(other, name, number)
+        tags = MlflowClient().get_model_version(name, str(number)).tags
+        return path, load_unchanged(path, tags)
+    except (MlflowException, OSError, ValueError, KeyError, TypeError, AttributeError, YAMLError) as err:
+        message = f"Cannot load {name} version {number}: {redact(first_line(err)).removesuffix('.')}."
+        if not _is_passing(err):
+            raise UnloadableError(message, "Are its files still there?") from without_secrets(err)
+        if isinstance(err, MlflowException | RequestException):
+            raise  # whoever connected says what to do
+        raise ExternalError(message, "Try again when the disk has space and the file can be read.") from err
+
+
+def _is_passing(err: Exception) -> bool:
+    """Whether a server, the network or this machine failed, and not the files."""
+    if isinstance(err, MlflowException):
+        return err.error_code not in MISSING
+    return isinstance(err, OSError) and not isinstance(err, FileNotFoundError | NotADirectoryError)
+
+
+def _same_data(one: VersionRecord, other: VersionRecord) -> bool:
+    digest = one.tags.get("dataset.digest")
+    return digest is not None and digest == other.tags.get("dataset.digest")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Score tables of versions, on the candidate's test reviews."""
+
+    name: str
+    client: MlflowClient
+    settings: Settings
+    logger: Logger
+    folder: Path
+
+    def of_champion(self, champion: VersionRecord, candidate: VersionRecord, table: ScoreTable) -> ScoreTable:
+        """The stored table if it has the test reviews of the candidate's table, else new scores."""
+        if _same_data(champion, candidate):
+            if (stored := self.stored(champion, table)) is not None:
+                return stored
+        else:
+            self.logger.info("the champion may have been tested on other reviews: scored again")
+        _, scorer = load(self.name, champion.number, self.folder / "champion")
+        scored = self.score(champion, candidate, scorer)
+        try:
+            return scored.in_order_of(table)
+        except ValueError as err:
+            raise ExternalError(
+                f"The scores in the run of {self.name} version {candidate.number} are damaged: {first_line(err)}.",
+                f"Remove {SCORES} from that run: the version is then scored again.",
+            ) from err
+
+    def stored(self, version: VersionRecord, other: ScoreTable | None = None) -> ScoreTable | None:
+        """The table that the version's run keeps, in the order of another one.
+
+        None if it is gone or damaged, does not hold the reviews of the other one, or may be of other weights.
+        """
+        if SCORER_DIGEST not in version.tags:  # a person registered it, and may have named any run
+            self.logger.info("version %s may have other weights than its run: scored again", version.number)
+            return None
+        try:
+            # By MLflow's client: the run may be deleted, and its scores still be there.
+            record = record_of(self.client.get_run(str(version.run_id)))
+            table = score_table(open_store(self.settings), record, self.folder)
+            reason = "there is no such file"
+            if table is not None and other is not None:
+                table = table.in_order_of(other)
+        except (MlflowException, ExternalError, ValueError) as err:
+            table, reason = None, first_line(err)
+        if table is None:
+            self.logger.warning(
+                "the scores of version %s are not in its run (%s): scored again", version.number, reason
+            )
+        return table
+
+    def yardstick(self, version: VersionRecord) -> ScoreTable | None:
+        """What the yardstick scored when the version was trained; None if its run keeps no such scores."""
+        if SCORER_DIGEST not in version.tags:
+            return None
+        try:
+            record = record_of(self.client.get_run(str(version.run_id)))
+            return score_table(open_store(self.settings), record, self.folder, YARDSTICK_SCORES)
+        except (MlflowException, ExternalError) as err:
+            if _is_passing(err):
+                raise
+            self.logger.warning(
+                "version %s is not compared with a simple model: %s", version.number, first_line(err)
+            )
+            return None
+
+    def score(self, version: VersionRecord, candidate: VersionRecord, scorer: TextScorer) -> ScoreTable:
+        """Score the candidate's test reviews with a version; ExternalError if they are not on this machine."""
+        dataset, digest = need_dataset(self.name, candidate)
+        path = kept_table(dataset, digest, self.settings)
+        if not path.is_file():
+            raise ExternalError(
+                f"The test reviews of {self.name} version {candidate.number} are not at {path}.",
+                f"Prepare them here: sentiflow data --dataset {dataset if dataset in BUILT_IN else 'PATH'}",
+            )
+        self.logger.info("scoring the test reviews with version %s", version.number)
+        test, words = reviews.read(path).of("test"), reviews.read_vocabulary(path)
+        texts = reviews.of_test(path, "text")  # with words that are in no training review, too
+        named = zip(test.review_id.tolist(), test.tokens, strict=True)
+        scores = scorer.score([texts.get(name) or words.decode(ids, unknown="") for name, ids in named])
+        return ScoreTable(test.review_id, test.label, scores, test.n_tokens, scorer.sequence_length)
+
+
+def learnt_of(
+    versions: Sequence[VersionRecord], ids: NDArray[np.str_], client: MlflowClient, store: Store, folder: Path
+) -> Learnt | None:
+    """Which reviews of these ids, shape (n,), one of the versions has learnt from; None of built-in datasets."""
+    known = {version.number: learnt_by_version(version, client, store, folder) for version in versions}
+    if all(hashes is NOTHING for hashes in known.values()):
+        return None
+    hashes = np.concatenate([NOTHING, *(each for each in known.values() if each is not None)])
+    return Learnt(np.isin(text_hashes(ids), hashes), tuple(key for key, each in known.items() if each is None))

@@ -11,15 +11,23 @@ from pathlib import Path
 
 from mlflow.tracking import MlflowClient
 
+from sentiflow.console import Logger
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.locks import champion_lock
 from sentiflow.names import dataset_of
 from sentiflow.notifications import announce
 from sentiflow.process import person
-from sentiflow.promotion.candidate import Candidate, evaluate_candidate
-from sentiflow.promotion.choice import GATE, gate_of
-from sentiflow.promotion.history import PREFIX, TAG, Event, check_request, history_of, previous_champion
-from sentiflow.promotion.scores import LOGGER, Logger, load
+from sentiflow.promotion.candidate import LOGGER, Candidate, evaluate_candidate, load
+from sentiflow.promotion.history import (
+    GATE,
+    PREFIX,
+    TAG,
+    Event,
+    check_request,
+    gate_of,
+    history_of,
+    previous_champion,
+)
 from sentiflow.settings import Notification, Settings
 from sentiflow.store.client import connect, tracking_errors
 from sentiflow.store.find import open_store

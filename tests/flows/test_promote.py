@@ -21,8 +21,7 @@ from sentiflow.errors import RejectedError, UsageError
 from sentiflow.process import person
 from sentiflow.promotion import switch
 from sentiflow.promotion.candidate import Candidate
-from sentiflow.promotion.choice import need_champion
-from sentiflow.promotion.gate import Cost
+from sentiflow.promotion.history import need_champion
 from sentiflow.promotion.switch import rollback
 from sentiflow.settings import load_settings
 from sentiflow.store.client import connect
@@ -162,20 +161,6 @@ def test_a_scheduled_promotion_judges_each_version_once_and_is_skipped_then(
         monkeypatch.setenv(f"SENTIFLOW_GATE_{limit}", "1")
     assert ended()[0] == "Completed"  # judged again, by other limits
     assert champion_of(client, NAME) == Registry.NEWEST
-
-
-def test_a_version_that_failed_by_its_latency_alone_is_judged_again(
-    registry: World, prefect_server: None, deployed: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The night may have been a busy one."""
-    client = connect(registry.settings)
-    for number in (Registry.POOR, Registry.NEWEST):
-        client.delete_model_version(NAME, str(number))
-    with monkeypatch.context() as busy:
-        busy.setattr("sentiflow.promotion.candidate.cost_of", lambda *_given: Cost(1_000.0, 1.0))
-        assert [ended()[0] for _ in range(2)] == ["Failed", "Failed"]
-    assert ended()[0] == "Completed"
-    assert champion_of(client, NAME) == Registry.GOOD
 
 
 @pytest.mark.story

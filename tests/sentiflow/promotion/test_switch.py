@@ -168,26 +168,6 @@ def test_by_default_the_version_of_the_lowest_validation_loss_is_evaluated(
     assert found.why == f"lowest validation loss, {losses[best]:.4f}, of 3 candidates"
 
 
-def test_a_first_model_that_another_version_beats_is_told_so(registry: World, client: MlflowClient) -> None:
-    warning = evaluate_candidate(NAME, Registry.POOR, registry.settings).warning
-    best = max((Registry.GOOD, Registry.NEWEST), key=lambda n: accuracy_tag(client, n))
-    assert warning.startswith(f"Version {best} has a higher test accuracy: {accuracy_tag(client, best):.2%}, +")
-    assert warning.endswith("beyond chance).")
-    assert evaluate_candidate(NAME, best, registry.settings).warning == ""
-    promote(registry, best)
-    assert evaluate_candidate(NAME, Registry.POOR, registry.settings).warning == ""  # the champion is compared
-
-
-def test_a_first_model_is_not_told_of_versions_that_are_as_accurate(registry: World, client: MlflowClient) -> None:
-    accuracy = client.get_model_version(NAME, str(Registry.POOR)).tags["test.accuracy"]
-    for number in (Registry.GOOD, Registry.NEWEST):
-        client.set_model_version_tag(NAME, str(number), "test.accuracy", accuracy)
-    assert evaluate_candidate(NAME, Registry.POOR, registry.settings).warning == ""
-    for number in (Registry.GOOD, Registry.NEWEST):
-        client.set_model_version_tag(NAME, str(number), "test.accuracy", "high")
-    assert evaluate_candidate(NAME, Registry.POOR, registry.settings).warning == ""  # nor is it told of itself
-
-
 def accuracy_tag(client: MlflowClient, number: int) -> float:
     return float(client.get_model_version(NAME, str(number)).tags["test.accuracy"])
 
