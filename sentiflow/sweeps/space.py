@@ -4,9 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain, combinations, product
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,11 +19,7 @@ _DEFAULT_FITTED = Path(__file__).with_name("fitted_space.toml")
 
 Value = bool | int | float | str
 
-_NOT_SEARCHED = {
-    "recipe": "it is a name",
-    "fit_to_table": "it names fields",
-    "validation_fraction": "losses on other validation reviews cannot be compared",
-}
+_NOT_SEARCHED = ("recipe", "fit_to_table", "validation_fraction")
 _SHAPES = "A field has low and high, and optionally log = true or a step; or it has choices = [...]."
 
 
@@ -109,13 +103,10 @@ def load_space(path: Path | None, config: TrainConfig) -> SearchSpace:
     tables = read_toml(file, "search space")
     if not tables:
         raise UsageError(f"The search space {file} names no field.", _SHAPES)
-    fields = {}
-    for name, table in tables.items():
-        where = f"Search space {file}: {name}"
-        fields[name] = _field(where, name, table)
+    fields = {name: _field(f"Search space {file}: {name}", name, table) for name, table in tables.items()}
     for name, field in fields.items():
         for value in field.examples:
-            _check_value(f"Search space {file}: {name}", name, value, fields, config)
+            _check_value(f"Search space {file}: {name}", name, value, config)
     return SearchSpace(fields)
 
 
@@ -127,7 +118,7 @@ def is_whole(name: str) -> bool:
 def _field(where: str, name: str, table: Any) -> Range | Choices:
     known = [field for field in TrainConfig.model_fields if field not in _NOT_SEARCHED]
     if name in _NOT_SEARCHED:
-        raise UsageError(f"{where} cannot be searched: {_NOT_SEARCHED[name]}.", "Leave it out.")
+        raise UsageError(f"{where} cannot be searched.", "Leave it out.")
     if name not in known:
         near = nearest_field(name)
         problem = "is no field of a recipe" + (f"; did you mean {near!r}?" if near else ".")
@@ -141,24 +132,9 @@ def _field(where: str, name: str, table: Any) -> Range | Choices:
     try:
         return (Choices if "choices" in table else Range).model_validate(table)
     except ValidationError as err:
-        raise UsageError(f"{where}: {_problem(err)}.", _SHAPES) from err
-
-
-def _problem(err: ValidationError) -> str:
-    first = err.errors()[0]
-    key, *within = first["loc"] or ("",)
-    if within:  # an item of choices, which has an error for each type that it could have
-        return f"{key}: {first['input']!r} is no text, number, true or false"
-    match first["type"]:
-        case "missing":
-            return f"{key} is missing"
-        case "extra_forbidden":
-            return f"{key} does not belong there"
-        case "value_error":
-            return str(first["ctx"]["error"])
-        case "tuple_type":
-            return f"{key} = {first['input']!r} is not a list"
-    return f"{key} = {first['input']!r} is not allowed: {plain_reason(first['msg'])}"
+        first = err.errors()[0]
+        key = "".join(f"{part}: " for part in first["loc"])
+        raise UsageError(f"{where}: {key}{plain_reason(first['msg'])}.", _SHAPES) from err
 
 
 def _recipe(config: TrainConfig, changes: Mapping[str, Value]) -> TrainConfig:
@@ -170,30 +146,16 @@ def _recipe(config: TrainConfig, changes: Mapping[str, Value]) -> TrainConfig:
     return TrainConfig.model_validate({**config.model_dump(), **changes, **whole}, strict=True)
 
 
-def _check_value(
-    where: str, name: str, value: Value, fields: Mapping[str, Range | Choices], config: TrainConfig
-) -> None:
-    """Check that a value makes a valid recipe, by itself or with values of one or two other fields."""
+def _check_value(where: str, name: str, value: Value, config: TrainConfig) -> None:
+    """Check that a value makes a valid recipe, or may with other values of other fields."""
     try:
         _recipe(config, {name: value})
     except ValidationError as err:
         first = err.errors()[0]
-        if not first["loc"] and _goes_with_others(name, value, fields, config):
-            return
-        shown = f"{value:g}" if isinstance(value, float) else repr(value)
-        message = plain_reason(first["msg"])
-        description = TrainConfig.model_fields[name].description
-        raise UsageError(f"{where} = {shown} is not allowed: {message}.", f"{name}: {description}") from err
-
-
-def _goes_with_others(name: str, value: Value, fields: Mapping[str, Range | Choices], config: TrainConfig) -> bool:
-    others = [[(other, example) for example in field.examples] for other, field in fields.items()]
-    for count in (1, 2):
-        for changes in chain.from_iterable(product(*chosen) for chosen in combinations(others, count)):
-            with suppress(ValidationError):
-                _recipe(config, {**dict(changes), name: value})
-                return True
-    return False
+        if first["loc"]:
+            shown = f"{value:g}" if isinstance(value, float) else repr(value)
+            problem = f"{where} = {shown} is not allowed: {plain_reason(first['msg'])}."
+            raise UsageError(problem, f"{name}: {TrainConfig.model_fields[name].description}") from err
 
 
 def _is_multiple(distance: float, step: float) -> bool:

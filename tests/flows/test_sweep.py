@@ -15,7 +15,7 @@ from sentiflow.data.reviews import Reviews
 from sentiflow.errors import DivergedError, ExternalError, UsageError
 from sentiflow.results import SweepResult, by_loss
 from sentiflow.store.client import connect
-from sentiflow.sweeps import trial
+from sentiflow.sweeps import outcome
 from sentiflow.training.network import loop as training
 from sentiflow.training.recipes import TrainConfig, load_recipe
 from tests.prefect_store import artifacts_of, tasks_of
@@ -151,7 +151,7 @@ def test_a_finished_sweep_leaves_no_study(result: SweepResult, swept: World) -> 
 def test_a_sweep_that_failed_goes_on_with_what_it_has(
     world: World, prefect_server: None, space: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = trial._trained, []
+    real, calls = outcome._trained, []
 
     def failing(*arguments: object) -> object:
         calls.append(1)
@@ -159,7 +159,7 @@ def test_a_sweep_that_failed_goes_on_with_what_it_has(
             raise ExternalError("the disk is full")
         return real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(trial, "_trained", failing)
+    monkeypatch.setattr(outcome, "_trained", failing)
     with pytest.raises(ExternalError, match="the disk is full"):
         sweep(CONFIG, "sample", trials=4, workers=1, repeats=1, space=space)
     client = connect(world.settings)

@@ -27,16 +27,10 @@ def test_a_file_gives_ranges_and_choices_in_its_order(tmp_path: Path) -> None:
     ]
 
 
-def test_values_that_need_one_of_another_field_are_searched_together(tmp_path: Path) -> None:
-    mixed = '[pooling]\nchoices = ["last", "mixed"]\n'
-    space = space_of(tmp_path, f"{mixed}[ensemble_size]\nchoices = [2, 4]\n")
+def test_values_that_need_some_of_another_field_are_let_in(tmp_path: Path) -> None:
+    """Those that go with none are not tried."""
+    space = space_of(tmp_path, '[pooling]\nchoices = ["last", "mixed"]\n[ensemble_size]\nchoices = [2, 4]\n')
     assert space.fields["pooling"].examples == ("last", "mixed")
-    with pytest.raises(UsageError, match="set ensemble_size to 2 or more"):
-        space_of(tmp_path, f"{mixed}[units]\nlow = 8\nhigh = 32\n")
-    two = space_of(
-        tmp_path, f"[mask_zero]\nchoices = [false, true]\n{mixed}[ensemble_size]\nchoices = [1, 4]\n", TUTORIAL
-    )
-    assert two.fields["pooling"].examples == ("last", "mixed")
 
 
 def test_the_default_space_is_around_tuned_and_keeps_its_parameters() -> None:
@@ -77,26 +71,25 @@ def test_the_digest_is_of_the_values_and_not_of_the_file(tmp_path: Path) -> None
             "[units]\nlow = 1.5\nhigh = 3",
             r"space\.toml: units = 1.5 is not allowed: expected a whole number",
         ),
-        ("[units]\nlow = true\nhigh = 3", "units: low = True is not allowed: expected a number"),
-        ("[units]\nlow = 3", "units: high is missing"),
-        ("[units]\nlow = 3\nhigh = 9\nsteps = 3", "units: steps does not belong there"),
+        ("[units]\nlow = true\nhigh = 3", "units: low: expected a number"),
+        ("[units]\nlow = 3", "units: high: Field required"),
+        ("[units]\nlow = 3\nhigh = 9\nsteps = 3", "units: steps: unknown"),
         ("[units]\nlow = 8\nhigh = 11\nstep = 1.5", "units = 9.5 is not allowed"),
-        ("[units]\nlow = 3\nhigh = 4\nchoices = [3, 4]", "units: low does not belong there"),
+        ("[units]\nlow = 3\nhigh = 4\nchoices = [3, 4]", "units: low: unknown"),
         ("units = 3", "units = 3 is not a table"),
         ("[units]\nchoices = [8, 8]", r"units: choices = \[8, 8\] are not two or more different values"),
         ("[units]\nchoices = [8, 8.0]", r"units: choices = \[8, 8\.0\] are not two or more different values"),
         ("[learning_rate]\nlow = 0.001\nhigh = 0.01\nstep = 1e-320", "step = .* does not lead from 0.001 to 0.01"),
         ("[units]\nchoices = [8]", r"units: choices = \[8\] are not two or more different values"),
-        ("[units]\nchoices = 8", "units: choices = 8 is not a list"),
-        ("[units]\nchoices = [8, [9]]", r"units: choices: \[9\] is no text, number, true or false"),
+        ("[units]\nchoices = 8", "units: choices: expected a valid tuple"),
+        ("[units]\nchoices = [8, [9]]", r"units: choices: 1: "),
         ('[units]\nchoices = ["8", "16"]', "units = '8' is not allowed: expected a whole number"),
         ("[mask_zero]\nlow = 0\nhigh = 1", "mask_zero is not a number"),
         ('[optimizer]\nchoices = ["adam", "foo"]', "optimizer = 'foo' is not allowed"),
         ("[learning_rate]\nlow = 0\nhigh = 1\nlog = true", "log = true needs a low above 0, and no step"),
-        ("[learning_rate]\nlow = 0.1\nhigh = nan", "high = nan is not allowed: expected a number"),
+        ("[learning_rate]\nlow = 0.1\nhigh = nan", "high: expected a number"),
         ('[recipe]\nchoices = ["a", "b"]', "recipe cannot be searched"),
         ("[validation_fraction]\nlow = 0.1\nhigh = 0.3", "validation_fraction cannot be searched"),
-        ('[backend]\nchoices = ["numba", "keras"]', "backend = 'keras' has no vocabulary_dropout"),
         ("[units", "is not valid TOML"),
     ],
 )
