@@ -48,7 +48,7 @@ def baselines(
     """
     names = choose(only or [])
     preload()
-    with alone(dataset) as ready, training_run(ready, config, dataset, seed, BASELINES) as parent:
+    with alone(dataset) as ready, training_run(ready, config, seed, BASELINES) as parent:
         prepared = prepare(parent, fetch(parent, table))
         parent = fit(parent, prepared, start_from)
         network = train_below(parent, prepared, parent.name.removeprefix(PREFIX), BASELINE, "network").run

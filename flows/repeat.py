@@ -55,7 +55,7 @@ def repeat(
     if promote:
         need_server(load_settings())
     preload()
-    with alone(dataset) as ready, training_run(ready, config, dataset, seed, REPEATS) as parent:
+    with alone(dataset) as ready, training_run(ready, config, seed, REPEATS) as parent:
         parent.params({"repeats": repeats})
         prepared = prepare(parent, fetch(parent, table))
         parent = fit(parent, prepared, start_from)

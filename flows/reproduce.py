@@ -36,7 +36,7 @@ def reproduce(
     tags = {"reproduces": original.record.run_id}
     with (
         alone(original.dataset) as ready,
-        training_run(ready, original.config, original.dataset, original.seed, REPRODUCTION, tags, ()) as again,
+        training_run(ready, original.config, original.seed, REPRODUCTION, tags, ()) as again,
     ):
         prepared = prepare_again(again, original)
         again = start_from_it(again, original.start)

@@ -83,7 +83,7 @@ def sweep(
     workers = min(workers_of(settings, workers), max(trials, repeats))
     with (
         alone(dataset) as ready,
-        training_run(ready, config, dataset, seed, SWEEP, later={*searched.fields, *config.fit_to_table}) as run,
+        training_run(ready, config, seed, SWEEP, later={*searched.fields, *config.fit_to_table}) as run,
         running(run, workers, start_worker, get_run_logger()) as runner,
     ):
         size = {"trials": trials, "workers": workers, "repeats": repeats, "runner": settings.task_runner}

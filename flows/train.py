@@ -66,7 +66,7 @@ def train(
         equal = None if force else trained_already(config, dataset, seed, settings, table, start_from)
         if equal is None:
             preload()
-            with training_run(ready, config, dataset, seed) as run:
+            with training_run(ready, config, seed) as run:
                 prepared = prepare(run, fetch(run, table))
                 run = fit(run, prepared, start_from)
                 trained = train_network(run, prepared)

@@ -35,8 +35,8 @@ from sentiflow.scoring import TextScorer, Vocabulary
 from sentiflow.store.client import EpochLog
 from sentiflow.store.find import SCORES, YARDSTICK_SCORES
 from sentiflow.store.types import NOTE, SCORER_DIGEST
-from sentiflow.training.context import RunContext, TrainedFiles
-from sentiflow.training.open_run import child_run, scorer_of
+from sentiflow.training.context import RunContext, TrainedFiles, scorer_of
+from sentiflow.training.open_run import child_run
 from tasks.train import train
 
 

@@ -10,6 +10,7 @@ from prefect.events import Event
 from sentiflow.locks import own_lock_tag
 from sentiflow.monitoring import check as checking
 from sentiflow.monitoring.check import DriftCheck, DriftResult, RecentTexts
+from sentiflow.names import dataset_of
 from sentiflow.notifications import announce
 from sentiflow.operations.repair import close_checks
 from sentiflow.runs.record import KIND, MONITOR
@@ -58,7 +59,7 @@ def report(check: DriftCheck, texts: RecentTexts, result: DriftResult) -> OpenRu
     tags = {
         KIND: MONITOR,
         LOCK: own_lock_tag(check.lock, settings),
-        "dataset": check.dataset,
+        "dataset": dataset_of(check.model),
         "dataset.digest": result.digest,
         "monitor.model": result.model,
         "monitor.version": str(result.version),
@@ -93,7 +94,7 @@ def emit_event(check: DriftCheck, texts: RecentTexts, result: DriftResult, run: 
         payload={
             "model": result.model,
             "version": result.version,
-            "dataset": check.dataset,
+            "dataset": dataset_of(check.model),
             "texts": texts.distinct,
             "features": [asdict(feature) for feature in result.features],
             "mlflow_run": run.url,

@@ -29,8 +29,7 @@ from sentiflow.scoring import TextScorer
 from sentiflow.store.http import create_model, create_version
 from sentiflow.store.types import SCORER_DIGEST, VALIDATION_LOSS
 from sentiflow.training import package
-from sentiflow.training.context import RunContext, TrainedFiles
-from sentiflow.training.open_run import dataset_key, scorer_of
+from sentiflow.training.context import RunContext, TrainedFiles, dataset_key, scorer_of
 from sentiflow.training.provenance import TRAINING_KEY, asked_key, training_key
 
 _DESCRIPTION = 4_800  # characters: MLflow's column of a version's description holds 5,000

@@ -36,8 +36,8 @@ from sentiflow.settings import load_settings
 from sentiflow.store.ui import run_url
 from sentiflow.sweeps import outcome as sweeps
 from sentiflow.sweeps.study import Sweep, open_study
-from sentiflow.training.context import RunContext, TrainedFiles
-from sentiflow.training.open_run import changed_fields, content_of, publish_summary, scorer_of
+from sentiflow.training.context import RunContext, TrainedFiles, content_of, scorer_of
+from sentiflow.training.open_run import changed_fields, publish_summary
 from sentiflow.training.recipes import TrainConfig
 from sentiflow.training.start_from import load_start
 

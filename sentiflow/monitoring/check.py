@@ -21,7 +21,7 @@ from sentiflow.locks import file_lock, lock_file, work_folder
 from sentiflow.monitoring import drift
 from sentiflow.monitoring.drift import FEATURES, UNKNOWN, FeatureDrift, Floats, UnusualText
 from sentiflow.monitoring.text_log import DamagedLogError, TextLog, need_log
-from sentiflow.names import BUILT_IN, dataset_name, model_name
+from sentiflow.names import BUILT_IN, model_name
 from sentiflow.reports import plots
 from sentiflow.reports.page import PAGE, Picture, Quote, Report, Section, Table, Text
 from sentiflow.reports.plots import BLUE, ORANGE, describe
@@ -48,7 +48,6 @@ class DriftCheck:
         work: folder for files that tasks pass on; deleted at the end.
     """
 
-    dataset: str
     model: str
     settings: Settings
     log: TextLog
@@ -165,7 +164,7 @@ def drift_check(dataset: str) -> Iterator[DriftCheck]:
     settings, model = load_settings(), model_name(dataset)
     log = need_log(settings)
     name = f"{model}.monitor"  # in the data folder: the service, which strangers ask, can write to the log's
-    check = DriftCheck(dataset_name(dataset), model, settings, log, name, work_folder(name, settings))
+    check = DriftCheck(model, settings, log, name, work_folder(name, settings))
     lock = lock_file(name, settings)
     with file_lock(lock, f"Another drift check of {model}", "monitoring", shared=settings.lock_url):
         shutil.rmtree(check.work, ignore_errors=True)  # of a killed one

@@ -1,11 +1,23 @@
-"""What the tasks of a training pass to each other: ids, paths and metrics, never models or arrays."""
+"""What the tasks of a training pass to each other: ids, paths and metrics, never arrays; the dataset on a run."""
 
+import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
+from mlflow.types import ColSpec, Schema
+from mlflow.types.schema import Array, DataType
+
+from sentiflow import names
+from sentiflow.data import reviews
+from sentiflow.data.prepare import Prepared
 from sentiflow.evaluation import Epoch
 from sentiflow.evaluation.score_table import ScoreTable
+from sentiflow.names import BUILT_IN
+from sentiflow.runs.record import LABEL_PARAMS
+from sentiflow.scoring import TextScorer, Weights
 from sentiflow.store.client import OpenRun
 from sentiflow.store.find import open_store, score_table
 from sentiflow.training.recipes import TrainConfig
@@ -18,7 +30,7 @@ class RunContext(OpenRun):
 
     Attributes:
         config: once the table is prepared, with the values that its rules chose.
-        dataset: as the user named it.
+        dataset: as the user named it, a table by its whole path.
         start: what it starts from; nothing until that is chosen.
         work: folder for files of this run, deleted when the run ends.
         began: start of the process, or in a shared process of the flow (seconds since the epoch).
@@ -26,13 +38,21 @@ class RunContext(OpenRun):
 
     config: TrainConfig
     dataset: str
-    dataset_name: str
     seed: int
-    model_name: str
     work: Path = field(repr=False)
     began: float = field(repr=False)
     start: Start = Start()
     parent: "RunContext | None" = field(default=None, repr=False)
+
+    @property
+    def dataset_name(self) -> str:
+        """As tags and names have it."""
+        return names.dataset_name(self.dataset)
+
+    @property
+    def model_name(self) -> str:
+        """What its version is registered under."""
+        return names.model_name(self.dataset)
 
     @property
     def seconds(self) -> float:
@@ -55,3 +75,67 @@ class TrainedFiles:
     weights: Path = field(repr=False)
     history: tuple[Epoch, ...]
     kept: Epoch
+
+
+_DIGEST_LENGTH = 36  # MLflow's column holds no more; the whole digest is in the run's tags
+
+_COLUMNS: dict[str, Any] = {
+    "review_id": "string", "split": "string", "label": "integer", "token_ids": Array(DataType.integer),
+    "n_tokens": "integer", "place": "string", "text": "string",
+}  # fmt: skip
+_SCHEMA = Schema([ColSpec(kind, name) for name, kind in _COLUMNS.items()])
+
+
+def log_dataset(run: OpenRun, prepared: Prepared) -> None:
+    """Log which dataset a run uses: its digest, its splits as inputs, and how a user's table was read."""
+    digest = "dataset.digest"
+    params = {digest: prepared.digest}
+    if prepared.name not in BUILT_IN:
+        rejected = sum(prepared.rejected.reasons.values()) if prepared.rejected else 0
+        left_out = sum(prepared.left_out.values())
+        read = {**prepared.options.model_dump(), "rejected": rejected, "left_out": left_out}
+        if prepared.joined is not None:
+            read |= {name: getattr(prepared.joined, name) for name in ("tables", "repeated", "relabelled")}
+        params |= {f"table.{name}": str(value) for name, value in read.items()}
+        params |= zip(LABEL_PARAMS, reviews.read(prepared.table).label_names, strict=True)
+    run.write(params=[Param(*each) for each in params.items()], tags=[RunTag(digest, prepared.digest)])
+    with run.errors():
+        run.client.log_inputs(run.run_id, datasets=_inputs(prepared))
+
+
+def content_of(prepared: Prepared) -> str:
+    """What came of a user's tables, for people: ``2,297 texts of 2 tables, 433 of them to test``."""
+    split = reviews.read(prepared.table).split
+    tables = prepared.joined.tables if prepared.joined else 1
+    test = int((split == "test").sum())
+    return f"{len(split):,} texts of {tables:,} {'table' if tables == 1 else 'tables'}, {test:,} of them to test"
+
+
+def dataset_key(prepared: Prepared, split: str) -> tuple[str, str]:
+    """Name and digest of a split, as MLflow has them."""
+    return f"{prepared.name}-{split}", prepared.digest[:_DIGEST_LENGTH]
+
+
+def scorer_of(run: RunContext, prepared: Prepared, trained: TrainedFiles) -> TextScorer:
+    """What scores with the weights that a training left: the scorer that a version of it holds."""
+    words, names = reviews.read_vocabulary(prepared.table), reviews.read(prepared.table).label_names
+    return TextScorer(Weights.load(trained.weights), words, run.config.sequence_length, names)
+
+
+def _inputs(prepared: Prepared) -> list[DatasetInput]:
+    """Each split of a prepared dataset, as an input of a run."""
+    content = reviews.read(prepared.table)
+    contexts = {"train": "training", "validation": "validation", "test": "testing"}
+    inputs = []
+    for split, context in contexts.items():  # in this order: MLflow's table names the first of a run
+        labels = content.label[content.split == split]
+        if not len(labels):
+            continue
+        counts = {name: int((labels == label).sum()) for label, name in enumerate(content.label_names)}
+        profile = {"split": split, "reviews": len(labels), "labels": counts}
+        name, digest = dataset_key(prepared, split)
+        source = json.dumps({"uri": prepared.table.as_uri(), "origin": prepared.origin})
+        schema = json.dumps({"mlflow_colspec": _SCHEMA.to_dict()})
+        made = Dataset(name, digest, "local", source, schema, json.dumps(profile))
+        inputs.append(DatasetInput(made, [InputTag("mlflow.data.context", context)]))
+    return inputs

@@ -1,6 +1,5 @@
-"""Runs in MLflow, opened and closed: their names, tags, parameters and dataset, and the summary of each."""
+"""Runs in MLflow, opened and closed: their names, tags and parameters, and the summary of each."""
 
-import json
 import platform
 import shutil
 import signal
@@ -13,33 +12,28 @@ from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
 from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
-from mlflow.types import ColSpec, Schema
-from mlflow.types.schema import Array, DataType
 from prefect import get_run_logger, runtime
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.exceptions import TerminationSignal
 
 from sentiflow import children, environment, process
-from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import DeletedError, UsageError, first_line, prefect_away
 from sentiflow.files import make_folder
 from sentiflow.locks import lock_tag, training_lock, work_folder
-from sentiflow.names import BUILT_IN, dataset_name, located, model_name
+from sentiflow.names import dataset_name, located, model_name
 from sentiflow.operations.flow_runs import due
 from sentiflow.operations.prefect_server import flow_run_url, lasting_api_url
 from sentiflow.operations.repair import reconcile
 from sentiflow.process import startup_seconds, user
 from sentiflow.redaction import printable, redact
-from sentiflow.runs.record import KIND, LABEL_PARAMS, START_FROM, TRAINING
-from sentiflow.scoring import TextScorer, Weights
+from sentiflow.runs.record import KIND, START_FROM, TRAINING
 from sentiflow.settings import load_settings
 from sentiflow.store.client import OpenRun, connect, experiment_id
 from sentiflow.store.http import create_run
 from sentiflow.store.types import ATTEMPT, LOCK, NOTE
-from sentiflow.training.context import RunContext, TrainedFiles
+from sentiflow.training.context import RunContext, log_dataset
 from sentiflow.training.provenance import provenance_tags, write_files
 from sentiflow.training.recipes import TrainConfig
 
@@ -65,70 +59,6 @@ def provenance() -> dict[str, str]:
         "host": socket.gethostname(),
         "mlflow.user": name,
     }
-
-
-_DIGEST_LENGTH = 36  # MLflow's column holds no more; the whole digest is in the run's tags
-
-_COLUMNS: dict[str, Any] = {
-    "review_id": "string", "split": "string", "label": "integer", "token_ids": Array(DataType.integer),
-    "n_tokens": "integer", "place": "string", "text": "string",
-}  # fmt: skip
-_SCHEMA = Schema([ColSpec(kind, name) for name, kind in _COLUMNS.items()])
-
-
-def log_dataset(run: OpenRun, prepared: Prepared) -> None:
-    """Log which dataset a run uses: its digest, its splits as inputs, and how a user's table was read."""
-    digest = "dataset.digest"
-    params = {digest: prepared.digest}
-    if prepared.name not in BUILT_IN:
-        rejected = sum(prepared.rejected.reasons.values()) if prepared.rejected else 0
-        left_out = sum(prepared.left_out.values())
-        read = {**prepared.options.model_dump(), "rejected": rejected, "left_out": left_out}
-        if prepared.joined is not None:
-            read |= {name: getattr(prepared.joined, name) for name in ("tables", "repeated", "relabelled")}
-        params |= {f"table.{name}": str(value) for name, value in read.items()}
-        params |= zip(LABEL_PARAMS, reviews.read(prepared.table).label_names, strict=True)
-    run.write(params=[Param(*each) for each in params.items()], tags=[RunTag(digest, prepared.digest)])
-    with run.errors():
-        run.client.log_inputs(run.run_id, datasets=_inputs(prepared))
-
-
-def content_of(prepared: Prepared) -> str:
-    """What came of a user's tables, for people: ``2,297 texts of 2 tables, 433 of them to test``."""
-    split = reviews.read(prepared.table).split
-    tables = prepared.joined.tables if prepared.joined else 1
-    test = int((split == "test").sum())
-    return f"{len(split):,} texts of {tables:,} {'table' if tables == 1 else 'tables'}, {test:,} of them to test"
-
-
-def dataset_key(prepared: Prepared, split: str) -> tuple[str, str]:
-    """Name and digest of a split, as MLflow has them."""
-    return f"{prepared.name}-{split}", prepared.digest[:_DIGEST_LENGTH]
-
-
-def scorer_of(run: RunContext, prepared: Prepared, trained: TrainedFiles) -> TextScorer:
-    """What scores with the weights that a training left: the scorer that a version of it holds."""
-    words, names = reviews.read_vocabulary(prepared.table), reviews.read(prepared.table).label_names
-    return TextScorer(Weights.load(trained.weights), words, run.config.sequence_length, names)
-
-
-def _inputs(prepared: Prepared) -> list[DatasetInput]:
-    """Each split of a prepared dataset, as an input of a run."""
-    content = reviews.read(prepared.table)
-    contexts = {"train": "training", "validation": "validation", "test": "testing"}
-    inputs = []
-    for split, context in contexts.items():  # in this order: MLflow's table names the first of a run
-        labels = content.label[content.split == split]
-        if not len(labels):
-            continue
-        counts = {name: int((labels == label).sum()) for label, name in enumerate(content.label_names)}
-        profile = {"split": split, "reviews": len(labels), "labels": counts}
-        name, digest = dataset_key(prepared, split)
-        source = json.dumps({"uri": prepared.table.as_uri(), "origin": prepared.origin})
-        schema = json.dumps({"mlflow_colspec": _SCHEMA.to_dict()})
-        made = Dataset(name, digest, "local", source, schema, json.dumps(profile))
-        inputs.append(DatasetInput(made, [InputTag("mlflow.data.context", context)]))
-    return inputs
 
 
 _CHANGES = 40  # most characters of a run's name for changed fields
@@ -159,13 +89,14 @@ def seeds_label(seed: int, repeats: int = 1) -> str:
 
 
 class Ready(NamedTuple):
-    """MLflow's experiment, when a training could begin, without its waiting for another, and its start-up before.
+    """A dataset whose model is held, MLflow's experiment, and when a training of it could begin.
 
     Attributes:
-        since: seconds since the epoch.
-        startup: in seconds.
+        since: seconds since the epoch, without its waiting for another.
+        startup: seconds before.
     """
 
+    dataset: str
     experiment: str
     since: float
     startup: float
@@ -187,14 +118,13 @@ def alone(dataset: str) -> Iterator[Ready]:
         since += time.perf_counter() - waiting  # for another, which is no work of this one
         experiment = experiment_id(client, settings)
         reconcile(client, experiment, model, settings, "the next run", logger)
-        yield Ready(experiment, since, startup)
+        yield Ready(located(dataset), experiment, since, startup)
 
 
 @contextmanager
 def training_run(
     ready: Ready,
     config: TrainConfig,
-    dataset: str,
     seed: int,
     kind: str = TRAINING,
     tags: Mapping[str, str] = NO_TAGS,
@@ -207,13 +137,12 @@ def training_run(
 
     Written: the run with its tags and parameters in the tracking store, a work folder that is gone at the end.
     """
-    settings, model = load_settings(), model_name(dataset)
+    settings = load_settings()
     for line in environment.ignored():
         get_run_logger().warning(line)
     planned = RunContext(
         "", str(runtime.flow_run.name), ready.experiment, settings,
-        config, dataset, dataset_name(dataset), seed, model, work_folder(model, settings),
-        ready.since - ready.startup,
+        config, ready.dataset, seed, work_folder(model_name(ready.dataset), settings), ready.since - ready.startup,
     )  # fmt: skip
     run = _open(planned, {KIND: kind, **tags})
     try:
@@ -351,9 +280,7 @@ def _parameters(run: RunContext) -> dict[str, object]:
 def _describe(run: RunContext, parameters: Mapping[str, object]) -> None:
     """Log the parameters, and the files that say what the run was trained with."""
     versions = {f"version.{library}": version(library) for library in LIBRARIES}
-    run.params(
-        {**parameters, "dataset": located(run.dataset), "version.python": platform.python_version(), **versions}
-    )
+    run.params({**parameters, "dataset": run.dataset, "version.python": platform.python_version(), **versions})
     write_files(kept := run.work / "provenance")
     run.upload(kept)
 

@@ -109,7 +109,7 @@ def compile(run):
 def sweep():
     with (
         alone("sample") as ready,
-        training_run(ready, load_recipe("tutorial"), "sample", 0, "sweep") as run,
+        training_run(ready, load_recipe("tutorial"), 0, "sweep") as run,
         running(run, 1, nothing, get_run_logger()) as runner,
     ):
         runner._runner.submit(compile, {"run": run})

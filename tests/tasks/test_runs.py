@@ -27,7 +27,7 @@ def test_a_training_names_what_is_ignored(prefect_server: None, monkeypatch: pyt
     @flow
     def train() -> None:
         logger.addHandler(handler)  # here: Prefect sets its loggers up when the first flow runs
-        with training_run(Ready("1", 0.0, 0.0), load_recipe("tutorial"), "sample", 4):
+        with training_run(Ready("sample", "1", 0.0, 0.0), load_recipe("tutorial"), 4):
             pass
 
     monkeypatch.setenv("SENTIFLOW_TRACKING_URI", "http://127.0.0.1:9")

@@ -40,9 +40,7 @@ class Store:
     def planned(self, run_id: str) -> RunContext:
         settings, config = self.world.settings, load_recipe("tutorial", [])
         work = settings.data_dir / "work" / NAME / run_id
-        return RunContext(
-            run_id, "night", self.experiment, settings, config, "sample", "sample", 0, NAME, work, 0.0
-        )  # fmt: skip
+        return RunContext(run_id, "night", self.experiment, settings, config, "sample", 0, work, 0.0)
 
     def next_start(self) -> None:
         settings, logger = self.world.settings, logging.getLogger("test")

@@ -16,7 +16,7 @@ from sentiflow.operations.prefect_server import flow_run_url
 from sentiflow.settings import Settings
 from sentiflow.store.client import OpenRun, connect, experiment_id, tracking_errors
 from sentiflow.store.ui import ui_url
-from sentiflow.training.open_run import log_dataset
+from sentiflow.training.context import log_dataset
 from tests.world import World
 
 LOGIN = "http://me:S3CRET@mlflow.example:5000/base"

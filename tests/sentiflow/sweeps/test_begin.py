@@ -34,9 +34,7 @@ def client(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[MlflowClie
 
 def begun(client: MlflowClient, *, restart: bool = False, space: SearchSpace = SPACE) -> tuple[RunContext, Sweep]:
     run_id = client.create_run("0").info.run_id
-    run = RunContext(
-        run_id, "sweep", "0", load_settings(), TUNED, "sample", "sample", 0, "sample-sentiment", Path("work"), 0.0
-    )
+    run = RunContext(run_id, "sweep", "0", load_settings(), TUNED, "sample", 0, Path("work"), 0.0)
     prepared = Prepared("sample", "d" * 64, Path("table.parquet"), "", made=False)
     return run, begin.fn(run, prepared, space, "", restart)
 
