@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import admin, data, inference, models, runs, schedule, sweep, train, trigger
+from flows.cli import admin, inference, models, runs, schedule, sweep, train
 
 
 def _print_version(asked: bool) -> None:
@@ -37,5 +37,5 @@ def _options(
     pass
 
 
-for module in (train, data, runs, sweep, models, inference, schedule, trigger, admin):
+for module in (train, sweep, runs, models, inference, schedule, admin):
     app.add_typer(module.app)

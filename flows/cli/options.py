@@ -1,6 +1,6 @@
 """How commands are registered, and options that several of them share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -11,7 +11,6 @@ import typer
 from flows.cli import messages as console
 from sentiflow.errors import UsageError
 from sentiflow.folder import typed
-from sentiflow.redaction import is_unicode
 
 if TYPE_CHECKING:
     from sentiflow.data.table import TableOptions
@@ -127,7 +126,6 @@ def command(
         @wraps(function)
         def run(*, debug: bool, **given: Any) -> None:
             console.set_up(debug=debug)
-            _check_unicode(function.__name__, given)
             if "table" in own:
                 given["table"] = table_options(*(given.pop(each.name) for each in _TABLE))
             function(**given, **({"debug": debug} if "debug" in own else {}))
@@ -138,20 +136,6 @@ def command(
         return function
 
     return decorate
-
-
-_MAY_BE_BYTES = {("predict", "texts"), ("score", "source"), ("score", "output"), ("data", "dataset")}
-
-
-def _check_unicode(command: str, given: Mapping[str, Any]) -> None:
-    """Refuse what is not UTF-8, as stores and messages cannot hold it."""
-    for name, value in given.items():
-        if (command, name) in _MAY_BE_BYTES:
-            continue
-        for text in map(str, value if isinstance(value, list) else [value]):
-            if not is_unicode(text):
-                hint = "Write it in UTF-8; if it names a file, rename the file."
-                raise UsageError(f"{text!r} is not UTF-8.", hint)
 
 
 def _option(name: str, default: Any, kind: Any) -> Parameter:

@@ -1,7 +1,6 @@
 """``sentiflow schedule``: flows when they are due."""
 
 import logging
-import time
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,18 +13,14 @@ from flows.cli import messages as console
 from flows.cli.options import OPERATE, DebugOption, KeepOption, SetOption, command
 from sentiflow import environment
 from sentiflow.console import CONSOLE, escape
-from sentiflow.errors import ExternalError, UsageError
+from sentiflow.errors import UsageError
 from sentiflow.redaction import without_login
 
 if TYPE_CHECKING:
-    from prefect.client.orchestration import SyncPrefectClient
-
     from sentiflow.data.table import TableOptions
     from sentiflow.operations.deployments import Applied, Deployment
     from sentiflow.operations.prefect_server import Server
     from sentiflow.settings import Settings
-
-_POLLS_SECONDS = 6.0  # a schedule polls the server every two seconds
 
 logger = logging.getLogger(__name__)
 app = typer.Typer()
@@ -139,21 +134,6 @@ def _alone_on(server: "Server") -> AbstractContextManager[None]:
     return _alone(folder, what, hint)
 
 
-def _need_no_other(client: "SyncPrefectClient", server: "Server") -> None:
-    """Refuse a second schedule on a server that others use, too: it would close the runs of the first."""
-    from sentiflow.operations.deployments import last_polls
-
-    before = last_polls(client)
-    if not before:
-        return
-    time.sleep(_POLLS_SECONDS)
-    if last_polls(client) != before:
-        raise ExternalError(
-            f"Another `sentiflow schedule` runs with {without_login(server.ui)}, elsewhere or of another user.",
-            "Leave Prefect's settings without a server: this one then starts its own.",
-        )
-
-
 def _register(specs: "list[Deployment]", pool: str, settings: "Settings") -> None:
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
@@ -190,8 +170,6 @@ def _serve(specs: "list[Deployment]", server: "Server", settings: "Settings") ->
     from sentiflow.operations.repair import close_killed
 
     with get_client(sync_client=True) as client:
-        if not server.login:
-            _need_no_other(client, server)
         applied = [apply(client, spec) for spec in specs]
         dead = close_orphaned(client, [each.id for each in applied])
         CONSOLE.say(*(f"Marked as crashed: {escape(run.name)}, whose process was killed." for run in dead))

@@ -1,4 +1,4 @@
-"""``sentiflow sweep`` and ``sentiflow baselines``."""
+"""``sentiflow sweep``, ``baselines`` and ``reproduce``: trainings to compare."""
 
 import sys
 from pathlib import Path
@@ -19,10 +19,10 @@ from flows.cli.options import (
     table_arguments,
 )
 from flows.cli.tables import print_table, program, stdout_for
-from flows.cli.train import show_seeds, show_version, start_up
+from flows.cli.train import begin, show_seeds, show_version, start_up
 from sentiflow import process
-from sentiflow.console import CONSOLE, Console, escape
-from sentiflow.errors import UsageError
+from sentiflow.console import CONSOLE, Console, escape, working
+from sentiflow.errors import RejectedError, UsageError
 from sentiflow.names import AUTO, model_name
 from sentiflow.redaction import without_login
 from sentiflow.reports.page import Table
@@ -147,12 +147,10 @@ def _to_use(
         lines = [f"Best recipe: {path}"]
     else:
         path = Path("best.toml")
-        address = without_login(settings.tracking_uri)  # no login in a command
-        mlflow = Path(sys.executable).with_name("mlflow")
+        store, mlflow = without_login(settings.tracking_uri), Path(sys.executable).with_name("mlflow")
         fetch = f"{quote(str(mlflow))} artifacts download -r {result.run_id} -a {path} -d ."
-        lines = [f"Best recipe: MLFLOW_TRACKING_URI={quote(address)} {fetch}"]
-        if address != settings.tracking_uri:
-            lines.append(f"             {WANTS_LOGIN}")
+        lines = [f"Best recipe: MLFLOW_TRACKING_URI={quote(store)} {fetch}"]
+        lines += [] if store == settings.tracking_uri else [f"             {WANTS_LOGIN}"]
     more = [*table_arguments(table), *([] if start_from == AUTO else ["--start-from", start_from])]
     own = "".join(f" {quote(each)}" for each in more)
     lines.append(f"Train it:    {program()} train --recipe {quote(str(path))} --dataset {quote(dataset)}{own}")
@@ -221,3 +219,42 @@ def _show_baselines(result: "BaselinesResult", stdout: Console) -> None:
         f"Report:      {me} compare {quote(result.run_name)} --html report.html",
     )
     stdout.say(*map(escape, lines))
+
+
+@command(
+    app,
+    TRAIN,
+    "sentiflow reproduce imdb-sentiment@champion",
+    "sentiflow reproduce imdb-sentiment/3 --json",
+    "sentiflow reproduce 1a2b3c4d",
+)
+def reproduce(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="Id, its beginning, name, MODEL@ALIAS or MODEL/VERSION.")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Train a run again, and say whether the same comes out.
+
+    Says what differs of its code, packages, data and machine; compares weights and scores, bit for bit.
+    """
+    from sentiflow.reproduction import find_original
+    from sentiflow.settings import load_settings
+
+    settings = load_settings()
+    with working("Reading the run"):
+        original = find_original(run, settings)
+    record = original.record
+    message = f"Training again: [bold]{escape(record.name)}[/] of {record.started.astimezone():%Y-%m-%d %H:%M}"
+    wait_for_server = begin(message, model_name(original.dataset), settings)
+    from flows.reproduce import reproduce
+
+    process.preload()
+    wait_for_server()
+    try:
+        result = reproduce(record.run_id)
+    except RejectedError as err:
+        stdout_for({"identical": False, "summary": err.args[0]}, as_json=as_json)
+        raise
+    outcome = {"identical": True, "summary": result.summary, **vars(result)}
+    stdout_for(outcome, as_json=as_json).say(f"[bold]{escape(result.summary)}[/]")

@@ -185,15 +185,6 @@ def read(client: SyncPrefectClient, full_name: str) -> DeploymentResponse | None
         return None
 
 
-def last_polls(client: SyncPrefectClient) -> dict[str, str]:
-    """When a schedule last asked for runs of each deployment of ours without a pool, by the server's clock."""
-    wanted = {"deployments": {"tags": {"all_": [TAG]}}}
-    found = client.request("POST", "/deployments/filter", json=wanted).raise_for_status().json()
-    return {
-        each["id"]: each["last_polled"] for each in found if each["last_polled"] and not each["work_pool_name"]
-    }
-
-
 def _fields(spec: Deployment, work_pool: str | None) -> dict[str, Any]:
     """All but the schedule and the triggers."""
     flow: Flow[..., Any] = pkgutil.resolve_name(spec.entrypoint)

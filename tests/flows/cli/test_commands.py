@@ -190,21 +190,6 @@ def test_wrong_use_is_refused_in_a_sentence(world: World, arguments: list[str], 
     assert not list((world.root / "data").glob("**/*.parquet"))
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("train", "--dataset", "\udcff.csv"),
-        ("compare", "\udcff"),
-        ("promote", "--reason", "x\udcff"),
-        ("score", "a.csv", "-o", "b.csv", "--keep", "\udcff"),
-        ("schedule", "--input", "\udcff.csv"),
-    ],
-)
-def test_what_is_not_utf_8_is_refused(world: World, arguments: tuple[str, ...]) -> None:
-    error = refusal(*arguments)
-    assert (error.exit_code, "\\udcff" in str(error), "is not UTF-8." in str(error)) == (2, True, True), error
-
-
 def test_the_name_of_a_scored_file_need_not_be_utf_8(world: World) -> None:
     assert "\udcff.csv: no such file" in str(refusal("score", "\udcff.csv", "-o", "\udcff.parquet"))
 

@@ -9,11 +9,11 @@ from typer.testing import CliRunner
 from flows.cli.app import app
 
 GROUPS = {
-    "Train": ["train", "reproduce", "data", "sweep", "baselines"],
+    "Train": ["train", "data", "sweep", "baselines", "reproduce"],
     "Inspect": ["runs", "compare", "ui"],
     "Promote": ["promote", "rollback", "versions"],
     "Use": ["predict", "score", "serve"],
-    "Operate": ["schedule", "trigger", "housekeeping", "monitor"],
+    "Operate": ["schedule", "housekeeping", "monitor", "trigger"],
 }
 
 

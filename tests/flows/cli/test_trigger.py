@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
-from flows.cli.trigger import parameters_of
+from flows.cli.admin import parameters_of
 from flows.schedules import deployments
 from sentiflow.errors import UsageError
 from sentiflow.operations.deployments import Applied, apply
@@ -38,27 +38,18 @@ def test_a_flows_parameters_are_read_as_json_and_all_else_as_the_recipes(client:
     }  # fmt: skip
 
 
-def test_a_number_that_no_request_can_carry_stays_text_which_the_server_refuses(client: SyncPrefectClient) -> None:
-    deployment = deployed(client, "train").on_server
-    for number in ("NaN", "-Infinity", "1e999"):
-        found = given(client, "train", f"seed={number}", of=deployment)
-        assert found["seed"] == number
-        with pytest.raises(UsageError):
-            start(client, deployment, found)
-
-
 def test_another_recipe_replaces_the_deployments(client: SyncPrefectClient) -> None:
     found = given(client, "train", "units=8", dataset="imdb", recipe="tutorial")
     assert found == {"dataset": "imdb", "config": load_recipe("tutorial", ["units=8"]).model_dump(mode="json")}
 
 
-def test_another_dataset_takes_its_own_default_recipe_and_no_options_of_a_table(client: SyncPrefectClient) -> None:
-    settings = Settings(_env_file=None, schedule_dataset="a.csv", schedule_table={"label_column": "stars"})
+def test_another_kind_of_dataset_takes_its_own_default_recipe(client: SyncPrefectClient) -> None:
+    settings = Settings(_env_file=None, schedule_dataset="a.csv")
     spec = next(each for each in deployments(settings) if each.flow == "train")
     of_table = apply(client, spec).on_server
     found = given(client, "train", of=of_table, dataset="sample")
-    assert (found.pop("config")["recipe"], found) == ("tuned", {"dataset": "sample", "table": {}})
-    assert given(client, "train", of=of_table, dataset="/b.csv") == {"dataset": "/b.csv", "table": {}}
+    assert (found.pop("config")["recipe"], found) == ("tuned", {"dataset": "sample"})
+    assert given(client, "train", of=of_table, dataset="/b.csv") == {"dataset": "/b.csv"}
     found = given(client, "train", "epochs=3", dataset="/b.csv")
     assert found["config"] == load_recipe("fitted", ["epochs=3"]).model_dump(mode="json")
 

@@ -20,7 +20,6 @@ from filelock import FileLock
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_SERVER_API_AUTH_STRING, temporary_settings
 
-from sentiflow.operations.deployments import last_polls
 from sentiflow.operations.prefect_database import make_database
 from sentiflow.operations.prefect_server import _login
 from tests import servers
@@ -266,31 +265,6 @@ def test_something_else_at_the_port_is_told_and_left_alone(world: World) -> None
         ) == (3, True)
         done = world.run("trigger", "train", PREFECT_API_URL="", SENTIFLOW_PREFECT_PORT=str(taken))
         assert (done.returncode, "no `sentiflow schedule` is running" in done.stderr) == (3, True)
-
-
-@pytest.mark.story
-def test_a_second_schedule_on_a_server_that_is_set_is_refused_and_the_first_goes_on(
-    world: World, tmp_path: Path, migrated_store: Path, client: SyncPrefectClient
-) -> None:
-    """The second one has another home, as on another machine."""
-    url = str(client.api_url)
-    quiet = ("--dataset", "sample", "--train", "off", "--housekeeping", "off")
-    first = Home(world, free_port(), {"PREFECT_API_URL": url})
-    second = Home(make_world(tmp_path / "other", migrated_store), free_port(), {"PREFECT_API_URL": url})
-    running = Scheduled(first, *quiet)
-    try:
-        running.until_says("Prefect UI")
-        until(lambda: last_polls(client), "a poll", running.lines)
-        refused = second.run("schedule", *quiet)
-        assert (refused.returncode, "Another `sentiflow schedule` runs with" in refused.stderr) == (3, True)
-        assert running.process.poll() is None
-    finally:
-        assert running.ends(signal.SIGINT) == 0
-    again = Scheduled(second, *quiet)
-    try:
-        again.until_says("Prefect UI")
-    finally:
-        assert again.ends(signal.SIGINT) == 0
 
 
 @pytest.mark.story
