@@ -89,13 +89,6 @@ def test_the_same_reviews_give_the_same_bits(config: TrainConfig) -> None:
     assert (one.score(OTHERS) == other.score(OTHERS)).all()
 
 
-def test_an_order_that_no_single_word_shows_is_learnt(config: TrainConfig) -> None:
-    """Both labels have the same words; which comes first says which."""
-    tokens = [[1, 4, 5] if i % 2 else [1, 5, 4] for i in range(40)]
-    found = fit("nb-bigrams", FitInput(reviews_of(*tokens[:30]), reviews_of(*tokens[30:]), config, 0))
-    assert ((found.score(reviews_of([1, 4, 5], [1, 5, 4])) > 0.5) == [True, False]).all()
-
-
 def test_texts_of_one_word_or_none_and_validation_reviews_of_one_label_are_no_error(config: TrainConfig) -> None:
     words = reviews_of([1, 4], [1, 5], [1], [1, 5])
     held_back = reviews_of([1, 5], label=[1])

@@ -34,17 +34,6 @@ def test_networks_are_of_like_size_to_the_recipes(name: str, behind: int) -> Non
     assert abs(behind - 3_137) < 150
 
 
-def test_a_mean_is_of_the_words_alone_and_the_rest_numpy_s() -> None:
-    network = build("embeddings", CONFIG, 3)
-    embedding, kernel, bias, score, score_bias = (array.astype(np.float64) for array in network.get_weights())
-    for ids in ([1, 4, 5, 9], [1, 2], [1, 11, 11]):
-        mean = embedding[ids].mean(axis=0)
-        hidden = np.maximum(mean @ kernel + bias, 0)
-        expected = 1 / (1 + np.exp(-(hidden @ score + score_bias)[0]))
-        padded = np.array([[0] * (7 - len(ids)) + ids])
-        assert network.predict(padded, verbose=0)[0, 0] == pytest.approx(expected, abs=1e-6)
-
-
 @pytest.mark.parametrize("name", NETWORKS)
 def test_scores_do_not_depend_on_padding(name: str) -> None:
     """Red if a mask were lost."""
@@ -54,15 +43,6 @@ def test_scores_do_not_depend_on_padding(name: str) -> None:
     together = networks.scores_of(network, OTHERS, CONFIG)
     assert together == pytest.approx(network.predict(more, verbose=0)[:, 0], abs=1e-6)
     assert len(set(together.round(5))) > 10
-
-
-@pytest.mark.parametrize("name", ["gru", "lstm"])
-def test_order_matters_to_what_remembers_it_and_not_to_a_mean(name: str) -> None:
-    ids = np.array([[1, 4, 5, 9], [1, 9, 5, 4]])
-    there, back = build(name, CONFIG, 3).predict(ids, verbose=0)[:, 0]
-    assert abs(there - back) > 1e-5
-    there, back = build("embeddings", CONFIG, 3).predict(ids, verbose=0)[:, 0]
-    assert there == pytest.approx(back, abs=1e-6)
 
 
 def trained(name: str, seed: int) -> list[float]:

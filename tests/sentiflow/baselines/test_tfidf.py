@@ -1,6 +1,5 @@
 """TF-IDF against a second way to it: words as text through scikit-learn's own vectoriser, and sums by hand."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -47,24 +46,6 @@ def test_scores_are_those_of_another_way_to_the_same_model(config: TrainConfig) 
     assert fitted.val_loss == pytest.approx(expected, abs=1e-6)
     others = best.predict_proba(vectoriser.transform(as_text(OTHERS)))[:, 1]
     assert fitted.score(OTHERS) == pytest.approx(others, abs=1e-6)
-
-
-def test_a_review_by_hand(config: TrainConfig) -> None:
-    """Two words, one review of each label: the weights of both mirror each other, and a review of both is even."""
-    tokens = [np.array([1, 4], np.int32), np.array([1, 5], np.int32)]
-    reviews = Reviews(np.array(["a", "b"]), np.full(2, "train"), np.array([1, 0], np.int8), tokens)
-    fitted = fit("tfidf", FitInput(reviews, reviews, config, 0))
-    both = replace(reviews, tokens=[np.array([1, 4, 5], np.int32), np.array([1, 4, 4, 4, 4], np.int32)])
-    even, positive = fitted.score(both)
-    assert even == pytest.approx(0.5, abs=1e-4)
-    assert positive == pytest.approx(fitted.score(reviews)[0])  # a word four times over is, normed, the word
-    # The weights w and -w minimise w w + 2 C log(1 + exp(-w)): the score solves w = C (1 - s).
-    strength = fitted.found["C"]
-    assert math.log(positive / (1 - positive)) == pytest.approx(strength * (1 - positive), abs=1e-3)
-
-
-def test_a_weight_a_word_of_the_vocabulary_and_one_more(config: TrainConfig) -> None:
-    assert fit("tfidf", FitInput(LEARNT, HELD_BACK, config, 0)).parameters == 8 + 1
 
 
 def test_validation_reviews_choose_and_are_not_learnt_from(config: TrainConfig) -> None:

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from sentiflow.evaluation import Epoch, best_epoch
 from sentiflow.evaluation.metrics import Measured, Spread, measure, spread
 from sentiflow.evaluation.statistics import wilson
 
@@ -132,3 +133,10 @@ def test_a_spread_is_logged_and_printed() -> None:
 
 def test_an_accuracy_is_printed_with_its_interval(measured: Measured) -> None:
     assert measured.text() == "66.67% (95% interval 30.00% to 90.32%)"  # Wilson's formula of 4 of 6
+
+
+def test_the_best_epoch_is_the_earliest_of_the_lowest_validation_loss() -> None:
+    epochs = [
+        Epoch(number, 0.5, 0.5, loss, 0.5, 1e-3, 1.0, 1.0) for number, loss in ((1, 0.6), (2, 0.4), (3, 0.4))
+    ]
+    assert best_epoch(epochs).number == 2

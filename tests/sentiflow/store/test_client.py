@@ -195,15 +195,6 @@ def test_a_file_that_a_proxy_refuses_is_told_without_the_login() -> None:
     assert "S3CRET" not in "".join(traceback.format_exception(caught.value))
 
 
-def test_what_was_logged_can_be_read_at_once_however_mlflow_logs(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_LOGGING", "true")
-    _, run = opened(world)
-    run.tag({"kind": "training"})
-    assert run.record().tags["kind"] == "training"
-
-
 def test_an_open_run_is_written_to_and_read_by_one_handle(world: World, tmp_path: Path) -> None:
     client, run = opened(world)
     (tmp_path / "files").mkdir()

@@ -20,7 +20,6 @@ from sentiflow.store.versions import (
     find_version,
     load_scorer,
     model_named,
-    need_versions,
     reproduction_of,
     version_rows,
     with_dataset,
@@ -73,40 +72,20 @@ def test_a_version_of_an_old_mlflow_has_its_files_at_its_source(world: World, re
     assert open_store(world.settings).version_files("sample-sentiment", 1, world.root) == Path(folder)
 
 
-def test_without_a_champion_the_newest_answers(world: World, registry: MlflowClient) -> None:
-    assert find_version(world.settings, None, None).number == 3
+def test_what_is_asked_for_answers_then_the_champion_then_the_newest(world: World, registry: MlflowClient) -> None:
+    def answers(name: str | None = None, number: int | None = None) -> int:
+        return find_version(world.settings, name, number).number
 
-
-def test_the_champion_answers_before_the_newest(world: World, registry: MlflowClient) -> None:
+    assert (answers(), find_champion(world.settings, None)) == (3, None)
     registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
-    version = find_version(world.settings, None, None)
-    assert (version.number, version.why) == (1, "champion")
-
-
-def test_a_champion_that_is_gone_is_not_answered_with(world: World, registry: MlflowClient) -> None:
-    registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
+    assert (answers(), answers(number=3)) == (1, 3)
+    with pytest.raises(UsageError, match="no version 2"):
+        answers(number=2)  # deleted
+    with pytest.raises(UsageError, match="imdb-sentiment, sample-sentiment"):
+        answers("mine-sentiment")
     with closing(sqlite3.connect(str(world.settings.sqlite_file))) as database, database:
         database.execute("UPDATE registered_model_aliases SET version = 2")
-    version = find_version(world.settings, None, None)
-    assert (version.number, version.why) == (3, "newest, no champion yet")
-
-
-def test_a_version_asked_for_answers_before_the_champion(world: World, registry: MlflowClient) -> None:
-    registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
-    assert find_version(world.settings, None, 3).number == 3
-
-
-def test_a_deleted_version_is_not_there(world: World, registry: MlflowClient) -> None:
-    with pytest.raises(UsageError, match="no version 2"):
-        find_version(world.settings, None, 2)
-
-
-def test_an_unknown_model_is_answered_with_what_there_is(world: World, registry: MlflowClient) -> None:
-    with pytest.raises(UsageError, match="imdb-sentiment, sample-sentiment"):
-        find_version(world.settings, "mine-sentiment", None)
-
-
-def test_the_only_model_answers_when_none_was_named(world: World, registry: MlflowClient) -> None:
+    assert answers() == 3
     registry.delete_registered_model("imdb-sentiment")
     assert find_version(world.settings, None, None).name == "sample-sentiment"
 
@@ -116,18 +95,6 @@ def test_an_empty_registry_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="sentiflow train"):
         find_version(nothing, None, None)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_model_without_versions_says_how_to_train_one(world: World) -> None:
-    with pytest.raises(UsageError, match="No version is registered as mine-sentiment") as caught:
-        need_versions(open_store(world.settings), "mine-sentiment")
-    assert caught.value.hint == "Train one first: sentiflow train --dataset mine"
-
-
-def test_a_file_that_is_no_database_is_a_failed_world(tmp_path: Path) -> None:
-    (tmp_path / "mlflow.db").write_text("this is no database, but long enough to look at" * 100)
-    with pytest.raises(ExternalError, match="Cannot read the store"):
-        find_version(Settings(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}"), None, None)
 
 
 def test_files_that_are_gone_are_told_with_their_place(
@@ -197,25 +164,6 @@ def test_a_version_that_names_no_dataset_has_that_of_its_run(world: World, regis
     registry.delete_run(run_id)
     for unknown in (version, replace(version, run_id=None)):
         assert with_dataset(store, unknown) == unknown
-
-
-def test_a_version_that_names_its_dataset_or_has_no_run_is_not_looked_up(tmp_path: Path) -> None:
-    """Red if a store that cannot be read stops what needs nothing of it."""
-    (tmp_path / "mlflow.db").write_text("this is no database, but long enough to look at" * 100)
-    store = open_store(Settings(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}"))
-    by_hand = VersionRecord(3, datetime(2026, 3, 1, tzinfo=UTC), None, {})
-    trained = replace(by_hand, run_id="run", tags={"dataset": "mine", "dataset.digest": "d"})
-    with pytest.raises(ExternalError):
-        with_dataset(store, replace(by_hand, run_id="run"))
-    assert [with_dataset(store, each) for each in (by_hand, trained)] == [by_hand, trained]
-
-
-def test_without_a_champion_no_other_version_stands_in(world: World, registry: MlflowClient) -> None:
-    assert find_champion(world.settings, None) is None
-    registry.set_registered_model_alias("imdb-sentiment", "champion", "3")
-    assert find_champion(world.settings, None) is not None
-    registry.delete_registered_model_alias("imdb-sentiment", "champion")
-    assert find_champion(world.settings, None) is None
 
 
 @pytest.mark.parametrize("tag", ["much", "nan", "1.5", ""])

@@ -62,15 +62,6 @@ def test_scores_of_raw_text_equal_the_keras_model_on_1000_test_reviews(
     check_scores(scores.to_numpy(), network, ids)
 
 
-def test_the_keras_file_holds_stock_layers_only(model_dir: Path) -> None:
-    network = keras.models.load_model(model_dir / "artifacts" / "model.keras", safe_mode=True)
-    assert [type(layer) for layer in network.layers] == [
-        keras.layers.Embedding,
-        keras.layers.SimpleRNN,
-        keras.layers.Dense,
-    ]
-
-
 def test_labels_follow_the_scores_and_rows_keep_their_index(model_dir: Path, raw_texts: list[str]) -> None:
     frame = pd.DataFrame({"text": raw_texts[:40]}, index=range(100, 140))
     answer = mlflow.pyfunc.load_model(str(model_dir)).predict(frame)

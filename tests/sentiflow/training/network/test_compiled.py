@@ -1,7 +1,6 @@
 """Compiled code that is kept on disk: found again, and made again when its files are damaged."""
 
 import importlib.util
-import logging
 import os
 import pickle
 from collections.abc import Callable, Iterator
@@ -84,16 +83,6 @@ def test_damaged_files_are_made_again_with_a_line(
     assert last(21) == 42 and hits(last) == 1
 
 
-@pytest.mark.parametrize("suffix", [".nbi", ".nbc", ".sha256"])
-def test_missing_files_are_made_again(kept: Path, load: Callable[[], Any], suffix: str) -> None:
-    (file,) = kept.rglob(f"*{suffix}")
-    file.unlink()
-    again = load()
-    assert again(21) == 42 and hits(again) == 0
-    last = load()
-    assert last(21) == 42 and hits(last) == 1
-
-
 def test_code_that_cannot_be_kept_is_used_all_the_same(
     kept: Path, load: Callable[[], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -106,16 +95,6 @@ def test_code_that_cannot_be_kept_is_used_all_the_same(
     folder.write_text("in the way")
     assert function(21) == 42
     assert caplog.messages == [f"Compiled code cannot be kept in {folder}: File exists."]
-
-
-def test_without_a_folder_for_it_code_is_compiled(
-    kept: Path, load: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(numba.config, "CACHE_LOCATOR_CLASSES", "IPythonCacheLocator")  # as where none is writable
-    function = load()
-    assert function(21) == 42 and not function.stats.cache_hits
-    assert caplog.records[0].levelno == logging.WARNING
-    assert caplog.messages[0].startswith("Each process compiles for itself")
 
 
 class Planted:

@@ -182,13 +182,6 @@ def test_an_epoch_on_2000_real_reviews_trains_as_keras_does(
     assert_an_epoch_is_alike(of, ids, reviews.label, summed=summed)
 
 
-def test_the_stock_network_is_what_is_trained() -> None:
-    stock = build(SMALL)
-    before = [array.copy() for array in stock.get_weights()]
-    fast(stock, SMALL).fit(*batch(SMALL, 32), verbose=0)
-    assert not any(np.array_equal(old, new) for old, new in zip(before, stock.get_weights(), strict=True))
-
-
 def test_members_are_trained_as_if_each_were_alone_on_batches_of_its_own() -> None:
     """Red if their loss were that of the mean of their scores: each would then learn what the others get wrong."""
     of = config(SMALL, "members").model_copy(update={"optimizer": "sgd", "learning_rate": 1.0})
@@ -285,15 +278,6 @@ def test_a_training_compiles_no_kernel_anew_after_the_set_up(tmp_path: Path) -> 
     assert len(list(tmp_path.rglob("*.nbc"))) == 6
 
 
-def test_members_drop_words_of_their_own() -> None:
-    of = config(SMALL, "members")
-    stock, (ids, labels) = build(of), batch(of, 200)
-    embeddings = [member.get_layer("embedding").embeddings for member in members_of(stock)]
-    found = gradients(fast(stock, of, vocabulary_dropout=0.5), embeddings, ids, labels)
-    one, other = (np.asarray(each).any(axis=1) for each in found)
-    assert not np.array_equal(one, other)
-
-
 def test_dropped_words_get_no_gradient_and_others_do() -> None:
     """Half of 30 words: 15 within 5 standard deviations of 2.7."""
     stock, (ids, labels) = build(SMALL), batch(SMALL, 200)
@@ -303,27 +287,10 @@ def test_dropped_words_get_no_gradient_and_others_do() -> None:
     assert 2 <= (rows == 0).sum() <= 28
 
 
-def test_another_batch_drops_other_words() -> None:
-    stock, (ids, labels) = build(SMALL), batch(SMALL, 200)
-    core = fast(stock, SMALL, vocabulary_dropout=0.5)
-    embedding = stock.get_layer("embedding").embeddings
-    dropped = [np.asarray(gradients(core, [embedding], ids, labels)[0]).any(axis=1).tobytes() for _ in range(3)]
-    assert len(set(dropped)) == 3
-
-
 def test_nothing_is_dropped_when_scoring() -> None:
     stock, (ids, _) = build(SMALL), batch(SMALL, 20)
     core = fast(stock, SMALL, vocabulary_dropout=0.9, dropout=0.9)
     np.testing.assert_allclose(core.predict(ids, verbose=0), stock.predict(ids, verbose=0), atol=1e-5)
-
-
-def test_dropout_keeps_the_mean_of_what_enters_the_last_layer() -> None:
-    """A state of ones into a last layer that takes the mean: 1 on average, whatever is dropped."""
-    stock = build(SMALL)
-    core = fast(stock, SMALL, dropout=0.5)
-    dropped = core._members[0]._dropout(tf.ones((4_000, 8)), training=True)
-    assert sorted(np.unique(dropped)) == [0, 2]
-    assert float(tf.reduce_mean(dropped)) == pytest.approx(1, abs=0.05)
 
 
 def test_nothing_keeps_what_read_the_batches_of_a_network_that_is_gone() -> None:

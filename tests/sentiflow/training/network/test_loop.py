@@ -26,7 +26,7 @@ from sentiflow.training.network import loop as module
 from sentiflow.training.network.fast import FastNetwork
 from sentiflow.training.network.loop import Trained, train
 from sentiflow.training.network.model import build, weights_of
-from sentiflow.training.recipes import TUNED, TUTORIAL, TrainConfig
+from sentiflow.training.recipes import TUNED, TrainConfig
 from tests.world import ROOT
 
 TINY = TrainConfig(
@@ -87,10 +87,6 @@ def observed() -> Observed:
     return Observed(train(LEARNT, HELD_BACK, TINY, 5, told.append, bar), told, bars)
 
 
-def test_the_same_seed_gives_the_same_weights(observed: Observed) -> None:
-    assert same(observed.trained, train(LEARNT, HELD_BACK, TINY, 5))
-
-
 FULL = TINY.model_copy(
     update={
         "mask_zero": True, "optimizer": "adam", "learning_rate": 0.03, "learning_rate_schedule": "cosine",
@@ -133,21 +129,6 @@ def test_members_go_through_all_reviews_in_orders_of_their_own_and_anew_each_tim
         assert all(sorted(row.tobytes() for row in member) == whole for member in ids)
         orders += [member.tobytes() for member in ids]
     assert len(set(orders)) == 4
-
-
-@pytest.mark.story
-@pytest.mark.parametrize("field", ["dropout", "vocabulary_dropout"])
-def test_each_dropout_reaches_the_weights(field: str) -> None:
-    """The counterpart of the test above: red if what should be random were not in use at all."""
-    calm = FULL.model_copy(update={"dropout": 0.0, "vocabulary_dropout": 0.0})
-    dropping = calm.model_copy(update={field: 0.3})
-    assert not same(trained_once(dropping), trained_once(calm))
-
-
-@pytest.mark.story
-def test_the_same_weights_at_full_size() -> None:
-    """At the shapes where TensorFlow, BLAS and the core use several threads."""
-    assert digest_of(TUTORIAL) == digest_of(TUTORIAL)
 
 
 @pytest.mark.story
@@ -267,16 +248,6 @@ def test_patience_ends_the_training_and_restores_the_epoch_of_the_lowest_validat
     assert measured(trained, FULL) == pytest.approx(kept_figures(trained), abs=1e-5)
 
 
-@pytest.mark.story
-def test_patience_restores_the_best_epoch_of_a_training_that_ran_to_its_end() -> None:
-    config = FULL.model_copy(
-        update={"epochs": 12, "early_stopping_patience": 50, "ema_momentum": 0.0, "learning_rate": 0.1}
-    )
-    trained = train(LEARNT, HELD_BACK, config, 5)
-    assert len(trained.history) == 12 > trained.kept.number
-    assert measured(trained, config) == pytest.approx(kept_figures(trained), abs=1e-5)
-
-
 def test_a_training_that_keras_ends_early_is_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Red if a limit of Keras's left a model of one epoch, which is said to be of more."""
     monkeypatch.setattr("keras.src.backend.config._MAX_EPOCHS", 1)
@@ -356,12 +327,6 @@ def test_another_seed_gives_other_weights(observed: Observed) -> None:
 def test_validation_labels_do_not_reach_the_weights(observed: Observed) -> None:
     flipped = replace(HELD_BACK, label=(1 - HELD_BACK.label).astype(np.int8))
     assert same(observed.trained, train(LEARNT, flipped, TINY, 5))
-
-
-def test_training_labels_reach_the_weights(observed: Observed) -> None:
-    """The counterpart of the test above: red if nothing at all is learnt from."""
-    flipped = replace(LEARNT, label=(1 - LEARNT.label).astype(np.int8))
-    assert not same(observed.trained, train(flipped, HELD_BACK, TINY, 5))
 
 
 def test_a_training_tells_its_epochs_in_order_with_its_figures(observed: Observed) -> None:
@@ -485,22 +450,6 @@ def test_a_training_that_memory_is_too_short_for_says_what_to_lower(
     monkeypatch.setattr(module, "run_epochs", exhausted)
     with pytest.raises(UsageError, match=r"more memory than there is\.\nLower batch_size, now 8, "):
         train(LEARNT, HELD_BACK, TINY, 5)
-
-
-def test_an_open_progress_bar_is_closed_when_the_training_fails() -> None:
-    closed = []
-
-    @contextlib.contextmanager
-    def bar(description: str, _total: int) -> Iterator[Advance]:
-        def advance(_step: int) -> None:
-            raise OSError("the terminal is gone")
-
-        yield advance
-        closed.append(description)
-
-    with pytest.raises(OSError, match="the terminal is gone"):
-        train(LEARNT, HELD_BACK, TINY, 5, progress=bar)
-    assert closed == ["epoch 1/2"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from sentiflow.training.network.model import build, members_of, optimizer, summary_of, weights_of
+from sentiflow.training.network.model import build, members_of, optimizer, weights_of
 from sentiflow.training.recipes import TUTORIAL, TrainConfig
 
 
@@ -77,21 +77,6 @@ def test_mixed_members_take_turns_between_the_mean_and_the_last_state() -> None:
     assert [member.pooling for member in weights_of(network).members] == ["mean", "last", "mean"]
 
 
-def test_weights_of_members_are_those_of_each() -> None:
-    network = build(MEMBERS)
-    for ours, theirs in zip(weights_of(network).members, members_of(network), strict=True):
-        np.testing.assert_array_equal(ours.embedding, theirs.get_layer("embedding").get_weights()[0])
-        np.testing.assert_array_equal(ours.dense_kernel, theirs.get_layer("score").get_weights()[0])
-
-
-def test_the_summary_names_layers_and_the_number_of_parameters(seed_network: keras.Model) -> None:
-    for network, words in (
-        (seed_network, ("embedding", "simple_rnn", "score", "643,137")),
-        (build(MEMBERS), ("member_1", "member_2", "simple_rnn", "mean_of_members")),
-    ):
-        assert [word for word in words if word not in summary_of(network)] == []
-
-
 @pytest.mark.parametrize("config", [BOTH_WAYS, MEMBERS], ids=["both ways", "members"])
 def test_a_saved_network_comes_back_whole(tmp_path: Path, config: TrainConfig) -> None:
     network = build(config)
@@ -101,29 +86,6 @@ def test_a_saved_network_comes_back_whole(tmp_path: Path, config: TrainConfig) -
     np.testing.assert_array_equal(loaded.predict(ids, verbose=0), network.predict(ids, verbose=0))
     for one, other in zip(network.get_weights(), loaded.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-@pytest.mark.parametrize("mask_zero", [False, True])
-def test_padding_is_masked_when_the_recipe_says_so(mask_zero: bool) -> None:
-    network = build(TUTORIAL.model_copy(update={"mask_zero": mask_zero}))
-    assert network.get_layer("embedding").mask_zero is mask_zero
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [("rmsprop", keras.optimizers.RMSprop), ("adam", keras.optimizers.Adam), ("sgd", keras.optimizers.SGD)],
-)
-def test_the_optimizer_is_made_with_the_recipes_rate(name: str, kind: type) -> None:
-    found = optimizer(TrainConfig(optimizer=name, learning_rate=0.25), steps=1)
-    assert (type(found), float(found.learning_rate)) == (kind, 0.25)
-
-
-@pytest.mark.parametrize(("step", "rate"), [(0, 0.4), (50, 0.2), (100, 0)])
-def test_a_cosine_falls_from_the_rate_through_its_half_to_nothing(step: int, rate: float) -> None:
-    found = optimizer(TrainConfig(learning_rate=0.4, learning_rate_schedule="cosine"), steps=100)
-    found.build([])
-    found.iterations.assign(step)
-    assert float(found.learning_rate) == pytest.approx(rate, abs=1e-7)
 
 
 def test_gradients_are_cut_to_the_norm_that_they_have_together() -> None:
@@ -154,51 +116,6 @@ def test_weight_decay_takes_from_the_embedding_alone() -> None:
     assert [np.unique(array).tolist() for array in network.get_weights()] == [[pytest.approx(0.95)], *[[1]] * 5]
 
 
-def test_the_recurrent_layer_is_the_tutorials_recurrence() -> None:
-    """h_t = tanh(W_hh h_(t-1) + W_xh x_t + b), with columns for states; Keras keeps both matrices transposed."""
-    rng = np.random.default_rng(6)
-    layer = build(TrainConfig(vocabulary_size=9, sequence_length=7, embedding_size=3, units=4)).get_layer(
-        "simple_rnn"
-    )
-    layer.set_weights([rng.normal(size=array.shape) for array in layer.get_weights()])
-    w_xh, w_hh, b = (array.T.astype(np.float64) for array in layer.get_weights())
-    x = rng.normal(size=(7, 3))
-    h = np.zeros(4)
-    for x_t in x:
-        h = np.tanh(w_hh @ h + w_xh @ x_t + b)
-    np.testing.assert_allclose(
-        keras.ops.convert_to_numpy(layer(x[np.newaxis].astype(np.float32)))[0], h, atol=1e-5
-    )
-
-
-def test_weights_of_names_each_array_as_keras_does(seed_network: keras.Model) -> None:
-    weights = weights_of(seed_network)
-    recurrent = seed_network.get_layer("simple_rnn").cell
-    for ours, theirs in (
-        (weights.embedding, seed_network.get_layer("embedding").embeddings),
-        (weights.kernel, recurrent.kernel),
-        (weights.recurrent_kernel, recurrent.recurrent_kernel),
-        (weights.bias, recurrent.bias),
-        (weights.dense_kernel, seed_network.get_layer("score").kernel),
-        (weights.dense_bias, seed_network.get_layer("score").bias),
-    ):
-        np.testing.assert_array_equal(ours, keras.ops.convert_to_numpy(theirs), strict=True)
-
-
-def test_weights_of_two_directions_names_those_of_the_way_back() -> None:
-    network = build(BOTH_WAYS)
-    weights, layer = weights_of(network), network.get_layer("simple_rnn")
-    for ours, theirs in (
-        (weights.kernel, layer.forward_layer.cell.kernel),
-        (weights.bias, layer.forward_layer.cell.bias),
-        (weights.backward_kernel, layer.backward_layer.cell.kernel),
-        (weights.backward_recurrent_kernel, layer.backward_layer.cell.recurrent_kernel),
-        (weights.backward_bias, layer.backward_layer.cell.bias),
-    ):
-        np.testing.assert_array_equal(ours, keras.ops.convert_to_numpy(theirs), strict=True)
-    assert (weights.pooling, weights.mask_zero) == ("mean", True)
-
-
 def test_weights_of_copies_so_that_later_training_does_not_reach_them() -> None:
     network = build(TrainConfig(vocabulary_size=9, embedding_size=3, units=4))
     before = weights_of(network)
@@ -206,27 +123,10 @@ def test_weights_of_copies_so_that_later_training_does_not_reach_them() -> None:
     assert not (before.embedding == 9.0).any()
 
 
-SETTINGS = """
-{"backend": "jax", "floatx": "float16", "epsilon": 1, "image_data_format": "channels_first", "nnx_enabled": true}
-"""
 SHOW = """
 print(keras.config.backend(), keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format(),
     keras.config.dtype_policy().name, keras.config.max_epochs(), keras.config.max_steps_per_epoch())
 """
-
-
-@pytest.mark.story
-@pytest.mark.parametrize("home", ["HOME", "KERAS_HOME"])
-def test_what_a_user_has_set_for_keras_changes_nothing(tmp_path: Path, home: str) -> None:
-    (tmp_path / ".keras").mkdir()
-    (tmp_path / ".keras" / "keras.json").write_text(SETTINGS)
-    code = f"import sentiflow.training.network.model, keras{SHOW}"
-    own = {"KERAS_BACKEND": "torch", "KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "1"}
-    own[home] = str(tmp_path if home == "HOME" else tmp_path / ".keras")
-    done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, **own}, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "tensorflow float32 1e-07 channels_last float32 None None\n"
 
 
 @pytest.mark.story

@@ -1,6 +1,5 @@
 """Tests of the recurrence against a plain loop in float64, and of its gradients against finite differences."""
 
-import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -70,13 +69,6 @@ def test_zeros_between_and_behind_words_count_as_they_do_in_the_plain_loop(kind:
     ids[3:9, -1] = 0
     states = Recurrence(**kind).read(inputs, bias, recurrent, ids)
     np.testing.assert_allclose(states, plain(inputs, bias, recurrent, ids, **kind), atol=2e-6)
-
-
-@every_kind
-def test_padding_alone_keeps_a_masked_state_of_zeros(kind: dict[str, bool]) -> None:
-    inputs, bias, recurrent, ids = case(3)
-    states = Recurrence(**kind).read(inputs, bias, recurrent, np.zeros_like(ids))
-    assert bool(states.any()) is not kind["masked"]
 
 
 def slopes(
@@ -164,18 +156,6 @@ def test_gradients_are_the_same_bit_for_bit_however_often(kind: dict[str, bool])
     assert all(both() == first for _ in range(30))
 
 
-@every_kind
-def test_what_was_given_is_not_written_to(kind: dict[str, bool]) -> None:
-    inputs, bias, recurrent, ids = case(8)
-    d_last = np.ones((8, UNITS), np.float32)
-    before = [array.copy() for array in (inputs, bias, recurrent, ids, d_last)]
-    recurrence = Recurrence(**kind)
-    recurrence.read(inputs, bias, recurrent, ids)
-    recurrence.gradients(d_last)
-    for array, copy in zip((inputs, bias, recurrent, ids, d_last), before, strict=True):
-        np.testing.assert_array_equal(array, copy)
-
-
 @pytest.mark.parametrize("kind", [{"mean": True}, {"backwards": True}])
 def test_a_mean_or_a_reading_backwards_of_padding_is_refused(kind: dict[str, bool]) -> None:
     with pytest.raises(ValueError, match="of words alone"):
@@ -196,10 +176,3 @@ def test_a_word_that_is_no_number_spoils_only_the_reviews_that_hold_it(kind: dic
     inputs[4] = np.nan
     states = Recurrence(**kind).read(inputs, bias, recurrent, ids)
     np.testing.assert_array_equal(np.isnan(states).all(axis=1), (ids == 4).any(axis=1))
-
-
-def test_threads_do_not_grow_with_the_number_of_recurrences() -> None:
-    """TensorFlow keeps what it calls: threads of each one's own stayed until the process ended."""
-    for _ in range(40):
-        Recurrence(masked=True).read(*case(8))
-    assert 1 <= sum(thread.name.startswith("recurrence") for thread in threading.enumerate()) <= 32
