@@ -78,19 +78,10 @@ def describe_token(app: FastAPI, open_paths: Collection[str]) -> None:
 
 def _add_refusals(app: FastAPI) -> None:
     @app.exception_handler(RouterError)
-    async def refuse(request: Request, err: RouterError) -> Response:
+    async def refuse(_request: Request, err: RouterError) -> Response:
         """Answer to an HTTPException of ours, an unknown path, or a method that a path does not take."""
-        headers = dict(err.headers or {})
-        detail: Any = err.detail
-        if err.status_code == 404:
-            detail = "Not found; see /docs."
-        elif err.status_code == 405:
-            methods = {*headers["Allow"].split(", "), "OPTIONS"}
-            names = ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
-            headers["Allow"], detail = names, f"This path takes {names}."
-            if request.method == "OPTIONS":
-                return Response(status_code=204, headers=headers)
-        return JSONResponse({"detail": detail}, err.status_code, headers)
+        detail = "Not found; see /docs." if err.status_code == 404 else err.detail
+        return JSONResponse({"detail": detail}, err.status_code, err.headers)
 
     @app.exception_handler(ClientDisconnect)
     async def count_as_gone(_request: Request, _err: ClientDisconnect) -> Response:

@@ -43,7 +43,6 @@ _END_SECONDS = 15  # for requests that are under way; longer ones are cut off
 _CLOSE_SECONDS = 5  # after these, for what a worker still has to write
 _HUNG_SECONDS = 20  # a worker that does not move for so long is replaced; on a busy machine a start takes some
 _FIRST_CHECK_SECONDS = 2.0  # a local champion is loaded by then; a slow registry must not delay the start
-_SAME_ERROR_SECONDS = 60.0  # between two log entries of one error of the event loop
 
 
 def serve(
@@ -178,7 +177,6 @@ async def _threads(
     watcher: Watcher, batcher: Batcher, keeper: Keeper, metrics: Metrics, _app: FastAPI
 ) -> AsyncIterator[None]:
     """Run them while the service answers."""
-    asyncio.get_running_loop().set_exception_handler(_LoopErrors())
     watcher.start()
     batcher.start()
     keeper.start()
@@ -189,16 +187,3 @@ async def _threads(
     finally:
         for end in (watcher.stop, batcher.close, keeper.close):
             await asyncio.to_thread(end)  # meanwhile those that were cut off are told
-
-
-class _LoopErrors:
-    """Logs errors of the event loop, but not the same one again and again: clients may cause some."""
-
-    def __init__(self) -> None:
-        self._logged: dict[str, float] = {}
-
-    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        now, message = time.monotonic(), context["message"]
-        if now >= self._logged.get(message, -_SAME_ERROR_SECONDS) + _SAME_ERROR_SECONDS:
-            self._logged[message] = now
-            loop.default_exception_handler(context)

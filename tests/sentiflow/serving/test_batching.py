@@ -2,11 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from sentiflow.scoring import TextScorer
 from sentiflow.serving.batching import Batcher, QueueFullError
@@ -74,26 +71,6 @@ def test_a_call_takes_no_more_than_the_rest_can_wait_for(
     asyncio.run(all_at_once())
     batcher.close()
     assert batches(metrics) == (calls, each * requests)
-
-
-def test_a_call_works_in_one_thread(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int | None] = []
-    score = TextScorer.score
-
-    def scored(self: TextScorer, texts: Sequence[str], threads: int | None = None) -> NDArray[np.float64]:
-        asked.append(threads)
-        return score(self, texts, threads)
-
-    monkeypatch.setattr(TextScorer, "score", scored)
-    batcher = Batcher(10, Metrics())
-    batcher.start()
-
-    async def ask() -> list[float]:
-        return await batcher.score(loaded, ["dull"])
-
-    assert len(asyncio.run(ask())) == 1
-    batcher.close()
-    assert asked == [1]
 
 
 def test_champions_are_never_mixed_in_a_call(loaded: Loaded, scorer: TextScorer) -> None:
@@ -204,48 +181,6 @@ def test_who_gives_up_while_the_call_is_made_keeps_no_answer_from_the_next(loade
         return await asyncio.wait_for(stays, 10)
 
     assert len(asyncio.run(give_up())) == 1
-
-
-def test_batches_and_readings_take_turns(loaded: Loaded) -> None:
-    metrics = Metrics()
-    batcher = Batcher(1_000, metrics)
-
-    async def together() -> list[float]:
-        scores = [asyncio.ensure_future(batcher.score(loaded, ["dull"] * 200)) for _ in range(3)]
-        alone = [
-            asyncio.ensure_future(batcher.alone(loaded, "dull", lambda: batches(metrics)[0])) for _ in range(2)
-        ]
-        await asyncio.sleep(0)  # three batches, as two do not fit into one
-        batcher.start()
-        await asyncio.gather(*scores)
-        return await asyncio.gather(*alone)
-
-    assert asyncio.run(together()) == [1, 2]
-    batcher.close()
-
-
-def test_closing_waits_for_what_is_worked_on(loaded: Loaded) -> None:
-    batcher = Batcher(10, Metrics())
-    order: list[str] = []
-    begun = threading.Event()
-
-    def work() -> None:
-        begun.set()
-        with batcher._changed:
-            assert batcher._changed.wait_for(lambda: batcher._closed, 10)
-        order.append("worked")
-
-    async def close_meanwhile() -> None:
-        working = asyncio.ensure_future(batcher.alone(loaded, "dull", work))
-        await asyncio.sleep(0)
-        batcher.start()
-        await asyncio.to_thread(begun.wait, 10)
-        batcher.close()
-        order.append("closed")
-        await working
-
-    asyncio.run(close_meanwhile())
-    assert order == ["worked", "closed"]
 
 
 def test_long_readings_let_predictions_pass_and_have_a_queue_of_their_own(loaded: Loaded) -> None:

@@ -16,7 +16,6 @@ import pytest
 from mlflow.tracking import MlflowClient
 from prometheus_client import generate_latest
 
-from sentiflow.scoring import TextScorer
 from sentiflow.serving import champion
 from sentiflow.serving.champion import Watcher
 from sentiflow.serving.middleware import Metrics
@@ -123,22 +122,6 @@ def test_a_champion_that_cannot_be_loaded_leaves_the_old_one_answering_until_it_
     assert len([line for line in registry.running.lines if "cannot be loaded" in line]) == 1
 
 
-@pytest.mark.story
-def test_files_that_are_broken_in_any_way_do_not_end_the_watching(registry: Registry) -> None:
-    config = registry.folder / "artifacts" / "scorer.json"
-    whole = config.read_text()
-    for content in ("[]", '{"format": 2}', '{"format": 2, "sequence_length": "long"}', "no JSON"):
-        failed = registry.failures("load")
-        config.write_text(content)
-        service.promote(registry.client, 2)
-        until(lambda failed=failed: registry.failures("load") > failed)
-        assert registry.answering() == 1, content
-        config.write_text(whole)
-        until(lambda: registry.answering() == 2)
-        service.promote(registry.client, 1)
-        until(lambda: registry.answering() == 1)
-
-
 def test_without_the_alias_requests_get_503_with_a_sentence_until_it_is_back(registry: Registry) -> None:
     registry.client.delete_registered_model_alias(MODEL, "champion")
     assert until(lambda: registry.http.get("/readyz").status_code == 503) < SOON
@@ -181,18 +164,6 @@ def test_of_several_models_one_has_to_be_named(world: World, behind_a_server: bo
     assert refused.returncode == 2 and "--dataset one" in refused.stderr, refused.stderr
     with service.running(world, "--dataset", "one") as running, running.client() as http:
         assert "No version of one-sentiment is in use yet" in http.get("/readyz").json()["problem"]
-
-
-def test_a_version_whose_scores_and_explanations_disagree_is_not_served(
-    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    world, client = service.copied(trained, tmp_path / "world")
-    service.promote(client, 1)
-    explained = SimpleNamespace(score=0.5)
-    monkeypatch.setattr(TextScorer, "explain", lambda *_: explained)
-    watcher = Watcher(world.settings, MODEL, Metrics())
-    watcher._check()
-    assert watcher.state.loaded is None and "and 0.5 word by word" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -260,12 +231,6 @@ def test_a_version_that_cannot_be_loaded_is_tried_again_after_ever_longer_pauses
         watcher._check()
         now += 1
     assert tried == [0, 2, 6, 14, 30, 62, 122, 182]
-    found = watcher.find()
-    monkeypatch.setattr(watcher, "find", lambda: found)
-    for _ in range(1_100):  # as in most of a day: 2 to the power of their number is no float
-        now += 60
-        watcher._check()
-    assert len(tried) == 8 + 1_100
 
 
 def test_a_mended_version_that_is_put_in_use_again_is_loaded_at_once(
@@ -309,26 +274,6 @@ def test_a_fault_of_the_service_itself_does_not_end_the_watching(
     until(lambda: watcher.state.loaded is not None)
     watcher.stop()
     assert "A check of the registry failed" in caplog.text and "no room" in caplog.text
-
-
-def test_checks_are_a_poll_apart_until_the_watcher_is_stopped(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waits: list[float | None] = []
-
-    class Recorded(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            waits.append(timeout)
-            return super().wait(0 if len(waits) < 3 else 10)
-
-    watcher = Watcher(world.settings.model_copy(update={"serve_poll": 7.0}), None, Metrics())
-    monkeypatch.setattr(watcher, "_stopped", Recorded())
-    watcher.start()
-    until(lambda: len(waits) == 3)
-    watcher.stop()
-    assert not watcher._thread.is_alive()
-    assert waits == [7.0] * 3
-    assert watcher._thread.daemon  # a registry that does not answer must not delay the end of the process
 
 
 def test_a_store_that_cannot_be_read_leaves_the_champion_answering_and_is_told_once(registry: Registry) -> None:

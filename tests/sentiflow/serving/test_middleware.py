@@ -99,12 +99,6 @@ def test_an_answer_that_has_begun_is_not_begun_again() -> None:
     assert shown(asked.metrics)["sentiflow_http_requests_total path=/begins status=200"] == 1
 
 
-def test_the_seconds_of_a_request_are_those_that_it_took() -> None:
-    asked = Asked()
-    asyncio.run(asked.ask("/plain"))
-    assert 0 < shown(asked.metrics)["sentiflow_http_request_seconds_sum path=/plain"] < 60
-
-
 def test_figures_are_there_before_anything_has_happened() -> None:
     metrics = Metrics()
     values = shown(metrics)
@@ -155,12 +149,6 @@ def test_the_model_in_use_is_1_and_those_before_it_are_0() -> None:
     assert figures() == (0, 0, 0)
     metrics.show_model(one)
     assert figures() == (1, 0, 1)
-
-
-def test_drift_is_shown_by_model_and_feature() -> None:
-    metrics = Metrics()
-    metrics.show_drift({"sample-sentiment": {"length": 0.125}})
-    assert shown(metrics)["sentiflow_drift_psi feature=length model=sample-sentiment"] == 0.125
 
 
 def test_the_figures_of_workers_are_summed_and_files_that_are_empty_or_gone_are_left_out(

@@ -1,16 +1,11 @@
 """Tests of the texts that the service keeps for monitoring."""
 
-import sqlite3
-import threading
-from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
 
 import httpx
 import pytest
 from prometheus_client import generate_latest
 
-from sentiflow.monitoring import text_log
 from sentiflow.monitoring.text_log import Entry, TextLog
 from sentiflow.serving import batching
 from sentiflow.serving.batching import Keeper
@@ -95,26 +90,6 @@ def test_a_log_that_can_be_written_again_is_told_and_goes_on(
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
-def test_a_log_that_another_process_locks_costs_texts_and_no_answer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(text_log, "_TIMEOUT", 0.1)
-    metrics, log = Metrics(), TextLog(tmp_path, 100_000)
-    log.append([Entry("", text_log.SERVED, MODEL, 7, 0.5, "earlier")])
-    with closing(sqlite3.connect(log.file, isolation_level=None)) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        keeper = Keeper(log, metrics)
-        keeper.start()
-        keeper.keep(VERSION, ["lost"], [0.5])
-        until(lambda: b"sentiflow_texts_not_kept_total 1.0" in generate_latest(metrics.registry))
-    keeper.keep(VERSION, ["kept"], [0.5])
-    keeper.close()
-    assert [entry.text for entry in kept(tmp_path)] == ["earlier", "kept"]
-    assert [record.message for record in caplog.records][:1] == [
-        f"Texts are answered, but not logged for monitoring: {log.file}: database is locked"
-    ]
-
-
 def test_a_text_that_is_larger_than_the_log_is_counted_as_not_kept(tmp_path: Path) -> None:
     metrics = Metrics()
     keeper = Keeper(TextLog(tmp_path, 100_000), metrics)
@@ -136,44 +111,6 @@ def test_the_last_check_of_drift_is_shown(tmp_path: Path) -> None:
     assert f'sentiflow_drift_psi{{feature="length",model="{MODEL}"}} 0.125'.encode() in generate_latest(
         metrics.registry
     )
-
-
-def test_the_log_is_written_twice_a_second_and_asked_for_drift_every_ten(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now, waits, looks = 1_000.0, list[float | None](), list[float]()
-
-    class Recorded(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            nonlocal now
-            now += 5
-            waits.append(timeout)
-            return len(waits) == 5
-
-    class Log(TextLog):
-        def last_psi(self) -> dict[str, dict[str, float]]:
-            looks.append(now)
-            return {}
-
-    monkeypatch.setattr(batching, "time", SimpleNamespace(monotonic=lambda: now))
-    keeper = Keeper(Log(tmp_path, 100_000), Metrics())
-    monkeypatch.setattr(keeper, "_closed", Recorded())
-    keeper.start()
-    keeper.close()
-    assert (waits, looks) == ([0.5] * 5, [1_000, 1_010, 1_020])
-    assert keeper._thread.daemon  # a disk that hangs must not delay the end of the process
-
-
-@pytest.mark.parametrize(("counts", "not_kept"), [([1, 1, 1, 1, 1], 3), ([2, 1], 1)])
-def test_blank_texts_take_memory_too(
-    counts: list[int], not_kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(batching, "_MAX_UNWRITTEN", 2 * batching._ENTRY_SIZE)
-    metrics = Metrics()
-    keeper = Keeper(TextLog(tmp_path, 100_000), metrics)  # not begun to write yet
-    for count in counts:
-        keeper.keep(VERSION, [""] * count, [0.5] * count)
-    assert f"sentiflow_texts_not_kept_total {not_kept}.0".encode() in generate_latest(metrics.registry)
 
 
 def test_a_disk_that_is_too_slow_costs_texts_and_no_memory(
