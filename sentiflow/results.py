@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sentiflow.errors import RejectedError
-from sentiflow.evaluation.metrics import Measured, Spread
-from sentiflow.evaluation.yardstick import Yardstick
+from sentiflow.evaluation.metrics import Measured, Spread, Yardstick
 from sentiflow.promotion.candidate import Candidate
 from sentiflow.reports.page import Table
 from sentiflow.training.context import RunContext, TrainedFiles

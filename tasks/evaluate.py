@@ -20,9 +20,8 @@ from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError, first_line
 from sentiflow.evaluation import Epoch, best_epoch, metrics
-from sentiflow.evaluation.metrics import Measured, reliability
+from sentiflow.evaluation.metrics import Measured, Yardstick, reliability, yardstick_metrics
 from sentiflow.evaluation.score_table import YARDSTICK, ScoreTable
-from sentiflow.evaluation.yardstick import Yardstick, yardstick_metrics
 from sentiflow.names import BUILT_IN
 from sentiflow.redaction import escape_markdown
 from sentiflow.reports import one_run as run_report

@@ -7,10 +7,8 @@ from prefect import get_run_logger, task
 from sentiflow.baselines import Row, markdown
 from sentiflow.baselines.simple import ABOUT
 from sentiflow.data.prepare import Prepared
-from sentiflow.evaluation.metrics import Measured, spread
+from sentiflow.evaluation.metrics import BASELINE, Measured, Yardstick, spread
 from sentiflow.evaluation.statistics import compare
-from sentiflow.evaluation.yardstick import PREFIX as YARDSTICK_METRICS
-from sentiflow.evaluation.yardstick import Yardstick
 from sentiflow.names import BUILT_IN
 from sentiflow.notifications import announce
 from sentiflow.redaction import escape_markdown
@@ -81,7 +79,7 @@ def _dataset(prepared: Prepared) -> str:
 def _log_yardstick(parent: RunContext, best: SeedResult) -> Yardstick | None:
     """Log on a parent what the run of its registered version says of the yardstick."""
     metrics = best.run.record().metrics
-    parent.log({name: value for name, value in metrics.items() if name.startswith(YARDSTICK_METRICS)})
+    parent.log({name: value for name, value in metrics.items() if name.startswith(BASELINE)})
     return Yardstick.logged(metrics)
 
 

@@ -98,16 +98,8 @@ def check_request(request: Request) -> tuple[Input, pa.Schema]:
     """The input with its columns chosen, and the columns of the output."""
     source = open_input(request.source)
     source.select(request.text_column, request.keep)
-    check_output(_resolved(request.output), request.source, escape_formulas=request.escape_formulas)
+    check_output(request.output.resolve(), request.source, escape_formulas=request.escape_formulas)
     return source, output_schema(source, request.with_text)
-
-
-def _resolved(output: Path) -> Path:
-    """Where an output is written: a link stays one, and what it leads to is written."""
-    try:
-        return output.resolve()
-    except RuntimeError as err:
-        raise UsageError(f"{output} leads to itself.", "Name another file.") from err
 
 
 def score_input(
@@ -123,7 +115,7 @@ def score_input(
         ExternalError: it changed meanwhile.
     """
     began = time.monotonic()
-    output = _resolved(request.output)
+    output = request.output.resolve()  # a link stays one, and what it leads to is written
     source, schema = check_request(request)
     with output_lock(output):
         name = None if request.dataset is None else model_name(request.dataset)

@@ -26,21 +26,21 @@ MOST = 5_000  # texts a run: the monitor's figures are steady with far fewer
 
 
 class Sample:
-    """The rows whose numbers hash lowest, of all that were added; the texts of others are not kept.
+    """The rows that drew the lowest lots, of all that were added; the texts of others are not kept.
 
-    A row's number alone decides, so that memory is bounded, the sample is even without knowing how long the input
-    is, and it does not depend on how the work was shared out.
+    So memory is bounded, and the sample is even without knowing how long the input is. The same input gives the
+    same sample.
     """
 
     def __init__(self, most: int = MOST) -> None:
-        self._most = most
-        self._kept: list[tuple[int, int, str, float]] = []  # hash, row, text, score; the lowest hash first
+        self._most, self._random = most, np.random.default_rng(0)
+        self._kept: list[tuple[float, int, str, float]] = []  # lot, row, text, score; the lowest lot first
 
     def add(self, chunk: Chunk, scores: NDArray[np.float64]) -> None:
-        """Consider the rows of a chunk."""
-        hashes = _hash(np.asarray(chunk.rows, np.uint64)).tolist()
-        below = self._kept[-1][0] if len(self._kept) == self._most else 2**64
-        rows = zip(hashes, chunk.rows, chunk.texts, scores.tolist(), strict=True)
+        """Consider the rows of the next chunk."""
+        lots = self._random.random(len(chunk.rows)).tolist()
+        below = self._kept[-1][0] if len(self._kept) == self._most else 1.0
+        rows = zip(lots, chunk.rows, chunk.texts, scores.tolist(), strict=True)
         self._kept = sorted([*self._kept, *(row for row in rows if row[0] < below)])[: self._most]
 
     def rows(self, size: int) -> list[tuple[int, str, float]]:
@@ -57,14 +57,6 @@ class Sample:
 
 def _logged_size(text: str) -> int:
     return len(text.encode()) + 100  # bytes; the hundred are about what stands beside the text
-
-
-def _hash(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Well mixed bits of whole numbers, the last step of SplitMix64: equal ones only for equal numbers."""
-    mixed = (numbers + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
 
 
 _ROOT = str(Path(sentiflow.__file__).parents[1])

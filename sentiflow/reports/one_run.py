@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from sentiflow.evaluation.metrics import SLICES
+from sentiflow.evaluation.metrics import BASELINE, SLICES, Yardstick
 from sentiflow.evaluation.score_table import YARDSTICK
-from sentiflow.evaluation.yardstick import PREFIX, Yardstick
 from sentiflow.names import BUILT_IN
 from sentiflow.reports.page import (
     Block,
@@ -244,9 +243,13 @@ def _metrics(run: RunSummary) -> list[Block]:
         ("validation loss", "of the weights that were kept", format_cell(run.metrics.get("val/loss"), ".4f"))
     )
     rows += [
-        (f"{YARDSTICK}, {name.replace('_', ' ')}", "of a simple model", f"{run.metrics[PREFIX + name]:.4f}")
+        (
+            f"{YARDSTICK}, {name.replace('_', ' ')}",
+            "of a simple model",
+            f"{run.metrics[BASELINE + name]:.4f}",
+        )
         for name in ("accuracy", "balanced_accuracy")
-        if PREFIX + name in run.metrics
+        if BASELINE + name in run.metrics
     ]
     return [Table(("metric", "meaning", "value"), rows, words=2)]
 

@@ -46,11 +46,6 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.words)
 
-    @classmethod
-    def from_texts(cls, texts: Iterable[str]) -> "Vocabulary":
-        """Rank the words of some texts by frequency, equally frequent ones by the alphabet."""
-        return cls(tuple(count_words(texts)))
-
     def encode(self, text: str) -> list[int]:
         """Turn a text into ids: the start marker, then a word each; words without a rank are dropped.
 

@@ -15,7 +15,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from benchmarks.sample import sample_rows
 from sentiflow.data.division import text_hashes
-from sentiflow.evaluation.yardstick import Yardstick
+from sentiflow.evaluation.metrics import Yardstick
 from sentiflow.store.client import connect
 from tests.scheduled import Home, Scheduled
 from tests.servers import free_port

@@ -264,24 +264,3 @@ def test_an_output_that_leads_to_the_input_is_refused_before_anything_is_made(
     with pytest.raises(UsageError, match="is the input"):
         run(world, Request(path, tmp_path / "out.csv"))
     assert path.read_bytes() == content
-
-
-def test_what_a_version_scores_with_is_known_again_and_told_from_all_else() -> None:
-    """Red if a setting or an array were left out, or if what is absent were known by where it lies in memory."""
-    shapes = (8, 3), (3, 4), (4, 4), (4,), (8, 1), (1,)
-    ones = [np.ones(shape, np.float32) for shape in shapes]
-    both = Weights(*ones, True, *ones[1:4])
-
-    def digest(weights: Weights) -> str:
-        return TextScorer(weights, Vocabulary(("good",)), 6).digest
-
-    found = {
-        digest(both),
-        digest(replace(both, pooling="mean")),
-        digest(replace(both, others=(both,))),
-        digest(replace(both, backward_bias=np.zeros(4, np.float32))),
-        digest(Weights(*ones[:4], np.ones((4, 1), np.float32), ones[5], True)),
-        digest(Weights(*ones[:4], np.ones((4, 1), np.float32), ones[5], False)),
-    }
-    assert len(found) == 6
-    assert digest(Weights(*ones, True, *ones[1:4])) == digest(both)

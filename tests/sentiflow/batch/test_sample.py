@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from sentiflow.batch.pipeline import Sample, _hash
+from sentiflow.batch.pipeline import Sample
 from sentiflow.data.rows import Chunk
 
 
@@ -13,7 +13,7 @@ def chunks(n: int, size: int, length: int = 5) -> list[Chunk]:
     rows = list(range(n))
     return [
         Chunk(part, [0] * len(part), [f"{row:0{length}d}" for row in part], pa.table({}), [], 0)
-        for k, part in enumerate(rows[i : i + size] for i in range(0, n, size))
+        for part in (rows[i : i + size] for i in range(0, n, size))
     ]
 
 
@@ -48,33 +48,8 @@ def test_it_takes_no_more_bytes_than_there_is_room_for(room: int) -> None:
     assert set(rows) <= set(sampled(500, 10_000, 2_048))
 
 
-def test_letters_count_by_their_bytes_and_a_huge_text_crowds_out_no_other() -> None:
-    sample = Sample()
-    texts = ["長" * 300] * 50
-    texts[1] = "x" * 100_000
-    sample.add(Chunk([*range(50)], [0] * 50, texts, pa.table({}), [], 0), np.full(50, 0.5))
-    rows = sample.rows(20_000)
-    assert len(rows) == 20 and all(len(text) == 300 for _row, text, _score in rows)
-
-
 def test_a_text_of_a_sixteenth_of_the_room_is_taken_and_one_of_a_byte_more_is_not() -> None:
     sample = Sample()
     texts = ["x" * 25, "x" * 26, "é" * 13]  # and 100 bytes beside each, of 2,000 / 16 = 125
     sample.add(Chunk([1, 2, 3], [0] * 3, texts, pa.table({}), [], 0), np.full(3, 0.5))
     assert sample.rows(2_000) == [(1, "x" * 25, 0.5)]
-
-
-def test_each_text_keeps_its_score() -> None:
-    assert all(text == f"{row:05d}" and score == row / 9_000 for row, text, score in sampled(300, 9_000, 1_000))
-
-
-def test_a_chunk_of_rejects_alone_adds_nothing() -> None:
-    sample = Sample()
-    sample.add(Chunk([], [], [], pa.table({}), [], 0), np.empty(0))
-    assert sample.rows(100) == []
-
-
-def test_rows_are_mixed_as_splitmix64_does() -> None:
-    """Its first numbers from seed 0, as its reference implementation prints them (prng.di.unimi.it)."""
-    known = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
-    assert _hash(np.arange(3, dtype=np.uint64)).tolist() == known

@@ -53,7 +53,7 @@ EDGES = [
 
 
 @pytest.mark.parametrize("size", [3, 8, 100])
-@pytest.mark.parametrize("length", [1, 2, 6, 7, 50])
+@pytest.mark.parametrize("length", [1, 6, 50])
 def test_edges_give_the_ids_that_the_vocabulary_gives(length: int, size: int) -> None:
     scorer = scorer_of(WORDS + IMPOSSIBLE, length, size)
     np.testing.assert_array_equal(BulkScorer(scorer).encode(EDGES), slowly(scorer, EDGES))
@@ -78,15 +78,6 @@ def test_no_text_gives_no_row() -> None:
 
 def test_scores_are_those_of_the_scorer() -> None:
     scorer = scorer_of(WORDS, 6, 8)
-    np.testing.assert_allclose(BulkScorer(scorer).score(EDGES), scorer.score(EDGES), rtol=0, atol=1e-14)
-
-
-def test_scores_of_a_mean_of_both_directions_are_those_of_the_scorer() -> None:
-    rng = np.random.default_rng(2)
-    shapes = (8, 3), (3, 4), (4, 4), (4,), (8, 1), (1,)
-    arrays = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
-    backward = [rng.normal(size=shape).astype(np.float32) for shape in shapes[1:4]]
-    scorer = TextScorer(Weights(*arrays, True, *backward, pooling="mean"), Vocabulary(WORDS), 6)
     np.testing.assert_allclose(BulkScorer(scorer).score(EDGES), scorer.score(EDGES), rtol=0, atol=1e-14)
 
 

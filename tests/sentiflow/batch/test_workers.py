@@ -2,9 +2,7 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from concurrent.futures import CancelledError
 from pathlib import Path
 
 import numpy as np
@@ -65,24 +63,6 @@ def test_a_process_that_is_killed_is_told_and_the_others_end(scorer: TextScorer,
             os.kill(pid, number)
         pool.score(TEXTS)()
     assert children() <= before
-
-
-def test_a_process_that_ends_by_itself_is_told_with_its_exit_code(
-    scorer: TextScorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "sitecustomize.py").write_text("import os\nos._exit(0)")  # Python runs it first
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(ExternalError, match="ended with exit code 0[.]") as told, Workers(scorer, 1) as pool:
-        pool.score(TEXTS)()
-    assert "Run the same command again" in told.value.hint
-
-
-def test_what_waits_is_dropped_when_the_scoring_is_left(scorer: TextScorer) -> None:
-    with Workers(scorer, 1) as pool:
-        results = [pool.score(TEXTS) for _ in range(200)]
-    with pytest.raises(CancelledError):
-        results[-1]()
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("scoring")]
 
 
 def test_processes_end_with_a_starter_that_is_killed() -> None:

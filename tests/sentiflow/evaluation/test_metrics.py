@@ -1,4 +1,4 @@
-"""Tests of the metrics, on reviews few enough to work out by hand."""
+"""Tests of the metrics and of calibration, on reviews few enough to work out by hand."""
 
 import math
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sentiflow.evaluation import Epoch, best_epoch
-from sentiflow.evaluation.metrics import Measured, Spread, measure, spread
+from sentiflow.evaluation.metrics import Measured, Spread, measure, reliability, spread
 from sentiflow.evaluation.statistics import wilson
 
 LABELS = np.array([1, 1, 1, 0, 0, 0], np.int8)
@@ -15,13 +15,34 @@ SCORES = np.array([0.9, 0.6, 0.3, 0.7, 0.2, 0.1])
 # right: 0.9, 0.6, 0.2, 0.1; a false negative at 0.3, a false positive at 0.7
 
 
-@pytest.fixture(scope="module")
-def measured() -> Measured:
-    return measure(LABELS, SCORES)
-
-
-def test_accuracy_is_the_share_of_right_labels(measured: Measured) -> None:
+def test_each_metric_is_what_can_be_counted_by_hand() -> None:
+    measured = measure(LABELS, SCORES)
     assert measured.accuracy == pytest.approx(4 / 6)
+    assert (measured.accuracy_ci_low, measured.accuracy_ci_high) == wilson(4, 6)
+    assert measured.auc == pytest.approx(7 / 9)  # 0.9 beats 3 negatives; 0.6 beats 2; 0.3 beats 2
+    assert measured.brier == pytest.approx(1.20 / 6)  # 0.01 + 0.16 + 0.49 + 0.49 + 0.04 + 0.01
+    # the scores of the true labels: 0.9, 0.6, 0.3, 0.3, 0.8, 0.9
+    assert measured.loss == pytest.approx(-math.log(0.9 * 0.6 * 0.3 * 0.3 * 0.8 * 0.9) / 6)
+    assert measured.text() == "66.67% (95% interval 30.00% to 90.32%)"  # Wilson's formula of 4 of 6
+
+
+def test_ties_count_as_half_and_a_score_of_one_half_is_negative() -> None:
+    assert measure(np.array([1, 0, 0], np.int8), np.array([0.6, 0.6, 0.1])).auc == pytest.approx(1.5 / 2)
+    tied = measure(np.array([1, 0, 0], np.int8), np.array([0.5, 0.5, 0.5]))
+    assert (tied.accuracy, tied.f1_positive) == (pytest.approx(2 / 3), 0.0)
+
+
+def test_accuracy_and_loss_equal_those_of_keras() -> None:
+    rng = np.random.default_rng(8)
+    scores = rng.random(1_000).astype(np.float32)
+    scores[:100] = 0.5
+    labels = rng.integers(0, 2, 1_000).astype(np.int8)
+    theirs = keras.metrics.BinaryAccuracy()
+    theirs.update_state(labels, scores)
+    found = measure(labels, scores.astype(np.float64))
+    assert found.accuracy == pytest.approx(float(theirs.result()), abs=1e-6)
+    loss = keras.losses.BinaryCrossentropy(dtype="float64")(labels, scores.astype(np.float64))
+    assert found.loss == pytest.approx(float(loss), abs=1e-6)
 
 
 def test_f1_is_of_either_label_and_balanced_accuracy_of_both() -> None:
@@ -44,37 +65,10 @@ def test_accuracy_stands_alone_unless_one_label_is_much_commoner() -> None:
     assert more == f"balanced accuracy 83.33%, {f1}; the commoner label alone gets 75.00%"
 
 
-def test_auc_is_the_share_of_pairs_in_the_right_order(measured: Measured) -> None:
-    # 0.9 beats 3 negatives; 0.6 beats 2; 0.3 beats 2: 7 of 9
-    assert measured.auc == pytest.approx(7 / 9)
-
-
-def test_auc_counts_a_tie_as_half() -> None:
-    assert measure(np.array([1, 0, 0], np.int8), np.array([0.6, 0.6, 0.1])).auc == pytest.approx(1.5 / 2)
-
-
-def test_brier_is_the_mean_squared_difference(measured: Measured) -> None:
-    # 0.01 + 0.16 + 0.49 + 0.49 + 0.04 + 0.01 = 1.20
-    assert measured.brier == pytest.approx(1.20 / 6)
-
-
-def test_loss_is_the_mean_cross_entropy_in_nats(measured: Measured) -> None:
-    # the scores of the true labels: 0.9, 0.6, 0.3, 0.3, 0.8, 0.9
-    assert measured.loss == pytest.approx(-math.log(0.9 * 0.6 * 0.3 * 0.3 * 0.8 * 0.9) / 6)
-
-
 def test_a_certain_and_wrong_score_costs_16_nats() -> None:
     # -ln(1e-7) = 16.118; the other review costs -ln(1 - 1e-7), nearly nothing
     assert measure(np.array([1, 0], np.int8), np.array([0.0, 0.0])).loss == pytest.approx(16.118 / 2, abs=5e-4)
     assert measure(np.array([1, 0], np.int8), np.array([1.0, 1.0])).loss == pytest.approx(16.118 / 2, abs=5e-4)
-
-
-def test_a_score_of_exactly_one_half_is_negative() -> None:
-    assert measure(np.array([1, 0, 0], np.int8), np.array([0.5, 0.5, 0.5])).accuracy == pytest.approx(2 / 3)
-
-
-def test_f1_is_zero_when_nothing_is_called_positive() -> None:
-    assert measure(np.array([1, 0], np.int8), np.array([0.4, 0.1])).f1_positive == 0.0
 
 
 @pytest.mark.parametrize(("right", "n"), [(4, 6), (0, 5), (5, 5), (20_813, 25_000)])
@@ -83,27 +77,6 @@ def test_wilson_equals_its_closed_formula(right: int, n: int) -> None:
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     assert wilson(right, n) == pytest.approx((centre - half, centre + half), abs=1e-12)
-
-
-def test_the_interval_of_the_accuracy_is_wilsons(measured: Measured) -> None:
-    assert (measured.accuracy_ci_low, measured.accuracy_ci_high) == wilson(4, 6)
-
-
-def test_accuracy_equals_keras_binary_accuracy() -> None:
-    rng = np.random.default_rng(8)
-    scores = rng.random(1_000).astype(np.float32)
-    scores[:100] = 0.5
-    labels = rng.integers(0, 2, 1_000).astype(np.int8)
-    theirs = keras.metrics.BinaryAccuracy()
-    theirs.update_state(labels, scores)
-    assert measure(labels, scores.astype(np.float64)).accuracy == pytest.approx(float(theirs.result()), abs=1e-6)
-
-
-def test_loss_equals_keras_binary_cross_entropy() -> None:
-    rng = np.random.default_rng(9)
-    scores, labels = rng.random(1_000), rng.integers(0, 2, 1_000).astype(np.int8)
-    theirs = float(keras.losses.BinaryCrossentropy(dtype="float64")(labels, scores))
-    assert measure(labels, scores).loss == pytest.approx(theirs, abs=1e-6)
 
 
 @pytest.mark.parametrize("label", [0, 1])
@@ -140,3 +113,21 @@ def test_the_best_epoch_is_the_earliest_of_the_lowest_validation_loss() -> None:
         Epoch(number, 0.5, 0.5, loss, 0.5, 1e-3, 1.0, 1.0) for number, loss in ((1, 0.6), (2, 0.4), (3, 0.4))
     ]
     assert best_epoch(epochs).number == 2
+
+
+def test_bins_hold_mean_score_share_and_count() -> None:
+    found = reliability(np.array([0, 1, 1, 1], np.int8), np.array([0.02, 0.06, 0.71, 0.79]))
+    np.testing.assert_allclose(found.score, [0.04, 0.75])
+    assert (found.positive.tolist(), found.reviews.tolist()) == ([0.5, 1.0], [2, 2])
+
+
+def test_the_error_weighs_bins_by_their_reviews() -> None:
+    # bin of 0.1 to 0.2: three reviews, mean 0.15, one positive: off by 0.18333; bin of 0.9: one, off by 0.1
+    found = reliability(np.array([1, 0, 0, 1], np.int8), np.array([0.15, 0.15, 0.15, 0.9]))
+    assert found.error == pytest.approx((3 * (1 / 3 - 0.15) + 0.1) / 4)
+
+
+def test_a_score_of_one_belongs_to_the_last_bin() -> None:
+    found = reliability(np.array([1, 1], np.int8), np.array([1.0, 0.95]))
+    assert (found.reviews.tolist(), found.error) == ([2], pytest.approx(0.025))
+    assert reliability(np.array([1, 1], np.int8), np.array([0.85, 0.95])).reviews.tolist() == [1, 1]

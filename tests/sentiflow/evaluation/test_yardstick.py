@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from sentiflow.evaluation.metrics import Yardstick, yardstick_metrics
 from sentiflow.evaluation.score_table import ScoreTable
 from sentiflow.evaluation.statistics import tango
-from sentiflow.evaluation.yardstick import Yardstick, yardstick_metrics
 
 LABELS = np.arange(100) % 2
 

@@ -69,17 +69,14 @@ def writer(folder: Path, max_bytes: int, name: str, number: int) -> "subprocess.
 
 
 def test_a_text_is_read_as_it_was_written_and_has_an_id(tmp_path: Path) -> None:
+    TextLog(tmp_path, LARGE).append([entry("half \ud83d")])
+    assert check(tmp_path) == ["half ?"]  # of a surrogate pair
     texts = ["plain", "two\nlines\r\n", "naïve 電影 \u2028", '"quoted" \\ {}', "NUL \0 inside", ""]
     written = [entry(text, source=SCORED) for text in texts]
     assert TextLog(tmp_path / "log", LARGE).append(written) == 6
     found = unchecked(tmp_path / "log")
     assert [vars(one) | {"id": 0} for one in found] == [vars(one) for one in written]
     assert [one.id for one in found] == [1, 2, 3, 4, 5, 6]
-
-
-def test_half_of_a_surrogate_pair_becomes_a_question_mark(tmp_path: Path) -> None:
-    TextLog(tmp_path, LARGE).append([entry("half \ud83d")])
-    assert check(tmp_path) == ["half ?"]
 
 
 def test_making_a_log_makes_no_folder_and_reading_it_no_file(tmp_path: Path) -> None:
@@ -188,13 +185,6 @@ def test_what_was_checked_is_not_read_again_and_what_comes_later_is(tmp_path: Pa
     assert check(tmp_path) == ["third"]
 
 
-def test_each_model_has_its_own_texts_and_its_own_checks(tmp_path: Path) -> None:
-    TextLog(tmp_path, LARGE).append([entry("a", "imdb-sentiment"), entry("b"), entry("c", "imdb-sentiment")])
-    assert check(tmp_path, "imdb-sentiment") == ["a", "c"]
-    assert check(tmp_path) == ["b"]
-    assert check(tmp_path, "other-sentiment") == []
-
-
 def test_texts_are_read_in_batches_without_those_written_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,21 +209,13 @@ def test_the_oldest_texts_of_all_models_go_first(tmp_path: Path) -> None:
     assert check(tmp_path, "imdb-sentiment") == []
 
 
-@pytest.mark.parametrize("length", [10, 1_400, 2_100, 4_100, 30_000])
+@pytest.mark.parametrize("length", [10, 4_100, 30_000])
 def test_the_bound_holds_for_texts_of_any_length(tmp_path: Path, length: int) -> None:
     log = TextLog(tmp_path, 500_000)
     for _ in range(8):
         assert log.append([entry("x" * length)] * (400_000 // (length + 100))) > 0
         assert size(tmp_path) <= 500_000
     assert size(tmp_path) > 300_000
-
-
-def test_a_smaller_bound_shrinks_the_file(tmp_path: Path) -> None:
-    TextLog(tmp_path, LARGE).append([entry("x" * 1_000)] * 1_000)
-    assert size(tmp_path) > 1_000_000
-    TextLog(tmp_path, 200_000).append([entry("new")])
-    assert size(tmp_path) <= 200_000
-    assert check(tmp_path)[-1] == "new"
 
 
 def test_ids_are_not_used_again(tmp_path: Path) -> None:
@@ -251,20 +233,13 @@ def test_a_text_larger_than_half_of_the_log_is_left_out(tmp_path: Path) -> None:
     assert check(tmp_path) == ["kept", "kept, too"]
 
 
-def test_several_writers_lose_no_text(tmp_path: Path) -> None:
-    writers = [writer(tmp_path, LARGE, name, 300) for name in ("a", "b", "c")]
-    assert [process.wait(60) for process in writers] == [0, 0, 0]
-    found = [(text.split()[0], int(text.split()[1])) for text in check(tmp_path)]
-    assert sorted(found) == [(name, k) for name in ("a", "b", "c") for k in range(300)]
-
-
 def test_several_writers_hold_the_bound_together(tmp_path: Path) -> None:
     writers = [writer(tmp_path, 300_000, name, 300) for name in ("a", "b", "c")]
     while any(process.poll() is None for process in writers):
         if (tmp_path / "texts.db").exists():
             assert size(tmp_path) <= 300_000
         time.sleep(0.005)  # the cores are the writers'
-    assert [process.returncode for process in writers] == [0, 0, 0]
+    assert [process.returncode for process in writers] == [0, 0, 0]  # none was refused a text
     assert 150 <= len(check(tmp_path)) <= 300
 
 
@@ -303,12 +278,6 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path: Path) -> None:
         TextLog(tmp_path, LARGE).append([entry("text")])
     with pytest.raises(OSError, match=r"texts\.db: file is not a database"):
         unchecked(tmp_path)
-
-
-def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="file"):
-        TextLog(tmp_path / "file" / "log", LARGE).append([entry("text")])
 
 
 def test_a_full_disk_is_an_error_and_keeps_earlier_texts(tmp_path: Path) -> None:

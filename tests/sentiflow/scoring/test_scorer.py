@@ -55,12 +55,6 @@ def test_many_texts_over_the_batch_boundary_equal_one_by_one(
     np.testing.assert_allclose(scorer.score(TEXTS), alone, rtol=0, atol=1e-14)
 
 
-def test_more_texts_than_a_batch_come_back_in_order(scorer: TextScorer) -> None:
-    texts = (TEXTS * 513)[: module._BATCH + 5]
-    expected = np.tile(scorer.score(TEXTS), 513)[: module._BATCH + 5]
-    np.testing.assert_allclose(scorer.score(texts), expected, rtol=0, atol=1e-14)
-
-
 def test_no_texts_give_no_scores(scorer: TextScorer) -> None:
     assert scorer.score([]).shape == (0,)
 
@@ -71,15 +65,16 @@ def test_an_item_that_is_no_text_is_refused_by_type(scorer: TextScorer, wrong: o
         scorer.score(["good", wrong])  # type: ignore[list-item]
 
 
-def test_a_loaded_scorer_scores_exactly_as_the_saved_one(scorer: TextScorer, tmp_path: Path) -> None:
-    scorer.save(tmp_path)
-    np.testing.assert_array_equal(TextScorer.load(tmp_path).score(TEXTS), scorer.score(TEXTS))
-
-
-def test_a_loaded_scorer_has_its_words_and_length(scorer: TextScorer, tmp_path: Path) -> None:
+def test_a_loaded_scorer_has_the_words_and_length_of_the_saved_one_and_scores_exactly_so(
+    scorer: TextScorer, tmp_path: Path
+) -> None:
     scorer.save(tmp_path)
     loaded = TextScorer.load(tmp_path)
     assert (loaded.vocabulary.words, loaded.sequence_length) == (WORDS, 6)
+    np.testing.assert_array_equal(loaded.score(TEXTS), scorer.score(TEXTS))
+    words = ("café", "a\x85b", "映画", "it's", "\xa0")
+    TextScorer(scorer.weights, Vocabulary(words), 6).save(tmp_path)
+    assert TextScorer.load(tmp_path).vocabulary.words == words
 
 
 @pytest.mark.parametrize("length", [1, 5_000])
@@ -99,20 +94,6 @@ def test_the_digest_is_another_for_other_weights_words_length_or_names(scorer: T
         replace(scorer, label_names=("positive", "negative")),
     ]
     assert len({scorer.digest, *(each.digest for each in others)}) == 5
-
-
-def test_words_beyond_ascii_survive_save_and_load(scorer: TextScorer, tmp_path: Path) -> None:
-    words = ("café", "a\x85b", "映画", "it's", "\xa0")
-    TextScorer(scorer.weights, Vocabulary(words), 6).save(tmp_path)
-    assert TextScorer.load(tmp_path).vocabulary.words == words
-
-
-def test_save_returns_the_three_files_by_name(scorer: TextScorer, tmp_path: Path) -> None:
-    assert scorer.save(tmp_path) == {
-        "weights": tmp_path / "weights.npz",
-        "vocabulary": tmp_path / "vocabulary.json",
-        "scorer": tmp_path / "scorer.json",
-    }
 
 
 def test_save_writes_nothing_but_what_it_returns(scorer: TextScorer, tmp_path: Path) -> None:

@@ -7,39 +7,29 @@ from sentiflow.scoring import pad
 from sentiflow.scoring.vocabulary import beginnings, first_words, reversed_words
 
 
-def test_pad_puts_zeros_in_front_of_a_short_review() -> None:
-    assert pad([[1, 5]], 4, 10).tolist() == [[0, 0, 1, 5]]
-
-
-def test_pad_keeps_the_end_of_a_long_review() -> None:
-    assert pad([[1, 4, 5, 6, 7]], 3, 10).tolist() == [[5, 6, 7]]
-
-
-def test_pad_leaves_a_review_of_the_very_length_as_it_is() -> None:
-    assert pad([[1, 4, 5]], 3, 10).tolist() == [[1, 4, 5]]
-
-
-def test_pad_makes_an_empty_review_all_zeros() -> None:
-    assert pad([[]], 3, 10).tolist() == [[0, 0, 0]]
-
-
-def test_pad_replaces_ids_from_the_vocabulary_size_on() -> None:
-    assert pad([[1, 9, 10, 11]], 4, 10).tolist() == [[1, 9, 2, 2]]
-
-
-def test_pad_stacks_reviews_of_many_lengths() -> None:
-    reviews = [np.array([1, 4], np.int32), [1, 4, 5, 6], np.array([1], np.int32)]
-    assert pad(reviews, 3, 6).tolist() == [[0, 1, 4], [4, 5, 2], [0, 0, 1]]
-
-
-@pytest.mark.parametrize("count", [0, 2])
-def test_pad_gives_int32_of_the_promised_shape(count: int) -> None:
-    padded = pad([[1, 4]] * count, 5, 10)
-    assert (padded.shape, padded.dtype) == ((count, 5), np.int32)
-
-
-def test_pad_to_one_keeps_the_last_id() -> None:
-    assert pad([[1, 4, 7]], 1, 10).tolist() == [[7]]
+@pytest.mark.parametrize(
+    ("reviews", "length", "size", "expected"),
+    [
+        ([[1, 5]], 4, 10, [[0, 0, 1, 5]]),  # zeros stand in front
+        ([[1, 4, 5, 6, 7]], 3, 10, [[5, 6, 7]]),  # the end is kept
+        ([[1, 4, 5]], 3, 10, [[1, 4, 5]]),
+        ([[1, 4, 7]], 1, 10, [[7]]),
+        ([[]], 3, 10, [[0, 0, 0]]),
+        ([[1, 9, 10, 11]], 4, 10, [[1, 9, 2, 2]]),  # ids from the vocabulary's size on
+        (
+            [np.array([1, 4], np.int32), [1, 4, 5, 6], np.array([1], np.int32)],
+            3,
+            6,
+            [[0, 1, 4], [4, 5, 2], [0, 0, 1]],
+        ),
+    ],
+)
+def test_reviews_are_padded_and_cut_in_front(
+    reviews: list[list[int]], length: int, size: int, expected: list[list[int]]
+) -> None:
+    padded = pad(reviews, length, size)
+    assert (padded.tolist(), padded.dtype) == (expected, np.int32)
+    assert pad([], length, size).shape == (0, length)
 
 
 def test_reversed_words_stand_behind_their_padding() -> None:
