@@ -89,7 +89,7 @@ def _schedule(flow: str, entry: dict[str, Any], settings: Settings) -> Schedule 
         files = [CronSchedule(cron=each["cron"], timezone=each["timezone"]) for each in entry.get("schedules", ())]
         return files[0] if files else None
     what = f"The schedule of {flow} (--{flow} or {PREFIX}SCHEDULE_{flow.upper()})"
-    if (schedule := parse_schedule(given, settings.schedule_timezone, what)) is None:
+    if (schedule := parse_schedule(given, settings.schedule_timezone.key, what)) is None:
         return None
     if flow == "score" and not (settings.schedule_source and settings.schedule_output):
         raise UsageError(

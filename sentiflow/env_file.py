@@ -1,9 +1,11 @@
 """The file ``.env`` of settings, which may be another user's where the project is the current folder."""
 
+import difflib
 import logging
 import os
 import re
 from collections.abc import Collection
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from typing import Any, get_args
@@ -44,6 +46,14 @@ def lines_of(file: Path, prefix: str) -> list[Binding]:
                 f"{file}: line {line.original.line} cannot be read.", "Write NAME=value, and close its quotes."
             )
     return lines
+
+
+@cache
+def warn_if_unknown(name: str, known: frozenset[str]) -> None:
+    """Warn of a variable that is no setting, once in a process: settings are read again and again."""
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)  # all begin alike
+        logger.warning("Setting %s is unknown%s", name, f"; did you mean {near[0]}?" if near else ".")
 
 
 def say_places(file: Path, settings: BaseSettings, names: Collection[str], *, ours: bool) -> None:

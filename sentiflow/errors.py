@@ -106,6 +106,7 @@ _PLAIN = {
     "Input should be greater than": "expected more than",
     "Input should be": "expected",
     "String should have at least 1 character": "expected a text",
+    "String should match pattern": "expected a text like",
     "Extra inputs are not permitted": "unknown",
 }
 

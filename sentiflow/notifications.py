@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _RETRIES = 2
 _PAUSE = 1.0  # seconds before each
+_TIMEOUT = 10.0  # seconds that an address has to answer
 
 
 def wanted(settings: Settings, what: Notification) -> bool:
@@ -45,7 +46,7 @@ def send(settings: Settings, to: Sequence[str], what: Notification, text: str, *
     problems = {}
     with _silenced("apprise", "urllib3"):
         for address in to:
-            target = _target(address, fields, settings.notify_timeout)
+            target = _target(address, fields, _TIMEOUT)
             if target is None:
                 reason = "is not one that Apprise can use"
             elif not Apprise(target).notify(body=f"Sentiflow: {text}", title="Sentiflow"):

@@ -1,44 +1,37 @@
 """Settings, read from `SENTIFLOW_*` variables and `.env`."""
 
-import difflib
-import logging
 import os
 import re
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlparse
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, StringConstraints, ValidationError, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, StringConstraints, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from sentiflow.env_file import lines_of, say_places
+from sentiflow.env_file import lines_of, say_places, warn_if_unknown
 from sentiflow.errors import UsageError, plain_reason
 from sentiflow.folder import here
 from sentiflow.redaction import redact
 
-logger = logging.getLogger(__name__)
-
 PREFIX = "SENTIFLOW_"
 OFF = "off"  # no schedule
 _SQLITE = "sqlite:///"
-_HOST = re.compile(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]")  # a name, an IPv4 address, an IPv6 address in brackets
 
 Notification = Literal[
     "failed", "crashed", "approval", "promoted", "refused", "rolled-back", "not-reproduced", "drifted", "success"
 ]
-_TOKEN = r"[A-Za-z0-9._~+/=-]+"
-_Hash = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True)]
-_SHA256 = "[0-9a-f]{64}", "64 hexadecimal digits"
-# What some values look like, and how to say so.
-_SHAPES = {
-    "dask_address": ("(tcp|tls|wss?)://.*", "the address of a Dask scheduler, such as tcp://10.0.0.5:8786"),
-    "imdb_sha256": _SHA256,
-    "lock_url": ("postgres(ql)?://.*", "postgresql://host/database, with user:password@ before the host"),
-    "serve_token": (_TOKEN, "letters, digits and -._~+/= alone"),
-    "word_index_sha256": _SHA256,
-}
+TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # of the service
+_Hash = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, pattern="^[0-9a-fA-F]{64}$")]
+_HostName = Annotated[str, StringConstraints(pattern=r"^([\w.-]+|\[[0-9A-Fa-f:.]+\])$")]
+
+
+def _split(value: Any) -> Any:
+    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
+_COMMAS = NoDecode, BeforeValidator(_split)
 
 
 def _checkout() -> Path | None:
@@ -52,10 +45,7 @@ def project_root() -> Path:
     return _checkout() or here()
 
 
-_LOCK = "requirements-team.lock"  # of a checkout
-_FROM_LOCK = f".venv/bin/python -m pip install --require-hashes -r {_LOCK}"
-_FROM_INDEX = 'python -m pip install "sentiflow[team]"'
-INSTALL_TEAM = f"Install the extra: {_FROM_LOCK if (Path(__file__).parents[1] / _LOCK).is_file() else _FROM_INDEX}"
+INSTALL_TEAM = 'Install the extra: requirements-team.lock of a checkout, or pip install "sentiflow[team]"'
 
 
 class Settings(BaseSettings):
@@ -74,8 +64,7 @@ class Settings(BaseSettings):
     experiment: str = Field("sentiflow", min_length=1)
     """MLflow experiment of all runs: one, so that any two runs can be compared."""
     data_dir: Path = Field(default_factory=lambda: project_root() / "data")
-    """Downloads, prepared datasets, locks, work files, unfinished sweeps, and Prefect's database: its runs, and
-    what is paused. Not in git. Without it, while nothing runs, these are lost; MLflow's runs and models stay."""
+    """Downloads, prepared datasets, locks, work files, unfinished sweeps, and Prefect's database. Not in git."""
     imdb_url: str | None = None
     """Mirror of imdb.npz (http(s) or file URL, or a path) in place of Keras's; needs SENTIFLOW_IMDB_SHA256."""
     imdb_sha256: _Hash | None = None
@@ -89,28 +78,22 @@ class Settings(BaseSettings):
     download_retries: int = Field(3, ge=0, le=10)
     """Further attempts after a failed download, some seconds apart; all together end after 30 minutes a file."""
     ui_url: str = "http://127.0.0.1:5000"
-    """Address of `sentiflow ui`, and of the links to MLflow runs. If it is not set and the store is a server, the
-    links lead to that server."""
+    """Address of `sentiflow ui`, and of links to MLflow runs; unset, they lead to a store that is a server."""
 
     # Training
     start_afresh_after: int = Field(10, ge=0)
-    """A table's training starts from its champion; after so many versions in a row that did, one starts from the
-    base, to be compared with the champion: what is trained on and on may drift. 0 for never."""
+    """After so many versions in a row that started from a table's champion one starts from the base: what is
+    trained on and on may drift. 0 for never."""
 
     # Promotion
     gate_min_accuracy: float | None = Field(None, ge=0, le=1)
-    """Minimum test accuracy of a champion. Without it 0.8, and none for a version of a table of your own that is
-    compared with `nb-bigrams`: how much can be reached there depends on the table."""
+    """Minimum test accuracy of a champion. Without it 0.8, and none where `nb-bigrams` is compared with."""
     gate_baseline: bool = True
-    """A version of a table of your own must not be worse, beyond chance, than `nb-bigrams`, the simple model that
-    was fitted on the same reviews."""
+    """A version of a table of your own must not be worse, beyond chance, than `nb-bigrams`, a simple model."""
     gate_margin: float = Field(0.0, ge=0, le=1)
-    """The lower end of the 95% interval of the difference in accuracy, candidate less champion, must be above
-    minus this. With 0 the candidate must be proven better: each replacement has a cost."""
+    """The lower end of the 95% interval of candidate less champion in accuracy must be above minus this."""
     gate_slice_margin: float = Field(0.02, ge=0, le=1)
     """Maximum accuracy that the short, the long or the truncated reviews may lose."""
-    gate_min_slice_size: int = Field(50, ge=1)
-    """Minimum reviews of such a slice; smaller ones are not judged."""
     gate_latency_ms: float = Field(50.0, gt=0)
     """Maximum milliseconds for one text of full length, the median."""
     gate_size_mb: float = Field(100.0, gt=0)
@@ -129,12 +112,10 @@ class Settings(BaseSettings):
     """Port of `sentiflow serve`; 0 takes a free one."""
     serve_workers: int = Field(1, ge=1, le=64)
     """Processes that answer on this port; more than one where a core is not enough."""
-    serve_hosts: Annotated[tuple[str, ...], NoDecode] = ()
-    """Further host names under which the service may be called, by a proxy or another container, separated by
-    commas. A request with another name gets 421: a web page could have invented it."""
+    serve_hosts: Annotated[tuple[_HostName, ...], *_COMMAS] = ()
+    """Further host names under which the service may be called, with commas between them; others get 421."""
     serve_token: SecretStr | None = None
-    """Bearer token that every request must carry, except those for pages and health checks. Without it, everyone
-    who can reach the service can use it."""
+    """Bearer token that every request must carry, except those for pages and health checks."""
     serve_token_file: Path | None = None
     """File with that token instead, such as a container's secret."""
     serve_metrics_open: bool = False
@@ -152,9 +133,9 @@ class Settings(BaseSettings):
 
     # Sweeps
     task_runner: Literal["threads", "processes", "dask"] = "processes"
-    """What runs a sweep's trials side by side: `threads` or `processes` of this machine, or `dask` for
-    several, which then score, too; a process has an interpreter of its own, so that none waits for another."""
-    dask_address: str | None = None
+    """What runs a sweep's trials side by side: `threads` or `processes` of this machine, or `dask` for several,
+    which then score, too."""
+    dask_address: Annotated[str, StringConstraints(pattern="^(tcp|tls|wss?)://")] | None = None
     """Dask's scheduler, such as tcp://10.0.0.5:8786; needed by `dask`. Its workers share SENTIFLOW_DATA_DIR
     and SENTIFLOW_TRACKING_URI with this machine."""
 
@@ -169,14 +150,12 @@ class Settings(BaseSettings):
     """When to clean up: daily, after the training."""
     schedule_monitor: str = OFF
     """When to check for drift; it needs SENTIFLOW_PREDICTION_LOG_DIR, so it is off by default."""
-    schedule_timezone: str = "UTC"
+    schedule_timezone: ZoneInfo = ZoneInfo("UTC")
     """Time zone of cron lines: UTC has no hour that is left out or comes twice."""
     schedule_recipe: str | None = None
-    """Recipe of scheduled trainings: a name, or a TOML file; by default `tuned` for imdb and sample, `fitted` for
-    a table of your own."""
+    """Recipe of scheduled trainings, a name or a TOML file; by default `tuned`, for your own tables `fitted`."""
     schedule_dataset: str = Field("imdb", min_length=1)
-    """Dataset of scheduled trainings; a table, or a folder of them, is read anew each time. Scheduled promotion,
-    scoring and monitoring use its model."""
+    """Dataset of scheduled trainings, whose model is promoted, scores and is monitored; tables are read anew."""
     schedule_promote_after_train: bool = False
     """Scheduled trainings promote their version if all checks pass."""
     schedule_table: dict[str, str | dict[str, int | Literal["skip"]]] = {}
@@ -189,7 +168,7 @@ class Settings(BaseSettings):
     """The .csv, .jsonl or .parquet file that scheduled scoring writes."""
     schedule_with_text: bool = False
     """Scheduled scoring copies the texts to the output."""
-    schedule_keep: Annotated[tuple[str, ...], NoDecode] = ()
+    schedule_keep: Annotated[tuple[str, ...], *_COMMAS] = ()
     """Further columns that scheduled scoring copies, with commas between them."""
     schedule_escape_formulas: bool = False
     """Scheduled scoring into a .csv file puts `'` before texts that a spreadsheet would take for formulas."""
@@ -200,17 +179,14 @@ class Settings(BaseSettings):
     lock_timeout: float = Field(21_600.0, ge=0, le=1e9)
     """Seconds that a training from a deployment waits for another one of the same model to end."""
     lock_url: SecretStr | None = None
-    """PostgreSQL that keeps trainings and promotions on several machines apart (needs the extra `team`); without
-    it files in the data folder do, which is enough for one machine."""
+    """PostgreSQL that keeps trainings and promotions on several machines apart (needs the extra `team`)."""
     notify_url: SecretStr | None = None
-    """Where to send messages, with spaces between several: a webhook that takes JSON (http, https), or an address
-    of Apprise, such as slack://, msteams://, discord:// and mailto://."""
-    notify_on: Annotated[tuple[Notification, ...], NoDecode] = tuple(
+    """Where to send messages, with spaces between several: webhooks that take JSON (http, https), or addresses of
+    Apprise, such as slack:// and mailto://."""
+    notify_on: Annotated[tuple[Notification, ...], *_COMMAS] = tuple(
         each for each in get_args(Notification) if each != "success"
     )
     """Events that send a message, with commas between them; `success` is possible, too."""
-    notify_timeout: float = Field(10.0, gt=0, le=120)
-    """Seconds to wait for each of these addresses."""
 
     # Housekeeping
     keep_files_days: float = Field(60.0, ge=0)
@@ -232,24 +208,20 @@ class Settings(BaseSettings):
     monitor_min_texts: int = Field(200, ge=20)
     """Minimum texts of a drift check; fewer wait for the next one."""
 
-    @field_validator(*_SHAPES)
+    @field_validator("serve_token")
     @classmethod
-    def _has_its_shape(cls, value: str | SecretStr | None, info: ValidationInfo) -> str | SecretStr | None:
-        pattern, expected = _SHAPES[str(info.field_name)]
-        text = value.get_secret_value() if isinstance(value, SecretStr) else value
-        if text is not None and not re.fullmatch(pattern, text, re.DOTALL):
-            raise ValueError(f"expected {expected}")
-        if text is not None:
-            _check_login(text, hosts=True)
+    def _is_token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not TOKEN.fullmatch(value.get_secret_value()):
+            raise ValueError("expected letters, digits and -._~+/= alone")
         return value
 
-    @field_validator("schedule_timezone")
+    @field_validator("lock_url")
     @classmethod
-    def _is_time_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as err:
-            raise ValueError("expected the name of a time zone, such as Europe/Berlin") from err
+    def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            if not re.match("postgres(ql)?://", value.get_secret_value()):
+                raise ValueError("expected postgresql://host/database, with user:password@ before the host")
+            _check_login(value.get_secret_value(), hosts=True)
         return value
 
     @field_validator("notify_url")
@@ -257,23 +229,10 @@ class Settings(BaseSettings):
     def _are_addresses(cls, value: SecretStr | None) -> SecretStr | None:
         for address in value.get_secret_value().split() if value is not None else []:
             if address.startswith("http"):
-                _check_login(address)
                 _need_http(address)
             elif not re.match(r"[a-z][a-z0-9]*://.", address):
                 raise ValueError("expected addresses with :// in each, and spaces between")
         return value
-
-    @field_validator("serve_hosts", "schedule_keep", "notify_on", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
-
-    @field_validator("serve_hosts")
-    @classmethod
-    def _are_host_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if not all(map(_HOST.fullmatch, names)):
-            raise ValueError("expected host names with commas between them, without http:// and ports")
-        return names
 
     @field_validator(
         "data_dir", "artifact_root", "schedule_source", "schedule_output", "prediction_log_dir", "serve_token_file"
@@ -284,9 +243,8 @@ class Settings(BaseSettings):
 
     @field_validator("data_dir")
     @classmethod
-    def _can_hold_a_database(cls, value: Path) -> Path:
-        _need_plain(str(value))
-        return value
+    def _holds_a_database(cls, value: Path) -> Path:
+        return _need_plain(value)
 
     @field_validator("tracking_uri")
     @classmethod
@@ -298,39 +256,13 @@ class Settings(BaseSettings):
                 raise ValueError("expected sqlite:///path/to/mlflow.db or the http(s) address of an MLflow server")
             _check_login(value)
             return value
-        path = str(_absolute(Path(value.removeprefix(_SQLITE))))
-        _need_plain(path)
-        return _SQLITE + path
+        return f"{_SQLITE}{_need_plain(_absolute(Path(value.removeprefix(_SQLITE))))}"
 
     @field_validator("ui_url")
     @classmethod
     def _is_address(cls, value: str) -> str:
         _need_http(value)
-        _check_login(value)
         return value.rstrip("/")
-
-    def read_serve_token(self) -> str | None:
-        """The service's token, from its setting or its file; None if it asks for none.
-
-        Raises:
-            UsageError: both are set, or the file cannot be read or holds no token.
-        """
-        if self.serve_token_file is None:
-            return None if self.serve_token is None else self.serve_token.get_secret_value()
-        if self.serve_token is not None:
-            raise UsageError("SENTIFLOW_SERVE_TOKEN and SENTIFLOW_SERVE_TOKEN_FILE are both set.", "Unset one.")
-        try:
-            token = self.serve_token_file.read_text(encoding="ascii", errors="replace").strip()
-        except OSError as err:
-            raise UsageError(
-                f"SENTIFLOW_SERVE_TOKEN_FILE cannot be read: {err.strerror}.", "Check its path and permissions."
-            ) from err
-        if not re.fullmatch(_TOKEN, token):
-            raise UsageError(
-                "SENTIFLOW_SERVE_TOKEN_FILE: expected letters, digits and -._~+/= alone.",
-                "Write another: openssl rand -hex 32 > FILE",
-            )
-        return token
 
     @property
     def sqlite_file(self) -> Path | None:
@@ -352,12 +284,14 @@ def _absolute(path: Path) -> Path:
         raise ValueError("there is no such home folder") from err
 
 
-def _need_plain(path: str) -> None:
-    if {"%", "?"} & set(path):
+def _need_plain(path: Path) -> Path:
+    if {"%", "?"} & set(str(path)):
         raise ValueError("a path with % or ? means another one in the address of a database")
+    return path
 
 
 def _need_http(address: str) -> None:
+    _check_login(address)
     parts = urlparse(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("expected an http(s) address")
@@ -387,8 +321,10 @@ def load_settings(**options: Any) -> Settings:
     """
     file = project_root() / ".env"
     lines = lines_of(file, PREFIX)
+    known = frozenset(PREFIX + field.upper() for field in Settings.model_fields)
     for name in [*os.environ, *(line.key for line in lines if line.key)]:
-        _warn_if_unknown(name)
+        if name.startswith(PREFIX):
+            warn_if_unknown(name, known)
     try:
         settings = Settings(_env_file=file if file.is_file() else None, **options)
     except SettingsError as err:  # the JSON of a setting that has parts
@@ -409,25 +345,4 @@ def load_settings(**options: Any) -> Settings:
         raise UsageError(f"{name}: {plain_reason(first['msg'])}{got}.", hint) from None
     named = {line.key.upper() for line in lines if line.key and line.value}
     say_places(file, settings, named, ours=_checkout() is not None)
-    if "tracking_uri" not in settings.model_fields_set:
-        _warn_if_elsewhere(settings.tracking_uri)
     return settings
-
-
-@cache
-def _warn_if_elsewhere(store: str) -> None:
-    """Whoever set MLflow's own variable expects it to be read. MLflow sets it, too, to the store in use."""
-    named = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if named.startswith(_SQLITE):
-        named = _SQLITE + str(here() / named.removeprefix(_SQLITE))
-    if named not in ("", store):
-        logger.warning("MLFLOW_TRACKING_URI is not read; name the store by SENTIFLOW_TRACKING_URI.")
-
-
-@cache
-def _warn_if_unknown(name: str) -> None:
-    """Once in a process: settings are read again and again."""
-    known = {PREFIX + field.upper() for field in Settings.model_fields}
-    if name.startswith(PREFIX) and name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)  # all begin alike
-        logger.warning("Setting %s is unknown%s", name, f"; did you mean {near[0]}?" if near else ".")

@@ -18,6 +18,7 @@ from sentiflow.settings import Settings
 REPRODUCED, LATENCY, BASELINE = "reproduced", "latency", "baseline"  # names of rules
 FEWEST = 20  # test reviews to judge on, where some are left out
 
+_MIN_SLICE = 50  # reviews; smaller slices are not judged
 _MIN_ACCURACY = 0.8  # where there is no yardstick, and no other limit is set
 
 
@@ -50,7 +51,6 @@ class Limits:
     baseline: bool
     margin: float
     slice_margin: float
-    min_slice_size: int
     latency_ms: float
     size_mb: float
     reproduced: bool
@@ -167,9 +167,8 @@ def judge(
         comparison = compare(candidate.right, champion.right)
         rules.append(_better(comparison, limits))
         for name, rows in slices(candidate, champion).items():
-            if (count := int(rows.sum())) < limits.min_slice_size:
-                least = limits.min_slice_size
-                notes.append(f"Slice {name} not checked: {count} reviews, at least {least} are needed.")
+            if (count := int(rows.sum())) < _MIN_SLICE:
+                notes.append(f"Slice {name} not checked: {count} reviews, at least {_MIN_SLICE} are needed.")
             else:
                 rules.append(_slice(name, candidate.right[rows], champion.right[rows], limits))
     rules += [

@@ -25,7 +25,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from sentiflow.children import collect_less
-from sentiflow.errors import ExternalError
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring.text_log import configured_log
 from sentiflow.names import BASE
 from sentiflow.process import BACKLOG, address_of, open_socket
@@ -34,7 +34,7 @@ from sentiflow.serving.batching import Batcher, Keeper
 from sentiflow.serving.champion import Watcher
 from sentiflow.serving.middleware import HEALTH, Edge, Metrics, Origins
 from sentiflow.serving.schemas import BodyParser
-from sentiflow.settings import Settings
+from sentiflow.settings import TOKEN, Settings
 from sentiflow.store.versions import find_champion
 
 _ACCEPT_AT_ONCE = 8  # connections that a worker takes at a time, so that the others get their share
@@ -158,7 +158,7 @@ def _application(
         prepare()
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     logging.getLogger(__package__).setLevel(logging.INFO)  # which version answers from when on
-    token, metrics = settings.read_serve_token(), Metrics()
+    token, metrics = _token_of(settings), Metrics()
     watcher = Watcher(settings, name, metrics)
     # more texts than fit into the queue would get 429 again and again
     parser = BodyParser(settings.serve_max_text, min(settings.serve_max_texts, settings.serve_queue))
@@ -170,6 +170,27 @@ def _application(
     if token is not None:
         describe_token(app, open_paths)
     return Edge(app, Origins(address, [host, *settings.serve_hosts]), token, open_paths, metrics)
+
+
+def _token_of(settings: Settings) -> str | None:
+    """The service's token, from its setting or its file; None if it asks for none.
+
+    Raises:
+        UsageError: both are set, or the file cannot be read or holds no token.
+    """
+    if (file := settings.serve_token_file) is None:
+        return None if settings.serve_token is None else settings.serve_token.get_secret_value()
+    if settings.serve_token is not None:
+        raise UsageError("SENTIFLOW_SERVE_TOKEN and SENTIFLOW_SERVE_TOKEN_FILE are both set.", "Unset one.")
+    try:
+        token = file.read_text(encoding="ascii", errors="replace").strip()
+    except OSError as err:
+        problem = f"SENTIFLOW_SERVE_TOKEN_FILE cannot be read: {err.strerror}."
+        raise UsageError(problem, "Check its path and permissions.") from err
+    if not TOKEN.fullmatch(token):
+        problem = "SENTIFLOW_SERVE_TOKEN_FILE: expected letters, digits and -._~+/= alone."
+        raise UsageError(problem, "Write another: openssl rand -hex 32 > FILE")
+    return token
 
 
 @asynccontextmanager

@@ -27,7 +27,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def to(*addresses: str, **more: Any) -> Settings:
-    return Settings(notify_url=" ".join(addresses), notify_timeout=5, **more)  # type: ignore[arg-type]
+    return Settings(notify_url=" ".join(addresses), **more)  # type: ignore[arg-type]
 
 
 def told(settings: Settings, what: Notification, text: str = "", **more: str) -> list[str]:

@@ -125,7 +125,7 @@ def test_without_a_server_it_says_how_to_start_one_and_loads_nothing_of_a_traini
             ("--train", "every day"),
             "The schedule of train (--train or SENTIFLOW_SCHEDULE_TRAIN): expected a cron line",
         ),
-        (("--timezone", "Mars/Olympus"), "--timezone: expected the name of a time zone"),
+        (("--timezone", "Mars/Olympus"), "--timezone: invalid timezone: Mars/Olympus"),
         (("--score", "every 1h"), "Scheduled scoring needs an input and an output."),
         (("--input", "in.csv"), "--input and --output are for scoring."),
         (("--score", "Off", "--input", "in.csv"), "--input and --output are for scoring."),

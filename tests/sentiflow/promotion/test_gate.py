@@ -267,14 +267,15 @@ def test_slices_are_the_shortest_and_longest_quarter_and_what_either_model_cuts(
     }  # fmt: skip
 
 
-def test_a_slice_of_few_reviews_is_told_and_not_judged() -> None:
-    candidate = table([True] * 99 + [False], [10] * 99 + [600])
-    champion = table([False] * 30 + [True] * 70, [10] * 99 + [600])
-    decision = judge(candidate, champion, CHEAP, limits(min_accuracy=0.5, slice_margin=0.0, min_slice_size=2))
-    assert "Slice truncated not checked: 1 reviews, at least 2 are needed." in decision.notes
-    assert decision.passed
-    strict = judge(candidate, champion, CHEAP, limits(min_accuracy=0.5, slice_margin=0.0, min_slice_size=1))
-    assert [rule.name for rule in strict.failures] == ["slice truncated"]
+@pytest.mark.parametrize(("count", "judged"), [(49, False), (50, True)])
+def test_a_slice_of_few_reviews_is_told_and_not_judged(count: int, judged: bool) -> None:
+    lengths = [10] * 150 + [600] * count
+    candidate = table([True] * 150 + [False] + [True] * (count - 1), lengths)
+    champion = table([False] * 30 + [True] * (120 + count), lengths)
+    decision = judge(candidate, champion, CHEAP, limits(min_accuracy=0.5, slice_margin=0.0))
+    assert ("slice truncated" in rules(decision)) is judged
+    told = f"Slice truncated not checked: {count} reviews, at least 50 are needed."
+    assert (told in decision.notes) is not judged
 
 
 def test_the_champions_table_may_stand_in_another_order() -> None:
