@@ -289,7 +289,7 @@ async def _follow(flow_run_id: "UUID") -> None:
 
 
 def _end(state: "State[Any] | None") -> None:
-    from sentiflow.operations.notify import ENCOUNTERED, error_of
+    from sentiflow.operations.flow_runs import ENCOUNTERED, error_of
 
     if state is None or not state.is_final():
         raise ExternalError("The Prefect server sends nothing more of this run.", "It may continue: see its page.")

@@ -1,6 +1,8 @@
-"""Prefect's flow runs: started, found, marked as crashed, deleted."""
+"""Prefect's flow runs: started, found, marked as crashed, deleted; and the notifications of their ends."""
 
 import os
+import re
+import signal
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -10,13 +12,16 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID
+from zlib import crc32
 
+import httpx
 from prefect import Flow, runtime
-from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas import filters
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, StateType
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound, PrefectException, PrefectHTTPStatusError
+from prefect.logging.loggers import flow_run_logger
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Completed, Crashed
 
@@ -24,12 +29,17 @@ from sentiflow import folder, process
 from sentiflow.children import end_with_schedule
 from sentiflow.console import Logger, outlive_readers
 from sentiflow.environment import isolate
-from sentiflow.errors import UsageError
+from sentiflow.errors import SentiflowError, UsageError, first_line
+from sentiflow.notifications import addresses, send, wanted
 from sentiflow.operations.deployments import TAG
-from sentiflow.operations.notify import is_notified, notify, notify_end
-from sentiflow.settings import load_settings
+from sentiflow.operations.prefect_server import flow_run_url
+from sentiflow.settings import Notification, Settings, load_settings
 
 BEGUN = (StateType.RUNNING, StateType.CANCELLING)
+_NOTIFIED = "sentiflow.notified"  # label of a flow run: the attempt of which all addresses were told
+_NOT_SENT = "The notification of %s %s was not sent: %s"
+_LONGEST = 500
+ENCOUNTERED = re.compile(r"(?:Flow|Task) run encountered an exception:? (\w+): ")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -89,26 +99,7 @@ def _find_folder() -> None:
     here = Path.cwd()
     is_removed = here.parent == Path(tempfile.gettempdir()).resolve() and here.name.endswith("prefect")
     if is_removed and folder.VARIABLE not in os.environ:
-        parent = _folder_of_parent()
-        if parent is None or parent == str(here):  # or of a wrapper around this process
-            _refuse_to_write_to(here)
-        else:
-            os.environ[folder.VARIABLE] = parent
-
-
-def _refuse_to_write_to(place: Path) -> None:
-    settings = load_settings()
-    if place in (*settings.data_dir.parents, *(settings.sqlite_file or place).parents):
-        raise UsageError(
-            "This run would write to a folder that Prefect's worker removes after it.",
-            "Start it in a shell, or give SENTIFLOW_TRACKING_URI and SENTIFLOW_DATA_DIR absolute paths.",
-        )
-
-
-def _folder_of_parent() -> str | None:
-    with suppress(OSError):  # it is Linux that tells
-        return str(Path(f"/proc/{os.getppid()}/cwd").readlink())
-    return os.environ.get("PWD")  # of the shell that started the worker
+        os.environ[folder.VARIABLE] = str(Path(f"/proc/{os.getppid()}/cwd").readlink())
 
 
 def due() -> str:
@@ -250,3 +241,102 @@ def delete_ended(prefect: SyncPrefectClient, before: datetime) -> int:
             prefect.delete_flow_run(flow_run.id)  # the server deletes its tasks with it, and its logs soon after
             deleted += 1
     return deleted
+
+
+def notify_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Notify of a flow run that has ended: the hook of every flow.
+
+    It runs in the flow's own process, or, when that was killed, in the process that watched it. Nothing is sent to
+    somebody who pressed Ctrl-C or is refused at a terminal as another process is at work: they know it. Nor is
+    anything sent of a run that had nothing to do.
+    """
+    seen = process.first_signal() == signal.SIGINT or error_of(state) == "BusyError"
+    known = (seen and flow_run.deployment_id is None) or state.name == "Skipped"
+    notify(flow.name, flow_run, state, flow_run_logger(flow_run, flow), known=known)
+
+
+def error_of(state: State[Any]) -> str:
+    """The class of the exception that ended a flow run; empty without one."""
+    found = ENCOUNTERED.match(state.message or "")
+    return found[1] if found else ""
+
+
+def notify(flow: str, flow_run: FlowRun, state: State[Any], logger: Logger, *, known: bool = False) -> None:
+    """Send a notification of a flow run's end, if the settings ask for one, once for each attempt of the flow run.
+
+    An attempt whose end is ``known`` is marked as notified, and nothing is sent. What goes wrong is a warning in
+    the log and changes nothing.
+    """
+    what: Notification = "success" if state.is_completed() else "crashed" if state.is_crashed() else "failed"
+    try:
+        settings = load_settings()
+        if not wanted(settings, what) and not (known and what == "crashed"):
+            return
+        with get_client(sync_client=True) as prefect:
+            flow_run = prefect.read_flow_run(flow_run.id)  # who watched it knows it as it was before it began
+            if is_notified(flow_run):
+                return
+            refusal: Notification = "not-reproduced" if flow == "reproduce" else "refused"
+            notified = error_of(state) == "RejectedError" and wanted(settings, refusal)  # when it was refused
+            to = [] if known or notified else [
+                each for each in addresses(settings) if flow_run.labels.get(_label(each)) != flow_run.run_count
+            ]  # fmt: skip
+            problems: dict[str, str] = {}
+            if to:
+                text, fields = _message(flow, flow_run, state, _mlflow_url(flow_run.id, settings, logger))
+                problems = send(settings, to, what, text, **fields)
+            for problem in problems.values():
+                logger.warning(_NOT_SENT, flow, flow_run.name, problem)
+            # The next housekeeping tries again what did not take it.
+            told = [_label(each) for each in to if each not in problems] if problems else [_NOTIFIED]
+            if told:
+                prefect.update_flow_run_labels(flow_run.id, dict.fromkeys(told, flow_run.run_count))
+    except (SentiflowError, OSError, httpx.HTTPError, PrefectException) as err:
+        logger.warning(_NOT_SENT, flow, flow_run.name, first_line(err))
+
+
+def _label(address: str) -> str:
+    """Label of a flow run: the attempt of which this address was told, where another one was not."""
+    return f"{_NOTIFIED}.{crc32(address.encode()):08x}"
+
+
+def is_notified(flow_run: FlowRun) -> bool:
+    """Whether a notification of the flow run's last attempt was sent."""
+    return flow_run.labels.get(_NOTIFIED) == flow_run.run_count
+
+
+def _message(
+    flow: str, flow_run: FlowRun, state: State[Any], mlflow_url: str | None
+) -> tuple[str, dict[str, str]]:
+    """The line for people, and the fields for programs."""
+    url = flow_run_url(str(flow_run.id))
+    reason = " ".join(ENCOUNTERED.sub("", state.message or "").split())[:_LONGEST]
+    word = (state.name or state.type.value).lower()
+    links = {"flow_run_url": url} | ({} if mlflow_url is None else {"mlflow_run_url": mlflow_url})
+    fields = {"flow": flow, "flow_run": flow_run.name, "state": state.type.value, "reason": reason, **links}
+    return f"{flow} {flow_run.name} {word}. {reason} {url}", fields
+
+
+def _mlflow_url(flow_run_id: UUID, settings: Settings, logger: Logger) -> str | None:
+    """Address of the MLflow run of the flow run's last attempt; the message goes out without it, too."""
+    if settings.sqlite_file is not None and not settings.sqlite_file.exists():
+        return None
+    from sentiflow.store.client import connect, tracking_errors  # MLflow: seconds for `trigger`
+    from sentiflow.store.ui import run_url
+
+    try:
+        client = connect(settings)
+        with tracking_errors(settings.tracking_uri):
+            experiment = client.get_experiment_by_name(settings.experiment)
+            found = [] if experiment is None else client.search_runs(
+                [experiment.experiment_id], f"tags.`prefect.flow_run_id` = '{flow_run_id}'",
+                order_by=["attributes.start_time DESC"], max_results=1,
+            )  # fmt: skip
+            if not found:
+                return None
+            last = found[0]
+            run_id = last.data.tags.get("mlflow.parentRunId", last.info.run_id)
+            return run_url(settings, last.info.experiment_id, run_id)
+    except (SentiflowError, OSError) as err:
+        logger.warning("The notification has no link to MLflow: %s", first_line(err))
+        return None

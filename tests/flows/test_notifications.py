@@ -22,7 +22,7 @@ from flows.train import train
 from sentiflow import notifications
 from sentiflow.errors import BusyError, UsageError
 from sentiflow.locks import training_lock
-from sentiflow.operations.notify import notify
+from sentiflow.operations.flow_runs import notify
 from sentiflow.store.client import connect, experiment_id
 from sentiflow.training.recipes import load_recipe
 from tests.receiver import PATH, receiver
