@@ -254,7 +254,6 @@ def serve(
 
     Follows the champion when it changes. Runs until Ctrl-C.
     """
-    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # another program's folder for its own metrics
     from flows.cli.messages import set_up
     from sentiflow.serving.processes import serve
     from sentiflow.settings import load_settings

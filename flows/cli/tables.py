@@ -121,10 +121,8 @@ def check_page(option: str, path: Path | None, ending: str = ".html") -> None:
     """Check, before the work is done, that a page can be written where an option says.
 
     Raises:
-        UsageError: it names no file, has another ending, or its folder is missing or cannot be written to.
+        UsageError: it names no file, has another ending, or its folder is missing.
     """
-    from tempfile import TemporaryFile
-
     if path is None:
         return
     example = f"For example: {option} report{ending}"
@@ -134,12 +132,6 @@ def check_page(option: str, path: Path | None, ending: str = ".html") -> None:
         raise UsageError(f"{option} {path} does not end in {ending}.", example)
     if not path.parent.is_dir():
         raise UsageError(f"There is no folder {path.parent}.", f"Make it, or name a file elsewhere: {option} FILE")
-    try:
-        with TemporaryFile(dir=path.parent):  # permissions are not enough: a disk may be read-only
-            pass
-    except OSError as err:
-        problem = f"The folder {path.parent.absolute()} cannot be written to: {err.strerror}."
-        raise UsageError(problem, f"Name a file elsewhere: {option} FILE") from err
 
 
 def write_page(path: Path, text: str, console: Console) -> None:

@@ -4,11 +4,9 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-from playwright.sync_api import expect
 
 from sentiflow.errors import UsageError
 from sentiflow.store.versions import find_version, load_scorer
-from tests.browsers import chromium
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import figures
 from tests.world import World
@@ -83,15 +81,3 @@ def test_a_service_with_nothing_to_answer_with_names_it(world: World) -> None:
         for path in ("/readyz", "/model"):
             response = http.get(path)
             assert response.status_code == 503 and "--dataset base" in response.text
-
-
-@pytest.mark.story
-def test_the_page_says_what_answers(world: World) -> None:
-    with service.running(world, "--dataset", "base") as running, chromium() as browser:
-        page = browser.new_page()
-        page.goto(running.address)
-        expect(page.locator("#model")).to_have_text("Model: base, trained on IMDB film reviews, not on yours")
-        page.get_by_label("Review").fill(TEXT)
-        page.keyboard.press("Control+Enter")
-        expect(page.locator("#label")).to_have_text("positive")
-        expect(page.locator("#model")).to_have_text("Model: base, trained on IMDB film reviews, not on yours")

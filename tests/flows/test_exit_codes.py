@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 
 import pytest
 
@@ -187,34 +186,3 @@ sys.exit(2)
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
     )
     assert (done.returncode, done.stdout, done.stderr) == (2, "imported\n", "")
-
-
-QUICK = ("--set", "epochs=1", "--set", "sequence_length=20", "--set", "units=4")
-
-
-def bad_inputs(world: World) -> dict[str, tuple[list[str], dict[str, str], int]]:
-    """Arguments, variables and the promised code of trainings whose input is bad."""
-    table, mirror = world.root / "empty.csv", world.root / "imdb.npz"
-    table.write_text("text,label\n")
-    mirror.write_bytes(b"PK\x03\x04" + bytes(2_000))
-    words = world.root / "words.json"
-    words.write_text("{}")
-    variables = {
-        "SENTIFLOW_IMDB_URL": str(mirror),
-        "SENTIFLOW_IMDB_SHA256": sha256(mirror.read_bytes()).hexdigest(),
-        "SENTIFLOW_WORD_INDEX_URL": str(words),
-        "SENTIFLOW_WORD_INDEX_SHA256": sha256(words.read_bytes()).hexdigest(),
-    }
-    return {
-        "empty table": (["--dataset", str(table)], {}, 2),
-        "cut mirror": (["--dataset", "imdb"], variables, 3),
-    }
-
-
-@pytest.mark.story
-@pytest.mark.timeout(0)
-@pytest.mark.parametrize("case", ["empty table", "cut mirror"])
-def test_bad_input_ends_a_training_with_the_promised_code(world: World, prefect_server: None, case: str) -> None:
-    arguments, variables, promised = bad_inputs(world)[case]
-    done = world.run("train", *arguments, *QUICK, **variables)
-    assert (done.returncode, "Traceback" in done.stderr) == (promised, False), done.stderr

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import mlflow.pyfunc
 import pytest
-from playwright.sync_api import expect
 
-from tests.browsers import chromium
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import figures
 from tests.world import Trained, World
@@ -79,16 +77,3 @@ def test_every_path_of_the_service_says_them(named: tuple[World, Path]) -> None:
         assert http.post("/explain", json={"text": HIGH}).json()["label"] == ONE
         counts = figures(http.get("/metrics").text)
         assert (counts[f"{begin}{ZERO}"], counts[f"{begin}{ONE}"]) == (2, 3)
-
-
-@pytest.mark.story
-def test_the_page_of_the_service_shows_them_as_they_are(named: tuple[World, Path]) -> None:
-    world, _ = named
-    with service.running(world) as running, chromium() as browser:
-        page = browser.new_page()
-        page.goto(running.address)
-        for text, name in ((LOW, ZERO), (HIGH, ONE)):
-            page.get_by_label("Review").fill(text)
-            page.keyboard.press("Control+Enter")
-            expect(page.locator("#label")).to_have_text(name)
-        expect(page.locator(".ends")).to_have_text(f"0 {ZERO}1 {ONE}")

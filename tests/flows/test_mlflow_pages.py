@@ -1,12 +1,10 @@
 """What a user reads in MLflow's own pages, in a real browser."""
 
-import json
 import re
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 from mlflow.entities import Run
@@ -102,40 +100,6 @@ def test_the_printed_address_opens_a_table_with_what_tells_runs_apart(page: Page
         expect(page.get_by_role("columnheader", name=name, exact=True).first).to_be_in_viewport(ratio=1)
 
 
-def test_a_tag_finds_the_sets_of_repeats(page: Page, pages: Pages) -> None:
-    asked = quote("tags.kind = 'repeats'")
-    page.goto(f"{pages.address}?searchFilter={asked}")
-    expect(page.get_by_role("link", name=pages.repeats.run_name, exact=True)).to_be_visible()
-    expect(page.get_by_role("link", name=pages.singles[0].info.run_name, exact=True)).to_have_count(0)
-
-
-def test_charts_of_several_runs_are_grouped_by_what_they_show(page: Page, pages: Pages) -> None:
-    page.goto(f"{runs_url(pages.root, pages.experiment)}&compareRunsMode=CHART")
-    sections = page.get_by_role("button", expanded=True).filter(has_text=re.compile(r"\(\d+\)"))
-    expect(sections.first).to_have_text(re.compile(r"^val"))
-    found = [re.split(r"\s*\(", text)[0].strip() for text in sections.all_text_contents()]
-    assert found[:4] == ["val", "test", "train", "test_slices"]
-    page.get_by_placeholder("Search metric charts").fill("(train|val)/loss$")
-    for name in ("train/loss", "val/loss"):
-        expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
-    expect(page.get_by_role("heading", name="test/loss", exact=True)).to_have_count(0)
-
-
-def test_two_runs_side_by_side_show_what_differs(page: Page, pages: Pages) -> None:
-    first, other = pages.singles[:2]
-    chosen = quote(json.dumps([first.info.run_id, other.info.run_id]))
-    page.goto(f"{pages.root}/#/compare-runs?runs={chosen}&experiments={quote(json.dumps([pages.experiment]))}")
-    expect(page.get_by_text("Comparing 2 Runs from 1 Experiment")).to_be_visible()
-    names = page.get_by_role("row").filter(has_text="Run Name:")
-    rows = {"learning_rate": (".001", ".0001"), "recipe.changes": ("length=80", "learning_rate=0.0001, epochs=1")}
-    for name, (mine, others) in rows.items():
-        row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name=name, exact=True))
-        expect(row.get_by_role("cell").first).to_contain_text(mine)
-        expect(row.get_by_role("cell").last).to_contain_text(others)
-    expect(names).to_contain_text(first.info.run_name)
-    expect(names).to_contain_text(other.info.run_name)
-
-
 def test_a_runs_page_tells_how_it_went_on_which_data_and_what_it_made(page: Page, pages: Pages) -> None:
     run = pages.singles[0]
     page.goto(f"{pages.address}/{run.info.run_id}")
@@ -150,27 +114,11 @@ def test_a_runs_page_tells_how_it_went_on_which_data_and_what_it_made(page: Page
     expect(tags.first).to_be_visible()
 
 
-def test_a_seeds_page_leads_to_its_set(page: Page, pages: Pages) -> None:
-    page.goto(f"{pages.address}/{pages.repeats.best.run.run_id}")
-    expect(page.get_by_role("link", name=pages.repeats.run_name).first).to_be_visible()
-
-
 def test_a_versions_page_shows_its_model_card(page: Page, pages: Pages) -> None:
     page.goto(f"{pages.root}/#/models/sample-sentiment/versions/1")
     expect(page.get_by_role("heading", name="Intended use and limits")).to_be_visible()
     slices = page.get_by_role("row").filter(has=page.get_by_role("cell", name="short: the shortest quarter"))
     expect(slices.get_by_role("cell").last).to_have_text(re.compile(r"\d\d\.\d\d% to \d\d\.\d\d%"))
-
-
-def test_the_models_page_names_the_champion_and_what_each_version_is(page: Page, pages: Pages) -> None:
-    page.goto(f"{pages.root}/#/models/sample-sentiment")
-    expect(page.get_by_text("Sentiment of a text, trained on sample")).to_be_visible()
-    champion = page.get_by_role("row").filter(has=page.get_by_role("link", name="Version 1", exact=True))
-    expect(champion).to_contain_text("champion")
-    expect(champion).to_contain_text("recipe: tutorial")
-    for number in (2, 3, 4):
-        other = page.get_by_role("row").filter(has=page.get_by_role("link", name=f"Version {number}", exact=True))
-        expect(other).not_to_contain_text("champion")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

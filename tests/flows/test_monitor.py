@@ -18,7 +18,7 @@ from prefect.states import StateType
 from benchmarks import sample
 from flows import monitor as flow_module
 from flows.monitor import monitor
-from sentiflow.errors import ExternalError, UsageError
+from sentiflow.errors import ExternalError
 from sentiflow.locks import own_lock_tag
 from sentiflow.monitoring.check import drift_check
 from sentiflow.monitoring.text_log import SERVED, Entry, TextLog
@@ -87,17 +87,6 @@ def events(*run_ids: str) -> list[list[dict[str, Any]]]:
                 ]
             time.sleep(0.1)
     raise AssertionError("the server does not write events down")
-
-
-@pytest.mark.story
-def test_a_version_that_a_person_registered_is_checked_against_the_reviews_of_its_run(watched: World) -> None:
-    client = connect(watched.settings)
-    trained = client.get_model_version(MODEL, "1")
-    client.create_model_version(MODEL, client.get_model_version_download_uri(MODEL, "1"), trained.run_id)
-    log(watched, held_out(7, 300))
-    assert monitor("sample", return_state=True).type == StateType.COMPLETED
-    (run_id,) = monitoring_runs(watched)
-    assert client.get_run(run_id).data.tags["monitor.version"] == "2"
 
 
 def test_a_model_that_is_not_there_is_told(watched: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -305,12 +294,6 @@ def test_reviews_that_are_gone_are_made_again(watched: World) -> None:
         path.unlink()
     log(watched, held_out(7, 300))
     assert monitor("sample").result is not None
-
-
-def test_without_a_log_the_flow_says_what_is_missing(watched: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SENTIFLOW_PREDICTION_LOG_DIR")
-    with pytest.raises(UsageError, match="no log of scored and served texts"):
-        monitor("sample")
 
 
 @pytest.mark.story

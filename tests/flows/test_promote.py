@@ -14,10 +14,9 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import PrefectHTTPStatusError
 
-from flows.cli import models
 from flows.promote import after_training, promote
 from flows.train import train
-from sentiflow.errors import RejectedError, UsageError
+from sentiflow.errors import RejectedError
 from sentiflow.process import person
 from sentiflow.promotion import switch
 from sentiflow.promotion.candidate import Candidate
@@ -29,9 +28,9 @@ from sentiflow.training.recipes import load_recipe
 from tests.mlflow_store import champion_of, events_of
 from tests.prefect_store import artifacts_of, tasks_of
 from tests.receiver import receiver
-from tests.scheduled import Home, Scheduled, until
+from tests.scheduled import Home, Scheduled
 from tests.servers import free_port
-from tests.world import Registry, Trained, World, refusal
+from tests.world import Registry, Trained, World
 
 NAME = "sample-sentiment"
 SAMPLE = load_recipe("tutorial", ["sequence_length=80"])
@@ -163,41 +162,6 @@ def test_a_scheduled_promotion_judges_each_version_once_and_is_skipped_then(
     assert champion_of(client, NAME) == Registry.NEWEST
 
 
-@pytest.mark.story
-def test_a_version_that_nobody_answered_about_is_asked_about_again(
-    registry: World, prefect_server: None, approval: None, deployed: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SENTIFLOW_APPROVAL_TIMEOUT", "3")
-    for _ in range(2):
-        name, message, _ = ended()
-        assert (name, "nobody answered within 3 s" in message) == ("Failed", True)
-
-
-@pytest.mark.story
-def test_a_version_that_was_reproduced_since_it_was_refused_is_judged_again(
-    registry: World, prefect_server: None, deployed: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = connect(registry.settings)
-    for number in (Registry.POOR, Registry.NEWEST):
-        client.delete_model_version(NAME, str(number))
-    monkeypatch.setenv("SENTIFLOW_GATE_REPRODUCED", "true")
-    assert [ended()[0] for _ in range(2)] == ["Failed", "Skipped"]
-    digest = client.get_model_version(NAME, str(Registry.GOOD)).tags["scorer.digest"]
-    client.set_model_version_tag(NAME, str(Registry.GOOD), "reproduced", "identical")
-    client.set_model_version_tag(NAME, str(Registry.GOOD), "reproduced.digest", digest)
-    assert [ended()[0] for _ in range(2)] == ["Completed", "Skipped"]
-    assert champion_of(client, NAME) == Registry.GOOD
-
-
-def test_by_hand_a_refused_version_is_judged_again(registry: World, prefect_server: None) -> None:
-    client = connect(registry.settings)
-    client.delete_model_version(NAME, str(Registry.NEWEST))
-    client.set_registered_model_alias(NAME, "champion", str(Registry.GOOD))
-    for _ in range(2):
-        error = refusal("promote", "--dataset", "sample")
-        assert (error.exit_code, "checks failed" in str(error)) == (4, True)
-
-
 @pytest.mark.parametrize("answer", ["declined", "refused"])
 def test_a_version_that_a_person_declined_is_not_asked_about_again(
     registry: World, prefect_server: None, deployed: None, answer: str, monkeypatch: pytest.MonkeyPatch
@@ -210,39 +174,6 @@ def test_a_version_that_a_person_declined_is_not_asked_about_again(
     name, message, _ = ended()
     assert name == ("Skipped" if answer == "declined" else "Completed")
     assert ("was declined before: too early To judge" in message) == (answer == "declined")
-
-
-def test_a_scheduled_promotion_before_the_first_training_is_skipped(
-    world: World, prefect_server: None, deployed: None
-) -> None:
-    name, message, _ = ended()
-    assert (name, message) == ("Skipped", f"Nothing new to promote: no version is registered as {NAME}.")
-
-
-@pytest.mark.story
-def test_a_served_promotion_with_nothing_new_ends_as_skipped(registry: World) -> None:
-    client = connect(registry.settings)
-    for number in (Registry.POOR, Registry.NEWEST):
-        client.delete_model_version(NAME, str(number))
-    client.set_registered_model_alias(NAME, "champion", str(Registry.GOOD))
-    home = Home(registry, free_port(), {"SENTIFLOW_SCHEDULE_PROMOTE": "every 10s"})
-    running = Scheduled(home, "--dataset", "sample", "--train", "off", "--housekeeping", "off")
-    try:
-        running.until_says("Prefect UI")
-        ends = ("COMPLETED", "FAILED", "CRASHED")
-        runs = until(
-            lambda: [run for run in home.flow_runs("promote") if run["state_type"] in ends],
-            "an end",
-            running.lines,
-        )
-        assert {(run["state_type"], run["state_name"]) for run in runs} == {("COMPLETED", "Skipped")}
-        home.pause("promote")
-        done = home.run("trigger", "promote")
-        assert (done.returncode, "Skipped. Nothing new to promote" in done.stderr + done.stdout) == (0, True), (
-            done.stderr
-        )
-    finally:
-        assert running.ends(signal.SIGINT) == 0
 
 
 @pytest.fixture
@@ -341,17 +272,6 @@ def after(version: int) -> Candidate | None:
     return after_training(NAME, version)
 
 
-@pytest.mark.story
-def test_a_training_whose_promotion_nobody_answers_ends_well(
-    registry: World, prefect_server: None, approval: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SENTIFLOW_APPROVAL_TIMEOUT", "3")
-    outcome = after(Registry.GOOD)
-    assert outcome is not None and outcome.answer == "declined"
-    state = flow_runs("training")[-1].state
-    assert state is not None and state.is_completed()
-
-
 def test_an_equal_version_that_was_judged_is_not_judged_again(registry: World, prefect_server: None) -> None:
     """As of repeats that are run again: nothing new was registered."""
     connect(registry.settings).set_registered_model_alias(NAME, "champion", str(Registry.GOOD))
@@ -392,15 +312,6 @@ def test_a_version_that_was_rolled_back_is_not_promoted_again_by_itself(
         need_champion(registry.settings, NAME, Registry.GOOD)
 
 
-def test_of_a_refusal_json_is_printed_whoever_decides(
-    registry: World, prefect_server: None, approval: None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(RejectedError, match="checks failed"):
-        models.promote(Registry.POOR, dataset="sample", as_json=True)
-    told = json.loads(capsys.readouterr().out)
-    assert told["promotion"]["answer"] == "refused"
-
-
 @pytest.mark.story
 def test_a_running_schedule_is_where_people_are_asked(registry: World) -> None:
     asking = {"SENTIFLOW_PROMOTION_APPROVAL": "true", "SENTIFLOW_APPROVAL_TIMEOUT": "3"}
@@ -415,11 +326,6 @@ def test_a_running_schedule_is_where_people_are_asked(registry: World) -> None:
         assert running.ends(signal.SIGINT) == 0
     done = home.run("promote", str(Registry.GOOD))
     assert (done.returncode, "no Prefect server is running to ask in" in done.stderr) == (2, True), done.stderr
-
-
-def test_force_needs_a_reason_before_the_evaluation(registry: World, prefect_server: None) -> None:
-    with pytest.raises(UsageError, match="needs a reason"):
-        promote("sample", Registry.GOOD, force=True)
 
 
 def test_training_promotes_in_the_same_flow_run_when_asked_to(registry: World, prefect_server: None) -> None:

@@ -64,26 +64,14 @@ def test_seeds_differ_and_share_recipe_and_dataset(children: list[Run]) -> None:
     assert all(run.inputs.dataset_inputs for run in children)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "test/accuracy",
-        "test/loss",
-        "test/balanced_accuracy",
-        "test/majority_share",
-        "test/f1_negative",
-        "test/f1_positive",
-        "test/auc",
-        "test/brier",
-    ],
-)
 def test_the_parent_sums_up_what_the_children_hold(
-    name: str, result: RepeatsResult, children: list[Run], client: MlflowClient
+    result: RepeatsResult, children: list[Run], client: MlflowClient
 ) -> None:
-    values = [run.data.metrics[name] for run in children]
     found = client.get_run(result.run_id).data.metrics
-    expected = statistics.mean(values), statistics.stdev(values), min(values), max(values)
-    assert tuple(found[f"{name}_{end}"] for end in ("mean", "sd", "min", "max")) == pytest.approx(expected)
+    for name in ("test/accuracy", "test/loss", "test/f1_negative", "test/auc", "test/brier"):
+        values = [run.data.metrics[name] for run in children]
+        expected = statistics.mean(values), statistics.stdev(values), min(values), max(values)
+        assert tuple(found[f"{name}_{end}"] for end in ("mean", "sd", "min", "max")) == pytest.approx(expected)
 
 
 def test_validation_figures_are_those_of_the_epochs_kept(
@@ -158,14 +146,6 @@ def test_a_seed_that_fails_closes_its_run_and_the_parent_and_registers_nothing(
     assert "diverged" in ends["FAILED"]
     assert not client.search_registered_models()
     assert list((world.root / "data" / "work").glob("*/*")) == []
-
-
-def test_a_range_of_seeds_beyond_the_last_is_refused_before_anything_is_trained(
-    world: World, prefect_server: None
-) -> None:
-    with pytest.raises(UsageError, match="3 seeds from 4294967294 on go beyond the largest seed"):
-        repeat(CONFIG, "sample", 2**32 - 2, 3)
-    assert not connect(world.settings).search_experiments(filter_string="name = 'sentiflow'")
 
 
 @pytest.mark.parametrize(("seed", "repeats", "label"), [(3, 1, "seed3"), (0, 5, "seeds0to4")])

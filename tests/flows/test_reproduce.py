@@ -195,7 +195,7 @@ def test_a_dirty_tree_reproduces_from_its_patch(world: World, prefect_server: No
     recurrence.write_text(
         recurrence.read_text() + "\nfrom sentiflow.training.network import tuned_by_me  # noqa\n"
     )
-    (dirty / "sentiflow" / "training" / "network" / "tuned_by_me.py").write_text(
+    (recurrence.parent / "tuned_by_me.py").write_text(
         "import keras\n\n"
         "_init = keras.optimizers.RMSprop.__init__\n\n\n"
         "def other(self, *args, **kwargs):\n    _init(self, *args, **kwargs, epsilon=1e-5)\n\n\n"

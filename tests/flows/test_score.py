@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.sorting import ArtifactSort
-from prefect.exceptions import ParameterTypeError
 
 from flows.score import score
 from sentiflow.errors import UsageError
@@ -46,15 +45,3 @@ def test_the_flow_scores_logs_its_counts_and_leaves_a_summary(
 def test_wrong_use_fails_the_flow_with_the_words_of_the_command(path: Path) -> None:
     with pytest.raises(UsageError, match="no column body; there are: id, text"):
         score(path, path.parent / "out.parquet", text_column="body")
-
-
-@pytest.mark.parametrize("wrong", [{"workers": 0}, {"workers": 65}, {"version": 0}, {"text_column": ""}])
-def test_parameters_out_of_bounds_are_refused(path: Path, wrong: dict[str, object]) -> None:
-    with pytest.raises(ParameterTypeError):
-        score(path, path.parent / "out.parquet", **wrong)
-
-
-def test_the_form_describes_every_parameter() -> None:
-    fields = score.parameters.properties
-    assert {"source", "output"} <= set(fields)
-    assert not [name for name, field in fields.items() if not field.get("description")]

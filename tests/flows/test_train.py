@@ -9,11 +9,9 @@ from prefect.client.orchestration import get_client
 
 from flows.train import train
 from sentiflow.data.table import DEFAULT_OPTIONS
-from sentiflow.errors import UnreachableError, UsageError
-from sentiflow.locks import lock_tag, work_folder
+from sentiflow.errors import UsageError
 from sentiflow.promotion.switch import promote
-from sentiflow.store.client import connect, experiment_id
-from sentiflow.store.types import LOCK
+from sentiflow.store.client import connect
 from sentiflow.training.provenance import TRAINING_KEY, trained_already
 from sentiflow.training.recipes import load_recipe
 from tests.mlflow_store import champion_of
@@ -119,27 +117,6 @@ def test_a_failed_run_says_why_leaves_no_version_and_the_next_one_works(
     assert train(QUICK, "sample", 0).model.version == 1
 
 
-def test_no_network_fails_naming_both_ways_out(world: World, prefect_server: None, unreachable_imdb: None) -> None:
-    with pytest.raises(UnreachableError, match="SENTIFLOW_IMDB_URL") as caught:
-        train(QUICK, "imdb", 0)
-    assert "--dataset sample" in caught.value.hint
-
-
-@pytest.mark.story
-def test_what_a_killed_training_left_is_closed_by_the_next(world: World, prefect_server: None) -> None:
-    client, name = connect(world.settings), "sample-sentiment"
-    tags = {"registered_model": name, LOCK: lock_tag(name, world.settings)}
-    left = client.create_run(experiment_id(client, world.settings), tags=tags).info.run_id
-    work = work_folder(name, world.settings)
-    (work / left).mkdir(parents=True)
-    result = train(QUICK, "sample", 0)
-    closed = client.get_run(left)
-    assert closed.info.status == "KILLED"
-    assert "its process is gone" in closed.data.tags["end"]
-    assert client.get_run(result.run_id).info.status == "FINISHED"
-    assert list(work.glob("*")) == []
-
-
 SAME = load_recipe("tutorial", ["sequence_length=80"])  # as the versions of the fixture were trained
 
 
@@ -216,16 +193,3 @@ def test_the_command_says_that_there_is_nothing_to_train(registry: World) -> Non
     assert (done.returncode, done.stdout) == (0, "")
     assert f"Nothing to train: sample-sentiment version {Registry.GOOD} has the same recipe" in done.stderr
     assert "To train anyway: --force." in done.stderr
-
-
-@pytest.mark.story
-def test_a_training_killed_after_its_registration_is_closed_by_the_same_command(registry: World) -> None:
-    """Red if the command only said that there is nothing to train."""
-    client, work = connect(registry.settings), work_folder("sample-sentiment", registry.settings)
-    run_id = str(client.get_model_version("sample-sentiment", str(Registry.GOOD)).run_id)
-    client.set_tag(run_id, LOCK, lock_tag("sample-sentiment", registry.settings))
-    client.update_run(run_id, status="RUNNING")
-    (work / run_id).mkdir(parents=True)
-    done = registry.run(*AGAIN)
-    assert (done.returncode, "Nothing to train" in done.stderr) == (0, True)
-    assert (client.get_run(run_id).info.status, work.exists()) == ("KILLED", False)

@@ -1,13 +1,8 @@
 import json
 import os
-import pickle
 import re
-import resource
 import subprocess
 import sys
-import zipfile
-from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,8 +12,7 @@ from typer.testing import CliRunner
 
 from benchmarks.sample import sample_rows
 from flows.cli.app import app
-from sentiflow.locks import file_lock, training_lock
-from sentiflow.operations.prefect_server import schedule_folder
+from sentiflow.locks import training_lock
 from sentiflow.store.client import connect
 from sentiflow.store.find import open_store
 from tests.world import ROOT, Trained, World, refusal, telling_modules
@@ -94,15 +88,6 @@ def test_predict_scores_as_mlflow_does(trained: Trained) -> None:
     assert f"  {score:.4f}  " in done.stdout
 
 
-def test_runs_lists_when_recipe_dataset_accuracy_seconds_and_version(trained: Trained) -> None:
-    done = trained.world.run("runs")
-    (line,) = [line for line in done.stdout.splitlines() if "sample" in line]
-    measured = trained.result.measured
-    _id, name, dataset, accuracy, version, *_started = line.split()
-    assert (name, dataset) == ("tutorial+sequence_length=80-seed4", "sample")
-    assert (accuracy, version) == (f"{measured.accuracy:.2%}", "v1")
-
-
 def test_runs_of_an_empty_store_say_how_to_make_one(world: World) -> None:
     done = world.run("runs")
     assert (done.returncode, "sentiflow train" in done.stdout) == (0, True)
@@ -162,18 +147,6 @@ def test_or_sample_says_so_in_plain_words_and_writes_only_where_the_settings_say
     assert sorted(ROOT.iterdir()) == beside_the_code
 
 
-def test_a_wrong_hash_is_no_reason_to_fall_back(
-    world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (world.root / "imdb.npz").write_bytes(b"something else")
-    monkeypatch.setenv("SENTIFLOW_IMDB_URL", str(world.root / "imdb.npz"))
-    monkeypatch.setenv("SENTIFLOW_IMDB_SHA256", "0" * 64)
-    error = refusal("train", "--fallback-sample")
-    assert error.exit_code == 3
-    assert "0" * 64 in str(error) and sha256(b"something else").hexdigest() in str(error)
-    assert not list((world.root / "data").rglob("*.npz"))
-
-
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -216,55 +189,6 @@ def test_wrong_use_ends_with_2_without_a_traceback(world: World) -> None:
     assert world.run("train", "--seed", "-1").returncode == 2
 
 
-def test_a_mirror_without_its_hash_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SENTIFLOW_IMDB_URL", "https://example.org/imdb.npz")
-    error = refusal("train")
-    assert (error.exit_code, "SENTIFLOW_IMDB_SHA256" in str(error)) == (2, True), error
-
-
-class Harmful:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.system, (f"touch {self.marker}",)
-
-
-def npz_with(folder: Path, content: bytes) -> tuple[str, str]:
-    """An npz whose four arrays are this pickle; its path and hash."""
-    header = b"\x93NUMPY\x01\x00"
-    described = b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }"
-    described += b" " * (117 - len(described)) + b"\n"
-    array = header + len(described).to_bytes(2, "little") + described + content
-    file = folder / "imdb.npz"
-    with zipfile.ZipFile(file, "w") as archive:
-        for name in ("x_train", "y_train", "x_test", "y_test"):
-            archive.writestr(f"{name}.npy", array)
-    return str(file), sha256(file.read_bytes()).hexdigest()
-
-
-def test_a_pickle_that_would_run_code_is_refused_with_3(world: World) -> None:
-    marker = world.root / "it-ran"
-    hostile = pickle.dumps(Harmful(marker))
-    pickle.loads(hostile)  # it would do harm, if it were let
-    assert marker.exists()
-    marker.unlink()
-    file, digest = npz_with(world.root, hostile)
-    (world.root / "words.json").write_text('{"the": 1}')
-    done = world.run(
-        "data",
-        SENTIFLOW_IMDB_URL=file,
-        SENTIFLOW_IMDB_SHA256=digest,
-        SENTIFLOW_WORD_INDEX_URL=str(world.root / "words.json"),
-        SENTIFLOW_WORD_INDEX_SHA256=sha256(b'{"the": 1}').hexdigest(),
-    )
-    assert done.returncode == 3
-    assert "not allowed" in done.stderr and "Traceback" not in done.stderr
-    assert not marker.exists()
-
-
 @pytest.mark.parametrize("command", ["train", "sweep", "baselines", "data"])
 def test_a_table_is_checked_before_anything_slow_is_imported_or_begun(world: World, command: str) -> None:
     """Red if a mistake in a table cost the start of Prefect's server, or left a failed run."""
@@ -296,15 +220,6 @@ def test_options_of_a_table_that_cannot_be_read_end_with_2(
     assert (error.exit_code, message in str(error)) == (2, True), error
 
 
-@pytest.mark.parametrize(
-    "arguments", [("--dataset", "gone.csv", "--train", "off"), ("--dataset", "sample", "--text-column", "review")]
-)
-def test_a_schedule_that_trains_on_no_table_checks_none(world: World, arguments: tuple[str, ...]) -> None:
-    """The next obstacle, a second schedule, is what it ends with."""
-    with file_lock(schedule_folder(world.settings) / "lock", "Another", "schedule"):
-        assert "Another `sentiflow schedule`" in str(refusal("schedule", *arguments))
-
-
 @pytest.mark.story
 def test_a_table_of_ones_own_trains_and_predicts(world: World, prefect_server: None) -> None:
     words = np.array(["plot", "music", "cast", "ending"])
@@ -329,22 +244,6 @@ def test_a_table_of_ones_own_trains_and_predicts(world: World, prefect_server: N
     assert "Registered as my-reviews-sentiment version 1" in done.stdout
     answer = world.run("predict", "--dataset", "my reviews.csv", "great music")
     assert (answer.returncode, answer.stdout.split()[0] in ("up", "down")) == (0, True)
-
-
-@pytest.mark.story
-def test_a_full_disk_ends_with_3_leaves_nothing_half_written_and_the_next_run_works(world: World) -> None:
-    def small_files() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))  # writes beyond it fail as on a full disk
-
-    command = [str(Path(sys.executable).with_name("sentiflow")), "data", "--dataset", "sample"]
-    done = subprocess.run(
-        command, env=world.environment(), capture_output=True, text=True, preexec_fn=small_files, check=False
-    )
-    assert done.returncode == 3
-    assert "Traceback" not in done.stderr and done.stderr.startswith("Error: ")
-    left = [path for path in (world.root / "data").rglob("*") if path.suffix in (".parquet", ".partial")]
-    assert left == []
-    assert world.run("data", "--dataset", "sample").returncode == 0
 
 
 def test_a_data_folder_that_cannot_be_made_ends_with_3_before_a_server_starts(world: World) -> None:

@@ -73,16 +73,6 @@ def test_wrong_use_ends_with_what_is_wrong(
     assert (error.exit_code, told in str(error)) == (2, True), error
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that even root cannot write to")
-@pytest.mark.parametrize(("option", "page"), [("--html", "page.html"), ("--markdown", "page.md")])
-def test_a_folder_that_cannot_be_written_to_is_told_before_a_run_is_looked_for(
-    tmp_path: Path, option: str, page: str
-) -> None:
-    done = World(tmp_path).run("compare", "no-such-run", option, f"/proc/{page}")
-    assert done.returncode == 2
-    assert "The folder /proc cannot be written to" in done.stderr and option in done.stderr
-
-
 def test_before_there_is_a_store_none_is_made(tmp_path: Path) -> None:
     world = World(tmp_path)
     done = world.run("compare", "abcd")

@@ -7,8 +7,6 @@ import pytest
 
 from tests.world import World
 
-NAME = "sample-sentiment"
-
 
 def test_explain_shows_the_score_after_each_word_and_writes_a_page(registry: World, tmp_path: Path) -> None:
     page = tmp_path / "reading.html"
@@ -60,10 +58,3 @@ def test_a_page_is_of_one_explained_text(world: World, given: list[str], told: s
     done = world.run("predict", *given, "--html", "page.html")
     assert done.returncode == 2
     assert told in done.stderr
-
-
-def test_a_text_with_bytes_that_are_no_text_makes_a_page_all_the_same(registry: World, tmp_path: Path) -> None:
-    page = tmp_path / "reading.html"
-    done = registry.run("predict", "--explain", "dull \udcff film", "--html", str(page))
-    assert done.returncode == 0, done.stderr
-    assert "dull" in page.read_text(encoding="utf-8")

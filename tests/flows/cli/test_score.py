@@ -2,13 +2,11 @@
 
 import json
 import os
-import pty
 import re
 import resource
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -260,25 +258,3 @@ def test_memory_does_not_grow_with_the_input(trained: Trained, tmp_path: Path, k
     small, large = (peak_megabytes(trained.world, path) for path in paths)
     assert paths[1].stat().st_size - paths[0].stat().st_size > 60e6
     assert large < small + 40
-
-
-def reading(terminal: int) -> Iterator[bytes]:
-    while True:
-        try:
-            yield os.read(terminal, 65_536)
-        except OSError:  # the other side is closed
-            return
-
-
-def test_a_terminal_shows_how_far_it_is(trained: Trained, many: Path, tmp_path: Path) -> None:
-    ours, theirs = pty.openpty()
-    arguments = [command(), "score", str(many), "-o", str(tmp_path / "out.parquet")]
-    with subprocess.Popen(
-        arguments, env=trained.world.environment(TERM="xterm"), stdout=subprocess.DEVNULL, stderr=theirs
-    ):
-        os.close(theirs)
-        shown = b"".join(reading(ours)).decode()
-    os.close(ours)
-    shares = [int(share) for share in re.findall(r"(\d+)%", shown)]
-    assert "Scoring" in shown
-    assert shares == sorted(shares) and len(set(shares)) > 3 and max(shares) > 50

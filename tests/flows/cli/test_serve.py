@@ -114,14 +114,6 @@ def test_port_and_host_come_from_the_settings_when_no_option_names_them(promoted
         process.wait(20)
 
 
-def test_another_programs_folder_for_metrics_is_left_alone(promoted: World) -> None:
-    with (
-        service.running(promoted, PROMETHEUS_MULTIPROC_DIR=str(promoted.root / "none")) as running,
-        running.client() as http,
-    ):
-        assert "process_resident_memory_bytes" in http.get("/metrics").text
-
-
 def test_several_models_of_which_none_was_named_end_with_2(trained: Trained, tmp_path: Path) -> None:
     world, client = service.copied(trained, tmp_path)
     client.create_registered_model("mine-sentiment")

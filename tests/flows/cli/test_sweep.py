@@ -1,11 +1,7 @@
 """What ``sentiflow sweep`` says at its end, and when it is interrupted."""
 
-import os
 import shlex
 import signal
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,8 +11,6 @@ from flows.cli import sweep as command
 from sentiflow import process
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.settings import Settings
-from sentiflow.store.client import connect
-from tests import servers
 from tests.world import World
 
 
@@ -37,26 +31,6 @@ def test_of_a_local_store_the_recipe_is_a_plain_path_and_the_command_is_whole(wo
     assert shlex.split(use)[1:] == ["train", "--recipe", str(path), "--dataset", "my reviews.csv", *read]
     _, use = told(path.as_uri(), "a" * 32, "my reviews.csv", world.settings, "none")
     assert shlex.split(use)[-2:] == ["--start-from", "none"]
-
-
-@pytest.mark.story
-def test_of_a_server_the_command_that_is_told_brings_the_recipe(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    store = ["server", "--workers", "1", "--backend-store-uri", world.settings.tracking_uri,
-             "--artifacts-destination", str(tmp_path / "far"), "--serve-artifacts"]  # fmt: skip
-    with servers.mlflow(store, tmp_path, "/health") as address:
-        settings = Settings(tracking_uri=address)
-        client = connect(settings)
-        run = client.create_run(client.create_experiment("sentiflow"))
-        client.log_text(run.info.run_id, 'recipe = "mine"\n', "best.toml")
-        fetch, use = told(f"{run.info.artifact_uri}/best.toml", run.info.run_id, "sample", settings)
-        here = tmp_path / "here"
-        here.mkdir()
-        subprocess.run(fetch, shell=True, cwd=here, check=True)
-        assert (here / "best.toml").read_text() == 'recipe = "mine"\n'
-    assert shlex.split(use)[1:] == ["train", "--recipe", "best.toml", "--dataset", "sample"]
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
-from sentiflow.reports.page import explanation_page, strongest_words
+from sentiflow.reports.page import explanation_page
 from sentiflow.scoring import Attribution, Word
 from tests.sentiflow.reports.made import SCORER
 
@@ -63,10 +63,6 @@ def test_a_words_title_tells_the_score_before_and_after_it() -> None:
     ]  # fmt: skip
 
 
-def test_no_word_becomes_a_tag() -> None:
-    assert "b" not in parsed(PAGE).tags
-
-
 def test_a_page_needs_nothing_from_outside_and_tells_every_step() -> None:
     assert not re.search(r"""(src|href)="[^#]|https?://|@import|url\(""", PAGE)
     for number in ("0.5010", "+0.4000", "0.9010", "-0.3010", "0.6000"):
@@ -75,17 +71,6 @@ def test_a_page_needs_nothing_from_outside_and_tells_every_step() -> None:
     assert points is not None
     heights = [float(point.split(",")[1]) for point in points[1].split()]
     assert heights == [80.0, 79.8, 15.8, 15.8, 64.0]  # 160 (1 - score), the start first
-
-
-def test_the_strongest_words_stand_by_direction() -> None:
-    up, down = strongest_words(READING)
-    assert [word.text for word in up] == ["<b>"]
-    assert [word.text for word in down] == ["dull"]
-
-
-def test_a_text_without_words_makes_a_page_too() -> None:
-    page = explanation_page(Attribution(0.5, 0.5, ()), SCORER, "m version 1")
-    assert "Explanation: negative, score 0.5000" in page
 
 
 def test_an_explanation_speaks_of_the_labels_of_the_table_and_shows_markup_as_it_is() -> None:

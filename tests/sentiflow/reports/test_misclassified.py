@@ -17,26 +17,11 @@ def test_worst_errors_are_the_most_confident_first_and_equals_in_order() -> None
     assert worst_rows(LABELS, np.array(SCORES)).tolist() == [2, 1, 4, 3, 5]
 
 
-def test_worst_errors_stop_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sentiflow.reports.summary.MAX_ERRORS", 2)
-    assert worst_rows(LABELS, np.array(SCORES)).tolist() == [2, 1]
-
-
-def test_a_score_of_one_half_counts_as_negative() -> None:
-    assert worst_rows(LABELS, np.full(6, 0.5)).tolist() == [0, 1, 3]
-
-
 def test_a_misclassified_review_holds_label_score_text_and_reading() -> None:
     text = "bad film film"
     errors = summary().misclassified
     assert errors is not None
     assert errors[0] == Misclassified("test-2", "negative", 0.99, text, SCORER.explain(text))
-
-
-def test_a_run_without_its_model_has_errors_without_readings() -> None:
-    errors = summary(scorer=None).misclassified
-    assert errors is not None
-    assert (errors[0].text, errors[0].reading) == ("bad film film", None)
 
 
 @pytest.mark.parametrize("gone", ["test_data", "table"])
@@ -63,10 +48,6 @@ def test_worst_errors_as_text_hold_a_heading_and_the_review_each() -> None:
     ]
     expected = "a: negative, scored 0.9000\nbad film\n\nb: positive, scored 0.2000\ngood\n"
     assert worst_errors_text(errors) == expected
-
-
-def test_no_errors_are_said_in_words() -> None:
-    assert worst_errors_text([]) == "No test review is misclassified.\n"
 
 
 def test_an_error_is_named_by_where_its_review_stands_and_no_name_of_a_file_obeys() -> None:

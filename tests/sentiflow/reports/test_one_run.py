@@ -11,7 +11,6 @@ from sentiflow.reports.page import Report
 from tests.pages import Page, tables
 from tests.sentiflow.reports.made import HOSTILE, record, summary
 
-RIGHT = (0.9, 0.8, 0.1, 0.7, 0.2, 0.3)
 GONE = {"table": None, "test_data": None, "scorer": None}
 
 
@@ -54,12 +53,6 @@ def test_slices_stand_with_count_accuracy_and_interval(page: Page) -> None:
     assert found[SLICES["no_negation"]][:2] == ["5", "20.00%"]
 
 
-def test_calibration_is_told_with_its_error(page: Page) -> None:
-    # bins 0.2 (one, none of it: positive), 0.4 (positive), 0.6 (negative), 0.7 (negative), 0.9 (0.9 and 0.99, one)
-    error = (0.8 + 0.6 + 0.6 + 0.7 + 2 * abs(0.5 - 0.945)) / 6
-    assert rows(page, "metric")["expected calibration error"][-1] == f"{error:.4f}"
-
-
 def test_what_is_told_briefly_has_no_picture_and_no_review() -> None:
     assert Page(run.report(summary(), whole=False).page()).ids == [
         "test-split", "slices", "cost", "parameters-that-differ",
@@ -89,10 +82,6 @@ def test_worst_errors_show_which_words_moved_the_score() -> None:
     page = run.report(summary()).page()
     assert "test-2: negative, scored 0.9900" in page
     assert 'class="reading"' in page and 'class="up"' in page
-
-
-def test_a_run_without_errors_says_so() -> None:
-    assert "None: no test review is misclassified." in run.report(summary(RIGHT)).page()
 
 
 @pytest.mark.parametrize("gone", [{"scorer": None}, {"scorer": None, "test_data": None}])
@@ -138,13 +127,6 @@ def test_a_run_whose_files_are_gone_is_told_by_its_metrics_and_says_what_is_miss
 def test_a_run_without_test_figures_says_why(status: str, tags: dict, metrics: dict, lead: str) -> None:
     found = replace(record(tags=tags, metrics=metrics), status=status)
     assert run.lead(summary(of=found, **GONE)) == lead
-
-
-def test_a_run_that_ended_before_its_first_epoch_has_a_page() -> None:
-    bare = replace(record(), metrics={}, status="FAILED")
-    assert Page(run.report(summary(of=bare, curves={}, **GONE)).page()).ids == [
-        "cost", "parameters-that-differ", "run",
-    ]  # fmt: skip
 
 
 def test_a_hostile_name_and_parameter_stay_text() -> None:

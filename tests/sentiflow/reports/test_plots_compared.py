@@ -37,11 +37,6 @@ def test_a_run_has_the_colour_of_its_number_in_every_picture() -> None:
     assert curves == calibrated == plots.COLOURS[2]
 
 
-def test_styles_of_twenty_runs_differ() -> None:
-    styles = [tuple(plots.style(number).values()) for number in range(20)]
-    assert len(set(styles)) == 20
-
-
 def test_slices_are_drawn_with_their_intervals_run_beside_run() -> None:
     one = run(1, "a", slices=[Slice("short", 9, 0.5, 0.3, 0.8)])
     other = run(2, "b", slices=[Slice("short", 9, 0.6, 0.4, 0.7)])

@@ -12,7 +12,7 @@ from sentiflow.reports.several_runs import MAX_RUNS
 from sentiflow.reports.summary import RunSummary
 from sentiflow.runs.record import REPEAT, REPEATS
 from tests.pages import Page, tables
-from tests.sentiflow.reports.made import HOSTILE, IDS, SCORES, record, summary, table
+from tests.sentiflow.reports.made import HOSTILE, SCORES, record, summary
 
 # The first is right on number 0 alone; this one on all but 1 and 2: three gained, none lost.
 BETTER = (0.9, 0.1, 0.98, 0.7, 0.2, 0.4)
@@ -89,12 +89,6 @@ def test_what_is_told_briefly_has_no_picture_and_no_review_and_every_metric_if_a
     assert "test_slices/short" in {row[0] for row in rows(page, "metric")}
 
 
-def test_long_digests_are_cut() -> None:
-    one, other = (record(params={"code.digest": letter * 64}) for letter in "ab")
-    page = Page(comparison.report([summary(of=one), summary(of=other)]).page())
-    assert rows(page, "parameter") == [["code.digest", "a" * 12, "b" * 12]]
-
-
 def test_reviews_stand_in_the_order_of_disagreement_with_both_readings(report: Report) -> None:
     # apart by 0.5 (number 4), 0.3 (3), 0.2 (5), 0.1 (1), 0.01 (2), nothing (0)
     content = report.page()
@@ -141,17 +135,6 @@ def test_a_run_without_scores_stands_beside_the_others() -> None:
     assert [row[0] for row in rows(page, "run", "points")] == ["run 3"]
     assert "Not scored on the test split, and left out here: 1 of the runs." in page.words
     assert "largest-disagreements" in page.ids
-
-
-def test_the_review_order_of_a_table_does_not_matter() -> None:
-    order = [5, 3, 1, 0, 2, 4]
-    made = table(BETTER)
-    mixed = replace(
-        made, **{name: getattr(made, name)[order] for name in ("review_id", "label", "score", "n_tokens")}
-    )
-    found = comparison.report([summary(), replace(summary(of=OTHER), table=mixed)])
-    assert rows(Page(found.page()), "run", "points")[0][4:6] == ["3", "0"]
-    assert mixed.review_id.tolist() == [IDS[i] for i in order]
 
 
 def seeds(count: int) -> list[RunSummary]:
@@ -213,19 +196,3 @@ def test_two_sets_of_seeds_are_held_against_each_other_by_welchs_test() -> None:
          f"{100 * (0.01 - reach):+.2f} to {100 * (0.01 + reach):+.2f}", f"{welch.pvalue:.3f}"],
     ]  # fmt: skip
     assert page.ids[0] == "sets-of-seeds"
-
-
-def test_sets_on_other_reviews_are_not_subtracted_and_it_says_why() -> None:
-    figures = {"test/accuracy_mean": 0.88, "test/accuracy_sd": 0.003}
-    first = record("here", tags={"kind": REPEATS}, params={"repeats": "3"}, metrics=figures)
-    other = record(
-        "there", tags={"kind": REPEATS, "dataset.digest": "e" * 64}, params={"repeats": "3"}, metrics=figures
-    )
-    page = Page(comparison.report([summary(), summary(BETTER, of=OTHER)], parents=[first, other]).page())
-    assert rows(page, "set of seeds")[1] == ["there", "88.00%", "0.30 points", "-", "-", "-"]
-    assert "there cannot be compared with here: tested on other reviews" in page.words
-
-
-def test_one_parent_alone_has_no_section_of_sets(page: Page) -> None:
-    one = record(tags={"kind": REPEATS}, metrics={"test/accuracy_mean": 0.88, "test/accuracy_sd": 0.003})
-    assert Page(comparison.report([summary(), summary(BETTER, of=OTHER)], parents=[one]).page()).ids == page.ids

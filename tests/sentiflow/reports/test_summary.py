@@ -13,7 +13,7 @@ from sentiflow.errors import UsageError
 from sentiflow.reports.page import Report
 from sentiflow.reports.several_runs import report_on
 from sentiflow.reports.summary import RunSummary, load_summaries
-from sentiflow.runs.record import KIND, MONITOR, REPEAT, REPEATS, SWEEP, TRIAL, RunRecord
+from sentiflow.runs.record import KIND, MONITOR, REPEATS, SWEEP, TRIAL, RunRecord
 from sentiflow.store.client import connect
 from sentiflow.store.find import child_runs, find_run, open_store
 from sentiflow.store.types import NOTE
@@ -204,25 +204,6 @@ def _labels(report: Report) -> list[str]:
     return [row[0] for row in names[1:]]
 
 
-def test_seeds_stand_in_their_order_whichever_began_first(registry: World, client: MlflowClient) -> None:
-    parent = parent_of(client, [])
-    experiment = client.get_run(parent).info.experiment_id
-    long = "1" * 5_000  # no number that Python reads
-    for seed in ("10", "2", "1", long):
-        child = client.create_run(experiment, tags={KIND: REPEAT, "mlflow.parentRunId": parent}).info.run_id
-        client.log_param(child, "seed", seed)
-        client.set_terminated(child)
-    store = open_store(registry.settings)
-    assert [run.params["seed"] for run in child_runs(store, store.record(parent))] == [long, "1", "2", "10"]
-
-
-def test_a_run_that_is_named_beside_its_parent_stands_once(
-    registry: World, client: MlflowClient, good: RunRecord, poor: RunRecord
-) -> None:
-    parent = parent_of(client, [good, poor])
-    assert report_on(registry.settings, [poor.run_id, parent]).title == "2 runs compared"
-
-
 @pytest.mark.parametrize(("kind", "why"), [(REPEATS, "no finished runs below it"), (MONITOR, "a drift check")])
 def test_a_run_that_has_nothing_to_report_on_is_refused(
     registry: World, client: MlflowClient, kind: str, why: str
@@ -230,9 +211,3 @@ def test_a_run_that_has_nothing_to_report_on_is_refused(
     store = open_store(registry.settings)
     with pytest.raises(UsageError, match=why):
         child_runs(store, store.record(parent_of(client, [], kind)))
-
-
-def test_scores_kept_with_a_run_say_which_reviews_negate(registry: World, good: RunRecord) -> None:
-    table = scores_of(good)
-    assert 0 < table["negated"].mean() < 1
-    assert f", negation {table['negated'].sum()}" in good.tags["slice_reviews"]

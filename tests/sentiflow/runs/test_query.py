@@ -44,30 +44,10 @@ def names(**asked: object) -> str:
     return "".join(found.name for found in select(RUNS, Query(**asked), NOW))
 
 
-def test_words_come_after_numbers_in_either_direction() -> None:
-    runs = [run(name, 1, "training", units=units) for name, units in (("w", "0 to 4"), ("s", "7"), ("l", "9"))]
-    assert "".join(found.name for found in select(runs, Query(sort="units"), NOW)) == "slw"
-    assert "".join(found.name for found in select(runs, Query(sort="-units"), NOW)) == "lsw"
-
-
 def test_a_dataset_is_found_by_the_name_that_another_tool_gave_it() -> None:
     runs = [run("x", 1, "training", dataset="My Data"), run("y", 1, "training", dataset="my-reviews")]
     assert [found.name for found in select(runs, Query(datasets=["My Data"]), NOW)] == ["x"]
     assert [found.name for found in select(runs, Query(datasets=["My Reviews.csv"]), NOW)] == ["y"]
-
-
-@pytest.mark.parametrize("order", ["accuracy", "-accuracy"])
-def test_an_accuracy_that_is_no_number_comes_last(order: str) -> None:
-    runs = [run("x", 1, "training", metrics={"test/accuracy": float("nan")}), *RUNS]
-    assert [found.name for found in select(runs, Query(sort=order), NOW)][-2:] in (["x", "a"], ["a", "x"])
-
-
-def test_a_value_of_zero_is_sorted_between_the_negative_and_the_positive() -> None:
-    runs = [
-        run(name, 1, "training", metrics={"gain": gain}) for name, gain in (("p", 0.5), ("z", 0.0), ("n", -0.5))
-    ]
-    assert "".join(found.name for found in select(runs, Query(sort="gain"), NOW)) == "nzp"
-    assert "".join(found.name for found in select(runs, Query(sort="-gain"), NOW)) == "pzn"
 
 
 @pytest.mark.parametrize(("seed", "repeats", "told"), [("3", "2", "3 to 4"), ("3", LONG, "3"), (LONG, "2", LONG)])
@@ -161,12 +141,6 @@ def test_a_metric_is_meant_before_a_parameter_of_the_same_name_unless_said() -> 
 def test_a_run_whose_parent_is_gone_stands_at_the_top() -> None:
     orphan = run("o", 1, "repeat", parent="9" * 32)
     assert select([orphan], Query(), NOW) == [orphan]
-
-
-def test_with_a_kind_come_all_that_are_below_it_however_deep_and_whenever_begun() -> None:
-    deep = run("h", 20, "trial", parent="c" * 32)  # older than what it hangs below, as one that was taken over
-    found = select([*RUNS, deep], Query(kinds=["repeats"], children=True), NOW)
-    assert [one.name for one in found] == ["d", "c", "b", "h"]
 
 
 @pytest.fixture
