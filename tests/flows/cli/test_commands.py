@@ -200,7 +200,7 @@ def test_a_table_is_checked_before_anything_slow_is_imported_or_begun(world: Wor
     assert done.returncode == 2
     assert "2 of 2 rows are rejected" in done.stderr and "line 2 ('good')" in done.stderr
     assert "no text (1 row): line 3" in done.stderr and "Prefect" not in done.stderr
-    assert not loaded & {"mlflow", "prefect", "tensorflow", "pandera"}
+    assert not loaded & {"mlflow", "prefect", "tensorflow"}
     assert store.read_bytes() == before
 
 
