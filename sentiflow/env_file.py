@@ -56,6 +56,13 @@ def warn_if_unknown(name: str, known: frozenset[str]) -> None:
         logger.warning("Setting %s is unknown%s", name, f"; did you mean {near[0]}?" if near else ".")
 
 
+@cache
+def warn_if_elsewhere(named: str, store: str) -> None:
+    """Warn whoever named another store by MLflow's own variable; MLflow sets it, too, to the store in use."""
+    if named and not store.endswith(named.removeprefix("sqlite:///")):
+        logger.warning("MLFLOW_TRACKING_URI is not read; name the store by SENTIFLOW_TRACKING_URI.")
+
+
 def say_places(file: Path, settings: BaseSettings, names: Collection[str], *, ours: bool) -> None:
     """Warn which settings of the file hold a path or an address; ``names`` are what it sets, in capital letters.
 

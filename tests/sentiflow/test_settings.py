@@ -154,6 +154,22 @@ def test_an_unknown_name_in_the_file_env_is_warned_of_once(
     assert caplog.messages == ["Setting SENTIFLOW_EXPERIMNT is unknown; did you mean SENTIFLOW_EXPERIMENT?"]
 
 
+def test_who_names_the_store_by_mlflows_variable_alone_is_warned(
+    empty_root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """MLflow's own client sets that variable to the store in use, which says nothing."""
+    for value in ("", f"sqlite:///{empty_root}/mlruns/mlflow.db", "sqlite:///mlruns/mlflow.db"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", value)
+        load_settings()
+    assert not caplog.messages
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
+    for _ in range(2):
+        load_settings()
+    monkeypatch.setenv("SENTIFLOW_TRACKING_URI", "http://mlflow:5000")
+    load_settings()
+    assert caplog.messages == ["MLFLOW_TRACKING_URI is not read; name the store by SENTIFLOW_TRACKING_URI."]
+
+
 def test_known_variables_pass_in_silence(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
