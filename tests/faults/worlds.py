@@ -16,6 +16,7 @@ from mlflow.tracking import MlflowClient
 from sentiflow.locks import if_free
 from sentiflow.promotion.history import took_effect
 from sentiflow.promotion.switch import need_files
+from sentiflow.scoring import TextScorer
 from sentiflow.store.client import connect
 from tests import servers
 from tests.mlflow_store import champion_of, events_of, versions_of
@@ -134,3 +135,9 @@ def check_history(client: MlflowClient, name: str = NAME) -> int:
     if effective:
         assert champion == effective[-1].version, f"champion {champion}, the history says {effective[-1].version}"
     return len(effective)
+
+
+def scorer_of(client: MlflowClient, number: int) -> TextScorer:
+    """A version's scorer by its files."""
+    uri = client.get_model_version_download_uri(NAME, str(number))
+    return TextScorer.load(Path(uri.removeprefix("file://")) / "artifacts")
