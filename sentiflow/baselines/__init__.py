@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Self
 
-from sentiflow.baselines.bigrams import fit_nb_bigrams
-from sentiflow.baselines.simple import FitInput, Fitted, fit_majority, fit_tfidf
+from sentiflow.baselines.simple import FitInput, Fitted, fit_majority, fit_nb_bigrams, fit_tfidf
 from sentiflow.errors import UsageError
 from sentiflow.evaluation.metrics import Measured
 from sentiflow.evaluation.statistics import Comparison, format_interval, format_p, format_points

@@ -8,8 +8,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from sentiflow.baselines import fit
-from sentiflow.baselines.bigrams import STRENGTHS, features, log_count_ratio
-from sentiflow.baselines.simple import FitInput
+from sentiflow.baselines.simple import BIGRAM_STRENGTHS, FitInput, features, log_count_ratio
 from sentiflow.data.reviews import Reviews
 from sentiflow.training.recipes import TrainConfig
 
@@ -65,11 +64,11 @@ def test_scores_are_those_of_another_way_to_the_same_model(config: TrainConfig) 
         return model.predict_proba(np.hstack([others, np.ones((len(others), 1))]))[:, 1]
 
     losses = {}
-    for strength in STRENGTHS:
+    for strength in BIGRAM_STRENGTHS:
         scores = fitted(LEARNT, strength, HELD_BACK)
         losses[strength] = -np.log(np.where(HELD_BACK.label == 1, scores, 1 - scores)).mean()
     best = min(losses, key=losses.__getitem__)
-    assert best not in (min(STRENGTHS), max(STRENGTHS))
+    assert best not in (min(BIGRAM_STRENGTHS), max(BIGRAM_STRENGTHS))
     found = fit("nb-bigrams", FitInput(LEARNT, HELD_BACK, config, 0))
     assert found.found == {"C": best}
     assert found.val_loss == pytest.approx(losses[best], abs=1e-3)
@@ -103,7 +102,7 @@ def test_of_very_many_words_the_first_reviews_are_learnt(
 ) -> None:
     """Those that come later, the last of training and all of validation for the last fit, change nothing."""
     few = LEARNT.take(np.arange(40))
-    monkeypatch.setattr("sentiflow.baselines.bigrams._MOST_WORDS", int(few.n_tokens.sum()))
+    monkeypatch.setattr("sentiflow.baselines.simple._MOST_WORDS", int(few.n_tokens.sum()))
     short = HELD_BACK.take(np.arange(10))
     some, all_of_them = (fit("nb-bigrams", FitInput(each, short, config, 0)) for each in (few, LEARNT))
     assert (some.score(OTHERS) == all_of_them.score(OTHERS)).all()

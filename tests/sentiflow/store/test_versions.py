@@ -1,3 +1,5 @@
+"""Which registered version answers, what scores with it, and the table of all."""
+
 import shutil
 import sqlite3
 from contextlib import closing
@@ -6,14 +8,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import ExternalError, UsageError
+from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.settings import Settings
-from sentiflow.store.client import connect
+from sentiflow.store.client import connect, experiment_id
 from sentiflow.store.find import open_store
 from sentiflow.store.types import Version, VersionRecord
+from sentiflow.store.ui import ui_url
 from sentiflow.store.versions import (
     VersionRow,
     find_champion,
@@ -242,3 +247,70 @@ def test_the_table_of_versions_tells_of_each_what_it_has_on_record(world: World,
     ]
     (unjudged,) = version_rows("sample-sentiment", world.settings)
     assert (unjudged.gate, unjudged.aliases) == ("-", ())
+
+
+@pytest.fixture
+def version(world: World, tmp_path: Path) -> Version:
+    rng = np.random.default_rng(1)
+    shapes = (8, 3), (3, 4), (4, 4), (4,), (4, 1), (1,)
+    weights = Weights(*(rng.normal(0, 0.8, shape).astype(np.float32) for shape in shapes))
+    (tmp_path / "artifacts").mkdir()
+    TextScorer(weights, Vocabulary(("good", "bad", "film")), 6).save(tmp_path / "artifacts")
+    client = connect(world.settings)
+    client.create_registered_model("imdb-sentiment")
+    client.create_model_version("imdb-sentiment", source=tmp_path.as_uri())
+    return Version("imdb-sentiment", 1, "newest")
+
+
+def test_a_version_of_this_machine_is_loaded(version: Version, world: World) -> None:
+    assert load_scorer(world.settings, version).score(["good film"]).shape == (1,)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("scorer.json", b"[]"),
+        ("scorer.json", b"[" * 100_000),
+        ("scorer.json", b'{"format": 3, "sequence_length": 1e9}'),
+        ("vocabulary.json", b"null"),
+        ("vocabulary.json", b"\xff"),
+        ("weights.npz", b"PK"),
+        ("weights.npz", None),
+    ],
+)
+def test_broken_files_are_told_with_the_version_and_the_way_on(
+    version: Version, world: World, tmp_path: Path, name: str, content: bytes | None
+) -> None:
+    """Exit code 3, not 1: the version is broken, not this code."""
+    path = tmp_path / "artifacts" / name
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(ExternalError, match="Cannot load imdb-sentiment version 1: ") as caught:
+        load_scorer(world.settings, version)
+    assert (caught.value.exit_code, caught.value.hint) == (
+        3,
+        "Choose another with --model-version, or train again.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "leads_to"),
+    [
+        ({"tracking_uri": "sqlite:///mlflow.db"}, "http://127.0.0.1:5000"),
+        ({"tracking_uri": "http://mlflow:5000/"}, "http://mlflow:5000"),
+        ({"tracking_uri": "http://mlflow:5000", "ui_url": "http://127.0.0.1:8500/"}, "http://127.0.0.1:8500"),
+    ],
+)
+def test_links_lead_where_the_settings_say_else_to_the_server(given: dict[str, str], leads_to: str) -> None:
+    """Inside the stack the server has a name that no browser finds."""
+    assert ui_url(Settings(_env_file=None, **given)) == leads_to
+
+
+@pytest.mark.parametrize("odd", ["it's", '"', "') OR 1=1 --", "` = ", "a b", "", "'" * 300])
+def test_a_version_with_an_odd_run_id_stands_in_the_table_beside_the_others(world: World, odd: str) -> None:
+    """Red if what stands in place of an id goes into a question as it is: the whole table then failed."""
+    client = connect(world.settings)
+    run = client.create_run(experiment_id(client, world.settings), run_name="night-train").info.run_id
+    client.create_registered_model("mine")
+    for run_id in (run, odd):
+        client.create_model_version("mine", source="/nowhere", run_id=run_id)
+    assert [row.run for row in version_rows("mine", world.settings)] == [odd[:8] or "-", "night-train"]

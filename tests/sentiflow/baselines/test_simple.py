@@ -1,5 +1,6 @@
-"""TF-IDF against a second way to it: words as text through scikit-learn's own vectoriser, and sums by hand."""
+"""The baselines that are no networks, against other ways to them and sums by hand; TF-IDF first."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -8,9 +9,19 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from sentiflow.baselines import fit
-from sentiflow.baselines.simple import STRENGTHS, FitInput, counts
+from sentiflow.baselines.simple import (
+    ABOUT,
+    NAMES,
+    STRENGTHS,
+    TRAINING_PARAMS,
+    FitInput,
+    choose,
+    counts,
+    parameters_of,
+)
 from sentiflow.data.reviews import Reviews
-from sentiflow.training.recipes import TrainConfig
+from sentiflow.errors import UsageError
+from sentiflow.training.recipes import TUNED, TUTORIAL, TrainConfig
 
 from .conftest import blurred, generated_reviews
 
@@ -61,3 +72,58 @@ def test_validation_reviews_choose_and_are_not_learnt_from(config: TrainConfig) 
 def test_a_vocabulary_without_words_is_no_error(config: TrainConfig) -> None:
     fitted = fit("tfidf", FitInput(LEARNT, HELD_BACK, config.model_copy(update={"vocabulary_size": 4}), 0))
     assert fitted.score(OTHERS) == pytest.approx([0.5] * 20)
+
+
+def labelled(*labels: int) -> Reviews:
+    n = len(labels)
+    tokens = [np.array([1, 4], np.int32)] * n
+    return Reviews(np.array([f"r{i}" for i in range(n)]), np.full(n, "train"), np.array(labels, np.int8), tokens)
+
+
+def test_every_review_is_scored_with_the_share_of_the_positive_ones(config: TrainConfig) -> None:
+    fitted = fit("majority", FitInput(labelled(1, 1, 0, 1), labelled(1, 0), config, 0))
+    assert fitted.score(labelled(0, 0, 1)).tolist() == [0.75] * 3
+    assert fitted.parameters == 1
+    # worked out by hand: one right at 0.75, one wrong
+    assert fitted.val_accuracy == 0.5
+    assert fitted.val_loss == pytest.approx(-(math.log(0.75) + math.log(0.25)) / 2)
+    assert fitted.history == ()
+
+
+@pytest.mark.parametrize("name", ["majority", "tfidf", "lstm"])
+@pytest.mark.parametrize(
+    ("training", "validation"),
+    [(labelled(1, 1), labelled(1, 0)), (labelled(1, 0), labelled()), (labelled(), labelled(1))],
+)
+def test_parts_that_nothing_can_be_learnt_from_are_refused(
+    name: str, training: Reviews, validation: Reviews, config: TrainConfig
+) -> None:
+    with pytest.raises(UsageError, match="training reviews of both labels"):
+        fit(name, FitInput(training, validation, config, 0))
+
+
+def test_no_name_means_all_of_them() -> None:
+    assert choose([]) == NAMES == tuple(ABOUT)
+
+
+def test_names_are_put_in_the_order_of_their_running_and_once_each() -> None:
+    assert choose(["lstm", "tfidf", "lstm"]) == ("tfidf", "lstm")
+
+
+def test_an_unknown_name_is_told_with_those_that_there_are() -> None:
+    with pytest.raises(
+        UsageError, match="No baseline is named 'bert'.\nThere are: majority, tfidf, nb-bigrams, embeddings"
+    ):
+        choose(["tfidf", "bert"])
+
+
+def test_a_recipe_of_few_epochs_lowers_those_of_the_networks_and_one_of_many_does_not_raise_them() -> None:
+    assert parameters_of("gru", TUTORIAL.model_copy(update={"epochs": 1}), 0)["epochs"] == 1
+    many = TUNED.model_copy(update={"epochs": 999})
+    assert parameters_of("gru", many, 0)["epochs"] == TRAINING_PARAMS["gru"].epochs
+
+
+def test_what_has_no_epochs_logs_no_settings_of_a_training() -> None:
+    assert parameters_of("tfidf", TUNED, 7) == {
+        "vocabulary_size": 10_000, "sequence_length": 500, "validation_fraction": 0.2, "seed": 7,
+    }  # fmt: skip
