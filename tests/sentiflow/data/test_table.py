@@ -363,7 +363,6 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> Non
         (["text,label"], {}, "there are no rows to train on"),
         (["text,label", "good,1"], {"name": "mine.parquet"}, "cannot be read as Parquet"),
         (["text,label", "good,1"], {"name": "mine.xlsx"}, ".csv, .jsonl"),
-        (["text,label", "good,1"], {"encoding": "utf-16"}, "iconv -f utf-16"),
         (["text,label", '"good,1', "bad,0"], {}, "the row that begins in line 2 opens a quote"),
         (["text,label", '"good,1', "bad,0"], {}, "Close it, or double it"),
     ],
