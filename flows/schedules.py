@@ -8,8 +8,6 @@ import yaml
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.events import DeploymentEventTrigger
 
-from sentiflow.batch.job import Request, check_request
-from sentiflow.batch.writers import check_output
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions, as_options
 from sentiflow.errors import UsageError
 from sentiflow.names import BUILT_IN, located, model_name
@@ -30,11 +28,8 @@ _SET_BY_SETTINGS = {
 }
 
 
-def deployments(settings: Settings, changes: Sequence[str] = (), *, here: bool = True) -> list[Deployment]:
-    """Every deployment of prefect.yaml, as the settings want it; changes of the recipe are ``key=value``.
-
-    What runs elsewhere, not ``here``, has other folders: these are not looked at.
-    """
+def deployments(settings: Settings, changes: Sequence[str] = ()) -> list[Deployment]:
+    """Every deployment of prefect.yaml, as the settings want it; changes of the recipe are ``key=value``."""
     table = scheduled_table(settings)
     values = {
         "config": load_recipe(
@@ -52,11 +47,7 @@ def deployments(settings: Settings, changes: Sequence[str] = (), *, here: bool =
         "escape_formulas": settings.schedule_escape_formulas or None,
     }
     entries = yaml.safe_load(FILE.read_text(encoding="utf-8"))["deployments"]
-    made = [_deployment(entry, values, settings) for entry in entries]
-    source, output = settings.schedule_source, settings.schedule_output
-    if here and source and output and any(each.flow == "score" and each.schedule for each in made):
-        _check_files(source, output, settings)
-    return made
+    return [_deployment(entry, values, settings) for entry in entries]
 
 
 def scheduled_table(settings: Settings) -> TableOptions:
@@ -102,11 +93,3 @@ def _schedule(flow: str, entry: dict[str, Any], settings: Settings) -> Schedule 
             f"Set {PREFIX}PREDICTION_LOG_DIR to a folder, or the schedule to off.",
         )
     return schedule
-
-
-def _check_files(source: Path, output: Path, settings: Settings) -> None:
-    """Check that scheduled scoring can write where it is told to, and can read what is there already."""
-    check_output(output, escape_formulas=settings.schedule_escape_formulas)
-    if source.exists():
-        text = str(settings.schedule_table.get("text_column", "text"))
-        check_request(Request(source, output, text, settings.schedule_with_text, settings.schedule_keep))

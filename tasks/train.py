@@ -41,12 +41,8 @@ def fetch(run: RunContext, table: TableOptions) -> Source:
     logger = get_run_logger()
     if source.fetched:
         logger.info("fetched %s, hash verified", ", ".join(file.name for file in source.files))
-    elif source.files and source.name not in BUILT_IN:
-        logger.info("skipped: %s is on this machine", Path(source.origin).name)
-    elif source.files:
-        logger.info("skipped: %s already here", ", ".join(file.name for file in source.files))
     else:
-        logger.info("skipped: the package holds the reviews of %r", source.name)
+        logger.info("skipped: %s is here", Path(source.origin).name)
     return source
 
 

@@ -12,11 +12,10 @@ import typer
 from flows.cli.options import INSPECT, JsonOption, command
 from flows.cli.tables import check_page, print_json, print_report, print_table, short_moment, write_page
 from sentiflow.console import CONSOLE, Console, escape, working
-from sentiflow.errors import UsageError
 from sentiflow.redaction import redact
 from sentiflow.reports.page import Table
 from sentiflow.runs.query import Query, select
-from sentiflow.runs.record import FIELDS, REPEATS, Fields, RunRecord, Value, value_text, without_seeds
+from sentiflow.runs.record import FIELDS, REPEATS, Fields, RunRecord, Value, value_text
 
 if TYPE_CHECKING:
     from sentiflow.settings import Settings
@@ -38,9 +37,7 @@ _REBUILT = "report-rebuilt.html"
     "sentiflow runs --kind trial --filter params.units=32 --json",
 )
 def runs(
-    limit: Annotated[
-        int, typer.Option("--limit", "-n", min=1, max=100_000, help="Most runs; with --sort of each dataset.")
-    ] = 10,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="Most runs.")] = 10,
     kind: Annotated[
         list[str] | None,
         typer.Option(
@@ -73,9 +70,6 @@ def runs(
         list[str] | None,
         typer.Option("--columns", "-c", metavar="NAMES", help="More columns, split by commas."),
     ] = None,
-    all_datasets: Annotated[
-        bool, typer.Option("--all-datasets", help="With --sort: rank the runs of all datasets together.")
-    ] = False,
     children: Annotated[
         bool, typer.Option("--children", help="Include child runs: repeats, trials, baselines.")
     ] = False,
@@ -94,8 +88,6 @@ def runs(
     from sentiflow.settings import load_settings
     from sentiflow.store.find import open_store
 
-    if all_datasets and not sort:
-        raise UsageError("--all-datasets ranks runs, so it needs --sort.", "For example: --sort -accuracy")
     query = Query(
         kind or (), recipe or (), dataset or (), status or (), since, conditions or (), sort, children=children
     )
@@ -105,10 +97,8 @@ def runs(
     every, whole = store.newest(lambda newest: plain and _are_enough(newest, query, limit, now))
     found = select(every, query, now)
     top = found if sort else _top(found)
-    grouped = not all_datasets and _is_metric(sort, every) and len({one.dataset for one in top}) > 1
-    groups = _by_dataset(top) if grouped else [top]
     listed = Listed(
-        [one for group in groups for one in (group[:limit] if sort else _with_below(group[:limit], found))],
+        top[:limit] if sort else _with_below(top[:limit], found),
         Counter(one.parent for one in every if one.parent),
         _versions(store, every),
     )
@@ -123,11 +113,9 @@ def runs(
         stdout.print(f"None of {len(every):,} runs matches. All runs: sentiflow runs --children", soft_wrap=True)
     else:
         print_table(listed.table(asked), stdout)
-        if more := sum(max(len(group) - limit, 0) for group in groups):
-            rest = f"{more:,} more: --limit {max(map(len, groups))}" if whole else f"More: --limit {10 * limit}"
+        if (more := len(top) - limit) > 0:
+            rest = f"{more:,} more: --limit {len(top)}" if whole else f"More: --limit {10 * limit}"
             stdout.print(f"[dim]{rest}[/]")
-        if grouped:
-            stdout.print("[dim]Sorted within each dataset; to rank them together, add --all-datasets[/]")
 
 
 @dataclass(frozen=True)
@@ -153,9 +141,6 @@ class Listed:
     def _names(self) -> list[str]:
         """Short names, those of children set in below their parent's."""
         short = [one.short_name for one in self.rows]
-        bare = [without_seeds(name) for name in short]
-        if len(short) > 1 and len({name.removeprefix(rest) for name, rest in zip(short, bare, strict=True)}) == 1:
-            short = bare  # what all have distinguishes none
         names: list[str] = []
         above: list[str] = []  # the parents, each below the one before, that the next row may stand below
         for one, name in zip(self.rows, short, strict=True):
@@ -195,19 +180,6 @@ def _versions(store: "Store", runs: Sequence[RunRecord]) -> dict[str, str]:
     made = [one for one in reversed(runs) if one.run_id in own]  # of several below a parent the newest counts
     of_parents = {one.parent: own[one.run_id] for one in made if one.parent in finished}
     return {**of_parents, **own}
-
-
-def _is_metric(sort: str, runs: Sequence[RunRecord]) -> bool:
-    """Whether values to sort by can be compared only on the same reviews."""
-    name = sort.removeprefix("-").removeprefix("metrics.")
-    return name == "accuracy" or any(name in one.metrics for one in runs)
-
-
-def _by_dataset(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
-    """The runs of each dataset, in their order; the dataset of the newest run first."""
-    newest_first = sorted(runs, key=lambda run: run.started, reverse=True)
-    datasets = dict.fromkeys(one.dataset for one in newest_first)
-    return [[one for one in runs if one.dataset == dataset] for dataset in datasets]
 
 
 def _are_enough(newest: Sequence[RunRecord], query: Query, limit: int, now: datetime) -> bool:

@@ -1,7 +1,6 @@
 """``sentiflow schedule``: flows when they are due."""
 
 import logging
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
@@ -88,50 +87,27 @@ def schedule(
         raise UsageError("--input and --output are for scoring.", 'Say when to score: --score "0 4 * * *"')
     merged = settings.schedule_table | table.model_dump(exclude_unset=True)
     settings = settings.model_copy(update={"schedule_table": merged})
-    specs = deployments(settings, changes or (), here=pool is None)
+    specs = deployments(settings, changes or ())
     if pool is not None:
         _register(specs, pool, settings)
         return
     CONSOLE.print("Starting up ...")
     from sentiflow.data.prepare import check_data
+    from sentiflow.locks import file_lock
     from sentiflow.operations.prefect_server import running_server, schedule_folder
 
     if any(spec.flow == "train" and spec.schedule for spec in specs):
         check_data(settings.schedule_dataset, settings, scheduled_table(settings))
+    what = "Another `sentiflow schedule` with this data folder"  # it would manage the same runs
     try:
         with (
-            _alone(schedule_folder(settings), "with this data folder"),
+            file_lock(schedule_folder(settings) / "lock", what, "schedule", hint="End that one first."),
             running_server(settings) as server,
-            _alone_on(server),
             console.relayed(debug=debug),
         ):
             _serve(specs, server, settings)
     except KeyboardInterrupt:
         CONSOLE.print("Ended.")
-
-
-def _alone(folder: Path, what: str, hint: str = "") -> AbstractContextManager[None]:
-    """Refuse a second schedule: both would manage the same runs, or undo each other's deployments."""
-    from sentiflow.locks import file_lock
-
-    what = f"Another `sentiflow schedule` {what}"
-    return file_lock(folder / "lock", what, "schedule", hint=f"End that one first{hint}.")
-
-
-def _alone_on(server: "Server") -> AbstractContextManager[None]:
-    """Refuse a second schedule of any project on a server, or on the database of a server of our own."""
-    from hashlib import sha256
-
-    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, get_current_settings
-
-    if server.login:
-        shared, what = PREFECT_API_DATABASE_CONNECTION_URL.value(), "with the same Prefect database"
-        hint = ", or unset PREFECT_HOME: each data folder then has a database of its own"
-    else:
-        shared, what = server.ui, f"with {without_login(server.ui)}"
-        hint = ", or leave Prefect's settings without a server: this one then starts its own"
-    folder = get_current_settings().home / "sentiflow" / sha256(shared.encode()).hexdigest()[:12]
-    return _alone(folder, what, hint)
 
 
 def _register(specs: "list[Deployment]", pool: str, settings: "Settings") -> None:

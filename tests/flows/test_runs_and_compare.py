@@ -63,32 +63,6 @@ def test_filters_and_sorting_work_on_a_real_store(typed: Type, run_ids: dict[int
     assert "None of 3 runs matches" in typed("runs", "--since", "2999-01-01").stdout
 
 
-def test_a_ranking_by_a_metric_keeps_datasets_apart_unless_asked(
-    typed: Type, registry: World, run_ids: dict[int, str]
-) -> None:
-    """The sample's runs have about 97% and 50%; the other dataset's run lies between them."""
-    client = connect(registry.settings)
-    other = client.create_run("1", run_name="tuned-reviews-seed3-251125-184954").info.run_id
-    client.log_metric(other, "test/accuracy", 0.8)
-    client.set_tag(other, "dataset", "reviews")
-    best_first = [run_ids[Registry.GOOD], run_ids[Registry.NEWEST], run_ids[Registry.POOR]]
-
-    def ranked(*options: str) -> list[str]:
-        return [run["id"] for run in json.loads(typed("runs", "--json", "--sort", "-accuracy", *options).stdout)]
-
-    of_sample = ranked("--dataset", "sample")
-    assert set(of_sample) == set(best_first) and of_sample[-1] == run_ids[Registry.POOR]
-    assert ranked() == [other, *of_sample]  # the dataset of the newest run first
-    assert ranked("--all-datasets") == [*of_sample[:2], other, of_sample[2]]
-    lines = typed("runs", "--sort", "-accuracy", "-n", "1").stdout.splitlines()
-    assert [line[:8] for line in lines[1:3]] == [other[:8], of_sample[0][:8]]
-    assert lines[3:] == [
-        "2 more: --limit 3", "Sorted within each dataset; to rank them together, add --all-datasets",
-    ]  # fmt: skip
-    for comparable in ("-started", "epochs", "-tags.recipe"):  # whatever the dataset
-        assert "--all-datasets" not in typed("runs", "--sort", comparable).stdout
-
-
 def test_a_row_of_a_terminal_of_80_columns_has_what_a_user_needs(
     typed: Type, registry: World, run_ids: dict[int, str]
 ) -> None:

@@ -26,18 +26,6 @@ def table(**fields: object) -> dict[str, Deployment]:
     return {each.flow: each for each in deployments(Settings(_env_file=None, **fields))}  # type: ignore[arg-type]
 
 
-def test_folders_of_a_pools_workers_are_not_looked_for_here() -> None:
-    settings = Settings(
-        _env_file=None,
-        schedule_score="every 1h",
-        schedule_source="/inputs/in.csv",
-        schedule_output="/there/out.csv",
-    )  # type: ignore[call-arg]
-    with pytest.raises(UsageError, match="There is no folder /there"):
-        deployments(settings)
-    assert "score" in {each.flow for each in deployments(settings, here=False)}
-
-
 def test_prefect_finds_the_file_where_it_looks_for_it() -> None:
     assert (ROOT / "prefect.yaml").resolve() == FILE
 
@@ -191,21 +179,6 @@ def test_a_drift_of_the_model_starts_a_training_that_meets_the_gate() -> None:
 def test_a_schedule_that_lacks_what_it_needs_is_refused(flow: str, needs: str) -> None:
     with pytest.raises(UsageError, match=needs):
         table(**{f"schedule_{flow}": "every 1h"})
-
-
-def test_an_output_of_no_known_format_is_refused_before_anything_is_scheduled(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="it ends in .csv, .jsonl, .parquet"):
-        table(schedule_score="every 1h", schedule_source=tmp_path / "in.csv", schedule_output=tmp_path / "out.tsv")
-
-
-def test_a_table_to_score_that_lacks_a_column_is_refused_before_anything_is_scheduled(tmp_path: Path) -> None:
-    source = tmp_path / "in.csv"
-    source.write_text("text,id\ngood,1\n")
-    with pytest.raises(UsageError, match="no column number; there are: text, id"):
-        table(
-            schedule_score="every 1h", schedule_source=source, schedule_output=tmp_path / "out.csv",
-            schedule_keep=["number"],
-        )  # fmt: skip
 
 
 def test_what_they_need_is_enough(tmp_path: Path) -> None:

@@ -116,17 +116,6 @@ def test_a_second_schedule_of_another_project_does_not_take_the_server_over(
         assert api.get("/health").json() is True, "it is the first one's"
 
 
-def test_a_second_schedule_on_the_same_prefect_database_is_refused(
-    home: Home, starts: list[Scheduled], tmp_path: Path
-) -> None:
-    """It would overwrite the deployments of the first, whose schedules would then run in the second's project."""
-    own = {"SENTIFLOW_DATA_DIR": str(tmp_path / "data"), "SENTIFLOW_PREFECT_PORT": str(free_port())}
-    done = home.world.run("schedule", **home.variables | own)
-    assert done.returncode == 3
-    assert "Another `sentiflow schedule` with the same Prefect database is running" in done.stderr
-    assert "unset PREFECT_HOME" in done.stderr
-
-
 def test_ctrl_c_ends_it_quietly_with_0_and_leaves_nothing_running(home: Home, starts: list[Scheduled]) -> None:
     assert home.run("trigger", "train", "--no-wait", "--set", "epochs=1000").returncode == 0
     until(lambda: "RUNNING" in states(home, "train"), "a training", starts[-1].lines)
