@@ -137,7 +137,7 @@ def record_evaluation(
     """
     test = content.of("test")
     table = ScoreTable(test.review_id, test.label, scores, test.n_tokens, run.config.sequence_length)
-    test_data = TestData(test, words, content.of("train").n_tokens, reviews.of_test(prepared.table, "place"))
+    test_data = TestData(test, words, reviews.of_test(prepared.table, "place"))
     traits = metrics.traits_of(test, words, run.config.vocabulary_size)
     measured = metrics.measure(test.label, scores)
     slices = metrics.measure_slices(table, traits)

@@ -33,7 +33,7 @@ TAGS = {
 }  # fmt: skip
 ARTIFACTS = {
     "plots/learning_curves.png", "plots/confusion_matrix.png", "plots/roc_curve.png",
-    "plots/reliability_curve.png", "plots/review_lengths.png",
+    "plots/reliability_curve.png",
     "model_summary.txt", "test_scores.parquet", "worst_errors.txt", "report.html",
     "sources.txt", "packages.txt",
 }  # fmt: skip

@@ -53,7 +53,6 @@ _ALT = {
     "confusion_matrix": "Counts of true against predicted labels",
     "roc_curve": "True against false positive rate over all thresholds",
     "reliability_curve": "Share of label 1 over the score, and how many reviews have such a score",
-    "review_lengths": "Lengths of reviews, and where they are truncated",
 }
 
 
@@ -83,7 +82,6 @@ def report(
             Section("Learning curves", _curves(run, drawn), brief=False),
             Section("Calibration", [SideBySide(calibration)] if calibration else [], brief=False),
             Section("Worst errors", _worst_errors(run), brief=False),
-            Section("Data", _drawn(drawn, "review_lengths"), brief=False),
             Section("Run", [_facts(run)], brief=False),
         ]
     sections.append(Section("Not available", [Text(sentence) for sentence in run.missing]))
@@ -141,12 +139,10 @@ def pictures(run: RunSummary) -> dict[str, "Figure"]:
     table, measured = run.table, run.measured
     if table is None or measured is None:
         return drawn
-    lengths = None if run.test_data is None else run.test_data.train_lengths
     return drawn | {
         "confusion_matrix": plots.confusion(table.label, table.score, run.record.label_names),
         "roc_curve": plots.roc(table.label, table.score, measured),
         "reliability_curve": plots.reliability(table.label, table.score, measured, run.record.label_names[1]),
-        "review_lengths": plots.review_lengths(lengths, table.n_tokens, table.sequence_length),
     }
 
 
@@ -168,25 +164,14 @@ def quote(text: str, reading: Attribution | None, caption: str = "") -> Quote:
 
 
 def _changed(params: Mapping[str, str]) -> list[Block]:
-    """Fields of a run's recipe that are not as in the recipe of that name, or in ``tutorial``."""
-    name = params.get("recipe")
-    given = [field for field in TrainConfig.model_fields if field in params and field != "recipe"]
-    if name is None or not given:
-        return []
-    base = RECIPES.get(name)
-    others = {name: base} if base is not None and base != TUTORIAL else {}
-    configs = [config.model_dump() for config in (*others.values(), TUTORIAL)]
-    columns = [{field: str(value) for field, value in config.items()} for config in configs]
-    if base is not None and others:
-        columns[0] |= dict.fromkeys(base.fit_to_table, "by rule")
+    """Fields of a run's recipe that are not as in the recipe of that name, else in ``tutorial``."""
+    base = RECIPES.get(params.get("recipe", ""), TUTORIAL)
+    usual = {field: str(value) for field, value in base.model_dump(exclude={"recipe"}).items()}
+    usual |= dict.fromkeys(base.fit_to_table, "by rule")
     rows = [
-        (field, params[field], *(column[field] for column in columns))
-        for field in given
-        if any(params[field] != column[field] for column in columns)
+        (field, params[field], usual[field]) for field in usual if params.get(field, usual[field]) != usual[field]
     ]
-    if not rows:
-        return [Text("None: the recipe is tutorial, unchanged.")]
-    return [Table(("field", "this run", *others, "tutorial"), rows)]
+    return [Table(("field", "this run", base.recipe), rows)] if rows else []
 
 
 def _facts(run: RunSummary) -> Table:

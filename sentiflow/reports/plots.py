@@ -123,24 +123,6 @@ def reliability(labels: Labels, scores: Scores, measured: Measured, one: str) ->
     return figure
 
 
-def review_lengths(train: NDArray[np.int32] | None, test: NDArray[np.int32], sequence_length: int) -> Figure:
-    """Lengths in ids of test reviews, and of training reviews if known, with the truncation."""
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-    axes = figure.subplots()
-    sides = [(test, "test", ORANGE)] if train is None else [(train, "training", BLUE), (test, "test", ORANGE)]
-    longest = np.quantile(np.concatenate([lengths for lengths, _, _ in sides]), 0.99)
-    top = max(float(longest), sequence_length * 1.1)
-    for lengths, name, colour in sides:
-        axes.hist(lengths, bins=60, range=(0, top), histtype="step", color=colour, label=name, linewidth=1.5)
-    cut = float((test > sequence_length).mean())
-    axes.axvline(
-        sequence_length, color=GREY, linestyle=":", label=f"cut at {sequence_length} ({cut:.1%} of the test)"
-    )
-    axes.legend(frameon=False)
-    describe(axes, "Review lengths", "ids in a review (longest 1% may lie outside)", "reviews")
-    return figure
-
-
 def describe(axes: Axes, title: str, x: str, y: str) -> None:
     """Title, labels and common style of axes."""
     axes.set_title(title)
@@ -176,26 +158,6 @@ def reliability_of_runs(runs: Sequence[RunSummary]) -> Figure:
         if (bins := run.reliability) is not None:
             axes.plot(bins.score, bins.positive, **_look(run))
     describe(axes, "Reliability", "score", "share of label 1")
-    _legend(figure)
-    return figure
-
-
-def slices(runs: Sequence[RunSummary], labels: Mapping[str, str]) -> Figure:
-    """Accuracy on each slice to show, by name with its label, and its interval, a dot per run."""
-    lines = len(labels) * (len(runs) + 1)
-    figure = Figure(figsize=(9, 1.0 + 0.16 * lines), layout="constrained")
-    axes = figure.subplots()
-    rows = {name: row for row, name in enumerate(labels)}
-    for place, run in enumerate(runs):
-        found = run.slices
-        height = [rows[each.name] + 0.8 * ((place + 0.5) / len(runs) - 0.5) for each in found]
-        at = np.array([each.accuracy for each in found])
-        ends = np.array([[each.accuracy - each.low, each.high - each.accuracy] for each in found]).reshape(-1, 2)
-        axes.errorbar(at, height, xerr=ends.T, elinewidth=1.2, **_look(run) | {"linestyle": "none"})
-    axes.set_yticks(range(len(labels)), list(labels.values()))
-    axes.set_ylim(len(labels) - 0.5, -0.5)
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    describe(axes, "Accuracy by slice, 95% intervals", "", "")
     _legend(figure)
     return figure
 

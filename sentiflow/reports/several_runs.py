@@ -283,11 +283,6 @@ def _pictures(runs: Sequence[RunSummary]) -> list[Block]:
     if with_curves := [run for run in runs if run.curves.get("val/loss")]:
         curves = plots.learning_curves_of_runs(with_curves)
         made.append(Picture(curves, "Validation loss and accuracy of each run over the epochs"))
-    if with_slices := [run for run in runs if run.slices]:
-        there = {each.name for run in with_slices for each in run.slices}
-        labels = {name: text for name, text in SLICES.items() if name in there}
-        drawn = plots.slices(with_slices, labels)
-        made.append(Picture(drawn, "Accuracy of each run on each slice, with intervals"))
     if scored := [run for run in runs if run.reliability]:
         made.append(Picture(plots.reliability_of_runs(scored), "Share of label 1 over the score, a line per run"))
     return made

@@ -73,7 +73,6 @@ class TestData:
     """The reviews of a dataset that reports show.
 
     Attributes:
-        train_lengths: ids in each training review, (n,).
         places: where test reviews stand in the source, by their ids; of others the id says it.
     """
 
@@ -81,7 +80,6 @@ class TestData:
 
     test: Reviews
     words: Vocabulary
-    train_lengths: NDArray[np.int32]
     places: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
@@ -264,9 +262,7 @@ def _curves(store: Store, record: RunRecord) -> Curves:
 def _read_test_data(settings: Settings, dataset: str, digest: str) -> TestData | None:
     if not dataset or not digest or not (path := kept_table(dataset, digest, settings)).exists():
         return None
-    content = reviews.read(path)
-    words, lengths = reviews.read_vocabulary(path), content.of("train").n_tokens
-    return TestData(content.of("test"), words, lengths, reviews.of_test(path, "place"))
+    return TestData(reviews.read(path).of("test"), reviews.read_vocabulary(path), reviews.of_test(path, "place"))
 
 
 def _represented(store: Store, record: RunRecord, *, alone: bool) -> list[RunRecord]:

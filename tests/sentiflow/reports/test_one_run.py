@@ -32,8 +32,7 @@ def rows(page: Page, heading: str) -> dict[str, list[str]]:
 
 def test_the_page_has_every_section_and_the_contents_lead_to_each(page: Page) -> None:
     assert page.ids == [
-        "test-split", "slices", "cost", "parameters-that-differ", "learning-curves", "calibration", "worst-errors",
-        "data", "run",
+        "test-split", "slices", "cost", "learning-curves", "calibration", "worst-errors", "run",
     ]  # fmt: skip
     assert [each for each in page.references if each.startswith("#")] == [f"#{name}" for name in page.ids]
 
@@ -55,7 +54,7 @@ def test_slices_stand_with_count_accuracy_and_interval(page: Page) -> None:
 
 def test_what_is_told_briefly_has_no_picture_and_no_review() -> None:
     assert Page(run.report(summary(), whole=False).page()).ids == [
-        "test-split", "slices", "cost", "parameters-that-differ",
+        "test-split", "slices", "cost",
     ]  # fmt: skip
 
 
@@ -66,16 +65,12 @@ def test_cost_tells_stages_speed_and_parameters(page: Page) -> None:
     assert "evaluate, seconds" not in found  # the run does not say
 
 
-def test_only_fields_that_differ_from_the_recipe_or_from_tutorial_are_shown() -> None:
+def test_only_fields_that_differ_from_the_recipe_are_shown() -> None:
     given = {"recipe": "tuned", "epochs": "3", "learning_rate": "0.001", "optimizer": "rmsprop"}
     found = rows(Page(run.report(summary(of=record(params=given))).page()), "field")
-    assert found["epochs"] == ["3", "16", "5"]
-    assert found["learning_rate"] == ["0.001", "0.0005", "0.001"]
+    assert found["epochs"] == ["3", "16"]
+    assert found["learning_rate"] == ["0.001", "0.0005"]
     assert "units" not in found and "recipe" not in found
-
-
-def test_a_recipe_as_it_stands_differs_in_nothing(report: Report) -> None:
-    assert "None: the recipe is tutorial, unchanged." in report.markdown()
 
 
 def test_worst_errors_show_which_words_moved_the_score() -> None:

@@ -92,18 +92,12 @@ def test_reliability_draws_the_positive_share_over_the_mean_score() -> None:
     )
 
 
-def test_review_lengths_marks_the_cut_and_the_share_of_the_test_beyond_it() -> None:
-    train, test = np.array([5, 500, 900], np.int32), np.array([100, 500, 501, 800], np.int32)
-    line = plots.review_lengths(train, test, 500).axes[0].lines[0]
-    assert (list(line.get_xdata()), line.get_label()) == ([500, 500], "cut at 500 (50.0% of the test)")
-
-
 @pytest.fixture(scope="module")
 def pictures() -> dict[str, Figure]:
     table = ScoreTable(np.array([f"r{i}" for i in range(7)]), LABELS, SCORES, np.full(7, 5, np.int32), 4)
     return run.pictures(made.summary(table=table))
 
 
-def test_a_run_has_five_pictures_by_name(pictures: dict[str, Figure]) -> None:
-    names = {"learning_curves", "confusion_matrix", "roc_curve", "reliability_curve", "review_lengths"}
+def test_a_run_has_four_pictures_by_name(pictures: dict[str, Figure]) -> None:
+    names = {"learning_curves", "confusion_matrix", "roc_curve", "reliability_curve"}
     assert {name for name, figure in pictures.items() if isinstance(figure, Figure)} == names == set(pictures)

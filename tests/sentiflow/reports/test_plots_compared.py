@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from sentiflow.evaluation.metrics import Slice, reliability
+from sentiflow.evaluation.metrics import reliability
 from sentiflow.reports import plots
 from sentiflow.reports.page import lay_out
 
@@ -35,17 +35,6 @@ def test_a_run_has_the_colour_of_its_number_in_every_picture() -> None:
     curves = plots.learning_curves_of_runs([third]).axes[0].lines[0].get_color()
     calibrated = plots.reliability_of_runs([third]).axes[0].lines[1].get_color()
     assert curves == calibrated == plots.COLOURS[2]
-
-
-def test_slices_are_drawn_with_their_intervals_run_beside_run() -> None:
-    one = run(1, "a", slices=[Slice("short", 9, 0.5, 0.3, 0.8)])
-    other = run(2, "b", slices=[Slice("short", 9, 0.6, 0.4, 0.7)])
-    (axes,) = plots.slices([one, other], {"short": "short ones"}).axes
-    ends = [tuple(axes.collections[i].get_segments()[0][:, 0].round(6)) for i in (0, 1)]
-    heights = [axes.collections[i].get_segments()[0][0, 1] for i in (0, 1)]
-    assert ends == [(0.3, 0.8), (0.4, 0.7)]
-    assert heights[0] < 0 < heights[1]
-    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["short ones"]
 
 
 @pytest.mark.parametrize("label", ["tutorial with 2 changes, seed 0", "a" * 100])
