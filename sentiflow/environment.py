@@ -60,11 +60,7 @@ _removed: list[str] = []
 
 
 def isolate(read: Iterable[str] = (*NUMERIC, MLFLOW)) -> None:
-    """Remove what begins as one of ``read`` and could change a result, and set what is ``OURS`` of these.
-
-    Raises:
-        UsageError: the library that reads a variable has been imported already.
-    """
+    """Remove what begins as one of ``read`` and could change a result, and set what is ``OURS`` of these."""
     beginnings = tuple(read)
     for name in sorted(os.environ):
         if name.startswith(beginnings) and os.environ[name] != OURS.get(name) and not is_kept(name):

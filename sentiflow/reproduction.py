@@ -86,9 +86,6 @@ def need_data(original: Original, settings: Settings) -> tuple[Prepared, str]:
     """The data that a run was trained on, and the digest of what its dataset gives now, or why it gives nothing.
 
     A table that was prepared of it once is enough, whatever became of its source.
-
-    Raises:
-        ExternalError: there is none with the run's digest.
     """
     try:
         source = fetch(original.dataset, settings, options=original.table)

@@ -14,11 +14,7 @@ from sentiflow.runs.record import RunRecord
 
 
 def fit(name: str, given: FitInput) -> Fitted:
-    """Fit one of the baselines ``NAMES``.
-
-    Raises:
-        UsageError: no validation reviews, or training reviews of one label only; a training diverged.
-    """
+    """Fit one of the baselines ``NAMES``."""
     if not len(given.validation) or len(set(given.training.label.tolist())) != 2:
         raise UsageError(
             "The baselines need validation reviews, and training reviews of both labels.",

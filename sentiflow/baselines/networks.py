@@ -72,9 +72,6 @@ def fit(name: str, given: FitInput) -> Fitted:
 
     The same input on the same machine gives the same weights: TensorFlow's operations are made deterministic for
     the whole process.
-
-    Raises:
-        UsageError: the loss became NaN or infinite.
     """
     tf.config.experimental.enable_op_determinism()
     tf.random.set_seed(given.seed)

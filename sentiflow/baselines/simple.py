@@ -34,11 +34,7 @@ ABOUT: dict[Name, str] = {
 
 
 def choose(only: Sequence[str]) -> tuple[Name, ...]:
-    """The baselines of these names, each once, in the order in which they run; all of them for no name.
-
-    Raises:
-        UsageError: there is no such baseline.
-    """
+    """The baselines of these names, each once, in the order in which they run; all of them for no name."""
     unknown = [name for name in only if name not in NAMES]
     if unknown:
         raise UsageError(f"No baseline is named {unknown[0]!r}.", f"There are: {', '.join(NAMES)}.")

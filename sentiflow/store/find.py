@@ -50,11 +50,7 @@ def open_store(settings: Settings) -> Store:
 
 
 def need_readable(settings: Settings) -> None:
-    """Check that the store is one that can be read without MLflow's client.
-
-    Raises:
-        UsageError: it is not.
-    """
+    """Check that the store is one that can be read without MLflow's client."""
     if settings.sqlite_file is not None:
         return
     if urlparse(settings.tracking_uri).scheme not in ("http", "https"):
@@ -102,11 +98,7 @@ def named_version(store: Store, text: str) -> tuple[str, VersionRecord] | None:
 
 
 def find_runs(store: Store, names: Sequence[str]) -> list[RunRecord]:
-    """The runs that users mean by some texts.
-
-    Raises:
-        UsageError: two of them mean the same run.
-    """
+    """The runs that users mean by some texts."""
     runs: list[RunRecord] = []
     for name in names:
         found = find_run(store, name)
@@ -121,9 +113,6 @@ def score_table(store: Store, record: RunRecord, folder: Path, column: str = "sc
 
     With the column ``YARDSTICK_SCORES`` those of its yardstick, or None if it has none. A run that does not say
     how many ids it reads of a review reads all of them.
-
-    Raises:
-        ExternalError: they cannot be read.
     """
     path = store.file(record, SCORES, folder)
     if path is None:
@@ -163,11 +152,7 @@ def _version_of(
 
 
 def child_runs(store: Store, record: RunRecord) -> list[RunRecord]:
-    """The run itself, or the finished runs below a parent: trainings of a recipe first, a sweep's trials last.
-
-    Raises:
-        UsageError: there is none, or the run trained nothing.
-    """
+    """The run itself, or the finished runs below a parent: trainings of a recipe first, a sweep's trials last."""
     if record.kind == MONITOR:
         raise UsageError(
             f"{record.name} is a drift check, and trained nothing.", "Its report is its artifact report.html."

@@ -18,7 +18,6 @@ from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
 from sentiflow.store.http import Api
 from sentiflow.store.types import (
-    REGISTERED_BY,
     RegisteredModel,
     VersionRecord,
     local_path,
@@ -142,7 +141,9 @@ class ServerStore:
 
     def versions_by_run(self) -> Mapping[str, str]:
         found = [one for one in self._versions("") if one.get("run_id")]
-        found.sort(key=lambda one: (_is_own(one), one["name"], int(one["version"])))
+        found.sort(
+            key=lambda one: (int(one["creation_timestamp"]), one["name"], int(one["version"])), reverse=True
+        )
         return {one["run_id"]: f"{one['name']}/{one['version']}" for one in found}
 
     def version_files(self, name: str, number: int, folder: Path) -> Path:
@@ -180,12 +181,6 @@ class ServerStore:
         points = list(self._api.pages("metrics/get-history", "metrics", **asked))
         points.sort(key=lambda point: (int(point.get("step", 0)), int(point.get("timestamp", 0))))
         return [(int(point.get("step", 0)), float(point.get("value", 0))) for point in points]
-
-
-def _is_own(version: Mapping[str, Any]) -> bool:
-    """Whether the training of its run registered it, and no person."""
-    copied = re.match("models:/.*/", str(version.get("source")))  # by MLflow, with the tags of the version
-    return not copied and _pairs(version.get("tags", ())).get(REGISTERED_BY) == version["run_id"]
 
 
 def _served(what: str, uri: str) -> str:

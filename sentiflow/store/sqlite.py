@@ -18,7 +18,6 @@ from sentiflow.names import dataset_of
 from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
 from sentiflow.store.types import (
-    REGISTERED_BY,
     RegisteredModel,
     VersionRecord,
     local_path,
@@ -53,11 +52,7 @@ def locked_error(store: str) -> ExternalError:
 
 
 def query(file: Path, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
-    """Ask the file.
-
-    Raises:
-        ExternalError: it cannot be read, is no store, or stays locked.
-    """
+    """Ask the file."""
     address = f"{file.as_uri()}?mode=rw"  # what a killed process left half-written is undone first
     try:
         with closing(sqlite3.connect(address, uri=True, timeout=PATIENCE)) as connection:
@@ -90,11 +85,7 @@ def other_schema(file: Path) -> tuple[str, str] | None:
 
 
 def need_schema(file: Path) -> None:
-    """Check that MLflow can write to a store: by itself it would upgrade some older ones without a backup.
-
-    Raises:
-        ExternalError: another MLflow made it.
-    """
+    """Check that MLflow can write to a store: by itself it would upgrade some older ones without a backup."""
     if other := other_schema(file):
         raise ExternalError(*other)
 
@@ -185,12 +176,10 @@ class SqliteStore:
 
     def versions_by_run(self) -> Mapping[str, str]:
         sql = (
-            "SELECT v.run_id, v.name, v.version FROM model_versions v LEFT JOIN model_version_tags t"
-            " ON t.name = v.name AND t.version = v.version AND t.key = ? AND t.value = v.run_id"
-            " AND v.source NOT LIKE 'models:/%/%'"  # of a version: MLflow's copy of it, which keeps its tags
-            " WHERE v.current_stage != ? ORDER BY t.key IS NOT NULL, v.name, v.version"
+            "SELECT run_id, name, version FROM model_versions WHERE current_stage != ?"
+            " ORDER BY creation_time DESC, name DESC, version DESC"
         )
-        return {run: f"{name}/{number}" for run, name, number in self._query(sql, REGISTERED_BY, _DELETED) if run}
+        return {run: f"{name}/{number}" for run, name, number in self._query(sql, _DELETED) if run}
 
     def version_files(self, name: str, number: int, folder: Path) -> Path:  # noqa: ARG002 - all are in place
         sql = "SELECT coalesce(storage_location, source) FROM model_versions WHERE name = ? AND version = ?"

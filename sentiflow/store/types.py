@@ -1,6 +1,5 @@
 """What the readers of a tracking store and the client that writes have in common: records, the protocol, names."""
 
-import difflib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -102,11 +101,7 @@ class Store(Protocol):
         """Those with a name, or an id that begins so (unless empty), in the same order; quicker than ``runs``."""
 
     def record(self, run_id: str) -> RunRecord:
-        """The run with this whole id, of any experiment.
-
-        Raises:
-            UsageError: there is none.
-        """
+        """The run with this whole id, of any experiment; UsageError if there is none."""
 
     def children(self, run_id: str) -> list[RunRecord]:
         """The runs below a run, oldest first."""
@@ -133,14 +128,10 @@ class Store(Protocol):
         """A version, or None."""
 
     def versions_by_run(self) -> Mapping[str, str]:
-        """Registered versions by the id of their run, like ``imdb-sentiment/3``; of several, the run's own."""
+        """Registered versions by the id of their run, like ``imdb-sentiment/3``; of several, the first."""
 
     def version_files(self, name: str, number: int, folder: Path) -> Path:
-        """The folder of a version's files, in place, or a copy of what is needed to score in ``folder``.
-
-        Raises:
-            ExternalError: they are gone, or in a place that cannot be read from here.
-        """
+        """The folder of a version's files, in place, or a copy of what is needed to score in ``folder``."""
 
 
 _LATEST = datetime(9999, 12, 30, tzinfo=UTC).timestamp()  # the last day is over in some time zones
@@ -168,11 +159,7 @@ def unreadable(what: str, uri: str) -> ExternalError:
 
 
 def need_version_files(name: str, number: int, folder: Path) -> Path:
-    """The folder of a version's files.
-
-    Raises:
-        ExternalError: it is gone.
-    """
+    """The folder of a version's files."""
     if not folder.is_dir():
         raise ExternalError(
             f"The files of {name} version {number} are not at {folder}.",
@@ -182,11 +169,7 @@ def need_version_files(name: str, number: int, folder: Path) -> Path:
 
 
 def choose_name(names: list[str], name: str | None) -> str:
-    """The registered model that is meant: the one named, else ``imdb-sentiment``, else the only one.
-
-    Raises:
-        UsageError: there is no such model.
-    """
+    """The registered model that is meant: the one named, else ``imdb-sentiment``, else the only one."""
     names = [each for each in names if is_model_name(each)]  # no other project's
     wanted = name or "imdb-sentiment"
     if wanted in names:
@@ -195,10 +178,9 @@ def choose_name(names: list[str], name: str | None) -> str:
         return names[0]
     if not names:
         raise UsageError("No model is registered yet.", "Train one first: sentiflow train")
-    near = difflib.get_close_matches(name, names, n=1) if name else []
     raise UsageError(
         f"No model is registered as {wanted}; there are: {', '.join(names)}.",
-        f"Choose one, for example: --dataset {dataset_of(near[0] if near else names[0])}",
+        f"Choose one, for example: --dataset {dataset_of(names[0])}",
     )
 
 
@@ -216,14 +198,10 @@ def compared_with(champion: int | None) -> str:
 
 
 def need_number(numbers: Collection[int], name: str, number: int) -> int:
-    """One of a model's versions.
-
-    Raises:
-        UsageError: it is not there; the hint names those that are.
-    """
+    """One of a model's versions."""
     if number not in numbers:
-        there = ", ".join(map(str, list(numbers)[-10:]))
-        raise UsageError(f"{name} has no version {number}.", f"The latest versions are: {there}.")
+        see = f"See what there is: sentiflow versions --dataset {dataset_of(name)}"
+        raise UsageError(f"{name} has no version {number}.", see)
     return number
 
 

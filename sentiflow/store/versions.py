@@ -112,11 +112,7 @@ def model_named(settings: Settings, dataset: str | None) -> str:
 
 
 def load_scorer(settings: Settings, version: Version) -> TextScorer:
-    """Load what a registered version, or the base, scores with; files of a server are downloaded first.
-
-    Raises:
-        ExternalError: the store or the version's files cannot be read.
-    """
+    """Load what a registered version, or the base, scores with; files of a server are downloaded first."""
     if version == BASE_MODEL:
         from sentiflow.base import load_base
 
@@ -141,11 +137,7 @@ def champion_of(store: Store, name: str) -> int | None:
 
 
 def need_versions(store: Store, name: str) -> dict[int, VersionRecord]:
-    """The versions of a registered model by number, oldest first.
-
-    Raises:
-        UsageError: it has none, or does not exist.
-    """
+    """The versions of a registered model by number, oldest first."""
     versions = {version.number: version for version in store.versions(name)}
     if not versions:
         hint = f"Train one first: sentiflow train --dataset {dataset_of(name)}"
@@ -166,11 +158,7 @@ def with_dataset(store: Store, version: VersionRecord) -> VersionRecord:
 
 
 def need_dataset(name: str, version: VersionRecord) -> tuple[str, str]:
-    """Name and digest of the dataset of a version from ``with_dataset``.
-
-    Raises:
-        ExternalError: it does not name them.
-    """
+    """Name and digest of the dataset of a version from ``with_dataset``."""
     try:
         return version.tags["dataset"], version.tags["dataset.digest"]
     except KeyError as err:

@@ -24,11 +24,7 @@ FITTED_FIELDS = (
 
 
 def check_seeds(seed: int, repeats: int) -> None:
-    """Refuse a range of seeds that runs over the last.
-
-    Raises:
-        UsageError: it does.
-    """
+    """Refuse a range of seeds that runs over the last."""
     if seed + repeats - 1 > LAST_SEED:
         raise UsageError(
             f"{repeats} seeds from {seed} on go beyond the largest seed, {LAST_SEED}.", "Start with a smaller one."
@@ -206,11 +202,7 @@ def load_recipe(name_or_file: str = "tutorial", overrides: Sequence[str] = ()) -
 
 
 def make_recipe(fields: Mapping[str, Any], overrides: Sequence[str], name: str) -> TrainConfig:
-    """Make a recipe of fields and ``key=value`` overrides; the name is for messages.
-
-    Raises:
-        UsageError: an unknown field, or a value out of range.
-    """
+    """Make a recipe of fields and ``key=value`` overrides; the name is for messages."""
     changes, problems = _split(overrides)
     try:
         made = TrainConfig(**{**fields, **changes})
@@ -245,11 +237,7 @@ def nearest_field(name: str) -> str | None:
 
 
 def split_changes(overrides: Sequence[str]) -> dict[str, str]:
-    """Keys and values of texts ``key=value``.
-
-    Raises:
-        UsageError: some are none.
-    """
+    """Keys and values of texts ``key=value``."""
     changes, problems = _split(overrides)
     if problems:
         raise UsageError(f"{'; '.join(problem for problem, _ in problems)}.", problems[0][1])
@@ -287,11 +275,7 @@ def _read_fields(name_or_file: str) -> dict[str, Any]:
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:
-    """The content of a TOML file.
-
-    Raises:
-        UsageError: it cannot be read, or is none.
-    """
+    """The content of a TOML file."""
     try:
         return tomllib.loads(expanded(path).read_text(encoding="utf-8"))
     except OSError as err:

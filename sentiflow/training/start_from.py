@@ -113,11 +113,7 @@ def choose_and_fit(
 
 
 def load_start(start: Start, settings: Settings) -> TextScorer | None:
-    """The words and weights that a training starts from, or None.
-
-    Raises:
-        ExternalError: they are gone, damaged, or others than they were.
-    """
+    """The words and weights that a training starts from, or None."""
     if not start:
         return None
     if start.version is None:
@@ -174,11 +170,7 @@ def _base(asked: str, content: Reviews, words: Vocabulary) -> Start:
 
 
 def version_meant(store: Store, asked: str) -> tuple[str, VersionRecord]:
-    """The model and the version that a user named, or that a run made.
-
-    Raises:
-        UsageError: there is none.
-    """
+    """The model and the version that a user named, or that a run made."""
     if (named := named_version(store, asked)) is not None:
         return named
     record = find_run(store, asked)

@@ -109,7 +109,7 @@ def test_a_grown_table_starts_from_its_champion_and_all_that_stands_on_versions_
 
     with pytest.raises(UsageError, match="embeddings of size 4, the recipe of size 64"):
         start_of(table, load_recipe("fitted"), f"{NAME}@champion")
-    with pytest.raises(UsageError, match="No model is registered as others-sentiment"):
+    with pytest.raises(UsageError, match="There is no run"):
         start_of(table, asked="others-sentiment/1")
     for models in (world.root / "mlruns" / "artifacts").rglob("models"):
         shutil.rmtree(models)

@@ -75,11 +75,7 @@ class _CheckedCache(FunctionCache):  # type: ignore[misc]
             file.unlink(missing_ok=True)  # another process may do the same
 
     def _need_own(self) -> None:
-        """Let nobody else write into the folder; what others may have written is not read.
-
-        Raises:
-            RuntimeError: it is somebody else's.
-        """
+        """Let nobody else write into the folder; what others may have written is not read."""
         about = self._folder.stat()
         if about.st_uid != os.getuid():
             raise RuntimeError(f"{self._folder} belongs to another user")

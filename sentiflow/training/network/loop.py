@@ -291,14 +291,9 @@ def _mixed_apart(
 
 
 def _divergence(epoch: int, config: TrainConfig) -> DivergedError:
-    more = ""
-    if config.learning_rate * config.embedding_weight_decay > 2:  # each step then makes the embedding larger
-        more = f", or embedding_weight_decay, now {config.embedding_weight_decay:g}"
-    elif not config.global_clipnorm:
-        more = ", or set global_clipnorm" + (" and backend = 'numba'" if config.backend == "keras" else "")
     return DivergedError(
         f"The training diverged: the loss became NaN or infinite in epoch {epoch}.",
-        f"Lower learning_rate, now {config.learning_rate:g}{more}.",
+        f"Lower learning_rate, now {config.learning_rate:g}, or set global_clipnorm.",
     )
 
 

@@ -11,12 +11,11 @@ from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.settings import Settings
-from sentiflow.store.client import connect, experiment_id
+from sentiflow.store.client import connect, experiment_id, record_of
 from sentiflow.store.find import find_run, open_store, score_table
 from sentiflow.store.sqlite import SqliteStore
 from sentiflow.store.types import Store, choose_name
 from tests import servers
-from tests.mlflow_store import MlflowStore
 from tests.world import World
 
 MOMENT = 1_700_000_000_000
@@ -87,26 +86,20 @@ def test_reading_sqlite_agrees_with_mlflows_own_client(
     add_version(client, experiment, "production", parent)  # by a person, of the same run
     client.copy_model_version("models:/m/1", "shipped")  # as MLflow's "Promote model" does, with all tags
 
-    quick, slow = open_store(world.settings), MlflowStore(world.settings)
-    assert isinstance(quick, SqliteStore)
-    assert [run.name for run in quick.runs()] == [run.name for run in slow.runs()]
-    assert [run.name for run in quick.runs()] == ["child2", "child1", "child1", "parent"]
+    store = open_store(world.settings)
+    assert isinstance(store, SqliteStore)
+    assert [run.name for run in store.runs()] == ["child2", "child1", "child1", "parent"]
     for run_id in (parent, children[1], other):
-        assert quick.record(run_id) == slow.record(run_id)
-    for store in (quick, slow):
-        odd = store.record(children[0])
-        assert isnan(odd.metrics["train/loss"])
+        assert store.record(run_id) == record_of(client.get_run(run_id))
+    odd = store.record(children[0])
+    assert isnan(odd.metrics["train/loss"])
+    assert odd.metrics["train/rate"] == client.get_run(children[0]).data.metrics["train/rate"]
+    for missing in (gone, "0" * 32):
         with pytest.raises(UsageError, match="no run"):
-            store.record(gone)
-        with pytest.raises(UsageError, match="no run"):
-            store.record("0" * 32)
-    assert quick.record(children[0]).metrics["train/rate"] == slow.record(children[0]).metrics["train/rate"]
-    assert [r.run_id for r in quick.runs()] == [r.run_id for r in slow.runs()]
-    assert [r.run_id for r in quick.children(parent)] == [r.run_id for r in slow.children(parent)]
-    assert [r.name for r in quick.children(parent)] == ["child1", "child1", "child2"]
-    expected = {"val/loss": [(1, 0.5), (2, 0.4), (2, 0.3), (3, 0.45)]}
-    assert quick.history(parent) == slow.history(parent) == expected
-    assert quick.versions_by_run() == slow.versions_by_run() == {parent: "m/1", children[1]: "m/2"}
+            store.record(missing)
+    assert [run.name for run in store.children(parent)] == ["child1", "child1", "child2"]
+    assert store.history(parent) == {"val/loss": [(1, 0.5), (2, 0.4), (2, 0.3), (3, 0.45)]}
+    assert store.versions_by_run() == {parent: "m/1", children[1]: "m/2"}
 
 
 def test_before_there_is_a_store_it_is_empty_and_none_is_made(tmp_path: Path) -> None:
@@ -126,8 +119,7 @@ def test_a_start_in_another_unit_is_the_last_or_first_that_a_time_can_be(
     world: World, client: MlflowClient, experiment: str, start: int, started: str
 ) -> None:
     run_id = client.create_run(experiment, start_time=start).info.run_id
-    for store in (open_store(world.settings), MlflowStore(world.settings)):
-        assert f"{store.record(run_id).started:%Y-%m-%d}" == started
+    assert f"{open_store(world.settings).record(run_id).started:%Y-%m-%d}" == started
 
 
 IDS = "abcd" + "1" * 28, "abce" + "2" * 28, "dead" + "3" * 28, "beef" + "4" * 28
@@ -193,15 +185,15 @@ def test_a_version_leads_to_its_run(world: World, client: MlflowClient, experime
     client.create_registered_model("m-sentiment")
     for run_id in (first, second, None):
         add_version(client, experiment, "m-sentiment", run_id)
-    for store in (open_store(world.settings), MlflowStore(world.settings)):
-        assert find_run(store, "m-sentiment/2").name == "second"
-        for text, told in (
-            ("m-sentiment@champion", "no champion"), ("m-sentiment/9", "no version 9"),
-            ("m-sentiment@c", "no alias c"), ("m-sentiment/3", "without a run"),
-            ("n-sentiment/1", "no run 'n-sentiment/1'"),
-        ):  # fmt: skip
-            with pytest.raises(UsageError, match=told):
-                find_run(store, text)
+    store = open_store(world.settings)
+    assert find_run(store, "m-sentiment/2").name == "second"
+    for text, told in (
+        ("m-sentiment@champion", "no champion"), ("m-sentiment/9", "no version 9"),
+        ("m-sentiment@c", "no alias c"), ("m-sentiment/3", "without a run"),
+        ("n-sentiment/1", "no run 'n-sentiment/1'"),
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=told):
+            find_run(store, text)
     client.set_registered_model_alias("m-sentiment", "champion", "1")
     client.set_registered_model_alias("m-sentiment", "challenger", "2")
     store = open_store(world.settings)

@@ -29,7 +29,6 @@ from sentiflow.store.versions import (
     version_rows,
     with_dataset,
 )
-from tests.mlflow_store import MlflowStore
 from tests.world import Trained, World
 
 
@@ -46,21 +45,6 @@ def registry(world: World) -> MlflowClient:
             client.create_model_version(name, f"models:/{model.model_id}", model_id=model.model_id)
     client.delete_model_version("imdb-sentiment", "2")
     return client
-
-
-def test_reading_sqlite_agrees_with_mlflows_own_client(world: World, registry: MlflowClient) -> None:
-    registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
-    registry.set_model_version_tag("imdb-sentiment", "3", "seed", "4")
-    registry.set_registered_model_tag("imdb-sentiment", "mlflow.sentiflow.history.000001", "{}")
-    quick, slow = open_store(world.settings), MlflowStore(world.settings)
-    assert quick.models() == slow.models() == ["imdb-sentiment", "sample-sentiment"]
-    for name, numbers in (("imdb-sentiment", [1, 3]), ("sample-sentiment", [1]), ("none", [])):
-        assert quick.versions(name) == slow.versions(name)
-        assert [version.number for version in quick.versions(name)] == numbers
-        assert quick.model(name) == slow.model(name)
-        for number in (1, 2, 3):
-            assert quick.version(name, number) == slow.version(name, number)
-    assert quick.version("imdb-sentiment", 2) is None
 
 
 def test_prompts_which_mlflow_keeps_beside_models_are_none(world: World, registry: MlflowClient) -> None:
@@ -193,8 +177,8 @@ def test_several_models_of_which_none_was_named_are_told(world: World, registry:
     with pytest.raises(UsageError, match="mine-sentiment, sample-sentiment"):
         find_champion(world.settings, None)
     with pytest.raises(UsageError) as caught:
-        find_version(world.settings, "sampel-sentiment", None)
-    assert caught.value.hint == "Choose one, for example: --dataset sample"
+        find_version(world.settings, "churn-sentiment", None)
+    assert caught.value.hint == "Choose one, for example: --dataset mine"
 
 
 def test_the_model_of_a_dataset_is_named_and_without_one_the_default(world: World, registry: MlflowClient) -> None:
