@@ -9,7 +9,7 @@ import base64
 import configparser
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlparse
@@ -21,7 +21,7 @@ from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.files import publish
 from sentiflow.folder import expanded
 from sentiflow.redaction import redact, without_secrets
-from sentiflow.store.types import HTTP, MISSING, REGISTERED_BY, hint_for
+from sentiflow.store.types import HTTP, MISSING, hint_for
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
@@ -64,7 +64,7 @@ def create_version(
     client: "MlflowClient", name: str, run_id: str, model_id: str, tags: Pairs, description: str
 ) -> "ModelVersion":
     """Make the one version of a run, see ``create_run``."""
-    tags, source = {**tags, REGISTERED_BY: run_id}, f"models:/{model_id}"
+    source = f"models:/{model_id}"
     if not _is_server(client):
         return client.create_model_version(name, source, run_id, dict(tags), None, description, model_id=model_id)
     body = {"name": name, "source": source, "run_id": run_id, "model_id": model_id, "description": description}
@@ -118,10 +118,10 @@ class Api:
         """The answer to a question without a body, such as ``runs/get``."""
         return self._json(what, self._ask("GET", f"/api/2.0/mlflow/{what}", params=wanted))
 
-    def find(self, what: str, missing: Sequence[str] = MISSING, **wanted: str | int) -> dict[str, Any] | None:
-        """The answer to a question like ``get``'s, or None where the answer is one of these error codes."""
+    def find(self, what: str, **wanted: str | int) -> dict[str, Any] | None:
+        """The answer to a question like ``get``'s, or None where there is no such thing."""
         response = self._ask("GET", f"/api/2.0/mlflow/{what}", params=wanted)
-        if response.status_code != requests.codes.ok and (_object_of(response) or {}).get("error_code") in missing:
+        if response.status_code != requests.codes.ok and (_object_of(response) or {}).get("error_code") in MISSING:
             return None
         return self._json(what, response)
 

@@ -32,7 +32,6 @@ KERAS = ".keras"
 _VERSIONS_PAGE = 1_000
 _FIRST = 100  # newest runs that are asked for before the rest
 _PAGE = 200
-_NO_EXPERIMENT = ("RESOURCE_DOES_NOT_EXIST",)
 _RUN_ID = re.compile(r"[\w-]+")  # a client may register a version with any text in its place
 _PLAIN = re.compile(r"[\w .+\-/:,=@#()]+")  # a name that stands between quotes as it is
 
@@ -160,7 +159,7 @@ class ServerStore:
     @cached_property
     def _experiment(self) -> str | None:
         name = self._settings.experiment
-        found = self._api.find("experiments/get-by-name", _NO_EXPERIMENT, experiment_name=name)
+        found = self._api.find("experiments/get-by-name", experiment_name=name)
         return None if found is None else str(found["experiment"]["experiment_id"])
 
     def _living(self, run_id: str) -> dict[str, Any] | None:

@@ -20,7 +20,6 @@ SCORER_DIGEST = "scorer.digest"  # tag of a run and of its version: digest of al
 NOTE = "mlflow.note.content"  # tag of a run that MLflow shows as its description
 REPRODUCED = "reproduced"  # tag of a run: the outcome
 REPRODUCED_DIGEST = "reproduced.digest"  # tag of a run: of which weights
-REGISTERED_BY = "registered_by"  # tag of a version: its run; a person's version has none
 HIDDEN = "mlflow.sentiflow."  # begins tags that MLflow's pages do not show
 ATTEMPT = "prefect.run_count"  # tag of a run: which attempt of its flow run, as Prefect counts them
 LOCK = f"{HIDDEN}lock"  # tag of a run: the lock that its process holds

@@ -71,7 +71,7 @@ def fill(store: Path) -> None:
         client.log_batch(run, points + figures, params, [RunTag("dataset", "imdb"), RunTag("kind", "training")])
         logged = client.create_logged_model(experiment, name=name, source_run_id=run)
         client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
-        tags = {"registered_by": run, "val.loss": str(loss), "test.accuracy": "0.875", "dataset": "imdb"}
+        tags = {"val.loss": str(loss), "test.accuracy": "0.875", "dataset": "imdb"}
         client.create_model_version(
             name, f"models:/{logged.model_id}", run_id=run, model_id=logged.model_id, tags=tags
         )

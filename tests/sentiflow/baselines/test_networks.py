@@ -8,9 +8,8 @@ from sentiflow.baselines import fit, networks
 from sentiflow.baselines.networks import build
 from sentiflow.baselines.simple import FitInput
 from sentiflow.data.reviews import Reviews
-from sentiflow.errors import UsageError
 from sentiflow.evaluation import Epoch
-from sentiflow.training.recipes import TUNED, TrainConfig
+from sentiflow.training.recipes import TUNED
 
 from .conftest import CONFIG, generated_reviews
 
@@ -87,24 +86,3 @@ def test_the_epoch_of_the_lowest_validation_loss_is_what_scores() -> None:
     scores = fitted.score(turned)
     right = np.where(turned.label == 1, scores, 1 - scores)
     assert -np.log(right).mean() == pytest.approx(fitted.val_loss, abs=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("arrays", "words", "epoch"),
-    [(slice(None), slice(None), 1), (slice(1), slice(3, 4), 2)],
-    ids=["all", "a word that no review holds"],
-)
-def test_weights_that_are_no_numbers_end_in_an_error_that_says_what_to_do(
-    arrays: slice, words: slice, epoch: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(name: str, config: TrainConfig, seed: int) -> keras.Model:
-        network = build(name, config, seed)
-        weights = network.get_weights()
-        for array in weights[arrays]:
-            array[words] = np.nan
-        network.set_weights(weights)
-        return network
-
-    monkeypatch.setattr(networks, "build", broken)
-    with pytest.raises(UsageError, match=rf"embeddings diverged in epoch {epoch}\.\nLeave it out"):
-        fit("embeddings", FitInput(LEARNT, HELD_BACK, CONFIG, 0))

@@ -81,7 +81,6 @@ def test_reading_sqlite_agrees_with_mlflows_own_client(
     add_version(client, experiment, "m", children[1])
     add_version(client, experiment, "m", children[1])
     client.delete_model_version("m", "3")
-    client.set_model_version_tag("m", "1", "registered_by", parent)
     client.create_registered_model("production")
     add_version(client, experiment, "production", parent)  # by a person, of the same run
     client.copy_model_version("models:/m/1", "shipped")  # as MLflow's "Promote model" does, with all tags

@@ -76,7 +76,6 @@ def add_versions(client: MlflowClient, experiment: str, *run_ids: str) -> None:
     for run_id in (*run_ids, run_ids[0], None, run_ids[1]):
         logged = client.create_logged_model(experiment, name="m")
         client.create_model_version("m", f"models:/{logged.model_id}", run_id=run_id, model_id=logged.model_id)
-    client.set_model_version_tag("m", "1", "registered_by", run_ids[0])
     client.copy_model_version("models:/m/1", "shipped")
     client.delete_model_version("m", "5")
     client.set_registered_model_alias("m", "champion", "2")
@@ -154,13 +153,6 @@ def test_a_text_means_the_same_run_or_the_same_error(server: ServerStore, local:
         except UsageError as err:
             answers.append(f"{str(err.args[0]).partition(' in ')[0]} {err.hint}")
     assert answers[0] == answers[1]
-
-
-def test_the_beginning_of_every_id_means_the_same(server: ServerStore, local: SqliteStore) -> None:
-    assert len(local.runs()) > 9
-    for run in local.runs()[::9]:
-        expected = repr(find_run(local, run.run_id[:6]))  # by repr: a run here has the metric NaN
-        assert repr(find_run(server, run.run_id[:6].upper())) == expected
 
 
 @pytest.mark.parametrize("behind_a_server", [True, False])

@@ -57,7 +57,6 @@ def answering(status: int, body: str, length: int | None = None) -> Iterator[str
         (400, '{"error_code": "BAD", "message": "too odd"}', "BAD: too odd", "SENTIFLOW_TRACKING_URI"),
         (503, "", "error code 503", "Is the server running"),
         (500, '{"error_code": "INTERNAL_ERROR", "message": "it is locked"}', "it is locked", "running"),
-        (400, '{"error_code": "INVALID_PARAMETER_VALUE", "message": "no workspace"}', "no workspace", "running"),
     ],
 )  # fmt: skip
 def test_what_is_no_answer_is_told_with_a_way_out(status: int, body: str, told: str, hint: str) -> None:

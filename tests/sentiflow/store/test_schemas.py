@@ -123,17 +123,6 @@ def test_a_store_of_another_release_that_lacks_what_is_read_is_named(gone: str, 
     assert caught.value.exit_code == 3
 
 
-@pytest.mark.parametrize(
-    "statement", ["DELETE FROM alembic_version", "INSERT INTO alembic_version VALUES ('da6fb0208061')"]
-)
-def test_a_store_without_a_single_revision_is_read_and_not_written(statement: str, tmp_path: Path) -> None:
-    settings = settings_of(OURS, tmp_path)
-    change(settings, statement)
-    assert len(open_store(settings).runs()) == 2
-    with pytest.raises(ExternalError, match="is of another MLflow "):
-        connect(settings)
-
-
 OTHERS = "CREATE TABLE alembic_version (version_num)", "INSERT INTO alembic_version VALUES ('0784c29e49d7')"
 
 

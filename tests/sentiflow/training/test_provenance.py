@@ -138,22 +138,6 @@ def test_code_that_is_installed_names_no_commit_of_the_repository_around_it(
     assert tags["code.digest"] == digest
 
 
-def test_a_repository_around_the_project_that_does_not_keep_it_is_anothers(
-    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Red if a home folder whose settings are kept in git stops every training below it."""
-    home = tmp_path / "home"
-    shutil.copytree(project, home / "project", ignore=shutil.ignore_patterns(".git"))
-    (home / ".gitignore").write_text("*\n")
-    git(home, "init", "--quiet")
-    git(home, "add", "--force", ".gitignore")
-    git(home, "-c", "user.name=me", "-c", "user.email=me@example", "commit", "--quiet", "--message", "mine")
-    (home / ".gitignore").write_text("*\n!x\n")
-    monkeypatch.setattr(provenance, "_ROOT", home / "project")
-    forget()
-    assert provenance.checkout() is None
-
-
 def test_the_files_are_in_the_forms_of_other_tools(project: Path, tmp_path: Path) -> None:
     """Red if `sha256sum --check` or `pip install -r` could not read them."""
     provenance.write_files(kept := tmp_path / "kept")
@@ -164,11 +148,6 @@ def test_the_files_are_in_the_forms_of_other_tools(project: Path, tmp_path: Path
 
     assert f"numpy=={numpy.__version__}" in lines
     assert not [line for line in lines if line.startswith("sentiflow")]
-
-
-def test_the_lock_is_hashed_as_sha256sum_does(project: Path) -> None:
-    done = subprocess.run(["sha256sum", project / "requirements.lock"], check=True, capture_output=True, text=True)
-    assert provenance.provenance_tags()["lock.digest"] == done.stdout.split()[0]
 
 
 def test_the_processor_and_its_threads_are_those_that_this_process_may_use(

@@ -213,28 +213,6 @@ def test_neither_an_interrupted_training_nor_the_process_s_random_numbers_reach_
     assert same(first, train(LEARNT, HELD_BACK, FULL, 5))
 
 
-THIRTY = """
-import psutil
-from sentiflow.training.network.loop import train
-from sentiflow.training.recipes import RECIPES
-from tests.sentiflow.training.network.test_loop import toy_reviews
-reviews = toy_reviews(200, 1, words=9_000, longest=60), toy_reviews(100, 2, words=9_000, longest=60)
-for recipe in ("tutorial", "tuned"):
-    config = RECIPES[recipe].model_copy(update={"epochs": 1, "sequence_length": 40})
-    for seed in range(31):
-        train(*reviews, config, seed)
-        if not seed:
-            first = psutil.Process().memory_info().rss
-    print((psutil.Process().memory_info().rss - first) // 1_000_000)
-"""
-
-
-@pytest.mark.story
-def test_thirty_trainings_of_a_recipe_grow_by_less_than_100_megabytes() -> None:
-    tutorial, tuned = (int(grown) for grown in printed_by(THIRTY).split())
-    assert max(tutorial, tuned) < 100, (tutorial, tuned)
-
-
 def without_times(history: tuple[Epoch, ...]) -> list[Epoch]:
     return [replace(epoch, seconds=0, reviews_per_second=0) for epoch in history]
 
@@ -318,10 +296,6 @@ def test_both_cores_train_alike(kind: dict[str, object]) -> None:
     )
     for one, other in zip(arrays_of(fast), arrays_of(stock), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
-
-
-def test_another_seed_gives_other_weights(observed: Observed) -> None:
-    assert not same(observed.trained, train(LEARNT, HELD_BACK, TINY, 6))
 
 
 def test_validation_labels_do_not_reach_the_weights(observed: Observed) -> None:
