@@ -19,11 +19,11 @@ from sentiflow.evaluation.statistics import format_p
 from sentiflow.files import make_folder
 from sentiflow.locks import file_lock, lock_file, work_folder
 from sentiflow.monitoring import drift
-from sentiflow.monitoring.drift import FEATURES, UNKNOWN, FeatureDrift, Floats
+from sentiflow.monitoring.drift import FEATURES, UNKNOWN, FeatureDrift, Floats, UnusualText
 from sentiflow.monitoring.text_log import DamagedLogError, TextLog, need_log
 from sentiflow.names import BUILT_IN, model_name
 from sentiflow.reports import plots
-from sentiflow.reports.page import PAGE, Picture, Report, Section, Table, Text
+from sentiflow.reports.page import PAGE, Picture, Quote, Report, Section, Table, Text
 from sentiflow.reports.plots import BLUE, ORANGE, describe
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings, load_settings
@@ -32,6 +32,7 @@ from sentiflow.store.types import Version, need_number
 from sentiflow.store.versions import find_version, load_scorer, need_dataset, need_versions, with_dataset
 
 _BATCH = 2_048  # texts in memory at a time
+_UNUSUAL, _CHARACTERS = 6, 600  # texts shown in the report, and characters of each
 _REFERENCE = {"oov": "training reviews", "length": "training reviews", "score": "test reviews"}
 _SHOWN = 0.99  # of all texts; the longest would squeeze the others together
 _BARS = 30
@@ -89,6 +90,7 @@ class DriftResult:
         version: that scored both sides.
         digest: of the dataset.
         facts: what was compared with what.
+        unusual: the texts least like the reviews.
     """
 
     model: str
@@ -98,6 +100,7 @@ class DriftResult:
     min_psi: float
     alpha: float
     facts: Mapping[str, str]
+    unusual: Sequence[UnusualText]
 
     @property
     def title(self) -> str:
@@ -209,7 +212,7 @@ def compare(check: DriftCheck, texts: RecentTexts) -> DriftResult:
     scorer = load_scorer(settings, version)
     digest, reviewed = _training_reviews(version, settings)
     reference = drift.features_of_reviews(reviews.read(reviewed), scorer)
-    recent = _measure(texts.file, scorer)
+    recent, unusual = measure(texts.file, scorer, reference)
     limits = settings.monitor_psi, settings.monitor_alpha
     features = drift.compare(reference, recent, *limits)
     sources = " and ".join(f"{count:,} {source}" for source, count in sorted(texts.sources.items()))
@@ -222,7 +225,7 @@ def compare(check: DriftCheck, texts: RecentTexts) -> DriftResult:
         "unknown words": f"{recent[UNKNOWN].mean():.2%} of a text on average are not in the vocabulary, against "
         f"{reference[UNKNOWN].mean():.2%} of a training review that only this one brought into it",
     }
-    result = DriftResult(check.model, version.number, digest, features, *limits, facts)
+    result = DriftResult(check.model, version.number, digest, features, *limits, facts, unusual)
     figures = pictures(reference, recent, features)
     plots.save(figures, check.artifacts / "plots")
     (check.artifacts / PAGE).write_text(report(result, figures).page(), encoding="utf-8")
@@ -247,13 +250,19 @@ def _training_reviews(version: Version, settings: Settings) -> tuple[str, Path]:
     return digest, table
 
 
-def _measure(file: Path, scorer: TextScorer) -> dict[str, Floats]:
-    """Features of all texts in a table, shape (n,) each."""
+def measure(
+    file: Path, scorer: TextScorer, reference: dict[str, Floats]
+) -> tuple[dict[str, Floats], list[UnusualText]]:
+    """Features of all texts in a table, shape (n,) each, and the most unusual texts."""
+    parts: list[dict[str, Floats]] = []
+    unusual: list[UnusualText] = []
     with pq.ParquetFile(file) as table:
-        parts = [
-            drift.features_of_texts(batch["text"].to_pylist(), scorer) for batch in table.iter_batches(_BATCH)
-        ]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        for batch in table.iter_batches(_BATCH):
+            texts = batch["text"].to_pylist()
+            parts.append(drift.features_of_texts(texts, scorer))
+            unusual += drift.most_unusual(texts, parts[-1], reference, _UNUSUAL, _CHARACTERS)
+            unusual = sorted(unusual, key=lambda text: -text.surprise)[:_UNUSUAL]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, unusual
 
 
 def table(result: DriftResult) -> Table:
@@ -274,6 +283,7 @@ def report(result: DriftResult, figures: Mapping[str, Figure]) -> Report:
             Section("Features", [table(result), Text(rule)]),
             Section("What was compared", [Table(("", ""), list(result.facts.items()), words=2)]),
             Section("Distributions", pictures),
+            Section("The most unusual texts", [_quote(text) for text in result.unusual]),
         ],
     )
 
@@ -314,6 +324,15 @@ def _bar_edges(name: str, reference: Floats, recent: Floats) -> Floats:
 
 
 def _row(feature: FeatureDrift) -> tuple[str, ...]:
-    form = {"oov": ".1%", "length": ".0f"}.get(feature.name, ".3f")
-    medians = (format(value, form) for value in (feature.reference, feature.recent))
+    medians = (format_feature(feature.name, value) for value in (feature.reference, feature.recent))
     return (feature.label, *medians, f"{feature.psi:.3f}", format_p(feature.p), "yes" if feature.drifted else "no")
+
+
+def format_feature(name: str, value: float) -> str:
+    """A feature's value as text, such as ``5.0%``, ``177`` or ``0.500``."""
+    return {"oov": f"{value:.1%}", "length": f"{value:.0f}"}.get(name, f"{value:.3f}")
+
+
+def _quote(text: UnusualText) -> Quote:
+    values = ", ".join(f"{FEATURES[name]} {format_feature(name, value)}" for name, value in text.features.items())
+    return Quote(text.text, caption=values)

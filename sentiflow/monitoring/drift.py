@@ -1,4 +1,4 @@
-"""Drift of recent texts against a reference: features of texts, PSI and the KS test."""
+"""Drift of recent texts against a reference: features of texts, PSI, the KS test and the most unusual texts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -106,8 +106,36 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return {name: corrected[name] for name in p_values}
 
 
+def surprise(reference: Floats, recent: Floats) -> Floats:
+    """How far out in the reference each recent value lies, in nats: -ln of twice its smaller tail; shape (n,).
+
+    Example:
+        >>> surprise(np.array([1.0, 2, 3, 4]), np.array([2.0, 4, 9])).round(2).tolist()  # 2/2, 2/4, and 0.5/4
+        [0.0, 0.69, 2.08]
+    """
+    ordered, n = np.sort(reference), len(reference)
+    below = np.searchsorted(ordered, recent, side="right") / n  # share that is at most as large
+    above = 1 - np.searchsorted(ordered, recent, side="left") / n  # share that is at least as large
+    tails: Floats = np.clip(2 * np.minimum(below, above), 0.5 / n, 1)
+    far: Floats = np.log(1 / tails)
+    return far
+
+
 UNKNOWN = "unknown"
 """Share of words that the vocabulary does not hold; reported, but not compared, as it is a part of ``oov``."""
+
+
+@dataclass(frozen=True)
+class UnusualText:
+    """The beginning of a text that is unlike the reviews, with the features of the whole text.
+
+    Attributes:
+        surprise: in nats, of vocabulary and length together.
+    """
+
+    surprise: float
+    features: dict[str, float]
+    text: str
 
 
 def features_of_texts(texts: Sequence[str], scorer: TextScorer) -> dict[str, Floats]:
@@ -158,6 +186,18 @@ def _distinct(content: Reviews) -> Reviews:
     return content.take(np.array([*places.values()], np.int64))
 
 
+def most_unusual(
+    texts: Sequence[str], recent: dict[str, Floats], reference: dict[str, Floats], limit: int, characters: int
+) -> list[UnusualText]:
+    """The texts least like the reviews in vocabulary and length, farthest first, each cut to ``characters``."""
+    far = surprise(reference["oov"], recent["oov"]) + surprise(reference["length"], recent["length"])
+    chosen = np.argsort(-far, kind="stable")[:limit].tolist()
+    return [
+        UnusualText(float(far[i]), {name: float(recent[name][i]) for name in FEATURES}, _cut(texts[i], characters))
+        for i in chosen
+    ]
+
+
 def _in_one_review(words: NDArray[np.int32], review: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which ids occur in one review only, whose first review is also the last; shape (highest id + 1,)."""
     first, last = (np.zeros(int(words.max(initial=0)) + 1, np.int64) for _ in range(2))
@@ -170,3 +210,7 @@ def _in_one_review(words: NDArray[np.int32], review: NDArray[np.int64]) -> NDArr
 def _shares(words: Floats, out: Floats, unknown: Floats) -> dict[str, Floats]:
     divisor = np.maximum(words, 1)  # of a text without words, no share is out of vocabulary
     return {"oov": out / divisor, "length": words, UNKNOWN: unknown / divisor}
+
+
+def _cut(text: str, characters: int) -> str:
+    return text if len(text) <= characters else f"{text[:characters].rstrip()} ..."

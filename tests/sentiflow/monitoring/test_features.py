@@ -12,6 +12,7 @@ from sentiflow.monitoring.drift import (
     UNKNOWN,
     features_of_reviews,
     features_of_texts,
+    most_unusual,
 )
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.scoring.vocabulary import count_words
@@ -158,3 +159,13 @@ def test_held_out_imdb_reviews_are_no_drift(imdb: tuple[Reviews, Vocabulary]) ->
         texts = [vocabulary.decode(content.tokens[i], unknown="") for i in chosen[:n]]
         compared = drift.compare(reference, features_of_texts(texts, scorer), *LIMITS)
         assert [feature.name for feature in compared if feature.drifted] == []
+
+
+def test_the_strangest_texts_come_first_and_are_cut() -> None:
+    scorer = scorer_of(Vocabulary(("the", "film")), 6)
+    texts = ["the film the film", "qua qua qua qua qua qua qua qua", "the film the xyz"]
+    reference = {"oov": np.zeros(50), "length": np.full(50, 4.0)}
+    first, second = most_unusual(texts, features_of_texts(texts, scorer), reference, 2, 11)
+    assert (first.text, second.text) == ("qua qua qua ...", "the film th ...")
+    assert first.features["oov"] == 1 and first.features["length"] == 8
+    assert first.surprise > second.surprise > 0
