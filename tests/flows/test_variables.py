@@ -1,10 +1,11 @@
 """Trainings beside every variable that the installed libraries name: the same weights, or a refusal in words."""
 
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 
-from sentiflow.environment import is_kept
+from sentiflow.environment import KEPT, is_kept
 from tests import variables
 from tests.world import World
 
@@ -50,3 +51,24 @@ def test_what_is_taken_out_changes_nothing(
         assert done.returncode == 0, done.stderr
         assert done.stderr.count("Ignored variables, which can change results: ") == 1
         assert weights(world, command) == expected
+
+
+def test_what_is_left_changes_no_result(world: World, prefect_server: None) -> None:
+    """Red if one of the list of those that are left changed the weights, or ended in a traceback."""
+    listed = variables.in_python() | variables.in_shared_libraries()
+    groups = [
+        {name for name in listed if any(fnmatchcase(name, pattern) for pattern in patterns)}
+        for patterns in KEPT.values()
+    ]
+    assert world.run(*COMMANDS["numba"], timeout=600).returncode == 0
+    expected = weights(world, "numba")
+    places = {"NUMBA_CACHE_DIR": str(world.root / "odd")}
+    done = world.run(*COMMANDS["numba"], timeout=600, **dict.fromkeys(set().union(*groups), "1") | places)
+    assert done.returncode == 0, done.stderr
+    assert weights(world, "numba") == expected
+    for names in groups:
+        done = world.run(*COMMANDS["numba"], timeout=600, **dict.fromkeys(names, "odd") | places)
+        if done.returncode:
+            assert (done.returncode, done.stderr.count("Error: ")) == (2, 1), f"{names}: {done.stderr}"
+        else:
+            assert weights(world, "numba") == expected, names

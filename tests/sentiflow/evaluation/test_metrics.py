@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sentiflow.evaluation import Epoch, best_epoch
-from sentiflow.evaluation.metrics import Measured, Spread, measure, reliability, spread
+from sentiflow.evaluation.metrics import Spread, measure, reliability, spread
 from sentiflow.evaluation.statistics import wilson
 
 LABELS = np.array([1, 1, 1, 0, 0, 0], np.int8)
@@ -104,8 +104,8 @@ def test_a_spread_is_logged_and_printed() -> None:
     }  # fmt: skip
 
 
-def test_an_accuracy_is_printed_with_its_interval(measured: Measured) -> None:
-    assert measured.text() == "66.67% (95% interval 30.00% to 90.32%)"  # Wilson's formula of 4 of 6
+def test_an_accuracy_is_printed_with_its_interval() -> None:
+    assert measure(LABELS, SCORES).text() == "66.67% (95% interval 30.00% to 90.32%)"  # Wilson's formula of 4 of 6
 
 
 def test_the_best_epoch_is_the_earliest_of_the_lowest_validation_loss() -> None:

@@ -227,3 +227,19 @@ def test_a_training_of_the_same_recipe_data_and_seed_is_found_again(world: World
     assert equal == Version("sample-sentiment", 1, "trained already")
     assert "sample-sentiment version 1" in nothing_to_train(equal)
     assert trained_already(config, "sample", 5, world.settings, DEFAULT_OPTIONS, "auto") is None
+
+
+def test_a_repository_around_the_project_that_does_not_keep_it_is_anothers(
+    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Red if a home folder whose settings are kept in git stops every training below it."""
+    home = tmp_path / "home"
+    shutil.copytree(project, home / "project", ignore=shutil.ignore_patterns(".git"))
+    (home / ".gitignore").write_text("*\n")
+    git(home, "init", "--quiet")
+    git(home, "add", "--force", ".gitignore")
+    git(home, "-c", "user.name=me", "-c", "user.email=me@example", "commit", "--quiet", "--message", "mine")
+    (home / ".gitignore").write_text("*\n!x\n")
+    monkeypatch.setattr(provenance, "_ROOT", home / "project")
+    forget()
+    assert provenance.checkout() is None
