@@ -18,7 +18,7 @@ from sentiflow import process
 from sentiflow.console import CONSOLE, escape, working
 from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.folder import expanded
-from sentiflow.names import BUILT_IN, IMDB, dataset_of, located
+from sentiflow.names import IMDB, dataset_of, located
 from sentiflow.redaction import without_login
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def monitor(dataset: WhoseOption = None, as_json: JsonOption = False) -> None:
     model = dataset_of(model_named(settings, dataset))
     from sentiflow.operations.prefect_server import use_running
 
-    has_server = use_running(settings)  # with the deployment that waits for the event
+    use_running(settings)  # with the deployment that waits for the event
     wait_for_server = start_servers(settings)
     from flows.monitor import monitor
 
@@ -81,13 +81,9 @@ def monitor(dataset: WhoseOption = None, as_json: JsonOption = False) -> None:
         stdout.say(f"\nReport: {escape(outcome.run_url)}")
     stdout.say(f"[bold]{escape(outcome.summary)}[/]")
     if outcome.drifted:
-        trained_on = model if model in BUILT_IN else "PATH"
         stdout.say(
-            "The event was sent to Prefect: a deployment that waits for it, if there is one, trains now, and its "
-            "version goes through the gate."
-            if has_server
-            else "No Prefect server is running: a deployment that waits for the event trains once `sentiflow "
-            f"schedule` runs. To train now: sentiflow train --promote --dataset {trained_on}"
+            "The event was sent to Prefect: a deployment that waits for it, if there is one, trains once "
+            "`sentiflow schedule` runs, and its version goes through the gate."
         )
 
 

@@ -1,6 +1,5 @@
 """``sentiflow predict``, ``score`` and ``serve``: a registered model in use."""
 
-import os
 import sys
 from contextlib import nullcontext, suppress
 from functools import partial
@@ -58,13 +57,8 @@ def predict(
     A model of your own table answers in the table's words. The score, from 0 to 1, is the probability of positive,
     the label that means 1; a text above 0.5 gets it.
     """
-    texts = [_argument(text) for text in texts]
     if any(not text.strip() for text in texts):
         raise UsageError("A text is empty.", 'For example: sentiflow predict "A quiet film that stays with you."')
-    if texts == ["-"]:
-        raise UsageError(
-            "Texts are arguments, and not read from the standard input.", "Many: sentiflow score FILE"
-        )
     if html is not None and not explain:
         raise UsageError("--html writes an explanation.", "Add --explain.")
     if html is not None and len(texts) > 1:
@@ -166,14 +160,6 @@ def _style(marked: "MarkedWord") -> str:
 def _shown(word: "Word") -> str:
     """A word for a terminal: bytes that were no text show as ?."""
     return word.text.encode(errors="replace").decode()
-
-
-def _argument(text: str) -> str:
-    """A text of the command line as UTF-8, whatever the locale takes it for."""
-    try:
-        return os.fsencode(text).decode(errors="surrogateescape")
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return text
 
 
 @command(

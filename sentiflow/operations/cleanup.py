@@ -132,17 +132,9 @@ def _models(client: MlflowClient, run: Run) -> list[LoggedModel]:
 
 
 def _hold(client: MlflowClient, runs: Sequence[Run], used: Sequence[str]) -> bool:
-    """Whether files that are used lie below a folder of some runs or of their models."""
-    folders = [run.info.artifact_uri for run in runs]
-    folders += [model.artifact_location for run in runs for model in _models(client, run)]
-    return any(_is_within(uri, folder) for uri in used for folder in folders)
-
-
-def _is_within(uri: str, folder: str) -> bool:
-    inner, outer = local_path(uri), local_path(folder)
-    if inner is None or outer is None:
-        return f"{uri}/".startswith(f"{folder}/")
-    return inner.resolve().is_relative_to(outer.resolve())
+    """Whether files that are used belong to some runs or to their models: each has a folder of its id."""
+    ids = [run.info.run_id for run in runs] + [model.model_id for run in runs for model in _models(client, run)]
+    return any(f"/{each}/" in f"{uri}/" for uri in used for each in ids)
 
 
 def _delete_files(uri: str, settings: Settings) -> int:

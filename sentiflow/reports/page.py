@@ -146,21 +146,7 @@ class Legend:
     """What the colours of explained texts mean, for the page alone."""
 
 
-@dataclass(frozen=True)
-class Curve:
-    """A line over scores, each from 0 to 1, for the page alone."""
-
-    scores: Sequence[float]
-    alt: str
-
-    @property
-    def points(self) -> str:
-        """The line as SVG has it, 800 wide and 160 high."""
-        step = 800 / max(len(self.scores) - 1, 1)
-        return " ".join(f"{step * i:.1f},{160 * (1 - score):.1f}" for i, score in enumerate(self.scores))
-
-
-Block = Text | Heading | Table | Picture | SideBySide | Quote | Legend | Curve
+Block = Text | Heading | Table | Picture | SideBySide | Quote | Legend
 
 
 @dataclass(frozen=True)
@@ -278,18 +264,14 @@ def marked_words(reading: "Attribution") -> list[MarkedWord]:
 
 
 def explanation_page(reading: "Attribution", scorer: "TextScorer", by: str) -> str:
-    """An HTML page of one explanation by a version: words, a curve, and a table of every step."""
-    scores = [reading.start, *(word.score for word in reading.words)]
+    """An HTML page of one explanation by a version: words, and a table of every step."""
     zero, one = scorer.label_names
     return Report(
         f"Explanation: {scorer.label_of(reading.score)}, score {reading.score:.4f}",
         [Text(f"Classified by {by}. The score goes from 0 ({zero}) to 1 ({one}); above 0.5 the label is {one}.")],
         [
             Section("Words", [Quote("", marked_words(reading)), Legend()]),
-            Section(
-                "Score after each word",
-                [Curve(scores, f"Score after each word, from 0 ({zero}) to 1 ({one})"), _steps(reading)],
-            ),
+            Section("Score after each word", [_steps(reading)]),
         ],
     ).page()
 
