@@ -133,12 +133,9 @@ class Store(Protocol):
         """The folder of a version's files, in place, or a copy of what is needed to score in ``folder``."""
 
 
-_LATEST = datetime(9999, 12, 30, tzinfo=UTC).timestamp()  # the last day is over in some time zones
-
-
 def time_of(milliseconds: float) -> datetime:
-    """A time of the store, from 1970 to 9999: a client may have written one in another unit."""
-    return datetime.fromtimestamp(min(max(milliseconds / 1000, 0), _LATEST), UTC)
+    """A time of the store."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def local_path(uri: str) -> Path | None:

@@ -59,23 +59,6 @@ def test_the_same_seed_gives_the_same_scores(name: str) -> None:
     assert first == trained(name, 5)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_another_seed_gives_other_first_weights(name: str) -> None:
-    weights = [build(name, CONFIG, seed).get_weights() for seed in (5, 5, 6)]
-    kernels = [i for i, array in enumerate(weights[0]) if array.ndim == 2 and array.std() > 0]
-    assert len(kernels) >= 3
-    assert all(np.array_equal(weights[0][i], weights[1][i]) for i in kernels)
-    assert not any(np.array_equal(weights[0][i], weights[2][i]) for i in kernels)
-    assert trained(name, 5) != trained(name, 6)
-
-
-def test_a_word_that_gives_the_label_is_learned() -> None:
-    many = generated_reviews(2_000, 4)
-    config = CONFIG.model_copy(update={"epochs": 12, "embedding_size": 8, "units": 16})
-    fitted = fit("embeddings", FitInput(many, HELD_BACK, config, 1))
-    assert ((fitted.score(OTHERS) > 0.5) == OTHERS.label).mean() > 0.9
-
-
 def test_the_epoch_of_the_lowest_validation_loss_is_what_scores() -> None:
     """Turned labels: what is learnt makes the held back reviews worse, and the first epoch is the best."""
     turned = Reviews(HELD_BACK.review_id, HELD_BACK.split, (1 - HELD_BACK.label).astype(np.int8), HELD_BACK.tokens)

@@ -9,7 +9,6 @@ import time
 import traceback
 from pathlib import Path
 
-import mlflow
 import pytest
 import requests
 from mlflow.exceptions import MlflowException
@@ -156,21 +155,6 @@ def test_an_experiment_that_was_made_without_a_view_gets_it(world: World) -> Non
     client.set_experiment_tag(made, "mlflow.experimentKind", "genai_development")
     experiment_id(client, world.settings)
     assert client.get_experiment(made).tags["mlflow.experimentKind"] == "genai_development"  # a person's choice
-
-
-def test_a_store_is_asked_whether_it_answers_once_a_process(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Red if each task pays a round trip before its work, or if a second store gets the first one's client."""
-    asked: list[str] = []
-    search = MlflowClient.search_experiments
-    monkeypatch.setattr(
-        MlflowClient,
-        "search_experiments",
-        lambda self, **how: asked.append(self.tracking_uri) or search(self, **how),
-    )
-    first, other = connect(world.settings), connect(settings_at(world.root / "other"))
-    assert connect(world.settings) is first is not other
-    assert mlflow.get_tracking_uri() == world.settings.tracking_uri
-    assert asked.count(world.settings.tracking_uri) == 1
 
 
 @pytest.mark.story

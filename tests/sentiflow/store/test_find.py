@@ -111,16 +111,6 @@ def test_before_there_is_a_store_it_is_empty_and_none_is_made(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("start", "started"), [(10**17, "9999-12-30"), (-(10**17), "1970-01-01"), (MOMENT, "2023-11-14")]
-)
-def test_a_start_in_another_unit_is_the_last_or_first_that_a_time_can_be(
-    world: World, client: MlflowClient, experiment: str, start: int, started: str
-) -> None:
-    run_id = client.create_run(experiment, start_time=start).info.run_id
-    assert f"{open_store(world.settings).record(run_id).started:%Y-%m-%d}" == started
-
-
 IDS = "abcd" + "1" * 28, "abce" + "2" * 28, "dead" + "3" * 28, "beef" + "4" * 28
 NAMES = "seed-imdb-seed0", "tuned-imdb-seed0", "tuned-imdb-seed0", "dead"
 

@@ -52,15 +52,6 @@ def test_prompts_which_mlflow_keeps_beside_models_are_none(world: World, registr
     assert open_store(world.settings).models() == ["imdb-sentiment", "sample-sentiment"]
 
 
-def test_a_version_of_an_old_mlflow_has_its_files_at_its_source(world: World, registry: MlflowClient) -> None:
-    source = registry.get_model_version("sample-sentiment", "1").source
-    folder = registry.get_model_version_download_uri("sample-sentiment", "1").removeprefix("file://")
-    with closing(sqlite3.connect(str(world.settings.sqlite_file))) as database, database:
-        database.execute("UPDATE model_versions SET source = ?, storage_location = NULL", [folder])
-    assert source != folder
-    assert open_store(world.settings).version_files("sample-sentiment", 1, world.root) == Path(folder)
-
-
 def test_what_is_asked_for_answers_then_the_champion_then_the_newest(world: World, registry: MlflowClient) -> None:
     def answers(name: str | None = None, number: int | None = None) -> int:
         return find_version(world.settings, name, number).number

@@ -389,24 +389,6 @@ def test_weights_spoilt_by_the_very_last_step_are_no_model(monkeypatch: pytest.M
         train(LEARNT, HELD_BACK, TINY.model_copy(update={"early_stopping_patience": patience}), 5)
 
 
-def test_a_word_spoilt_that_no_validation_review_holds_is_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Red if validation alone were asked: word 19 stands in no review of any split."""
-
-    def spoilt(config: TrainConfig, seed: int) -> object:
-        network = build(config, seed)
-        arrays = network.get_weights()
-        arrays[0][19] = np.nan
-        network.set_weights(arrays)
-        return network
-
-    def without_19(reviews: Reviews) -> Reviews:
-        return replace(reviews, tokens=[np.where(ids == 19, 4, ids) for ids in reviews.tokens])
-
-    monkeypatch.setattr(module, "build", spoilt)
-    with pytest.raises(UsageError, match="diverged"):
-        train(without_19(LEARNT), without_19(HELD_BACK), TINY.model_copy(update={"optimizer": "sgd"}), 5)
-
-
 def test_a_rate_far_too_high_ends_in_an_error_and_not_in_a_model() -> None:
     """From sound weights: red if the core's compiled code hid a NaN on its way to the loss."""
     config = TINY.model_copy(update={"optimizer": "sgd", "learning_rate": 1e38, "epochs": 20})
@@ -489,13 +471,3 @@ def test_a_network_alone_learns_the_reviews_in_another_order_each_epoch() -> Non
     assert not np.array_equal(epochs[0], ids) and not np.array_equal(epochs[0], epochs[1])
     for epoch in epochs:
         assert sorted(map(tuple, epoch)) == sorted(map(tuple, ids))
-
-
-@pytest.mark.parametrize("backend", ["numba", pytest.param("keras", marks=pytest.mark.story)])
-def test_a_training_mixes_the_reviews_by_its_seed(monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
-    """Without it the same training on the reviews as they come would end in the same weights."""
-    config = TINY.model_copy(update={"backend": backend})
-    mixed = train(LEARNT, HELD_BACK, config, 5)
-    batches = module.batches
-    monkeypatch.setattr(module, "batches", lambda reviews, config, **_: batches(reviews, config))
-    assert not same(mixed, train(LEARNT, HELD_BACK, config, 5))

@@ -65,16 +65,6 @@ def test_of_another_shape_the_words_come_along_and_the_rest_is_as_drawn(change: 
     np.testing.assert_array_equal(member.dense_kernel, drawn.members[1].dense_kernel)
 
 
-def test_a_member_begins_as_one_of_its_kind_whatever_their_order() -> None:
-    drawn, source = network(TINY, 0), start()
-    first, second = source.weights.members
-    turned = TextScorer(replace(second, others=(replace(first, others=()),)), source.vocabulary, 5)
-    for one, other in zip(
-        inherited(drawn, WORDS, source).members, inherited(drawn, WORDS, turned).members, strict=True
-    ):
-        np.testing.assert_array_equal(one.kernel, other.kernel)
-
-
 def test_words_that_no_review_has_stay_as_the_start_has_them() -> None:
     trained, source = network(TINY, 0), start()
     wide = widened(trained, 10, Vocabulary([*WORDS.words, "odd"]), source)
@@ -115,12 +105,6 @@ def test_rare_words_behind_those_of_the_start_are_learnt_if_the_vocabulary_is_to
     assert np.abs(found.embedding[9]).min() > 0
     cut = weights_of(train_from(start(), words, rows, reviews(4, 2), replace_size(TINY, 9), 0).network)
     np.testing.assert_array_equal(cut.embedding[8], start().weights.embedding[4])
-
-
-def test_without_a_start_it_is_a_training_as_every_other() -> None:
-    one = train(reviews(8, 1), reviews(4, 2), TINY, 3)
-    other = train_from(None, WORDS, reviews(8, 1), reviews(4, 2), TINY, 3)
-    assert same(weights_of(one.network), weights_of(other.network))
 
 
 def test_the_final_training_makes_the_kept_epochs_once_more_on_all_reviews() -> None:
