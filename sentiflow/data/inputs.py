@@ -128,10 +128,7 @@ class JsonLines(RowInput):
         text = record.get(self._column)
         if reason := reason or why_not(text):
             return "", reason, ()
-        try:
-            kept = tuple(_as_text(record.get(name)) for name in self._keep)
-        except RecursionError:  # Python's depths for reading and for writing are not the same
-            return "", f"{NOT_JSON}: nested too deeply", ()
+        kept = tuple(_as_text(record.get(name)) for name in self._keep)
         return text, "" if all(is_unicode(value) for value in kept if value) else NOT_UTF8, kept
 
     def _keys(self) -> list[str]:

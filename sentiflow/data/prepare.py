@@ -1,6 +1,5 @@
 """From the name of a dataset to its canonical, checked table."""
 
-import difflib
 import hashlib
 import json
 import logging
@@ -101,13 +100,12 @@ def check_dataset(dataset: str, settings: Settings, options: TableOptions = DEFA
         inputs.tables_of(expanded(dataset))
     elif not expanded(dataset).is_file():
         found = here().glob(f"{dataset}.*") if re.fullmatch(r"[\w-]+", dataset) else ()
-        beside = sorted(each.name for each in found)
-        near = difflib.get_close_matches(dataset, BUILT_IN, 1) or beside
         hint = (
             "Give imdb, sample, or the path of a .csv, .jsonl or .parquet table, or of a folder of such tables: "
             "each training reads it."
         )
-        raise UsageError(f"No dataset or table {dataset!r}.", f"Did you mean {near[0]}?" if near else hint)
+        near = min((each.name for each in found), default="")
+        raise UsageError(f"No dataset or table {dataset!r}.", f"Did you mean {near}?" if near else hint)
 
 
 def fetch(

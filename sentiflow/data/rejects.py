@@ -2,14 +2,12 @@
 
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import NamedTuple
 
-from sentiflow.errors import UsageError
 from sentiflow.files import LONGEST
 from sentiflow.redaction import is_unicode
 
@@ -60,24 +58,15 @@ OUTPUT_COLUMNS = ("row", "label", "score", "model", "version")
 """Columns that each output of scoring has."""
 
 _REJECTS = ".rejects.jsonl"
-_LONGEST_NAME = 223  # bytes: with .rejects.jsonl, and what is added while that is written, 255
 
 
 def rejects_of(path: Path) -> Path:
     """The file of rejects beside an output or a training table.
 
-    Raises:
-        UsageError: its name would be too long.
-
     Example:
         >>> rejects_of(Path("reviews.csv")).name
         'reviews.csv.rejects.jsonl'
     """
-    if len(os.fsencode(path.name)) > _LONGEST_NAME:
-        raise UsageError(
-            f"{path}: the name is too long; rejected rows go to a file with a longer one.",
-            f"Choose a name of at most {_LONGEST_NAME} bytes.",
-        )
     return path.with_name(f"{path.name}{_REJECTS}")
 
 

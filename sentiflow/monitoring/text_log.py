@@ -95,10 +95,6 @@ class TextLog:
         rows = [_row(entry) for entry in entries]
         rows = [row for row in rows if 2 * (len(row[-1].encode()) + _ROW) <= self._max]
         make_folder(self.folder)
-        if self.file.is_symlink():
-            raise OSError(
-                f"{self.file} is a link; set {PREFIX}PREDICTION_LOG_DIR to the folder of the file itself"
-            )
         if not self.file.exists():  # a new log begins again with the first id
             for note in self._notes():
                 note.unlink(missing_ok=True)

@@ -145,15 +145,6 @@ def test_a_pickle_cannot_choose_memory(refusals: dict[str, str], name: str) -> N
     assert not refusals[name].startswith("Cannot read FILE: .")
 
 
-def test_an_array_larger_than_any_memory_is_refused(tmp_path: Path) -> None:
-    stream = io.BytesIO()
-    npy.write_array_header_1_0(stream, {"descr": "<i8", "fortran_order": False, "shape": (2**60,)})
-    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
-        archive.writestr("x.npy", stream.getvalue())
-    with pytest.raises(ExternalError, match=r"Cannot read .*a\.npz: \w"):
-        read_arrays(tmp_path / "a.npz", ("x",))
-
-
 def test_an_array_that_unpacks_to_more_than_the_bound_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,10 +172,11 @@ def test_a_truncated_archive_is_refused(tmp_path: Path, kept: int) -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 1, 5, 20, 60])
-def test_a_truncated_pickle_is_refused(tmp_path: Path, kept: int) -> None:
+def test_a_truncated_pickle_is_refused_with_the_settings_of_the_mirror(tmp_path: Path, kept: int) -> None:
     path = archive_of(tmp_path / "a.npz", x=pickle.dumps(lists([1, 2], [3]))[:kept])
-    with pytest.raises(ExternalError, match=r"Cannot read .*a\.npz"):
+    with pytest.raises(ExternalError, match=r"Cannot read .*a\.npz") as refused:
         read_arrays(path, ("x",))
+    assert "SENTIFLOW_IMDB_SHA256" in refused.value.hint
 
 
 @pytest.mark.parametrize("at", [140, 160, 200, 250])
@@ -195,9 +187,3 @@ def test_a_flipped_byte_is_refused(tmp_path: Path, at: int) -> None:
     (tmp_path / "a.npz").write_bytes(content)
     with pytest.raises(ExternalError, match="CRC"):
         read_arrays(tmp_path / "a.npz", ("x",))
-
-
-def test_a_missing_file_is_named_with_the_settings_of_the_mirror(tmp_path: Path) -> None:
-    with pytest.raises(ExternalError, match=r"nowhere\.npz") as caught:
-        read_arrays(tmp_path / "nowhere.npz", ("x",))
-    assert "SENTIFLOW_IMDB_SHA256" in caught.value.hint

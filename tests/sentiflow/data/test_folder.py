@@ -76,26 +76,6 @@ def test_a_link_is_read_unless_it_leads_out_of_the_folder(folder: Path, job: Cal
     ]
 
 
-def test_a_link_to_nothing_is_told_as_such_wherever_it_leads(folder: Path, job: Callable) -> None:
-    write(folder, "real.txt", b"good")
-    (folder / "1.txt").symlink_to(folder / "nowhere")
-    (folder / "2.txt").symlink_to(folder.parent / "nowhere")
-    gone = f"unreadable: {os.strerror(errno.ENOENT)}"
-    assert [row["reason"] for row in job(folder).rejects] == [gone, gone]
-
-
-def test_a_folder_may_be_named_by_a_link(folder: Path, job: Callable) -> None:
-    write(folder, "a.txt", b"good")
-    (folder / "b.txt").symlink_to(folder / "a.txt")
-    (folder.parent / "link").symlink_to(folder)
-    assert [row["source"] for row in job(folder.parent / "link").scored] == ["a.txt", "b.txt"]
-
-
-def test_the_mark_in_front_of_a_file_is_no_part_of_its_text(folder: Path) -> None:
-    write(folder, "1.txt", b"\xef\xbb\xbfgood")
-    assert [row.text for row in Folder(folder).rows()] == ["good"]
-
-
 def test_a_file_may_be_as_long_as_the_longest_text(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sentiflow.data.inputs.LONGEST", 50)
     write(folder, "1.txt", b"x" * 50)

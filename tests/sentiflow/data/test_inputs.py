@@ -29,11 +29,6 @@ def test_an_input_that_cannot_be_read_is_refused(tmp_path: Path, name: str, cont
         open_input(table(tmp_path, name, content))
 
 
-def test_a_missing_input_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no such file or folder"):
-        open_input(tmp_path / "in.csv")
-
-
 def test_a_folder_of_the_parts_of_a_table_is_no_folder_of_texts(tmp_path: Path) -> None:
     (tmp_path / "reviews.parquet").mkdir()
     with pytest.raises(UsageError, match=r"reviews\.parquet is a folder"):
@@ -51,20 +46,6 @@ def test_a_name_in_another_case_is_found_unless_one_is_written_so(tmp_path: Path
     source.select("Text", ("label",))
     (chunk,) = source.chunks()
     assert (chunk.texts, chunk.columns.to_pylist()) == (["a"], [{" LABEL ": "b"}])
-
-
-def test_rows_and_lines_are_counted_from_the_first_record(tmp_path: Path) -> None:
-    """Red if a record of several lines, or a blank line, moves the numbers of those behind it."""
-    source = open_input(table(tmp_path, content='text\n"two\nlines"\n\ngood\n'))
-    source.select("text")
-    (chunk,) = source.chunks()
-    assert (chunk.rows, chunk.lines) == ([1, 2], [2, 5])
-
-
-def test_a_table_is_one_file_and_a_folder_many(tmp_path: Path) -> None:
-    """Red if names of files stand where the columns of a table do, or the other way round."""
-    (tmp_path / "a.txt").write_text("good")
-    assert (open_input(table(tmp_path)).many, open_input(tmp_path).many) == (False, True)
 
 
 @pytest.mark.parametrize(

@@ -106,24 +106,6 @@ def test_a_kept_value_that_cannot_be_written_is_a_reject(path: Path, job: Callab
     assert [row["row"] for row in done.scored] == [2]
 
 
-def test_a_kept_value_that_is_nested_too_deeply_to_be_written_is_a_reject(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Python's depths for reading and for writing are not the same."""
-
-    def too_deep(*_arguments: object, **_options: object) -> str:
-        raise RecursionError
-
-    path.write_text('{"text": "good", "id": [1]}\n{"text": "good", "id": "a"}\n')
-    table = JsonLines(path)
-    table.select("text", ("id",))
-    monkeypatch.setattr("sentiflow.data.inputs.json.dumps", too_deep)
-    assert [(row.reason, row.columns) for row in table.rows()] == [
-        ("not JSON: nested too deeply", ()),
-        ("", ("a",)),
-    ]
-
-
 def test_columns_are_looked_for_in_the_first_thousand_lines(path: Path) -> None:
     path.write_text('{"first": 1}\n' + "{}\n" * 998 + '{"last": 1}\n{"beyond": 1}\n')
     with pytest.raises(UsageError, match="no column text; there are: first, last\\."):

@@ -144,16 +144,6 @@ def test_one_wrong_bit_is_noticed_and_the_table_is_made_again(
     assert noticed >= (150 if name == "table" else 200), "some bits of a Parquet file are read by nobody"
 
 
-def test_that_a_damaged_table_is_made_again_is_said_once(
-    table: str, settings: Settings, caplog: pytest.LogCaptureFixture
-) -> None:
-    first = run(table, settings)
-    flipped(reviews.vocabulary_file(first.table), 8 * 3)
-    assert find_prepared(table, settings) == replace(first, made=False)  # a version of its digest is one of it
-    assert run(table, settings) == first
-    assert caplog.messages == [f"Damaged: {first.table}. The reviews of mine are prepared again."]
-
-
 def test_a_damaged_table_of_a_changed_source_is_refused_by_name(table: str, settings: Settings) -> None:
     first = run(table, settings)
     write(Path(table), word="play")
@@ -189,28 +179,11 @@ def test_a_damaged_download_is_fetched_again_and_nothing_is_made_of_it(
     assert (again.fetched, prepare(again, mirror)) == (True, first)
 
 
-def test_changed_content_gives_another_table_and_content_that_comes_back_finds_its_own(
-    table: str, settings: Settings
-) -> None:
-    first = run(table, settings)
-    write(Path(table), word="play")
-    second = run(table, settings)
-    assert second.made and second.digest != first.digest
-    write(Path(table))
-    assert run(table, settings) == replace(first, made=False)
-
-
 def test_the_same_content_elsewhere_finds_the_table(table: str, settings: Settings, tmp_path: Path) -> None:
     first = run(table, settings)
     (tmp_path / "other").mkdir()
     other = write(tmp_path / "other" / "mine.csv")
     assert run(other, settings) == replace(first, made=False, origin=str(other))
-
-
-def test_other_code_makes_the_table_again(table: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(table, settings)
-    monkeypatch.setattr(module, "_code_version", lambda: "another")
-    assert run(table, settings).made is True
 
 
 def test_the_version_of_the_code_is_of_the_content_of_its_files(
@@ -231,18 +204,15 @@ def test_a_table_that_was_made_is_kept_whatever_its_file_holds_now(table: str, s
     first = run(table, settings)
     write(Path(table), word="play")
     second = run(table, settings)
+    assert second.made and second.digest != first.digest
+    write(Path(table))
+    assert run(table, settings) == replace(first, made=False)  # content that comes back finds its own
     Path(table).unlink()
     for made in (first, second):
         assert find_kept(table, made.digest, settings, options) == replace(made, made=False)
     assert find_kept(table, "0" * 64, settings, options) is None
     first.table.unlink()
     assert find_kept(table, first.digest, settings, options) is None
-
-
-def test_a_refused_table_leaves_nothing(settings: Settings, tmp_path: Path) -> None:
-    with pytest.raises(UsageError):
-        run(write(tmp_path / "mine.csv", n=1), settings)
-    assert left_in(settings.data_dir / "datasets" / "mine") == set()
 
 
 def test_a_failed_write_leaves_nothing_and_is_made_good_by_the_next_run(
@@ -288,12 +258,6 @@ def test_the_check_makes_the_data_folder_and_the_table_that_the_training_finds(
     assert list((tmp_path / "a" / "b").iterdir()) == []
     check_data(table, deep)  # the folder is there
     assert run(table, deep).made is False
-
-
-def test_the_check_refuses_what_can_be_seen_before_anything_is_made(settings: Settings) -> None:
-    with pytest.raises(UsageError, match="for a table of your own, not for sample"):
-        check_data("sample", settings, TableOptions(text_column="review"))
-    assert not settings.data_dir.exists()
 
 
 def test_rejects_that_were_lost_or_are_of_another_state_are_written_again(
@@ -346,14 +310,6 @@ def test_rejects_of_a_folder_that_cannot_be_written_to_go_to_the_data_folder(
     rejected = run(rejecting(tmp_path / "mine.csv"), settings).rejected
     assert rejected is not None
     assert Path(rejected.file) == settings.data_dir / "datasets" / "mine" / "mine.csv.rejects.jsonl"
-
-
-def test_a_name_too_long_for_a_file_of_rejects_is_refused(settings: Settings, tmp_path: Path) -> None:
-    """A name of 223 bytes is not: while the rejects are written, their file's name has 32 more."""
-    assert run(rejecting(tmp_path / f"{'m' * 219}.csv"), settings).rejected is not None
-    with pytest.raises(UsageError, match=r"m\.csv: the name is too long; rejected rows") as refused:
-        run(write(tmp_path / f"{'m' * 220}.csv"), settings)
-    assert refused.value.hint == "Choose a name of at most 223 bytes."
 
 
 def test_all_rejects_of_a_refused_table_are_written(settings: Settings, tmp_path: Path) -> None:
@@ -454,32 +410,18 @@ def test_the_source_of_tables_is_known_by_their_contents_and_names(settings: Set
     assert digests[2] == digests[3]
 
 
-def test_the_source_of_a_table_is_named_by_its_whole_path(
-    table: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(Path(table).parent)
-    assert fetch("mine.csv", settings).origin == table
-
-
 @pytest.mark.parametrize(
     ("dataset", "name"),
     [
         ("imdb", "imdb"),
-        ("sample", "sample"),
-        ("my Reviews.csv", "my-reviews"),
         ("/data/My_Reviews (2).PARQUET", "my-reviews-2"),
-        ("imdb.csv", "imdb-table"),
         ("SAMPLE.parquet", "sample-table"),
         ("./imdb", "imdb-table"),
         ("--.csv", "table"),
         ("отзывы.csv", "table-370e6c"),
-        ("影评.csv", "table-4e0548"),
         ("crítica.csv", "critica"),
         ("a.b.csv", "a-b"),
-        ("a.b", "a-b"),
-        ("reviews.2024/", "reviews-2024"),
         ("parts.parquet/", "parts"),
-        ("imdb/", "imdb-table"),
         ("/data/tables/../tables/.", "tables"),
         ("/", "table"),
     ],
@@ -494,9 +436,7 @@ def test_an_unknown_dataset_is_refused_with_what_there_is(dataset: str, settings
         check_dataset(dataset, settings)
 
 
-@pytest.mark.parametrize(
-    ("dataset", "meant"), [("imbd", "imdb"), ("Sample", "sample"), ("mine", "mine.csv"), ("other", "other.csv")]
-)
+@pytest.mark.parametrize(("dataset", "meant"), [("mine", "mine.csv"), ("other", "other.csv")])
 def test_what_was_probably_meant_is_named(
     dataset: str, meant: str, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -597,8 +537,3 @@ def test_equal_content_in_other_files_is_the_same_data_and_its_places_are_of_now
     (folder / "a.csv").write_text(before)
     run(str(folder), settings)
     assert reviews.of_test(first.table, "place") == places
-
-
-def test_a_mirror_without_its_hash_is_refused_at_once(settings: Settings) -> None:
-    with pytest.raises(UsageError, match="SENTIFLOW_IMDB_SHA256"):
-        check_dataset("imdb", settings.model_copy(update={"imdb_url": "/srv/imdb.npz"}))

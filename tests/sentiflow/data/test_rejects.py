@@ -12,10 +12,8 @@ from sentiflow.data.rejects import (
     count_reasons,
     hints_for,
     kind_of,
-    rejects_of,
     why_not,
 )
-from sentiflow.errors import UsageError
 from sentiflow.files import LONGEST
 
 
@@ -58,15 +56,6 @@ def test_rows_that_are_left_out_are_counted_with_their_labels() -> None:
 def test_reasons_are_counted_without_their_details() -> None:
     assert [kind_of(reason) for reason in ("no text", "unknown label: 7: 8")] == ["no text", "unknown label"]
     assert count_reasons({"no text": 1_200, "not UTF-8": 1}) == "1,200 no text, 1 not UTF-8"
-
-
-def test_the_file_of_rejects_has_a_name_of_at_most_255_bytes_while_it_is_written() -> None:
-    name = "a" * 223
-    assert rejects_of(Path("folder", name)) == Path("folder", f"{name}.rejects.jsonl")
-    for longer in ("a" * 224, "\xe9" * 112):
-        with pytest.raises(UsageError, match="the name is too long") as refused:
-            rejects_of(Path(longer))
-        assert "at most 223 bytes" in refused.value.hint
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,6 @@ from sentiflow.data.reviews import (
     of_test,
     read,
     read_vocabulary,
-    table_path,
     used_at,
     vocabulary_file,
     write,
@@ -78,17 +77,10 @@ def test_validation_is_the_last_fifth_of_the_training_split() -> None:
     training, validation = reviews_of(["train"] * 5 + ["test"] + ["train"] * 5).learning_splits(0.2)
     assert training.review_id.tolist() == ["r0", "r1", "r2", "r3", "r4", "r6", "r7", "r8"]
     assert validation.review_id.tolist() == ["r9", "r10"]
-
-
-def test_a_validation_split_of_its_own_is_used_whole() -> None:
-    training, validation = FIVE.learning_splits(0.5)
+    training, validation = FIVE.learning_splits(0.5)  # it has one of its own
     assert (training.review_id.tolist(), validation.review_id.tolist()) == (["r0", "r2"], ["r3"])
-
-
-def test_the_validation_split_rounds_as_keras_does() -> None:
-    # Keras trains on the first floor(7 * 0.8) = 5 of 7
     training, validation = reviews_of(["train"] * 7).learning_splits(0.2)
-    assert (len(training), len(validation)) == (5, 2)
+    assert (len(training), len(validation)) == (5, 2)  # Keras trains on the first floor(7 * 0.8) = 5 of 7
 
 
 def test_padded_cuts_in_front_and_limits() -> None:
@@ -125,18 +117,16 @@ def test_the_digest_does_not_depend_on_widths_of_arrays() -> None:
     assert digest(wide, VOCABULARY) == digest(FIVE, VOCABULARY)
 
 
-def test_the_digest_is_independent_of_compression(tmp_path: Path) -> None:
-    table = write(FIVE, VOCABULARY, tmp_path)
-    pq.write_table(pq.read_table(table), table, compression="gzip", row_group_size=2)
-    assert digest(read(table), VOCABULARY) == table.stem
-
-
 def test_reviews_and_words_survive_write_and_read(tmp_path: Path) -> None:
     for content in (FIVE, reviews_of(["train"])):
         table = write(content, VOCABULARY, tmp_path)
         found = read(table)
         assert same(found, content) and read_vocabulary(table).words == VOCABULARY.words
         assert (found.label.dtype, {row.dtype for row in found.tokens}) == (np.int8, {np.dtype("int32")})
+        assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+    assert table == write(found, VOCABULARY, tmp_path) and len([*tmp_path.iterdir()]) == 4
+    pq.write_table(pq.read_table(table), table, compression="gzip", row_group_size=2)
+    assert digest(read(table), VOCABULARY) == table.stem
 
 
 def test_names_of_labels_stay_with_the_table_and_each_part_of_it(tmp_path: Path) -> None:
@@ -156,12 +146,6 @@ def test_a_table_whose_names_of_labels_are_damaged_is_refused(tmp_path: Path, wr
         read(table)
 
 
-def test_the_table_has_the_promised_columns(tmp_path: Path) -> None:
-    frame = pd.read_parquet(write(FIVE, VOCABULARY, tmp_path))
-    assert frame.columns.tolist() == ["review_id", "split", "label", "token_ids", "n_tokens", "place", "text"]
-    assert frame["n_tokens"].tolist() == [2, 3, 4, 2, 3]
-
-
 def test_places_and_the_texts_of_test_reviews_are_kept_beside_the_content(tmp_path: Path) -> None:
     places, texts = [f"a.csv line {k}" for k in range(5)], [f"Text {k}, as it is." for k in range(5)]
     table = write(FIVE, VOCABULARY, tmp_path, places, texts, "source")
@@ -173,22 +157,41 @@ def test_places_and_the_texts_of_test_reviews_are_kept_beside_the_content(tmp_pa
     assert (of_test(table, "place"), of_test(table, "text"), made_of(table)) == ({"r1": "r1", "r4": "r4"}, {}, "")
 
 
-def test_write_leaves_the_table_and_its_words_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [None, 0, 4, 200, -1])
+def test_a_truncated_or_missing_table_is_refused_by_name(tmp_path: Path, kept: int | None) -> None:
     table = write(FIVE, VOCABULARY, tmp_path)
-    assert set(tmp_path.iterdir()) == {table, vocabulary_file(table)}
-
-
-@pytest.mark.parametrize("kept", [0, 4, 200, -1])
-def test_a_truncated_table_is_refused_by_name(tmp_path: Path, kept: int) -> None:
-    table = write(FIVE, VOCABULARY, tmp_path)
-    table.write_bytes(table.read_bytes()[:kept])
+    assert is_whole(table)
+    if kept is None:
+        table.unlink()
+    else:
+        table.write_bytes(table.read_bytes()[:kept])
+    assert not is_whole(table)
     with pytest.raises(ExternalError, match=table.stem):
         read(table)
 
 
-def test_a_missing_table_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(ExternalError, match=r"nowhere\.parquet"):
-        read(tmp_path / "nowhere.parquet")
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, r"vocabulary\.json"),
+        ("", r"vocabulary\.json"),
+        ('["a"', r"vocabulary\.json"),
+        (json.dumps(["a", "a"]), r"vocabulary\.json"),
+        (json.dumps([f"{word}x" for word in VOCABULARY.words]), "are damaged"),
+    ],
+    ids=["missing", "empty", "cut", "twice", "other words"],
+)
+def test_words_that_are_damaged_or_of_another_table_are_refused(
+    tmp_path: Path, content: str | None, told: str
+) -> None:
+    table = write(FIVE, VOCABULARY, tmp_path)
+    if content is None:
+        vocabulary_file(table).unlink()
+    else:
+        vocabulary_file(table).write_text(content, encoding="utf-8")
+    with pytest.raises(ExternalError, match=told):
+        read_vocabulary(table)
+    assert not is_whole(table)
 
 
 def test_a_table_of_other_columns_or_types_is_refused(tmp_path: Path) -> None:
@@ -211,37 +214,6 @@ def test_a_table_with_a_missing_value_is_refused(tmp_path: Path, column: str) ->
         read(table)
 
 
-@pytest.mark.parametrize("content", ["", '["a"', json.dumps(["a", "a"])], ids=["empty", "cut", "twice"])
-def test_a_damaged_vocabulary_is_refused_by_name(tmp_path: Path, content: str) -> None:
-    table = write(FIVE, VOCABULARY, tmp_path)
-    vocabulary_file(table).write_text(content, encoding="utf-8")
-    with pytest.raises(ExternalError, match=r"vocabulary\.json"):
-        read_vocabulary(table)
-
-
-def test_a_missing_vocabulary_is_refused_by_name(tmp_path: Path) -> None:
-    table = write(FIVE, VOCABULARY, tmp_path)
-    vocabulary_file(table).unlink()
-    with pytest.raises(ExternalError, match=r"vocabulary\.json"):
-        read_vocabulary(table)
-
-
-def test_the_words_of_another_table_are_refused(tmp_path: Path) -> None:
-    table = write(FIVE, VOCABULARY, tmp_path)
-    vocabulary_file(table).write_text(json.dumps([f"{word}x" for word in VOCABULARY.words]))
-    with pytest.raises(ExternalError, match=f"{table.name} are damaged"):
-        read(table)
-
-
-def test_only_the_owner_can_read_what_is_written(tmp_path: Path) -> None:
-    write(FIVE, VOCABULARY, tmp_path)
-    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
-
-
-def test_a_table_stands_below_the_name_of_its_dataset(tmp_path: Path) -> None:
-    assert table_path(tmp_path, "mine", "abc") == tmp_path / "datasets" / "mine" / "abc.parquet"
-
-
 def test_a_table_counts_as_used_when_it_is_marked_or_its_words_are_read(tmp_path: Path) -> None:
     """Red if housekeeping would clear away what each training uses."""
     table = write(FIVE, VOCABULARY, tmp_path)
@@ -252,24 +224,3 @@ def test_a_table_counts_as_used_when_it_is_marked_or_its_words_are_read(tmp_path
         use(table)
         assert time.time() - used_at(table) < 60
         assert table.stat().st_mtime == 2_000
-
-
-def test_a_table_without_its_words_was_used_when_it_was_made(tmp_path: Path) -> None:
-    table = write(FIVE, VOCABULARY, tmp_path)
-    vocabulary_file(table).unlink()
-    os.utime(table, (1, 2_000))
-    assert used_at(table) == 2_000
-
-
-def test_a_table_is_whole_with_undamaged_words_beside_it(tmp_path: Path) -> None:
-    table = write(FIVE, VOCABULARY, tmp_path)
-    content, words = table.read_bytes(), vocabulary_file(table).read_bytes()
-    whole = [is_whole(table)]
-    vocabulary_file(table).write_bytes(words[:-1])
-    whole.append(is_whole(table))
-    vocabulary_file(table).write_bytes(words)
-    table.write_bytes(content[:-1])
-    whole.append(is_whole(table))
-    table.unlink()
-    whole.append(is_whole(table))
-    assert whole == [True, False, False, False]

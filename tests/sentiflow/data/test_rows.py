@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -87,11 +85,3 @@ def test_numbers_are_what_pyarrow_makes_of_them(kind: type) -> None:
     values = np.arange(10).astype(kind)[::3]  # not contiguous
     assert numbers(values).equals(pa.array(values))
     assert numbers(values[:0]).equals(pa.array(values[:0]))
-
-
-def test_neither_imports_pandas() -> None:
-    code = (
-        "import sys, numpy as np\nfrom sentiflow.data.rows import numbers, strings\n"
-        "strings(['a', None]), numbers(np.arange(3))\nsys.exit('pandas' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
