@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sentiflow.batch.pipeline import Workers, score_chunks
+from sentiflow.batch.job import Workers, score_chunks
 from sentiflow.batch.writers import Totals, output_schema, to_table, write_output
 from sentiflow.data.inputs import open_input
 from sentiflow.data.rows import Chunk

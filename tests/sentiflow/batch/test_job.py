@@ -16,8 +16,7 @@ from mlflow.tracking import MlflowClient
 
 from sentiflow.batch import job as module
 from sentiflow.batch.dask import DaskWorkers
-from sentiflow.batch.job import Request, Scored, _pool, score_input
-from sentiflow.batch.pipeline import Workers
+from sentiflow.batch.job import Request, Scored, Workers, _pool, score_input
 from sentiflow.batch.writers import Totals
 from sentiflow.console import Advance
 from sentiflow.errors import ExternalError, UsageError

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sentiflow.batch.pipeline import Workers, score_chunks
+from sentiflow.batch.job import Workers, score_chunks
 from sentiflow.data.inputs import open_input
 from sentiflow.data.rows import Chunk
 from sentiflow.scoring import TextScorer

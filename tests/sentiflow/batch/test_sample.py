@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from sentiflow.batch.pipeline import Sample
+from sentiflow.batch.job import Sample
 from sentiflow.data.rows import Chunk
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sentiflow.batch.pipeline import Workers
+from sentiflow.batch.job import Workers
 from sentiflow.errors import ExternalError
 from sentiflow.scoring import TextScorer
 from tests.stack.processes import alive
@@ -68,7 +68,7 @@ def test_a_process_that_is_killed_is_told_and_the_others_end(scorer: TextScorer,
 def test_processes_end_with_a_starter_that_is_killed() -> None:
     code = (
         "import os, signal, sys\nfrom pathlib import Path\nimport numpy as np\n"
-        "from sentiflow.batch.pipeline import Workers\n"
+        "from sentiflow.batch.job import Workers\n"
         "from sentiflow.scoring import TextScorer, Vocabulary, Weights\n"
         "shapes = (8, 3), (3, 4), (4, 4), (4,), (4, 1), (1,)\n"
         "scorer = TextScorer(Weights(*(np.zeros(s, np.float32) for s in shapes)), Vocabulary(['a']), 6)\n"
