@@ -80,19 +80,9 @@ def out_of_memory(err: BaseException) -> ExternalError | None:
     return None
 
 
-_OF_GRAPH = re.compile(
-    r"\s|Graph execution error|Detected at node|Traceback |<stack|\d+ (root|successful|derived) "
-)
-
-
 def first_line(err: BaseException | str) -> str:
-    """The first line of an error's message, at most 300 characters; the name of its class where it has none.
-
-    TensorFlow's errors begin with where in its graph they came up: of them it is the line with the reason.
-    """
+    """The first line of an error's message, at most 300 characters; the name of its class where it has none."""
     lines = str(err).strip().splitlines()
-    if lines and lines[0] == "Graph execution error:":
-        lines = [line for line in lines if line and not _OF_GRAPH.match(line)][-1:] or lines
     return lines[0][:300] if lines else type(err).__name__
 
 

@@ -6,11 +6,10 @@ import logging
 import os
 import re
 import socket
-import stat
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -225,7 +224,6 @@ class _File:
     def take(self) -> str | None:
         """Take the lock if it is free; else say who holds it."""
         make_folder(self._path.parent)
-        _close_to_others(self._path)
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
@@ -249,14 +247,6 @@ class _File:
 
     def release(self) -> None:
         self._lock.release()
-
-
-def _close_to_others(file: Path) -> None:
-    """Remove others' permissions from a lock of ours that an earlier process made readable for all."""
-    with suppress(FileNotFoundError):
-        about = file.lstat()
-        if stat.S_ISREG(about.st_mode) and about.st_uid == os.geteuid() and about.st_mode & 0o077:
-            file.chmod(0o600)
 
 
 # A machine that is gone without a word frees its locks within a minute; either side checks.

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -73,12 +73,16 @@ class Home:
 
 
 class Scheduled:
-    """The running command."""
+    """The running command.
 
-    def __init__(self, home: Home, *arguments: str) -> None:
+    Args:
+        program: that runs the command line, in place of the installed one.
+    """
+
+    def __init__(self, home: Home, *arguments: str, program: Sequence[str] = ()) -> None:
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [command(), "schedule", *arguments],
+            [*(program or [command()]), "schedule", *arguments],
             env=home.world.environment(**home.variables),
             cwd=home.world.root,
             start_new_session=True,

@@ -11,7 +11,6 @@ from typing import IO
 import pytest
 
 from sentiflow.children import Child
-from tests.namespaces import apart
 from tests.stack.processes import alive
 from tests.world import ROOT
 
@@ -105,16 +104,3 @@ def test_what_it_started_ends_with_it_when_it_was_killed_itself(
         assert child.wait() == -signal.SIGKILL
         child.stop()
         assert [ended(process) for process in started] == [True, True]
-
-
-def test_a_network_that_cannot_be_reached_is_a_final_answer(environment: dict[str, str]) -> None:
-    """Red if a command in a sandbox without a loopback network waited until its patience is over."""
-    code = (
-        "from sentiflow.children import Child; from os import environ; child = Child(['stubborn'], environ)\n"
-        "try: child.answers('http://127.0.0.1:9/', 20)\n"
-        "finally: child.stop(at_once=True)"
-    )
-    done = subprocess.run(
-        [*apart("--net"), sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
-    )
-    assert "ExternalError: This machine cannot reach its own address http://127.0.0.1:9/: Net" in done.stderr

@@ -9,7 +9,6 @@ from sentiflow.errors import (
     SentiflowError,
     UnreachableError,
     UsageError,
-    first_line,
     out_of_memory,
 )
 
@@ -43,54 +42,6 @@ def test_an_error_without_a_hint_is_one_line() -> None:
 
 def test_an_unreachable_address_is_a_failure_of_the_world() -> None:
     assert issubclass(UnreachableError, ExternalError)
-
-
-ONE = """Graph execution error:
-
-Detected at node fast_network/PyFuncStateless defined at (most recent call last):
-  File "training.py", line 16, in run_epochs
-
-UnpicklingError: pickle data was truncated
-Traceback (most recent call last):
-
-  File "script_ops.py", line 269, in __call__
-    ret = func(*args)
-          ^^^^^^^^^^^
-
-_pickle.UnpicklingError: pickle data was truncated
-
-
-\t [[{{node fast_network/PyFuncStateless}}]] [Op:__inference_multi_step_on_iterator_402]"""
-
-SEVERAL = """Graph execution error:
-
-Detected at node PyFuncStateless defined at (most recent call last):
-<stack traces unavailable>
-2 root error(s) found.
-  (0) UNKNOWN:  UnpicklingError: pickle data was truncated
-Traceback (most recent call last):
-
-  File "script_ops.py", line 269, in __call__
-    ret = func(*args)
-
-_pickle.UnpicklingError: pickle data was truncated
-
-
-\t [[{{node PyFuncStateless}}]]
-\t [[ReadVariableOp/_12]]
-  (1) CANCELLED:  Function was cancelled
-0 successful operations.
-0 derived errors ignored. [Op:__inference_one_step_402]"""
-
-
-@pytest.mark.parametrize("message", [ONE, SEVERAL])
-def test_of_an_error_in_a_graph_of_tensorflow_the_reason_is_shown(message: str) -> None:
-    """Red if a user reads no more than "Graph execution error:"."""
-    assert first_line(RuntimeError(message)) == "_pickle.UnpicklingError: pickle data was truncated"
-
-
-def test_a_graph_error_without_a_reason_is_shown_as_it_is() -> None:
-    assert first_line(RuntimeError("Graph execution error:\n\t [[node]]")) == "Graph execution error:"
 
 
 LIBRARY = "libtensorflow_cc.so.2: failed to map segment from shared object"

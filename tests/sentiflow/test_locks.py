@@ -1,5 +1,4 @@
 import errno
-import logging
 import os
 import re
 import shutil
@@ -8,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -31,7 +29,6 @@ from sentiflow.locks import (
     own_lock_tag,
     place_of,
     training_lock,
-    work_folder,
 )
 from sentiflow.settings import Settings
 from tests.world import ROOT, World
@@ -73,71 +70,9 @@ def line_with(word: str, made: "subprocess.Popen[str]") -> str:
     raise AssertionError(f"no line with {word!r} came")
 
 
-class Clock:
-    """A clock that only those who wait move, by whole milliseconds."""
-
-    def __init__(self) -> None:
-        self.milliseconds, self.pauses = 64_000, list[float]()
-
-    def monotonic(self) -> float:
-        return self.milliseconds / 1_000
-
-    def sleep(self, seconds: float) -> None:
-        self.pauses.append(seconds)
-        self.milliseconds += round(1_000 * seconds)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr("sentiflow.locks.time", made)
-    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("the lock's library waits by itself"))
-    return made
-
-
 @contextmanager
-def held(path: Path, by: str = "training, process 1 on a machine") -> Iterator[None]:
-    with FileLock(path):
-        path.write_text(by)
-        yield
-
-
-def test_who_has_no_patience_asks_for_a_second(clock: Clock, tmp_path: Path) -> None:
-    with held(tmp_path / "mine.lock"), pytest.raises(BusyError):
-        file_lock(tmp_path / "mine.lock", "Another training", "training").__enter__()
-    assert clock.pauses == [0.05] * 20
-
-
-@pytest.mark.parametrize(
-    ("patience", "holder", "asked_slowly", "logged"),
-    [
-        (3.05, "training, process 1 on a machine", 4, 3),
-        (3.0, "training, process 1 on a machine", 4, 3),
-        (0.0, HOUSEKEEPING + ", process 1 on a machine", 58, 30),  # 29 s after the first second, and a bit more
-        (40.05, HOUSEKEEPING + ", process 1 on a machine", 78, 40),
-    ],
-)
-def test_who_waits_says_so_once_after_a_second_and_asks_twice_a_second_then(
-    clock: Clock,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    patience: float,
-    holder: str,
-    asked_slowly: int,
-    logged: int,
-) -> None:
-    at: list[int] = []
-    caplog.set_level(logging.INFO)
-    caplog.handler.addFilter(lambda _: at.append(clock.milliseconds) or True)
-    with held(tmp_path / "mine.lock", holder), pytest.raises(BusyError) as caught:
-        file_lock(tmp_path / "mine.lock", "Another training", "training", patience=patience).__enter__()
-    assert clock.pauses == [0.05] * 21 + [0.5] * asked_slowly
-    assert caught.value.args == (f"Another training is running: {holder}.",)
-    assert (caplog.messages, at) == ([f"{caught.value.args[0]} Waiting up to {logged} s."], [65_050])
-
-
 def test_a_lock_whose_file_is_gone_meanwhile_is_not_taken_for_free(
-    clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def busy(lock: FileLock, **_: object) -> None:
         raise Timeout(lock.lock_file)
@@ -195,27 +130,10 @@ def test_a_copy_of_a_folder_is_another_one(tmp_path: Path, monkeypatch: pytest.M
     assert not names_own_lock(tag, "mine", of(data))
 
 
-def test_a_folder_whose_id_was_lost_judges_its_own_runs_alone(world: World) -> None:
-    """Such as one that a crash of the machine left empty."""
-    lock_tag("mine", world.settings)
-    (world.settings.data_dir / "locks" / "id").write_text("")
-    assert names_own_lock(lock_tag("mine", world.settings), "mine", world.settings)
-    assert not names_own_lock("elsewhere:-5:/data/locks/mine.lock", "mine", world.settings)
-    assert not names_own_lock("", "mine", world.settings)
-
-
 @pytest.mark.parametrize("tag", [None, "", "a:b", "elsewhere:/data/locks/mine.lock", "a:b:c:d:e", "shared:other"])
 def test_another_tag_names_no_lock_of_here(world: World, tag: str | None) -> None:
     assert not names_own_lock(tag, "mine", world.settings)
     assert place_of(tag) in ("elsewhere", "with SENTIFLOW_LOCK_URL")
-
-
-def test_a_tag_that_somebody_wrote_is_shown_all_the_same() -> None:
-    assert place_of(f"there:{'0' * 32}-1:x") == "on there with the data folder ."
-
-
-def test_work_files_stand_in_a_folder_of_their_model(world: World) -> None:
-    assert work_folder("mine", world.settings) == world.settings.data_dir / "work" / "mine"
 
 
 def test_who_has_no_patience_is_told_at_once_who_holds_the_lock(world: World) -> None:
@@ -373,15 +291,9 @@ def test_a_brief_lock_is_private_and_waiting_for_it_is_logged_and_ends(
     with FileLock(lock), pytest.raises(BusyError, match="is running"), brief_lock(lock, "Another step"):
         pass
     assert [message for message in caplog.messages if "Waiting up to 2 s" in message]
-    with brief_lock(lock, "Another step"):
-        assert lock.stat().st_mode & 0o777 == 0o600
-
-
-def test_a_lock_that_others_could_open_is_closed_to_them(tmp_path: Path) -> None:
-    path = tmp_path / "mine.lock"
-    path.touch(mode=0o666)
-    with if_free(path) as free:
-        assert free and path.stat().st_mode & 0o777 == 0o600
+    fresh = tmp_path / "fresh.lock"
+    with brief_lock(fresh, "Another step"):
+        assert fresh.stat().st_mode & 0o777 == 0o600
 
 
 def test_no_lock_is_made_but_by_the_one_helper() -> None:

@@ -1,6 +1,5 @@
 import gc
 import signal
-import socket
 import sys
 import threading
 import time
@@ -82,17 +81,6 @@ def test_a_lock_is_a_session_that_is_idle_while_it_is_held_and_ends_with_it(
     assert [str(warning.message) for warning in recwarn] == []
 
 
-def test_a_machine_with_a_long_name_is_told_by_as_much_of_it_as_postgresql_keeps(
-    server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(socket, "gethostname", lambda: "m" * 64)
-    with (
-        training_lock("mine", machine(tmp_path / "here", server)),
-        pytest.raises(BusyError, match=r" on m{9,}, since "),
-    ):
-        check_free("mine", machine(tmp_path / "there", server))
-
-
 def test_either_side_notices_within_a_minute_that_the_other_is_gone(server: Postgres) -> None:
     with _connect(server.address, "a test") as connection:
         rows = [
@@ -142,22 +130,6 @@ def test_a_connection_that_was_lost_is_logged_at_the_end(
             pass
         assert "was lost" not in caplog.text
     assert "The connection that held the shared lock of lost was lost" in caplog.text
-
-
-def test_a_connection_that_breaks_before_it_holds_the_lock_lost_none(
-    server: Postgres, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original = psycopg.Connection.execute
-
-    def breaking(connection: psycopg.Connection, query: str, *values: Any) -> Any:
-        if query.startswith("SELECT"):
-            raise psycopg.OperationalError("the connection is closed")
-        return original(connection, query, *values)
-
-    monkeypatch.setattr(psycopg.Connection, "execute", breaking)
-    with pytest.raises(ExternalError, match="the connection is closed"):
-        training_lock("mine", machine(tmp_path, server)).__enter__()
-    assert caplog.text == ""
 
 
 @pytest.mark.story

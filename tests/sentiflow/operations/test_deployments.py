@@ -1,20 +1,34 @@
-"""What a deployment on the server keeps when it is written again."""
+"""What a deployment on the server keeps when it is written again, and when it runs."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas import filters
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.events import DeploymentEventTrigger
 from prefect.events.schemas.automations import Automation
 from prefect.filesystems import LocalFileSystem
+from prefect.states import Scheduled
 
+from flows.schedules import deployments
 from sentiflow.errors import UsageError
-from sentiflow.operations.deployments import Applied, Deployment, Schedule, apply
+from sentiflow.operations.deployments import (
+    Applied,
+    Deployment,
+    Schedule,
+    apply,
+    describe_schedule,
+    next_time,
+    parse_schedule,
+)
+from sentiflow.settings import Settings
 
 HOURLY = IntervalSchedule(interval=timedelta(hours=1))
 DAILY = IntervalSchedule(interval=timedelta(days=1))
@@ -191,3 +205,126 @@ def test_what_a_stranger_wrote_into_a_deployment_is_gone_at_the_next_start(clien
     found, owned = as_planted(client, clean.id)
     assert without_ids(found) == without_ids(clean_found)
     assert owned == clean_automations
+
+
+def make_late(client: SyncPrefectClient, applied: Applied, hours: int) -> None:
+    """Let Prefect's scheduler make the runs of some hours ago, as it does ahead of time."""
+    now = datetime.now(UTC)
+    body = {"start_time": (now - timedelta(hours=hours)).isoformat(), "end_time": now.isoformat(), "min_runs": 100}
+    client.request("POST", f"/deployments/{applied.id}/schedule", json=body)
+
+
+def runs(client: SyncPrefectClient, applied: Applied) -> list[FlowRun]:
+    """Those that wait, earliest first."""
+    wanted = filters.FlowRunFilter(
+        deployment_id={"any_": [applied.id]}, state={"type": {"any_": [StateType.SCHEDULED]}}
+    )
+    found = client.read_flow_runs(flow_run_filter=wanted)
+    return sorted(found, key=lambda run: str(run.expected_start_time))
+
+
+def late(client: SyncPrefectClient, applied: Applied) -> int:
+    return sum(str(run.expected_start_time) < str(datetime.now(UTC)) for run in runs(client, applied))
+
+
+def test_what_a_schedule_missed_waits_for_the_next_start(client: SyncPrefectClient) -> None:
+    make_late(client, apply(client, spec(HOURLY)), hours=3)
+    assert late(client, apply(client, spec(HOURLY))) == 3
+
+
+@pytest.mark.parametrize(("schedule", "dataset"), [(DAILY, "sample"), (HOURLY, "imdb")])
+def test_what_was_missed_goes_when_the_schedule_or_what_it_starts_has_changed(
+    client: SyncPrefectClient, schedule: Schedule, dataset: str
+) -> None:
+    """Red if a recipe of before were trained, and promoted, after the settings name another one."""
+    applied = apply(client, spec(HOURLY))
+    make_late(client, applied, hours=3)
+    first, *_ = runs(client, applied)
+    waits = Scheduled(name="AwaitingConcurrencySlot", scheduled_time=datetime.now(UTC))
+    client.set_flow_run_state(first.id, waits, force=True)
+    assert late(client, apply(client, replace(spec(schedule), parameters={"dataset": dataset}))) == 0
+
+
+def test_settings_that_stayed_the_same_change_no_deployment(client: SyncPrefectClient) -> None:
+    """Red if their parameters came back from the server as other values: nothing would be caught up on."""
+    table = {"labels": {"good": 1, "bad": 0}, "max_rejects": "1%"}
+    wanted = deployments(Settings(_env_file=None, schedule_dataset="reviews.csv", schedule_table=table))
+    before, after = ([apply(client, spec).on_server for spec in wanted] for _ in range(2))
+    for old, new in zip(before, after, strict=True):
+        assert [each.id for each in new.schedules] == [each.id for each in old.schedules], new.name
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds", "told"),
+    [
+        ("every 30s", 30, "every 30s"),
+        ("every 15m", 900, "every 15m"),
+        ("every 90m", 5_400, "every 90m"),
+        ("every 6 h", 21_600, "every 6h"),
+        ("every 7d", 604_800, "every 7d"),
+        ("every  86400s", 86_400, "every 1d"),
+    ],
+)
+def test_an_interval_is_read_and_told_in_the_largest_unit_that_fits(text: str, seconds: int, told: str) -> None:
+    schedule = parse_schedule(text, "Europe/Berlin", "--train")
+    assert isinstance(schedule, IntervalSchedule)
+    assert (schedule.interval, describe_schedule(schedule)) == (timedelta(seconds=seconds), told)
+
+
+def test_a_cron_line_keeps_its_time_zone() -> None:
+    schedule = parse_schedule(" 0  3 * * 1 ", "Europe/Berlin", "--train")
+    assert schedule == CronSchedule(cron="0 3 * * 1", timezone="Europe/Berlin")
+    assert describe_schedule(schedule) == "0 3 * * 1 (Europe/Berlin)"
+
+
+@pytest.mark.parametrize("text", ["off", "OFF", " off "])
+def test_off_is_no_schedule(text: str) -> None:
+    assert parse_schedule(text, "UTC", "--train") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "every 0s",
+        "every 5",
+        "every 5y",
+        "every -5s",
+        "0 3 * *",
+        "0 0 3 * * 1",
+        "daily",
+        "61 * * * *",
+        "H H * * *",
+    ],
+)
+def test_anything_else_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(UsageError, match="--train: expected a cron line") as err:
+        parse_schedule(text, "UTC", "--train")
+    assert "every 6h" in err.value.hint
+
+
+def test_a_day_that_no_year_has_is_refused() -> None:
+    with pytest.raises(UsageError, match="--train: .* never occurs"):
+        parse_schedule("0 0 30 2 *", "UTC", "--train")
+
+
+def first(text: str, after: str, timezone: str = "UTC") -> str:
+    schedule = parse_schedule(text, timezone, "--train")
+    assert schedule is not None
+    found = next_time(schedule, datetime.fromisoformat(after))
+    assert found is not None
+    return found.isoformat(timespec="seconds")
+
+
+def test_a_cron_line_follows_the_clocks_of_its_zone() -> None:
+    """Three in Berlin is one hour before UTC in winter, two in summer (from 29 March 2026 on)."""
+    assert first("0 3 * * *", "2026-03-27T12:00:00+00:00", "Europe/Berlin") == "2026-03-28T02:00:00+00:00"
+    assert first("0 3 * * *", "2026-03-29T12:00:00+00:00", "Europe/Berlin") == "2026-03-30T01:00:00+00:00"
+
+
+def test_intervals_stand_at_the_same_moments_whenever_they_are_made() -> None:
+    assert first("every 6h", "2026-11-25T13:31:00+00:00") == "2026-11-25T18:00:00+00:00"
+
+
+def test_the_next_time_is_later_than_the_moment_even_if_that_is_one() -> None:
+    assert first("every 6h", "2026-11-25T18:00:00+00:00") == "2026-11-26T00:00:00+00:00"

@@ -79,15 +79,6 @@ def test_a_promotion_tells_who_when_why_and_what_it_replaced(registry: World, cl
     assert event.by in (tags["promotion.by"], tags["gate.by"])
 
 
-def test_letters_of_another_language_stand_in_the_record_as_they_are(
-    registry: World, client: MlflowClient
-) -> None:
-    found = evaluate_candidate(NAME, Registry.GOOD, registry.settings)
-    found = replace(found, decision=replace(found.decision, notes=("nicht geprüft",)))
-    switch.carry_out(answered(found, "declined", "later", "Ada"), registry.settings)
-    assert "nicht geprüft" in client.get_model_version(NAME, str(Registry.GOOD)).tags["gate.record"]
-
-
 def test_a_no_that_comes_after_anothers_yes_changes_nothing(registry: World, client: MlflowClient) -> None:
     """Two people are asked about one version, and the second one answers no, or not at all."""
     first, second = (evaluate_candidate(NAME, Registry.GOOD, registry.settings) for _ in range(2))
@@ -219,15 +210,6 @@ def by_hand(client: MlflowClient, number: int, of_run: int = Registry.GOOD) -> i
     """Register the files of a version as of another's run, without tags, as a person does in MLflow's UI."""
     run = client.get_model_version(NAME, str(of_run)).run_id
     return int(client.create_model_version(NAME, files_of(client, number).as_uri(), run).version)
-
-
-def test_a_version_that_a_person_registered_is_compared_on_the_reviews_of_its_run(
-    registry: World, client: MlflowClient
-) -> None:
-    promote(registry, Registry.POOR, force=True, reason="the first")
-    expected = evaluate_candidate(NAME, Registry.GOOD, registry.settings).decision
-    again = evaluate_candidate(NAME, by_hand(client, Registry.GOOD), registry.settings).decision
-    assert again.comparison == expected.comparison
 
 
 def test_a_version_that_a_person_registered_is_judged_by_its_own_weights(
@@ -374,23 +356,6 @@ def test_no_rollback_to_a_version_that_our_own_scorer_cannot_read(registry: Worl
     assert champion_of(client, NAME) == Registry.GOOD
 
 
-def test_damaged_stored_scores_are_told_and_scored_again(
-    registry: World, client: MlflowClient, caplog: pytest.LogCaptureFixture
-) -> None:
-    expected = evaluate_candidate(NAME, Registry.GOOD, registry.settings).decision.accuracy
-    run = client.get_run(str(client.get_model_version(NAME, str(Registry.GOOD)).run_id))
-    scores = Path(str(run.info.artifact_uri).removeprefix("file://")) / "test_scores.parquet"
-    whole = scores.read_bytes()
-    with hidden(scores), caplog.at_level(logging.INFO):
-        scores.write_bytes(whole[:2_000])
-        try:
-            again = evaluate_candidate(NAME, Registry.GOOD, registry.settings)
-        finally:
-            scores.unlink()
-    assert "scored again" in caplog.text
-    assert again.decision.accuracy == expected
-
-
 def test_somebodys_own_tags_do_not_disturb_the_history(registry: World, client: MlflowClient) -> None:
     client.set_registered_model_tag(NAME, "mlflow.sentiflow.history.note", "see the wiki")
     client.set_model_version_tag(NAME, str(Registry.POOR), "test.accuracy", "poor")
@@ -469,28 +434,6 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(registry: Worl
     assert not [
         tag for tag in client.get_model_version(NAME, str(lost)).tags if tag.startswith(("gate.", "promotion."))
     ]
-
-
-@pytest.mark.story
-def test_at_no_instant_is_there_no_champion(registry: World, client: MlflowClient) -> None:
-    promote(registry, Registry.POOR, force=True, reason="the first")
-    seen, stop = [], threading.Event()
-
-    def watch() -> None:
-        while not stop.is_set():
-            seen.append(champion_of(client, NAME))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        for _ in range(3):
-            promote(registry, Registry.GOOD, force=True, reason="to")
-            switch.rollback(NAME, "and fro", registry.settings)
-    finally:
-        stop.set()
-        watcher.join()
-    assert len(seen) > 20
-    assert set(seen) == {Registry.POOR, Registry.GOOD}
 
 
 def test_where_the_switch_fails_the_old_champion_stays_and_the_event_shows_as_not_in_effect(
