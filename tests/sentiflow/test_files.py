@@ -7,74 +7,41 @@ import pytest
 from sentiflow.files import make_folder, publish
 
 
-def fail(path: Path) -> None:
-    path.write_text("half", encoding="utf-8")
-    raise OSError("no space left")
-
-
-def test_a_file_appears_with_what_was_written(tmp_path: Path) -> None:
-    publish(tmp_path / "a" / "b.txt", lambda path: path.write_text("whole", encoding="utf-8"))
-    assert (tmp_path / "a" / "b.txt").read_text(encoding="utf-8") == "whole"
-
-
-def test_an_old_file_is_replaced(tmp_path: Path) -> None:
-    target = tmp_path / "b.txt"
-    target.write_text("old", encoding="utf-8")
-    publish(target, lambda path: path.write_text("new", encoding="utf-8"))
-    assert target.read_text(encoding="utf-8") == "new"
-
-
-def test_the_target_is_not_there_while_it_is_written(tmp_path: Path) -> None:
-    seen = []
-    target = tmp_path / "b.txt"
+@pytest.mark.parametrize("before", [None, "old"])
+def test_a_file_appears_whole_in_place_of_any_that_is_there(tmp_path: Path, before: str | None) -> None:
+    """Red, too, if it is written on another file system, from where nothing can be renamed."""
+    target = tmp_path / "a" / "b.txt"
+    if before is not None:
+        target.parent.mkdir()
+        target.write_text(before, encoding="utf-8")
 
     def write(path: Path) -> None:
-        path.write_text("x", encoding="utf-8")
-        seen.append(target.exists())
+        path.write_text("whole", encoding="utf-8")
+        assert path.parent == target.parent
+        assert (target.read_text(encoding="utf-8") if target.exists() else None) == before
 
     publish(target, write)
-    assert seen == [False]
+    assert target.read_text(encoding="utf-8") == "whole"
+    assert list(target.parent.iterdir()) == [target]
 
 
-def test_the_temporary_file_stands_in_the_targets_folder(tmp_path: Path) -> None:
-    """Red if it stood on another file system, from where nothing can be renamed."""
-    parents = []
+@pytest.mark.parametrize("failure", [OSError("no space left"), KeyboardInterrupt()], ids=str)
+@pytest.mark.parametrize("before", [[], ["b.txt"]])
+def test_a_failed_or_interrupted_write_leaves_what_was_there(
+    tmp_path: Path, failure: BaseException, before: list[str]
+) -> None:
+    for name in before:
+        (tmp_path / name).write_text("old", encoding="utf-8")
 
-    def write(path: Path) -> None:
-        path.touch()
-        parents.append(path.parent)
+    def fail(path: Path) -> None:
+        path.write_text("half", encoding="utf-8")
+        raise failure
 
-    publish(tmp_path / "b.txt", write)
-    assert parents == [tmp_path]
-
-
-def test_nothing_but_the_target_stays(tmp_path: Path) -> None:
-    publish(tmp_path / "b.txt", lambda path: path.touch())
-    assert list(tmp_path.iterdir()) == [tmp_path / "b.txt"]
-
-
-def test_a_failed_write_leaves_no_file(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(type(failure)):
         publish(tmp_path / "b.txt", fail)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
-    target = tmp_path / "b.txt"
-    target.write_text("old", encoding="utf-8")
-    with pytest.raises(OSError, match="no space left"):
-        publish(target, fail)
-    assert target.read_text(encoding="utf-8") == "old"
-
-
-def test_an_interrupted_write_leaves_no_file(tmp_path: Path) -> None:
-    def interrupt(path: Path) -> None:
-        path.touch()
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        publish(tmp_path / "b.txt", interrupt)
-    assert list(tmp_path.iterdir()) == []
+    assert [(path.name, path.read_text(encoding="utf-8")) for path in tmp_path.iterdir()] == [
+        (name, "old") for name in before
+    ]
 
 
 def test_folders_that_are_made_are_their_owner_s_alone_and_others_stay(tmp_path: Path) -> None:
