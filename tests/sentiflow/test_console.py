@@ -59,10 +59,6 @@ def test_a_flows_process_goes_on_whatever_it_writes_with(unread: int, world: Wor
     assert end.read_text() == "to the end"
 
 
-def test_a_command_ends_as_if_it_had_been_read(unread: int, world: World) -> None:
-    assert run([command(), "data", "--dataset", "sample"], unread, world) == 0
-
-
 def test_a_full_disk_is_still_told() -> None:
     with LastingFile("/dev/full", "w") as full, pytest.raises(OSError) as err:
         full.write(b"a line")

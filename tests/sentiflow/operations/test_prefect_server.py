@@ -275,6 +275,7 @@ def test_an_address_of_something_else_than_prefect_is_told(world: World) -> None
     assert (done.returncode, "what answers is no Prefect server" in done.stderr) == (3, True), done.stderr
 
 
+@pytest.mark.story
 def test_a_server_that_is_set_and_does_not_answer_is_told(world: World) -> None:
     done = world.run("schedule", PREFECT_API_URL="http://127.0.0.1:9/api")
     assert (done.returncode, "http://127.0.0.1:9/api does not answer" in done.stderr) == (3, True)
@@ -310,7 +311,7 @@ def _of_another_release(file: Path) -> None:
     [
         (_garbage, "file is not a database"),
         pytest.param(_cut, "database disk image is malformed", marks=pytest.mark.story),
-        (_of_another_release, "Can't locate revision"),
+        pytest.param(_of_another_release, "Can't locate revision", marks=pytest.mark.story),
     ],
 )
 def test_a_database_that_cannot_be_used_is_named_with_the_way_out(
