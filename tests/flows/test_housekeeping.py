@@ -21,7 +21,6 @@ from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Completed, Crashed, Failed, Paused, Running
 
 from flows.housekeeping import housekeeping
@@ -30,7 +29,7 @@ from sentiflow.errors import ExternalError
 from sentiflow.locks import own_lock_tag, work_folder
 from sentiflow.operations.deployments import TAG
 from sentiflow.operations.flow_runs import delete_ended
-from sentiflow.operations.repair import CleanupReport, close_killed
+from sentiflow.operations.repair import close_killed
 from sentiflow.settings import load_settings
 from sentiflow.store.client import connect, experiment_id
 from sentiflow.store.types import LOCK
@@ -143,12 +142,6 @@ def test_a_crash_of_the_last_30_days_that_no_hook_spoke_of_is_told_once(
 
 def states_of_tasks(flow_run: FlowRun, least: int) -> dict[str, str | None]:
     return {task.name: task.state_name for task in tasks_of(flow_run.id, least)}
-
-
-def test_what_was_freed_is_told_where_something_was_removed() -> None:
-    assert CleanupReport(closed=["a"], freed=5).lines() == ["Closed: a"]
-    for freed, told in ((99_999, "Freed 99999 bytes"), (100_000, "Freed 0.1 MB"), (2_500_000, "Freed 2.5 MB")):
-        assert CleanupReport(removed=["b"], freed=freed).lines() == ["Removed: b", told]
 
 
 def test_a_model_that_is_trained_meanwhile_is_left_alone_and_it_is_told_by_whom(
@@ -366,17 +359,6 @@ def test_old_flow_runs_of_ours_are_deleted_from_prefect_and_no_others(prefect: S
     assert delete_ended(prefect, moment) >= 2  # those of other tests, too
     mine = FlowRunFilter(id=FlowRunFilterId(any_=[*old, young, others, running]))
     assert {run.id for run in prefect.read_flow_runs(flow_run_filter=mine)} == {young, others, running}
-
-
-def test_a_flow_run_that_somebody_else_deletes_meanwhile_keeps_no_other(
-    prefect: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gone, old = flow_run_in(prefect, Completed()), flow_run_in(prefect, Completed())
-    prefect.delete_flow_run(gone.id)
-    monkeypatch.setattr("sentiflow.operations.flow_runs.search", lambda *_args, **_wanted: [gone, old])
-    assert delete_ended(prefect, datetime.now(UTC)) == 1
-    with pytest.raises(ObjectNotFound):
-        prefect.read_flow_run(old.id)
 
 
 def test_flow_runs_stay_unless_the_settings_say_for_how_long(

@@ -89,13 +89,6 @@ def events(*run_ids: str) -> list[list[dict[str, Any]]]:
     raise AssertionError("the server does not write events down")
 
 
-def test_a_model_that_is_not_there_is_told(watched: World, caplog: pytest.LogCaptureFixture) -> None:
-    monitor("sample")
-    assert "No version" not in caplog.text
-    monitor("imbd")
-    assert "No version is registered as imbd-sentiment" in caplog.text
-
-
 def test_a_damaged_log_is_told_with_the_way_out(watched: World) -> None:
     log(watched, ["text"])
     with drift_check("sample") as check:
@@ -226,12 +219,6 @@ def test_a_run_that_a_killed_check_left_open_is_closed_by_the_next(
     monitor("sample")
     assert client.get_run(left).info.status == "KILLED"
     assert not check.work.exists()
-
-
-def test_a_check_keeps_no_files_where_the_service_can_write(watched: World) -> None:
-    with drift_check("sample") as check:
-        assert check.work.is_dir() and not check.work.is_relative_to(check.log.folder)
-        assert not check.log.folder.exists()
 
 
 @pytest.mark.story

@@ -20,8 +20,7 @@ from prefect.states import AwaitingRetry, Crashed, Failed, Running
 from flows.housekeeping import housekeeping
 from flows.train import train
 from sentiflow import notifications
-from sentiflow.errors import BusyError, UsageError
-from sentiflow.locks import training_lock
+from sentiflow.errors import UsageError
 from sentiflow.operations.flow_runs import notify
 from sentiflow.store.client import connect, experiment_id
 from sentiflow.training.recipes import load_recipe
@@ -118,16 +117,6 @@ def test_success_is_told_where_it_is_asked_for(
         housekeeping()
     (message,) = (each for each in got.messages if each["event"] == "success")  # others' crashes are told, too
     assert (message["flow"], message["state"]) == ("housekeeping", "COMPLETED")
-
-
-def test_who_is_refused_at_a_terminal_since_another_trains_needs_no_webhook(
-    world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with receiver() as got, training_lock("sample-sentiment", world.settings):
-        monkeypatch.setenv("SENTIFLOW_NOTIFY_URL", got.address)
-        with pytest.raises(BusyError, match="Another training of sample-sentiment is running"):
-            train(LONG, "sample")
-    assert got.messages == []
 
 
 def test_a_webhook_that_fails_changes_nothing_and_its_address_stands_in_no_log(

@@ -56,16 +56,6 @@ def test_a_training_says_everywhere_what_the_network_loses(result: TrainingResul
     assert float(run.data.tags["time.baseline"]) > 0
 
 
-def test_its_scores_are_kept_beside_the_network_s(result: TrainingResult, client: MlflowClient) -> None:
-    metrics = client.get_run(result.run_id).data.metrics
-    scores = pd.read_parquet(client.download_artifacts(result.run_id, "test_scores.parquet"))
-    right = {name: (scores[name] > 0.5) == (scores["label"] == 1) for name in ("score", "baseline")}
-    assert metrics["baseline/accuracy"] == right["baseline"].mean() > 0.9
-    difference = right["score"].mean() - right["baseline"].mean()
-    assert metrics["baseline/difference"] == pytest.approx(difference)
-    assert (scores["baseline"] != scores["score"]).all()
-
-
 def test_the_gate_refuses_it_and_says_what_helps(
     result: TrainingResult, own: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,15 +85,6 @@ def test_making_a_log_makes_no_folder_and_reading_it_no_file(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_was_made_and_not_written_holds_no_text_and_takes_the_next(tmp_path: Path) -> None:
-    """As a process leaves it that is killed between the two."""
-    log = TextLog(tmp_path, LARGE)
-    log.file.touch()
-    assert list(log.unchecked(MODEL)) == []
-    log.append([entry("first")])
-    assert [each.text for (batch,) in [log.unchecked(MODEL)] for each in batch] == ["first"]
-
-
 def test_nobody_else_may_read_the_texts_nor_the_journal(tmp_path: Path) -> None:
     folder = tmp_path / "data" / "log"
     TextLog(folder, LARGE).append([entry("private")])

@@ -7,7 +7,6 @@ from collections.abc import Collection
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from sentiflow.data import prepare, reviews
 from sentiflow.data.download import fetch_file
@@ -110,13 +109,6 @@ def test_a_sweep_goes_when_nothing_resumed_it_for_as_long_as_the_settings_say(wo
     assert [study.parent.exists() for study in studies] == [True, False]
 
 
-def test_a_dataset_that_is_being_prepared_is_left_alone(world: World) -> None:
-    table = old(prepared(world), 99)
-    with FileLock(table.parent / ".lock"):
-        deleted(world.settings, ())
-    assert table.exists()
-
-
 def test_leftovers_of_killed_processes_go_and_a_used_download_stays(world: World, tmp_path: Path) -> None:
     source = tmp_path / "source.npz"
     source.write_bytes(b"reviews")
@@ -152,9 +144,3 @@ def test_files_of_others_in_folders_of_these_names_stay(tmp_path: Path) -> None:
     report = deleted(Settings(data_dir=data), ())
     assert (report.removed, report.failures) == ([], [])
     assert sorted(theirs.rglob("*")) == before
-
-
-def test_an_empty_world_needs_no_care(tmp_path: Path) -> None:
-    report = deleted(Settings(data_dir=tmp_path / "none"), ())
-    assert (report.removed, report.failures) == ([], [])
-    assert not (tmp_path / "none").exists()

@@ -78,12 +78,6 @@ def test_only_what_ended_long_ago_is_deleted(store: Store) -> None:
     assert report.left == ["records of deleted runs: MLflow keeps them, marked as deleted"]
 
 
-def test_without_the_setting_all_stays(store: Store) -> None:
-    old = store.run(9_999)
-    assert deleted(store.settings.model_copy(update={"keep_runs_days": None})).removed == []
-    assert store.left() == {old}
-
-
 def test_files_and_models_of_a_deleted_run_are_gone_and_those_of_a_version_stay(
     store: Store, world: World
 ) -> None:
@@ -117,16 +111,6 @@ def test_a_set_without_a_version_goes_as_a_whole_once_all_of_it_is_old(store: St
     deleted(store.settings)
     left = store.client.search_runs([store.experiment])
     assert kept in {run.info.run_id for run in left} and len(left) == 3
-
-
-def test_a_version_registered_from_the_model_alone_keeps_the_run(store: Store) -> None:
-    run = store.run(90)
-    model = store.client.create_logged_model(store.experiment, name="mine", source_run_id=run)
-    store.client.finalize_logged_model(model.model_id, "READY")
-    store.client.create_registered_model("mine")
-    store.client.create_model_version("mine", f"models:/{model.model_id}", model_id=model.model_id)
-    deleted(store.settings)
-    assert store.left() == {run}
 
 
 def test_a_version_registered_from_a_models_folder_keeps_the_run(store: Store) -> None:
