@@ -272,11 +272,7 @@ class Reproduction(RunResult):
         )
 
     def need_identical(self) -> None:
-        """Check that it is.
-
-        Raises:
-            RejectedError: it is not.
-        """
+        """Refuse any other outcome."""
         if not self.identical:
             both = f"{self.original[:8]} {self.run_id[:8]}"
             raise RejectedError(self.summary, f"Look at both: sentiflow compare {both}")

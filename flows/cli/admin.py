@@ -223,11 +223,7 @@ def trigger(
 def parameters_of(
     deployment: "DeploymentResponse", dataset: str | None, recipe: str | None, given: dict[str, str]
 ) -> dict[str, Any]:
-    """The parameters that differ from the deployment's; what is no parameter of the flow is a recipe's field.
-
-    Raises:
-        UsageError: the flow takes no recipe.
-    """
+    """The parameters that differ from the deployment's; what is no parameter of the flow is a recipe's field."""
     from sentiflow.training.recipes import default_recipe, load_recipe, make_recipe
 
     known: dict[str, Any] = (deployment.parameter_openapi_schema or {}).get("properties", {})

@@ -154,11 +154,7 @@ _TABLE = [
 def table_options(
     text_column: str | None, label_column: str | None, labels: str | None, max_rejects: str | None
 ) -> "TableOptions":
-    """The options of a user's table; those that were not given are as usual.
-
-    Raises:
-        UsageError: ``labels`` or ``max_rejects`` is malformed.
-    """
+    """The options of a user's table; those that were not given are as usual."""
     from pydantic import ValidationError
 
     from sentiflow.data.table import TableOptions

@@ -118,11 +118,7 @@ def show_promotion(candidate: "Candidate", console: Console) -> None:
 
 
 def check_page(option: str, path: Path | None, ending: str = ".html") -> None:
-    """Check, before the work is done, that a page can be written where an option says.
-
-    Raises:
-        UsageError: it names no file, has another ending, or its folder is missing.
-    """
+    """Check, before the work is done, that a page can be written where an option says."""
     if path is None:
         return
     example = f"For example: {option} report{ending}"

@@ -136,11 +136,7 @@ class TextLog:
         publish(self.folder / f"{model}{_CHECKED}", write)
 
     def last_psi(self) -> dict[str, dict[str, float]]:
-        """By model, the PSI of each feature at the last check.
-
-        Raises:
-            ValueError: a note is damaged.
-        """
+        """By model, the PSI of each feature at the last check."""
         return {note.name.removesuffix(_CHECKED): _read(note).psi for note in self._notes()}
 
     def _last_checked(self, model: str) -> int:

@@ -150,7 +150,7 @@ def _costs(run: RunSummary) -> list[Block]:
     """Times, speeds and size."""
     values = {f"{stage}, seconds": (run.record.seconds(stage), ".1f") for stage in ("train", "evaluate", "total")}
     values |= {
-        "training, reviews a second": (run.trained_per_second, ",.0f"),
+        "training, reviews a second": (run.metrics.get("train/throughput"), ",.0f"),
         "scoring, reviews a second": (run.metrics.get(SPEED), ",.0f"),
         "trained parameters": (number(run.record.params.get(PARAMETERS)), ",.0f"),
     }

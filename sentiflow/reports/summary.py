@@ -169,13 +169,6 @@ class RunSummary:
         """Of the scores; None without them."""
         return None if self.table is None else metrics.reliability(self.table.label, self.table.score)
 
-    @property
-    def trained_per_second(self) -> float | None:
-        """Training reviews per second, the median over the epochs: the first one compiles."""
-        name = "train/throughput"
-        points = self.curves.get(name, ())
-        return float(np.median([value for _, value in points])) if points else self.metrics.get(name)
-
     @cached_property
     def misclassified(self) -> list[Misclassified] | None:
         """The most confident errors, worst first; None without scores or texts."""

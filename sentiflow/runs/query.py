@@ -48,11 +48,7 @@ class Query:
 
 
 def select(runs: Sequence[RunRecord], query: Query, now: datetime) -> list[RunRecord]:
-    """The runs that meet a query, in its order, else in that given; ``now`` is that of ``moment``.
-
-    Raises:
-        UsageError: the query is invalid, or names a field that no run has.
-    """
+    """The runs that meet a query, in its order, else in that given; ``now`` is that of ``moment``."""
     fields = Fields(runs)
     conditions = _conditions(runs, query, now)
     if not runs:
