@@ -53,7 +53,7 @@ def _review(settings: Settings, candidate: Candidate) -> Candidate:
     for note in decision.notes:
         logger.info("%s", note)
     about = f"{candidate.name} version {candidate.version}"
-    create_markdown_artifact(markdown(candidate), key="promotion", description=about)
+    create_markdown_artifact(candidate.markdown(), key="promotion", description=about)
     if settings.promotion_approval and candidate.promotes:
         candidate = _ask(candidate, settings)
     logger.info("%s by %s: %s", candidate.answer, candidate.by, candidate.reason)
@@ -68,7 +68,7 @@ def _ask(candidate: Candidate, settings: Settings) -> Candidate:
     fields = {"model": candidate.name, "model_version": str(candidate.version), "flow_run_url": url}
     announce(settings, get_run_logger(), "approval", text, **fields)
     asked = escape_markdown(f"Asked for by {candidate.by}: {candidate.reason}.")
-    question = Approval.with_initial_data(description=f"{asked}\n\n{markdown(candidate)}")
+    question = Approval.with_initial_data(description=f"{asked}\n\n{candidate.markdown()}")
     try:
         answer = pause_flow_run(wait_for_input=question, timeout=settings.approval_timeout, poll_interval=_POLL)
     except FlowPauseTimeout:
@@ -76,35 +76,4 @@ def _ask(candidate: Candidate, settings: Settings) -> Candidate:
             client.set_flow_run_state(UUID(str(runtime.flow_run.id)), Running(), force=True)
         reason = f"nobody answered within {settings.approval_timeout} s."
         return replace(candidate, answer="declined", reason=reason, by=NOBODY)
-    return _answered(candidate, answer)
-
-
-def _answered(candidate: Candidate, answer: Approval) -> Candidate:
-    """The candidate after the answer; it names who asked and who answered, with both reasons."""
-    named = answer.name.strip()
-    who = named if named and named != NOBODY else "a person in the Prefect UI"
-    why = answer.reason.strip()
-    if not answer.promote:
-        default = "no reason given" if named else "resumed without a yes"
-        return replace(candidate, answer="declined", reason=why or default, by=who)
-    given = "" if candidate.reason == switch.NO_REASON else candidate.reason
-    return replace(
-        candidate,
-        answer="forced" if candidate.answer == "forced" else "approved",
-        reason="; ".join(filter(None, [given, why])) or switch.NO_REASON,
-        by=f"{who}, asked by {candidate.by}",
-    )
-
-
-def markdown(candidate: Candidate) -> str:
-    """The candidate and its judgement as Markdown."""
-    decision = candidate.decision
-    rules = "".join(
-        f"- {'yes' if rule.passed else '**no**'}, *{rule.name}*: {escape_markdown(rule.text)}\n"
-        for rule in decision.rules
-    )
-    notes = "".join(f"- {escape_markdown(note)}\n" for note in decision.notes)
-    return f"""**{escape_markdown(candidate.title)}**; \
-{"all checks passed" if decision.passed else f"**{escape_markdown(decision.refusal)}**"}
-
-{rules}{notes}"""
+    return candidate.answered(promote=answer.promote, why=answer.reason.strip(), name=answer.name.strip())

@@ -5,10 +5,10 @@ import statistics
 import tempfile
 import timeit
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import mlflow.artifacts
 import numpy as np
@@ -27,8 +27,8 @@ from sentiflow.evaluation.score_table import YARDSTICK, ScoreTable
 from sentiflow.names import BUILT_IN, dataset_of
 from sentiflow.promotion import gate
 from sentiflow.promotion.gate import Cost, Decision, Learnt, Limits
-from sentiflow.promotion.history import Event, choose, history_of
-from sentiflow.redaction import redact, without_secrets
+from sentiflow.promotion.history import NOBODY, Event, choose, history_of
+from sentiflow.redaction import escape_markdown, redact, without_secrets
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
 from sentiflow.store.client import connect, record_of, tracking_errors
@@ -52,6 +52,7 @@ _SIMPLE_IS_BETTER = (
 )
 _TEXTS = 30  # timed one by one
 _COMMON = 50  # words of the vocabulary that such a text repeats
+NO_REASON = "all checks passed"
 Answer = Literal["passed", "approved", "forced", "refused", "declined"]
 
 
@@ -84,6 +85,31 @@ class Candidate:
     def promotes(self) -> bool:
         """Whether it is to become champion."""
         return self.answer in ("passed", "approved", "forced")
+
+    def answered(self, *, promote: bool, why: str, name: str) -> Self:
+        """The candidate after a person's answer; it names who asked and who answered, with both reasons."""
+        who = name if name and name != NOBODY else "a person in the Prefect UI"
+        if not promote:
+            default = "no reason given" if name else "resumed without a yes"
+            return replace(self, answer="declined", reason=why or default, by=who)
+        given = "" if self.reason == NO_REASON else self.reason
+        return replace(
+            self,
+            answer="forced" if self.answer == "forced" else "approved",
+            reason="; ".join(filter(None, [given, why])) or NO_REASON,
+            by=f"{who}, asked by {self.by}",
+        )
+
+    def markdown(self) -> str:
+        """The candidate and its judgement."""
+        decision = self.decision
+        outcome = "all checks passed" if decision.passed else f"**{escape_markdown(decision.refusal)}**"
+        rules = [
+            f"- {'yes' if rule.passed else '**no**'}, *{rule.name}*: {escape_markdown(rule.text)}"
+            for rule in decision.rules
+        ]
+        notes = [f"- {escape_markdown(note)}" for note in decision.notes]
+        return "\n".join([f"**{escape_markdown(self.title)}**; {outcome}", "", *rules, *notes, ""])
 
     @property
     def summary(self) -> str:

@@ -17,7 +17,7 @@ from sentiflow.locks import champion_lock
 from sentiflow.names import dataset_of
 from sentiflow.notifications import announce
 from sentiflow.process import person
-from sentiflow.promotion.candidate import LOGGER, Candidate, evaluate_candidate, load
+from sentiflow.promotion.candidate import LOGGER, NO_REASON, Candidate, evaluate_candidate, load
 from sentiflow.promotion.history import (
     GATE,
     PREFIX,
@@ -35,7 +35,6 @@ from sentiflow.store.types import ACCURACY, CHAMPION, Store, compared_with, need
 from sentiflow.store.versions import champion_of, need_versions
 
 _LOGGER = logging.getLogger(__name__)
-NO_REASON = "all checks passed"
 
 
 def promote(

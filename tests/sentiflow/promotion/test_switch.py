@@ -169,10 +169,9 @@ def test_the_champion_itself_cannot_be_promoted(registry: World) -> None:
         promote(registry, Registry.GOOD)
 
 
-def test_a_version_that_is_not_there_is_named_with_those_that_are(registry: World) -> None:
-    with pytest.raises(UsageError, match="no version 99") as wrong:
+def test_a_version_that_is_not_there_is_named(registry: World) -> None:
+    with pytest.raises(UsageError, match="no version 99"):
         promote(registry, 99)
-    assert "1" in wrong.value.hint
 
 
 def test_a_champion_without_stored_scores_is_scored_again_with_the_same_outcome(
