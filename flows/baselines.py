@@ -1,6 +1,6 @@
 """Compare the recipe's network with simpler and other models."""
 
-from flows.train import Seed
+from flows.train import Seed, train_below
 from sentiflow.baselines.simple import Name, choose, parameters_of
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
@@ -12,7 +12,7 @@ from sentiflow.runs.record import BASELINE, BASELINES
 from sentiflow.training.context import RunContext
 from sentiflow.training.open_run import alone, child_run, planned_name, seeds_label, training_run
 from sentiflow.training.recipes import TUNED, TrainConfig
-from tasks.evaluate import measure_baseline, train_below
+from tasks.evaluate import measure_baseline
 from tasks.summarize import summarize_baselines
 from tasks.train import fetch, fit, prepare
 

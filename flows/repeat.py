@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from flows.promote import after_training, need_server
-from flows.train import Seed
+from flows.train import Seed, train_below, yardstick_of
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.names import AUTO
 from sentiflow.operations.flow_runs import job
@@ -16,7 +16,6 @@ from sentiflow.runs.record import REPEAT, REPEATS
 from sentiflow.settings import load_settings
 from sentiflow.training.open_run import alone, planned_name, seeds_label, training_run
 from sentiflow.training.recipes import TUNED, TrainConfig, check_seeds
-from tasks.evaluate import train_below, yardstick_of
 from tasks.register import register
 from tasks.summarize import summarize_repeats
 from tasks.train import fetch, fit, prepare

@@ -8,7 +8,7 @@ from prefect import get_run_logger, runtime
 from pydantic import Field
 
 from flows.promote import after_training, need_server
-from flows.train import Seed
+from flows.train import Seed, yardstick_of
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.errors import UsageError
@@ -25,7 +25,6 @@ from sentiflow.sweeps.study import Sweep, ask, open_study, study_errors
 from sentiflow.training.context import RunContext
 from sentiflow.training.open_run import alone, planned_name, training_run
 from sentiflow.training.recipes import TUNED, TrainConfig
-from tasks.evaluate import yardstick_of
 from tasks.register import register
 from tasks.summarize import summarize_sweep
 from tasks.sweep import begin, start_worker, train_best, trial

@@ -1,22 +1,25 @@
 """The main job: fetch, prepare, train, evaluate, register, summarize."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 from prefect import get_run_logger
 from pydantic import Field
 
 from flows.promote import after_training, need_server
+from sentiflow.data.prepare import Prepared
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
-from sentiflow.names import AUTO
+from sentiflow.names import AUTO, BUILT_IN
 from sentiflow.operations.flow_runs import job
 from sentiflow.process import preload
-from sentiflow.results import Registered, Skipped, TrainingResult
+from sentiflow.results import Registered, SeedResult, Skipped, TrainingResult
 from sentiflow.settings import load_settings
-from sentiflow.training.open_run import alone, planned_name, training_run
+from sentiflow.training.context import RunContext
+from sentiflow.training.open_run import alone, child_run, planned_name, training_run
 from sentiflow.training.provenance import nothing_to_train, trained_already
 from sentiflow.training.recipes import TUNED, TrainConfig
-from tasks.evaluate import evaluate, yardstick_of
+from tasks.evaluate import evaluate, fit_yardstick
 from tasks.register import register
 from tasks.summarize import summarize
 from tasks.train import fetch, fit, prepare
@@ -24,6 +27,28 @@ from tasks.train import train as train_network
 
 # What each parameter is for is in a flow's docstring: Prefect's form shows that, not a field's description.
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+def yardstick_of(run: RunContext, prepared: Prepared) -> Path | None:
+    """The file of the yardstick's scores of the test reviews; None for datasets that are not a user's table."""
+    return None if prepared.name in BUILT_IN else fit_yardstick(run, prepared)
+
+
+def train_below(
+    parent: RunContext,
+    prepared: Prepared,
+    name: str,
+    kind: str,
+    what: str,
+    seed: int | None = None,
+    yardstick: Path | None = None,
+) -> SeedResult:
+    """Train and evaluate the recipe in a run of its own below another; ``what`` names the two tasks."""
+    with child_run(parent, name, kind, prepared, seed=seed) as run:
+        trained = train_network.with_options(task_run_name=f"train {what}")(run, prepared)
+        evaluated = evaluate.with_options(task_run_name=f"evaluate {what}")
+        measured = evaluated(run, prepared, trained, yardstick)
+    return SeedResult(run, trained, measured)
 
 
 @job(planned_name)

@@ -1,13 +1,23 @@
-"""The report of one run."""
+"""The report of one run, and all that the evaluation of its model logs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from sentiflow.evaluation.metrics import BASELINE, SLICES, Yardstick
-from sentiflow.evaluation.score_table import YARDSTICK
+from numpy import float64
+from numpy.typing import NDArray
+
+from sentiflow.data import reviews
+from sentiflow.data.facts import in_both_splits
+from sentiflow.data.prepare import Prepared
+from sentiflow.data.reviews import Reviews
+from sentiflow.evaluation import Epoch, metrics
+from sentiflow.evaluation.metrics import BASELINE, SLICES, Measured, Yardstick, reliability
+from sentiflow.evaluation.score_table import YARDSTICK, ScoreTable
 from sentiflow.names import BUILT_IN
+from sentiflow.redaction import escape_markdown
 from sentiflow.reports.page import (
+    PAGE,
     Block,
     Heading,
     Legend,
@@ -22,14 +32,18 @@ from sentiflow.reports.page import (
     marked_words,
     template,
 )
-from sentiflow.reports.summary import ECE, PARAMETERS, SPEED, RunSummary, worst_rows
+from sentiflow.reports.summary import ECE, PARAMETERS, SPEED, RunSummary, TestData, worst_errors_text, worst_rows
 from sentiflow.runs.comparison import figure, figure_text, metric_names
 from sentiflow.runs.record import RunRecord, number, start_text
-from sentiflow.scoring import Attribution
+from sentiflow.scoring import Attribution, TextScorer, Vocabulary
+from sentiflow.store.find import SCORES, YARDSTICK_SCORES
+from sentiflow.store.types import NOTE
 from sentiflow.training.recipes import RECIPES, TUTORIAL, TrainConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from sentiflow.training.context import RunContext  # MLflow, which a terminal does without
 
 STAGES = ("startup", "open", "fetch", "prepare", "load", "train", "baseline", "evaluate", "report", "register")
 """Stages of a training, timed one by one: tags ``time.<stage>``."""
@@ -269,3 +283,66 @@ def _slices(run: RunSummary) -> list[Block]:
 
 def _drawn(drawn: Mapping[str, "Figure"], *names: str) -> list[Picture]:
     return [Picture(drawn[name], _ALT[name]) for name in names if name in drawn]
+
+
+def record_evaluation(
+    run: "RunContext",
+    prepared: Prepared,
+    content: Reviews,
+    words: Vocabulary,
+    scores: NDArray[float64],
+    *,
+    parameters: int,
+    speed: float,
+    history: Sequence[Epoch] | None = None,
+    scorer: TextScorer | None = None,
+    facts: Mapping[str, object] | None = None,
+    yardstick: NDArray[float64] | None = None,
+) -> tuple[Measured, Yardstick | None]:
+    """Measure the scores of the test reviews, shape (n,), 0 to 1, and log metrics, files and the report.
+
+    Written on the run: metrics ``test/*`` and ``test_slices/*``, sizes as parameters and tags, the score table,
+    plots, worst errors and ``report.html``; the description of a run that is part of another.
+
+    ``parameters`` counts those that were trained; ``speed`` is reviews scored per second; ``facts`` are more rows
+    for the report's table of the run. Only with a scorer are scores explained word by word. ``yardstick`` are the
+    scores of the simple model for the same reviews, (n,): kept beside the others, with the metrics ``baseline/*``.
+    """
+    import pandas as pd
+
+    from sentiflow.reports import plots
+
+    test = content.of("test")
+    table = ScoreTable(test.review_id, test.label, scores, test.n_tokens, run.config.sequence_length)
+    test_data = TestData(test, words, reviews.of_test(prepared.table, "place"))
+    traits = metrics.traits_of(test, words, run.config.vocabulary_size)
+    measured = metrics.measure(test.label, scores)
+    slices = metrics.measure_slices(table, traits)
+    found = {f"test/{key}": value for key, value in asdict(measured).items()}
+    found |= {ECE: reliability(test.label, scores).error, SPEED: speed}
+    if yardstick is not None:
+        found |= yardstick_metrics(table, yardstick)
+    run.log(found | metrics.slice_metrics(slices))
+    run.tag(metrics.slice_tags(slices))
+    truncated = f"{(test.n_tokens > run.config.sequence_length).mean():.4f}"
+    in_both = in_both_splits(content)
+    run.params({PARAMETERS: parameters, "dataset.truncated": truncated, "dataset.in_both_splits": in_both})
+    with run.timed("report"):
+        curves = plots.curves_of(history) if history else {}
+        about = {"dataset and digest": f"{prepared.name} {prepared.digest}"}
+        about |= {name: str(value) for name, value in (facts or {}).items()}
+        summary = RunSummary(run.record(), curves, table, test_data, scorer, facts=about)
+        columns = {"review_id": table.review_id, "label": table.label, "score": table.score}
+        columns |= {"n_tokens": table.n_tokens, "unknown": traits.unknown, "negated": traits.negated}
+        columns |= {} if yardstick is None else {YARDSTICK_SCORES: yardstick}
+        folder, drawn = run.work / "artifacts", pictures(summary)
+        plots.save(drawn, folder / "plots")
+        made = report(summary, drawn)
+        pd.DataFrame(columns).to_parquet(folder / SCORES, index=False)
+        (folder / "worst_errors.txt").write_text(worst_errors_text(summary.misclassified or []), encoding="utf-8")
+        (folder / PAGE).write_text(made.page(), encoding="utf-8")
+        run.upload(folder)
+        if run.parent is not None:  # other runs get their description with their summary
+            part = f"Part of [{escape_markdown(run.parent.name)}]({run.parent.url})."
+            run.tag({NOTE: made.markdown(part)})
+    return measured, Yardstick.logged(found)
