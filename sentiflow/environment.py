@@ -55,7 +55,6 @@ OURS = {
 }
 """What is set in place of what was found."""
 
-_SHOWN = 6
 _removed: list[str] = []
 
 
@@ -77,9 +76,7 @@ def is_kept(name: str) -> bool:
 
 def ignored() -> list[str]:
     """A line that names what was removed from this process's environment; none if nothing was."""
-    more = f" and {len(_removed) - _SHOWN} more" if len(_removed) > _SHOWN else ""
-    line = f"Ignored variables, which can change results: {', '.join(_removed[:_SHOWN])}{more}."
-    return [line] if _removed else []
+    return [f"Ignored variables, which can change results: {', '.join(_removed)}."] if _removed else []
 
 
 def _need_unread(name: str) -> None:

@@ -20,7 +20,7 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from sentiflow.environment import MLFLOW, isolate
-from sentiflow.errors import DeletedError, ExternalError, UsageError, first_line
+from sentiflow.errors import DeletedError, ExternalError, first_line
 from sentiflow.evaluation import Epoch
 from sentiflow.files import leftovers, make_folder, publish
 from sentiflow.locks import brief_lock
@@ -41,11 +41,6 @@ def tracking_errors(uri: str) -> Iterator[None]:
     """Turn MLflow's failures into errors that say what to do."""
     try:
         yield
-    except ImportError as err:
-        raise UsageError(
-            f"The tracking store {redact(uri)} needs a driver: {redact(str(err))}.",
-            "Install it, or use another store.",
-        ) from without_secrets(err)
     except (MlflowException, SQLAlchemyError, requests.RequestException) as err:
         reason = first_line(err)
         if "database is locked" in reason:
@@ -133,8 +128,7 @@ def _create_sqlite(file: Path) -> None:
     """
     if file.exists():
         need_schema(file)  # of one that is damaged MLflow would retry for many minutes
-        if not leftovers(file):
-            return
+        return
     with brief_lock(file.with_name(f".{file.name}.lock"), f"The making of {file.name} by another process"):
         for leftover in leftovers(file):  # the lock is held: no other process is making it
             leftover.unlink()

@@ -61,10 +61,8 @@ def test_logins_certificates_and_addresses_of_buckets_are_left() -> None:
 def test_what_is_ignored_is_named_in_a_line_and_not_again_by_a_child() -> None:
     _, _, said = isolate({"XLA_FLAGS": "--nonsense=1", "KERAS_MAX_EPOCHS": "1"} | environment.OURS)
     assert said == ["Ignored variables, which can change results: KERAS_MAX_EPOCHS, XLA_FLAGS."]
-    _, _, said = isolate(dict.fromkeys([f"TF_{k}" for k in range(9)] + ["TF_\x1b[2J"], "1"))
-    assert said == [
-        r"Ignored variables, which can change results: TF_\x1b[2J, TF_0, TF_1, TF_2, TF_3, TF_4 and 4 more."
-    ]
+    _, _, said = isolate({"TF_\x1b[2J": "1"})
+    assert said == [r"Ignored variables, which can change results: TF_\x1b[2J."]
 
 
 def test_a_variable_that_its_library_has_read_already_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

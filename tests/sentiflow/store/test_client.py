@@ -59,17 +59,6 @@ def test_a_store_whose_making_was_killed_is_made_by_the_next(tmp_path: Path) -> 
     assert {path.name for path in (tmp_path / "mlruns").iterdir()} <= {"mlflow.db", ".mlflow.db.lock"}
 
 
-def test_leftovers_beside_a_whole_store_go_and_nothing_else(world: World) -> None:
-    """Red if only who makes the store cleans: one that was restored by hand keeps them for ever."""
-    folder = world.root / "mlruns"
-    gone = [".mlflow.db.0a1b2c3d.partial", ".mlflow.db.0a1b2c3d.partial-journal"]
-    kept = ["mlflow.db", "other.db", ".other.db.0a1b2c3d.partial", "mlflow.db.partial"]
-    for name in [*gone, *kept[1:]]:
-        (folder / name).touch()
-    connect(world.settings)
-    assert {path.name for path in folder.iterdir()} - {".mlflow.db.lock"} == set(kept)
-
-
 def test_a_server_that_is_down_is_told_with_its_address() -> None:
     with pytest.raises(ExternalError, match=r"http://127\.0\.0\.1:9 failed: it does not answer") as caught:
         connect(Settings(tracking_uri="http://127.0.0.1:9"))
