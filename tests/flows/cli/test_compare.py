@@ -77,5 +77,5 @@ def test_before_there_is_a_store_none_is_made(tmp_path: Path) -> None:
     world = World(tmp_path)
     done = world.run("compare", "abcd")
     assert done.returncode == 2
-    assert "There are no runs yet. Make one: sentiflow train" in done.stderr
+    assert "Make one: sentiflow train" in done.stderr
     assert not (tmp_path / "mlruns").exists()
