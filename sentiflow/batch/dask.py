@@ -17,12 +17,7 @@ _CERTIFICATE = "Name its files in " + ", ".join(
 
 
 def check_dask(settings: Settings) -> None:
-    """Check what Dask needs of the settings and of this environment.
-
-    Raises:
-        UsageError: there is no address, no certificate for one of tls://, or Dask is not installed.
-        ExternalError: the certificate's files cannot be read.
-    """
+    """Check what Dask needs of the settings and of this environment."""
     if settings.dask_address is None:
         raise UsageError(
             "The task runner dask needs the address of its scheduler.",
@@ -42,11 +37,7 @@ def check_dask(settings: Settings) -> None:
 
 
 def dask_client(settings: Settings) -> Any:  # distributed is not typed
-    """Connect to the scheduler, and wait until it has a worker; the caller closes the client.
-
-    Raises:
-        ExternalError: the scheduler does not answer, or no worker joins it.
-    """
+    """Connect to the scheduler, and wait until it has a worker; the caller closes the client."""
     check_dask(settings)
     from distributed import Client
 

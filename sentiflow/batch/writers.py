@@ -146,11 +146,7 @@ _HINT = f"-o names the file to write; it ends in {', '.join(_WRITERS)}, and reje
 
 
 def check_output(output: Path, source: Path | None = None, *, escape_formulas: bool = False) -> None:
-    """Check that an output can be put there at all, and would not replace its input.
-
-    Raises:
-        UsageError: it cannot be, or would replace its input.
-    """
+    """Check that an output can be put there at all, and would not replace its input."""
     if escape_formulas and output.suffix.lower() != _CSV:
         raise UsageError(f"{output}: only a .csv output can hold formulas.", "Leave --escape-formulas out.")
     if output.suffix.lower() not in _WRITERS:

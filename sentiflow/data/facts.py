@@ -12,11 +12,7 @@ from sentiflow.scoring.vocabulary import FIRST_WORD, limit
 
 
 def check(name: str, reviews: Reviews, vocabulary: Vocabulary) -> None:
-    """Check counts, balance, id range and empty reviews.
-
-    Raises:
-        ExternalError: the first rule that does not hold, with what was expected and what came.
-    """
+    """Check counts, balance, id range and empty reviews; the first rule that does not hold is told."""
     _check_counts(name, reviews)
     first, last = FIRST_WORD, FIRST_WORD + len(vocabulary) - 1
     begins = [len(ids) > 0 and ids[0] == START for ids in reviews.tokens]

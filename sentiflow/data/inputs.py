@@ -276,11 +276,7 @@ _KINDS: dict[str, Callable[[Path], Input]] = {
 
 
 def tables_of(path: Path) -> list[Path]:
-    """The tables of a folder in the order of their names, hidden files and rejects left out; else the path itself.
-
-    Raises:
-        UsageError: there is none, or one that is no file.
-    """
+    """The tables of a folder by their names, hidden files and rejects left out; else the path itself."""
     if not path.is_dir():
         return [path]
     found = [
@@ -302,11 +298,7 @@ def tables_of(path: Path) -> list[Path]:
 
 
 def open_input(path: Path) -> Input:
-    """Look at a table, or a folder of texts: its kind, its columns, its size.
-
-    Raises:
-        UsageError: there is none, none of a known kind, or an empty one.
-    """
+    """Look at a table, or a folder of texts: its kind, its columns, its size."""
     if path.is_dir() and path.suffix.lower() in _KINDS:
         raise UsageError(f"{path} is a folder.", "Give one file of it, or put its parts into one.")
     if path.is_dir():

@@ -76,11 +76,7 @@ class Prepared:
 
 
 def check_dataset(dataset: str, settings: Settings, options: TableOptions = DEFAULT_OPTIONS) -> None:
-    """Check what can be seen from a dataset's name, its options and the settings alone.
-
-    Raises:
-        UsageError: no such dataset or table, or options of a table for a built-in dataset.
-    """
+    """Check what can be seen from a dataset's name, its options and the settings alone."""
     if dataset == BASE:
         raise UsageError(
             f"{BASE} is the model that the package carries: it can answer, and nothing is trained on it.",

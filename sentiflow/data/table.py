@@ -83,11 +83,7 @@ DEFAULT_OPTIONS = TableOptions()
 
 
 def as_options(given: Mapping[str, Any], what: str) -> TableOptions:
-    """Options by their names; ``what`` gives them, for the message.
-
-    Raises:
-        UsageError: one is unknown or malformed.
-    """
+    """Options by their names; ``what`` gives them, for the message."""
     try:
         return TableOptions.model_validate(given)
     except ValidationError as err:
@@ -193,7 +189,11 @@ def read_table(path: Path, options: TableOptions, progress: Progress = no_progre
         problems += more
         hints += [_SPLITS] if more and has_splits else []
     if problems:
-        raise _error(path, [*problems, *_kinds(rejects)], [*_hints(rejects, path, options), *hints], rejects)
+        first, *others = [*problems, *_kinds(rejects)]
+        hint = "\n".join(dict.fromkeys([*_hints(rejects, path, options), *hints]))
+        error = TableError("\n  ".join([f"{path} cannot be trained on: {first}", *others]), hint)
+        error.rejects = rejects
+        raise error
     left_out = sum((file.left_out for file in found), Counter[str]())
     joined = Joined(len(files) - len(outputs), outputs, repeated, relabelled)
     return Table(rows, rejects, dict(left_out.most_common()), joined)
@@ -260,14 +260,6 @@ def _written(value: Any) -> str:
     if isinstance(value, bytes):  # of a Parquet file that does not say that they are text
         value = value.decode(errors="backslashreplace")
     return "" if value is None or value != value else str(value).strip().removesuffix(".0")
-
-
-def _error(path: Path, problems: list[str], hints: list[str], rejects: Sequence[Reject]) -> TableError:
-    first, *others = problems
-    hint = "\n".join(dict.fromkeys(hints))
-    error = TableError("\n  ".join([f"{path} cannot be trained on: {first}", *others]), hint)
-    error.rejects = rejects
-    return error
 
 
 def _kinds(rejects: Sequence[Reject]) -> list[str]:

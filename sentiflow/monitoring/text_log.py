@@ -171,11 +171,7 @@ def _read(note: Path) -> _Checked:
 
 
 def need_log(settings: Settings) -> TextLog:
-    """The log that the settings name.
-
-    Raises:
-        UsageError: they name none.
-    """
+    """The log that the settings name, or a UsageError."""
     log = configured_log(settings)
     if log is None:
         raise UsageError(

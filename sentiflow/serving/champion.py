@@ -62,11 +62,7 @@ class Watcher:
 
     @property
     def loaded(self) -> Loaded:
-        """The version that answers now.
-
-        Raises:
-            HTTPException: 503, there is none.
-        """
+        """The version that answers now; 503 if there is none."""
         state = self.state
         if state.loaded is None:
             raise HTTPException(503, state.problem, SOON)

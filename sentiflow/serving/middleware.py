@@ -136,11 +136,7 @@ class Origins:
         self._names = {"localhost", "127.0.0.1", "::1", own.lower(), *(name.strip("[]").lower() for name in names)}
 
     def check(self, method: str, headers: Mapping[bytes, bytes]) -> None:
-        """Check the headers of a request.
-
-        Raises:
-            HTTPException: 421, the service does not have this name; 403, another site's page asks.
-        """
+        """Refuse a request to another name by 421, and that of another site's page by 403."""
         host = headers.get(b"host")  # HTTP/1.0 may leave it out; browsers do not
         if host is not None and not self._is_here(host.decode("latin-1").lower()):
             raise HTTPException(421, "The service is not known by this host name; see SENTIFLOW_SERVE_HOSTS.")

@@ -176,23 +176,6 @@ def test_an_interrupted_run_ends_quietly_and_leaves_no_process(
 
 
 @pytest.mark.story
-def test_a_second_run_of_the_same_output_ends_with_3_and_the_first_is_not_disturbed(
-    trained: Trained, many: Path, whole: pa.Table, tmp_path: Path
-) -> None:
-    output = tmp_path / "out.parquet"
-    first = start(trained.world, str(many), "-o", str(output), "--keep", "id", "--workers", "2")
-    wait_for_workers(first)
-    first.send_signal(signal.SIGSTOP)  # it must not end before the second begins
-    second = trained.world.run("score", str(many), "-o", str(output))
-    first.send_signal(signal.SIGCONT)
-    assert second.returncode == 3
-    assert f"process {first.pid} on " in second.stderr
-    _, errors = first.communicate(timeout=60)
-    assert first.returncode == 5, errors
-    assert pq.read_table(output).equals(whole)
-
-
-@pytest.mark.story
 def test_a_worker_that_is_killed_ends_the_run_with_3_and_leaves_nothing(
     trained: Trained, many: Path, tmp_path: Path
 ) -> None:

@@ -65,12 +65,6 @@ def test_a_scheduler_that_nobody_runs_is_told_with_its_address(
     assert "Traceback" not in capfd.readouterr().err  # Dask's own lines
 
 
-def test_dask_without_an_address_is_refused(trained: Trained, path: Path, tmp_path: Path) -> None:
-    settings = trained.world.settings.model_copy(update={"task_runner": "dask"})
-    with pytest.raises(UsageError, match="needs the address of its scheduler"):
-        score_input(Request(path, tmp_path / "out.parquet"), settings)
-
-
 @pytest.mark.story
 def test_a_cluster_with_certificates_scores_for_who_has_one_and_for_nobody_else(
     trained: Trained, path: Path, tmp_path: Path

@@ -12,7 +12,6 @@ from sentiflow.batch.job import Workers
 from sentiflow.errors import ExternalError
 from sentiflow.scoring import TextScorer
 from tests.stack.processes import alive
-from tests.world import ROOT
 
 TEXTS = ["good film", "bad plot", "", "é good \x00", "good " * 1_000]
 
@@ -39,16 +38,6 @@ def test_a_key_pressed_to_end_the_scoring_reaches_no_process_but_the_starter(sco
     with Workers(scorer, 1):
         (pid,) = children() - before
         assert os.getpgid(pid) == os.getsid(pid) == pid
-
-
-def test_the_processes_look_for_their_code_first_where_their_starter_has_its_own(scorer: TextScorer) -> None:
-    """Where another copy is installed, they would score with that one."""
-    before = children()
-    with Workers(scorer, 1) as pool:
-        pool.score(TEXTS)()  # by then it runs: Linux shows no variables of a process that only begins
-        (pid,) = children() - before
-        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    assert any(each.split(b":")[0] == f"PYTHONPATH={ROOT}".encode() for each in variables)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sentiflow.batch import writers as module
-from sentiflow.batch.writers import Totals, check_output, output_schema, to_table, write_output
+from sentiflow.batch.writers import check_output, output_schema, to_table, write_output
 from sentiflow.data.inputs import open_input
 from sentiflow.data.rejects import Reject, rejects_of
 from sentiflow.data.rows import Chunk
@@ -31,31 +31,12 @@ def done(*rows: int, rejects: tuple[Reject, ...] = ()) -> tuple[Chunk, pa.Table]
     return chunk, pa.table({"row": rows, "score": [row / 10 for row in rows]}, schema=SCHEMA)
 
 
-def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
-    source, pipe = tmp_path / "in.csv", tmp_path / "pipe.csv"
-    source.write_text("text\ngood\n")
-    os.mkfifo(pipe)
-    with pytest.raises(UsageError, match="is a device or a pipe"):
-        check_output(pipe, source)
-
-
-def test_a_folder_in_the_place_of_the_rejects_is_told_before_the_work(tmp_path: Path) -> None:
-    source, output = tmp_path / "in.csv", tmp_path / "out.parquet"
-    source.write_text("text\ngood\n")
-    rejects_of(output).mkdir()
-    with pytest.raises(UsageError, match="is a folder"):
-        check_output(output, source)
-
-
-def test_outputs_of_other_names_have_other_rejects() -> None:
-    names = ["s.csv", "s.jsonl", "s.parquet", "s.2025.csv", "S.csv"]
-    assert len({rejects_of(Path(name)) for name in names}) == len(names)
-
-
 @pytest.mark.parametrize(
     ("source", "output", "message"),
     [
         ("in.csv", "made.csv", "is a folder"),
+        ("in.csv", "pipe.csv", "is a device or a pipe"),
+        ("in.csv", "rejecting.parquet", "is a folder"),  # of its rejects
         ("in.csv", "missing/out.csv", "There is no folder .*missing"),
         ("in.csv", "out.tsv", "not a supported format"),
         ("in.csv", "out", "not a supported format"),
@@ -66,10 +47,14 @@ def test_outputs_of_other_names_have_other_rejects() -> None:
 def test_an_output_that_would_mislead_or_destroy_is_refused(
     tmp_path: Path, source: str, output: str, message: str
 ) -> None:
-    (tmp_path / "made.csv").mkdir()
+    for folder in ("made.csv", "rejecting.parquet.rejects.jsonl"):
+        (tmp_path / folder).mkdir()
+    os.mkfifo(tmp_path / "pipe.csv")
     (tmp_path / source).write_text("text\ngood\n")
     with pytest.raises(UsageError, match=message):
         check_output(tmp_path / output, tmp_path / source)
+    with pytest.raises(UsageError, match="only a .csv output can hold formulas"):
+        check_output(tmp_path / "out.parquet", escape_formulas=True)
 
 
 @pytest.mark.parametrize(("keep", "with_text"), [("label", False), ("text", True)])
@@ -149,11 +134,6 @@ def test_formulas_are_escaped_only_when_it_is_asked_for(tmp_path: Path) -> None:
         assert {tuple(row[1:]) for row in rows} == {("-1", "0.5")}
 
 
-def test_only_a_csv_can_hold_formulas(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="only a .csv output can hold formulas"):
-        check_output(tmp_path / "out.parquet", escape_formulas=True)
-
-
 @pytest.mark.parametrize("text", ["a\rb", "a\r\nb", "a\nb", "a\r", 'a,"\r"'])
 def test_a_csv_gives_line_ends_inside_of_a_text_back(tmp_path: Path, text: str) -> None:
     """Before Python 3.13, csv leaves a lone carriage return without quotes."""
@@ -169,18 +149,6 @@ def test_a_number_that_json_has_none_for_is_null(tmp_path: Path) -> None:
     lines = finished(tmp_path / "out.jsonl", columns).splitlines()
     assert [json.loads(line)["a"] for line in lines] == [None, None, 1.5]
     assert finished(tmp_path / "out.csv", columns).splitlines()[1] == ",0.5"
-
-
-@pytest.mark.parametrize(
-    ("blank", "note"),
-    [
-        (0, ""),
-        (1, "; 1 text holds no word that the model knows"),
-        (2, "; 2 texts hold no word that the model knows"),
-    ],
-)
-def test_texts_without_a_known_word_are_told_by_their_number(blank: int, note: str) -> None:
-    assert Totals(9, 9, blank, {}, None).note == note
 
 
 def test_bytes_of_a_kept_text_that_are_no_utf_8_are_escaped(tmp_path: Path) -> None:
