@@ -8,10 +8,10 @@ from sentiflow.operations.flow_runs import due, job
 from sentiflow.process import preload
 from sentiflow.results import Reproduction
 from sentiflow.runs.record import REPRODUCTION
-from sentiflow.training.open_run import alone, training_run
+from sentiflow.training.open_run import alone, start_from_it, training_run
 from tasks.evaluate import evaluate
 from tasks.summarize import check_original, summarize_reproduction
-from tasks.train import prepare_again, start_from_it, train
+from tasks.train import prepare_again, train
 
 
 @job(lambda given: f"reproduction:{given['run']}-{due()}")

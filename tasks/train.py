@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlflow.entities import LoggedModelInput
 from prefect import get_run_logger, task
 
 from sentiflow.console import progress_bar
@@ -18,13 +17,14 @@ from sentiflow.data.table import TableOptions
 from sentiflow.evaluation import best_epoch
 from sentiflow.names import BUILT_IN
 from sentiflow.reproduction import Original, need_data
-from sentiflow.runs.record import START_FROM, epoch_tags
+from sentiflow.runs.record import epoch_tags
 from sentiflow.store.client import EpochLog
 from sentiflow.training import fitting
 from sentiflow.training.context import RunContext, TrainedFiles, content_of, log_dataset
 from sentiflow.training.learnt import count_new, learnt_before, learnt_in, write_learnt
+from sentiflow.training.open_run import start_from_it
 from sentiflow.training.recipes import TrainConfig
-from sentiflow.training.start_from import Start, choose_and_fit, load_start
+from sentiflow.training.start_from import choose_and_fit, load_start
 
 if TYPE_CHECKING:  # it imports TensorFlow
     from sentiflow.training.network.loop import Trained
@@ -94,21 +94,6 @@ def fit(run: RunContext, prepared: Prepared, start_from: str, searched: Collecti
     if config.fit_to_table:
         get_run_logger().info("recipe %s chose for this table: %s", config.recipe, fitting.fitted_text(config))
     return start_from_it(replace(run, config=config), start)
-
-
-def start_from_it(run: RunContext, start: Start) -> RunContext:
-    """The run with what its training starts from, which is logged as a parameter, tags and a model."""
-    run.params({START_FROM: start.name})
-    run.tag(start.tags())
-    if start.version is not None:
-        with run.errors():
-            version = run.client.get_model_version(start.version.name, str(start.version.number))
-            scheme, _, model = str(version.source).rpartition("/")
-            if scheme == "models:":  # of one that a person registered it may be a folder
-                run.client.log_inputs(run.run_id, models=[LoggedModelInput(model)])
-    if start or start.why:
-        get_run_logger().info("training starts %s", start.text())
-    return replace(run, start=start)
 
 
 @task(name="train", task_run_name="train", persist_result=False)

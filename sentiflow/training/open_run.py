@@ -12,6 +12,7 @@ from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
+from mlflow.entities import LoggedModelInput
 from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
 from prefect import get_run_logger, runtime
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
@@ -36,6 +37,7 @@ from sentiflow.store.types import ATTEMPT, LOCK, NOTE
 from sentiflow.training.context import RunContext, log_dataset
 from sentiflow.training.provenance import provenance_tags, write_files
 from sentiflow.training.recipes import TrainConfig
+from sentiflow.training.start_from import Start
 
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
 LIBRARIES = ("prefect", "mlflow", "tensorflow", "keras", "numba", "numpy", "scipy", "pandas", "scikit-learn")
@@ -186,6 +188,21 @@ def child_run(
         log_dataset(run, prepared)
         yield run
         run.tag_seconds({"total": run.seconds})
+
+
+def start_from_it(run: RunContext, start: Start) -> RunContext:
+    """The run with what its training starts from, which is logged as a parameter, tags and a model."""
+    run.params({START_FROM: start.name})
+    run.tag(start.tags())
+    if start.version is not None:
+        with run.errors():
+            version = run.client.get_model_version(start.version.name, str(start.version.number))
+            scheme, _, model = str(version.source).rpartition("/")
+            if scheme == "models:":  # of one that a person registered it may be a folder
+                run.client.log_inputs(run.run_id, models=[LoggedModelInput(model)])
+    if start or start.why:
+        get_run_logger().info("training starts %s", start.text())
+    return replace(run, start=start)
 
 
 def publish_summary(run: OpenRun, text: str, key: str, about: str = "") -> None:
