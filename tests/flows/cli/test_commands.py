@@ -88,11 +88,6 @@ def test_predict_scores_as_mlflow_does(trained: Trained) -> None:
     assert f"  {score:.4f}  " in done.stdout
 
 
-def test_runs_of_an_empty_store_say_how_to_make_one(world: World) -> None:
-    done = world.run("runs")
-    assert (done.returncode, "sentiflow train" in done.stdout) == (0, True)
-
-
 def test_data_shows_a_table_of_ones_own_as_its_training_reads_it(world: World) -> None:
     rows = [f'"{text}",{label}' for text, label, _ in sample_rows(60, 2, 3)]
     (world.root / "mine.csv").write_text("\n".join(["text,label", *rows]))

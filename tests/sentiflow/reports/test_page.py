@@ -78,14 +78,6 @@ def test_a_summary_fits_into_a_description_of_mlflow_and_says_what_it_leaves_out
     assert told.endswith("More stands in the HTML page.\n\n- a line\n")
 
 
-def test_a_summary_leaves_pictures_and_quotes_to_the_page(figure: Figure) -> None:
-    sections = [
-        Section("a", [Picture(figure, "told"), Quote("x")]),
-        Section("b", [Text("y")], brief=False),
-    ]
-    assert Report("t", [Text("lead")], sections).markdown() == "lead\n"
-
-
 def test_a_picture_is_whole_svg_in_the_ink_of_the_page(figure: Figure) -> None:
     content = svg(figure)
     ElementTree.fromstring(content.replace("<svg ", '<svg xmlns:x="x" ', 1))
