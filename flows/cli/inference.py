@@ -1,7 +1,7 @@
 """``sentiflow predict``, ``score`` and ``serve``: a registered model in use."""
 
 import sys
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,8 +21,8 @@ from flows.cli.options import (
 )
 from flows.cli.tables import check_page, stdout_for, write_page
 from sentiflow.console import CONSOLE, Console, escape, progress_bar, working
-from sentiflow.errors import ExternalError, UsageError
-from sentiflow.names import BASE, model_name
+from sentiflow.errors import UsageError
+from sentiflow.names import model_name
 
 if TYPE_CHECKING:
     from sentiflow.reports.page import MarkedWord
@@ -243,19 +243,11 @@ def serve(
     from flows.cli.messages import set_up
     from sentiflow.serving.processes import serve
     from sentiflow.settings import load_settings
-    from sentiflow.store.find import open_store
 
     settings = load_settings()
     if workers is not None:
         settings = settings.model_copy(update={"serve_workers": workers})
     name = None if dataset is None else model_name(dataset)
-    if name not in (None, BASE):
-        with suppress(ExternalError):  # the service waits for a registry that does not answer
-            if (names := open_store(settings).models()) and name not in names:
-                CONSOLE.say(
-                    f"[yellow]No model is registered as {escape(name)} yet; there are: "
-                    f"{escape(', '.join(names))}. Until one is promoted, every request gets 503.[/]"
-                )
     serve(
         settings,
         name,

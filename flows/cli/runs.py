@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-_COMPARISON = "comparison.html"  # beside a run's own report
-# The report that the training wrote has explanations that cannot be made again where no version keeps the weights.
-_REBUILT = "report-rebuilt.html"
-
 
 @command(
     app,
@@ -288,18 +284,13 @@ def compare(
     if markdown is not None:
         write_page(markdown, made.markdown(), notes)
     if artifact:
-        _log(settings, store, found, page, notes)
+        _log(settings, found, page, notes)
 
 
-def _log(settings: "Settings", store: "Store", runs: Sequence["RunRecord"], page: str, stdout: Console) -> None:
-    from tempfile import TemporaryDirectory
-
-    from sentiflow.reports.page import PAGE
+def _log(settings: "Settings", runs: Sequence[RunRecord], page: str, stdout: Console) -> None:
     from sentiflow.store.client import connect, tracking_errors  # seconds to import, so only where needed
 
-    with TemporaryDirectory() as folder:
-        own = _REBUILT if store.file(runs[0], PAGE, Path(folder)) else PAGE
-    name = own if len(runs) == 1 else _COMPARISON
+    name = "report-rebuilt.html" if len(runs) == 1 else "comparison.html"  # beside a run's own report
     client = connect(settings)
     with tracking_errors(settings.tracking_uri):
         client.log_text(runs[0].run_id, page, name)
