@@ -25,28 +25,14 @@ FIRST_IDS = [
     30, 5535, 18, 51, 36, 28, 224, 92, 25, 104, 4, 226, 65, 16, 38, 1334, 88, 12, 16, 283, 5, 16, 4472,
     113, 103, 32, 15, 16, 5345, 19, 178, 32,
 ]  # fmt: skip
-FIRST_TEXT = (
-    "? this film was just brilliant casting location scenery story direction everyone's really suited the "
-    "part they played and you could just imagine being there robert ? is an amazing actor and now the "
-    "same being director ? father came from the same scottish island as myself so i loved the fact there "
-    "was a real connection with this film the witty remarks throughout the film were great it was just "
-    "brilliant so much that i bought the film as soon as it was released for ? and would recommend it to "
-    "everyone to watch and the fly fishing was amazing really cried at the end it was so sad and you know "
-    "what they say if you cry at a film it must have been good and this definitely was also ? to the two "
-    "little boy's that played the ? of norman and paul they were just brilliant children are often left "
-    "out of the ? list i think because the stars that play them all grown up are such a big profile for "
-    "the whole film but these children are amazing and should be praised for what they have done don't "
-    "you think the whole story was so lovely because it was true and was someone's life after all that "
-    "was shared with us all"
-)
-
 Imdb = tuple[Reviews, Vocabulary]
 
 
 def test_the_first_training_review_is_the_tutorials(imdb: Imdb) -> None:
     assert len(FIRST_IDS) == 218
     facts = describe(*imdb, TUTORIAL.vocabulary_size, TUTORIAL.sequence_length)
-    assert (list(facts.first_ids), facts.first_text, facts.first_label) == (FIRST_IDS, FIRST_TEXT, 1)
+    assert (list(facts.first_ids), facts.first_label) == (FIRST_IDS, 1)
+    assert facts.first_text.startswith("? this film was just brilliant casting location scenery story direction ")
 
 
 @pytest.mark.parametrize("split", ["train", "test"])

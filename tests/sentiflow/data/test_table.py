@@ -263,14 +263,6 @@ def test_all_problems_are_listed_at_once_with_their_lines(tmp_path: Path) -> Non
     assert isinstance(error, TableError) and [reject.line for reject in error.rejects] == list(range(5, 14))
 
 
-def test_many_rows_of_a_kind_are_counted_and_different_values_shown(tmp_path: Path) -> None:
-    path = table(tmp_path, [(text, "good" if i % 3 else "bad") for i, text in enumerate(texts(7))])
-    assert str(refused(path).args[0]).splitlines() == [
-        f"{path} cannot be trained on: 7 of 7 rows are rejected, 0 may be (--max-rejects 1%)",
-        "  unknown label (7 rows): line 2 ('bad'), line 3 ('good') and 5 more",
-    ]
-
-
 @pytest.mark.parametrize(
     ("header", "names"), [("t,l,n", {"text_column": "t", "label_column": "l"}), ("text,label,Label ", {})]
 )
@@ -553,11 +545,3 @@ def test_what_is_no_file_in_a_folder_is_refused_and_not_passed_over(tmp_path: Pa
     odd = folder / "odd.csv"
     {"folder": odd.mkdir, "link": lambda: odd.symlink_to("gone.csv"), "pipe": lambda: os.mkfifo(odd)}[kind]()
     assert str(refused(folder).args[0]).startswith(f"{odd} is no file")
-
-
-def test_a_linked_table_is_read_and_a_folder_without_tables_refused(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path, 2)
-    (tmp_path / "linked").mkdir()
-    (tmp_path / "linked" / "a.csv").symlink_to(folder / "00.csv")
-    assert len(read(tmp_path / "linked").rows) == 10
-    assert "no table in this folder" in str(refused(folder / "older"))

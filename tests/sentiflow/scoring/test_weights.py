@@ -92,19 +92,15 @@ def test_a_file_with_a_pickled_array_is_refused(tmp_path: Path) -> None:
         Weights.load(tmp_path / "weights.npz")
 
 
-def damage_cut(content: bytes) -> bytes:
-    return content[: len(content) // 2]
-
-
-def damage_flip(content: bytes) -> bytes:
-    return content[:200] + bytes([content[200] ^ 255]) + content[201:]
-
-
-def damage_empty(_content: bytes) -> bytes:
-    return b""
-
-
-@pytest.mark.parametrize("damage", [damage_cut, damage_flip, damage_empty])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:200] + bytes([content[200] ^ 255]) + content[201:],
+        lambda _content: b"",
+    ],
+    ids=["cut", "flipped", "empty"],
+)
 def test_a_damaged_file_is_refused(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     file = tmp_path / "weights.npz"
     random_weights().save(file)

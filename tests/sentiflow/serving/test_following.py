@@ -233,27 +233,6 @@ def test_a_version_that_cannot_be_loaded_is_tried_again_after_ever_longer_pauses
     assert tried == [0, 2, 6, 14, 30, 62, 122, 182]
 
 
-def test_a_mended_version_that_is_put_in_use_again_is_loaded_at_once(
-    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world, client = service.copied(trained, tmp_path / "world")
-    service.add_opposite(client, tmp_path / "opposite")
-    watcher = Watcher(world.settings, MODEL, Metrics())
-    service.promote(client, 1)
-    watcher._check()
-    with monkeypatch.context() as patch:
-        patch.setattr(champion, "_load", lambda *_: 1 / 0)
-        service.promote(client, 2)
-        for _ in range(3):
-            watcher._retry_at = 0.0
-            watcher._check()
-    service.promote(client, 1)
-    watcher._check()
-    service.promote(client, 2)
-    watcher._check()
-    assert watcher.loaded.champion.version.number == 2
-
-
 def test_a_fault_of_the_service_itself_does_not_end_the_watching(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,8 +1,6 @@
 """Several processes that answer on one port."""
 
-import fcntl
 import json
-import os
 import shutil
 import signal
 import socket
@@ -180,14 +178,6 @@ def test_asked_to_end_they_answer_what_is_under_way(two: Service, number: signal
     assert "Traceback" not in "".join(two.running.lines)
 
 
-def test_a_token_that_is_none_is_refused_before_any_worker_starts(world: World, tmp_path: Path) -> None:
-    (tmp_path / "token").touch()
-    file = str(tmp_path / "token")
-    done = world.run("serve", "--workers", "2", "--port", "0", SENTIFLOW_SERVE_TOKEN_FILE=file)
-    assert done.returncode == 2 and "expected letters, digits and" in done.stderr, done.stderr
-    assert "worker" not in done.stderr
-
-
 def _refused(running: Running) -> bool:
     try:
         with socket.create_connection(running.host_and_port, timeout=0.2) as connection:
@@ -216,15 +206,6 @@ def test_a_worker_that_hangs_is_killed_at_the_end(two: Service) -> None:
     two.running.process.terminate()
     assert two.running.process.wait(60) == 0
     assert not hanging.is_running()
-
-
-def test_the_folder_of_the_workers_figures_is_locked_while_they_answer(two: Service) -> None:
-    """Red if systemd-tmpfiles removed figures that have not changed for ten days."""
-    (folder,) = (two.world.root.parent / "temporary").iterdir()
-    descriptor = os.open(folder, os.O_RDONLY)
-    with pytest.raises(BlockingIOError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    os.close(descriptor)
 
 
 FAILING = """
