@@ -58,11 +58,7 @@ def test_a_log_that_can_be_written_again_is_told_and_goes_on(
         keeper.start()
         for lost in (1, 2):  # it is told once
             keeper.keep(VERSION, ["lost"], [0.5])
-            until(
-                lambda n=lost: (
-                    f"sentiflow_texts_not_kept_total {n}.0".encode() in generate_latest(metrics.registry)
-                )
-            )
+            until(lambda n=lost: service.shown(metrics)["sentiflow_texts_not_kept_total"] == n)
         blocked.unlink()
         keeper.keep(VERSION, ["kept", "kept, too"], [0.25, 0.75])
         keeper.close()

@@ -71,6 +71,8 @@ def test_the_token_of_a_file_and_metrics_that_are_open(world: World, tmp_path: P
     ("variables", "says"),
     [
         ({"SENTIFLOW_SERVE_TOKEN": "with a space"}, "SENTIFLOW_SERVE_TOKEN: expected letters"),
+        ({"SENTIFLOW_SERVE_TOKEN_FILE": "nowhere"}, "SENTIFLOW_SERVE_TOKEN_FILE cannot be read: No such file"),
+        ({"SENTIFLOW_SERVE_TOKEN_FILE": "empty"}, "SENTIFLOW_SERVE_TOKEN_FILE: expected letters"),
         ({"SENTIFLOW_SERVE_TOKEN": TOKEN, "SENTIFLOW_SERVE_TOKEN_FILE": "empty"}, "are both set"),
     ],
 )
