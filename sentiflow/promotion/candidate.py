@@ -32,7 +32,7 @@ from sentiflow.redaction import escape_markdown, redact, without_secrets
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
 from sentiflow.store.client import connect, record_of, tracking_errors
-from sentiflow.store.find import SCORES, YARDSTICK_SCORES, open_store, score_table
+from sentiflow.store.find import YARDSTICK_SCORES, open_store, score_table
 from sentiflow.store.types import MISSING, SCORER_DIGEST, Store, VersionRecord, need_number
 from sentiflow.store.versions import (
     champion_of,
@@ -279,14 +279,7 @@ class Scores:
         else:
             self.logger.info("the champion may have been tested on other reviews: scored again")
         _, scorer = load(self.name, champion.number, self.folder / "champion")
-        scored = self.score(champion, candidate, scorer)
-        try:
-            return scored.in_order_of(table)
-        except ValueError as err:
-            raise ExternalError(
-                f"The scores in the run of {self.name} version {candidate.number} are damaged: {first_line(err)}.",
-                f"Remove {SCORES} from that run: the version is then scored again.",
-            ) from err
+        return self.score(champion, candidate, scorer).in_order_of(table)
 
     def stored(self, version: VersionRecord, other: ScoreTable | None = None) -> ScoreTable | None:
         """The table that the version's run keeps, in the order of another one.

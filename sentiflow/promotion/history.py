@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, Self
 
-from sentiflow.errors import ExternalError, RejectedError, UsageError
+from sentiflow.errors import RejectedError, UsageError
 from sentiflow.names import dataset_of
 from sentiflow.runs.record import number as parse_number
 from sentiflow.settings import Settings
@@ -75,35 +75,17 @@ class Event:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what ``to_json`` wrote.
-
-        Raises:
-            ValueError: it is something else.
-        """
-        try:
-            fields = json.loads(text)
-            return cls(**fields | {"rules": tuple(fields["rules"])})
-        except (TypeError, KeyError) as err:
-            raise ValueError(f"not an event: {text[:100]}") from err
+        """Read what ``to_json`` wrote."""
+        fields = json.loads(text)
+        return cls(**fields | {"rules": tuple(fields["rules"])})
 
 
 def history_of(name: str, settings: Settings) -> tuple[list[Event], int | None]:
-    """Every promotion and rollback that was begun, oldest first, and today's champion.
-
-    Raises:
-        ExternalError: somebody else's tag stands among the events.
-    """
+    """Every promotion and rollback that was begun, oldest first, and today's champion."""
     model = open_store(settings).model(name)
     if model is None:
         return [], None
-    try:
-        events = [Event.from_json(model.tags[key]) for key in sorted(model.tags) if TAG.fullmatch(key)]
-    except ValueError as err:
-        raise ExternalError(
-            f"The history of {name} cannot be read: {err}.",
-            "Correct or delete that tag of the registered model in MLflow.",
-        ) from err
-    return events, model.champion
+    return [Event.from_json(model.tags[key]) for key in sorted(model.tags) if TAG.fullmatch(key)], model.champion
 
 
 def took_effect(events: Sequence[Event], champion: int | None) -> list[bool]:
