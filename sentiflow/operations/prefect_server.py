@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from prefect.client.orchestration import get_client
-from prefect.context import get_settings_context, refresh_global_settings_context
+from prefect.context import refresh_global_settings_context
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
@@ -297,12 +297,8 @@ def _configured() -> Server | None:
 
 def to_choose_another() -> str:
     """What to do to use another server than that of Prefect's settings, after an "or"."""
-    if lasting_api_url() is None:
-        return "run again"
-    if "PREFECT_API_URL" in os.environ:
-        return "unset PREFECT_API_URL"
-    name = get_settings_context().profile.name
-    return f"choose another Prefect profile than {name!r} (prefect profile use ephemeral)"
+    own = "unset PREFECT_API_URL, or choose another profile (prefect profile use ephemeral)"
+    return "run again" if lasting_api_url() is None else own
 
 
 def _pages(api_url: str) -> str:

@@ -31,7 +31,6 @@ _GONE = ("KILLED", "its process is gone")
 _TRAININGS = ("train", "repeat", "sweep", "baselines", "reproduce")
 # A training promotes for seconds after its MLflow run has ended, and waits for the lock before it opens one.
 _GRACE = timedelta(hours=1)
-_LONG = timedelta(days=1)
 _NOTIFY_BACK = timedelta(days=30)  # older crashes are notified of no more
 
 
@@ -224,11 +223,7 @@ class _Closing:
             name = self.prefect.read_flow(flow_run.flow_id).name
             # Its start_time is that of its first attempt, and from before a person's answer.
             began = flow_run.state.timestamp if flow_run.state else self.now
-            if name not in _TRAININGS:
-                if self.now - began > _LONG:
-                    what = f"flow run {flow_run.name}, {name}: running since {began:%Y-%m-%d %H:%M}, says Prefect"
-                    self.report.left.append(what)
-            elif why := self._why_ended(flow_run, experiments, began):
+            if name in _TRAININGS and (why := self._why_ended(flow_run, experiments, began)):
                 flow_runs.crash(self.prefect, flow_run, f"{why}; closed by {HOUSEKEEPING}.", self.logger)
                 self.report.closed.append(f"flow run {flow_run.name}: {why[0].lower()}{why[1:]}")
 

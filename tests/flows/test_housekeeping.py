@@ -339,18 +339,6 @@ def test_a_training_that_goes_on_is_judged_from_that_moment(
     prefect.delete_deployment(deployment)
 
 
-def test_what_is_no_training_and_runs_for_more_than_a_day_is_told_and_left_alone(
-    world: World, prefect: SyncPrefectClient
-) -> None:
-    flow_run = flow_run_in(prefect, Running(), empty_train.with_options(name="score"))
-    began = prefect.read_flow_run(flow_run.id).state.timestamp
-    line = f"flow run {flow_run.name}, score: running since {began:%Y-%m-%d %H:%M}, says Prefect"
-    for later, told in ((timedelta(), 0), (timedelta(seconds=1), 1)):
-        report = close_killed(load_settings(), logging.getLogger(), began + timedelta(days=1) + later)
-        assert report.left.count(line) == told
-    assert prefect.read_flow_run(flow_run.id).state_name == "Running"
-
-
 def test_old_flow_runs_of_ours_are_deleted_from_prefect_and_no_others(prefect: SyncPrefectClient) -> None:
     old = [flow_run_in(prefect, state).id for state in (Completed(), Crashed())]
     others, running = flow_run_in(prefect, Completed(), foreign).id, flow_run_in(prefect, Running()).id

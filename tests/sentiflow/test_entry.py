@@ -65,12 +65,3 @@ def test_warnings_that_a_user_makes_errors_of_fail_no_child_of_a_command(world: 
     sweep = ["sweep", *small, "--trials", "2", "--workers", "2", "--repeats", "1"]
     done = start(world, *sweep, PYTHONWARNINGS="error", PREFECT_API_URL="")
     assert done.returncode == 0, done.stderr
-
-
-def test_a_dead_server_of_a_prefect_profile_is_blamed_on_the_profile(world: World, tmp_path: Path) -> None:
-    (tmp_path / "home").mkdir()
-    profile = 'active = "team"\n[profiles.team]\nPREFECT_API_URL = "http://127.0.0.1:9/api"\n'
-    (tmp_path / "home" / "profiles.toml").write_text(profile)
-    said = start(world, "trigger", "train", PREFECT_HOME=str(tmp_path / "home"), PREFECT_API_URL="").stderr
-    assert "choose another Prefect profile than 'team' (prefect profile use ephemeral)" in said
-    assert "unset PREFECT_API_URL" not in said
