@@ -321,7 +321,7 @@ def record_evaluation(
     found = {f"test/{key}": value for key, value in asdict(measured).items()}
     found |= {ECE: reliability(test.label, scores).error, SPEED: speed}
     if yardstick is not None:
-        found |= yardstick_metrics(table, yardstick)
+        found |= metrics.yardstick_metrics(table, yardstick)
     run.log(found | metrics.slice_metrics(slices))
     run.tag(metrics.slice_tags(slices))
     truncated = f"{(test.n_tokens > run.config.sequence_length).mean():.4f}"
