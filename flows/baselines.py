@@ -6,9 +6,9 @@ from sentiflow.data.prepare import Prepared
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.names import AUTO
 from sentiflow.operations.flow_runs import job
-from sentiflow.process import preload
 from sentiflow.results import BaselinesResult
 from sentiflow.runs.record import BASELINE, BASELINES
+from sentiflow.training import preload
 from sentiflow.training.context import RunContext
 from sentiflow.training.open_run import alone, child_run, planned_name, seeds_label, training_run
 from sentiflow.training.recipes import TUNED, TrainConfig

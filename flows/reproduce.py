@@ -5,9 +5,9 @@ from typing import Annotated
 from pydantic import Field
 
 from sentiflow.operations.flow_runs import due, job
-from sentiflow.process import preload
 from sentiflow.results import Reproduction
 from sentiflow.runs.record import REPRODUCTION
+from sentiflow.training import preload
 from sentiflow.training.open_run import alone, start_from_it, training_run
 from tasks.evaluate import evaluate
 from tasks.summarize import check_original, summarize_reproduction

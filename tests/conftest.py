@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 from filelock import FileLock
 
-from sentiflow import process
+from sentiflow import signals
 from sentiflow.settings import PREFIX, Settings
 from sentiflow.training.recipes import load_recipe
 from tests import servers
@@ -98,7 +98,7 @@ def _own_settings() -> Iterator[None]:
 def _no_listening_to_signals() -> Iterator[None]:
     """A flow of a deployment listens: a minute after a test's signal, it would end the process of the tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(process, "listen", lambda: None)
+        patch.setattr(signals, "listen", lambda: None)
         yield
 
 

@@ -25,7 +25,7 @@ def main() -> None:
     """
     # The interpreter's own start is all computing, so its CPU time is about the time since it began.
     began = time.time() - time.process_time()
-    from sentiflow import folder, process
+    from sentiflow import folder, signals
     from sentiflow.children import collect_less
     from sentiflow.environment import isolate
 
@@ -33,17 +33,17 @@ def main() -> None:
     folder.leave()
     _ignore_warnings()
     collect_less()
-    process.leave_at_exit()
-    process.listen()
+    signals.leave_at_exit()
+    signals.listen()
     try:
         isolate()
         _run(began)
     except BaseException as err:  # noqa: BLE001 - whatever ended the command, its exit code is given
-        process.decide(1)  # from here on signals raise nothing
+        signals.decide(1)  # from here on signals raise nothing
         try:
             _end(err)
         except (MemoryError, SystemError):  # the message itself needs memory
-            process.decide(3)
+            signals.decide(3)
             os.write(2, b"Error: There was not enough memory.\n")
         raise SystemExit from None
 
@@ -70,19 +70,19 @@ def _run(began: float) -> None:
 
 def _end(err: BaseException) -> None:
     """Decide the exit code by what ended the command, and say what it was."""
-    from sentiflow import process
+    from sentiflow import signals
 
     if isinstance(err, SystemExit) and not err.code:  # also of a command that Ctrl-C is meant to end
-        process.decide(0)
-    elif number := process.first_signal():
-        process.decide(128 + number)
+        signals.decide(0)
+    elif number := signals.first_signal():
+        signals.decide(128 + number)
         with suppress(OSError):  # the terminal may be gone
             sys.stderr.write("Interrupted.\n")
     elif isinstance(err, SystemExit):
-        process.decide(err.code if isinstance(err.code, int) else 1)
+        signals.decide(err.code if isinstance(err.code, int) else 1)
     else:
         from flows.cli.messages import exit_code, exit_seconds, report
 
-        process.decide(exit_code(err), exit_seconds(err))
+        signals.decide(exit_code(err), exit_seconds(err))
         with suppress(OSError):
             report(err, debug="--debug" in sys.argv)

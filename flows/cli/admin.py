@@ -14,7 +14,7 @@ from flows.cli.messages import show, shown_login
 from flows.cli.options import INSPECT, OPERATE, JsonOption, WhoseOption, command
 from flows.cli.tables import print_table, stdout_for
 from flows.cli.train import start_servers
-from sentiflow import process
+from sentiflow import process, signals
 from sentiflow.console import CONSOLE, escape, working
 from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.folder import expanded
@@ -111,7 +111,7 @@ def ui(
         try:
             _show_pages(settings, listener, host, port)
         except (KeyboardInterrupt, SystemExit):  # Ctrl-C and `kill` are how it ends; a closed terminal is not
-            if process.first_signal() == signal.SIGHUP:
+            if signals.first_signal() == signal.SIGHUP:
                 raise
 
 

@@ -15,8 +15,8 @@ from typing import TextIO
 from sentiflow.console import CONSOLE, escape
 from sentiflow.errors import ExternalError, SentiflowError, UsageError, first_line, out_of_memory, prefect_away
 from sentiflow.folder import as_typed
-from sentiflow.process import EXIT_SECONDS
 from sentiflow.redaction import printable, redact
+from sentiflow.signals import EXIT_SECONDS
 
 
 def shown_login(login: str, file: Path) -> str:

@@ -20,12 +20,12 @@ from flows.cli.options import (
 )
 from flows.cli.tables import print_table, program, stdout_for
 from flows.cli.train import begin, show_seeds, show_version, start_up
-from sentiflow import process
 from sentiflow.console import Console, escape, working
 from sentiflow.errors import RejectedError, UsageError
 from sentiflow.names import AUTO, model_name
 from sentiflow.redaction import without_login
 from sentiflow.reports.page import Table
+from sentiflow.training import preload
 
 if TYPE_CHECKING:
     from sentiflow.data.table import TableOptions
@@ -188,7 +188,7 @@ def baselines(
     wait_for_server = start_up(message, dataset, load_settings(), table, promote=False)
     from flows.baselines import baselines
 
-    process.preload()
+    preload()
     wait_for_server()
     result = baselines(config, dataset, seed, list(names), table, start_from)
     _show_baselines(result, stdout_for(result, as_json=as_json))
@@ -242,7 +242,7 @@ def reproduce(
     wait_for_server = begin(message, model_name(original.dataset), settings)
     from flows.reproduce import reproduce
 
-    process.preload()
+    preload()
     wait_for_server()
     try:
         result = reproduce(record.run_id)

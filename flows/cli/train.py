@@ -74,7 +74,7 @@ def train(
     def run(dataset: str) -> "TrainingResult | RepeatsResult | Skipped":
         from flows.repeat import repeat
         from flows.train import train
-        from sentiflow.process import preload
+        from sentiflow.training import preload
 
         preload()
         wait_for_server()

@@ -25,7 +25,7 @@ from prefect.logging.loggers import flow_run_logger
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Completed, Crashed
 
-from sentiflow import folder, process
+from sentiflow import folder, signals
 from sentiflow.children import end_with_schedule
 from sentiflow.console import Logger, outlive_readers
 from sentiflow.environment import isolate
@@ -67,12 +67,12 @@ def job(named: Callable[[dict[str, Any]], str] | None = None) -> Callable[[Calla
             if runtime.deployment.id:
                 outlive_readers()
                 if threading.current_thread() is threading.main_thread():
-                    process.listen()
+                    signals.listen()
                 _find_folder()
             try:
                 result = function(*args, **kwargs)
             except Exception:
-                process.stop_if_asked()  # native code and pydantic make errors of what a signal raises
+                signals.stop_if_asked()  # native code and pydantic make errors of what a signal raises
                 raise
             summary = getattr(result, "summary", None)
             if summary is None:
@@ -250,7 +250,7 @@ def notify_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> No
     somebody who pressed Ctrl-C or is refused at a terminal as another process is at work: they know it. Nor is
     anything sent of a run that had nothing to do.
     """
-    seen = process.first_signal() == signal.SIGINT or error_of(state) == "BusyError"
+    seen = signals.first_signal() == signal.SIGINT or error_of(state) == "BusyError"
     known = (seen and flow_run.deployment_id is None) or state.name == "Skipped"
     notify(flow.name, flow_run, state, flow_run_logger(flow_run, flow), known=known)
 

@@ -30,10 +30,10 @@ from sentiflow.console import CONSOLE, Logger
 from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.operations.flow_runs import close_tasks
 from sentiflow.operations.repair import RUNNING
-from sentiflow.process import listen_for_end
 from sentiflow.redaction import redact
 from sentiflow.scoring import cores
 from sentiflow.settings import INSTALL_TEAM, Settings
+from sentiflow.signals import listen_for_end
 from sentiflow.store.client import OpenRun
 
 _NUMBER = re.compile(r"\d+$")

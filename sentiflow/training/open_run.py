@@ -18,7 +18,7 @@ from prefect import get_run_logger, runtime
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.exceptions import TerminationSignal
 
-from sentiflow import children, environment, process
+from sentiflow import children, environment, signals
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import DeletedError, UsageError, first_line, prefect_away
 from sentiflow.files import make_folder
@@ -280,7 +280,7 @@ def _system_metrics(run: RunContext) -> Iterator[None]:
 
 def _close(run: OpenRun, err: BaseException) -> None:
     """Say on the run how it ended; if even that fails, the error on its way matters more."""
-    failed = isinstance(err, Exception) and not process.first_signal()
+    failed = isinstance(err, Exception) and not signals.first_signal()
     try:
         run.tag({"end": _why(err)})
         run.close("FAILED" if failed else "KILLED")
@@ -306,9 +306,9 @@ def _why(err: BaseException) -> str:
     """What ended a run, without a full stop: it stands within sentences, as what ``reconcile`` says does."""
     if children.gone.is_set():
         return "the schedule that ran it ended"
-    if process.first_signal() == signal.SIGINT or isinstance(err, KeyboardInterrupt):
+    if signals.first_signal() == signal.SIGINT or isinstance(err, KeyboardInterrupt):
         return "it was interrupted"
-    if process.first_signal() or isinstance(err, TerminationSignal):  # Prefect's own, within a flow
+    if signals.first_signal() or isinstance(err, TerminationSignal):  # Prefect's own, within a flow
         return "it was asked to end"
     if isinstance(err, SystemExit):
         return f"its process ended itself, with exit code {err.code}"

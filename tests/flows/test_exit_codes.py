@@ -30,9 +30,9 @@ def app():
 {body}
 sys.modules["flows.cli.app"] = types.SimpleNamespace(app=app)
 from flows.cli import main
-from sentiflow import process
-process._CLOSING_SECONDS = {closing}
-process.decide.__defaults__ = ({closing},)
+from sentiflow import process, signals
+signals._CLOSING_SECONDS = {closing}
+signals.decide.__defaults__ = ({closing},)
 main()
 """
 
@@ -150,7 +150,7 @@ def test_a_signal_while_the_process_ends_changes_nothing(code: int) -> None:
 
 def test_a_signal_that_the_starter_ignores_stays_ignored() -> None:
     done = subprocess.run(
-        ["nohup", sys.executable, "-c", "import signal; from sentiflow import process; process.listen(); "
+        ["nohup", sys.executable, "-c", "import signal; from sentiflow import signals; signals.listen(); "
          "print(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN)"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
@@ -178,7 +178,7 @@ class Slow:
             print("imported", flush=True)
             raise ImportError
 sys.meta_path.insert(0, Slow())
-from sentiflow.process import preload
+from sentiflow.training import preload
 preload()
 sys.exit(2)
 """

@@ -1,55 +1,8 @@
-"""Signals of a process, told where what they raise is lost, and its listening sockets."""
+"""Listening sockets."""
 
-import os
 import socket
-import subprocess
-import sys
-
-import pytest
 
 from sentiflow.process import open_socket
-
-# A flow of a deployment, with a handler like Prefect's; what that raises is lost, or another error is made of it.
-FLOW = """
-import os, signal
-from sentiflow import process
-from sentiflow.operations.flow_runs import job
-
-def handler(number, frame):
-    raise KeyError("the signal's own")
-
-@job()
-def train():
-    assert not process.first_signal()
-    try:
-        os.kill(os.getpid(), signal.SIGTERM)
-    except KeyError:
-        pass
-    raise SystemError("made of it")
-
-signal.signal(signal.SIGTERM, handler)
-try:
-    train.fn()
-except Exception as err:
-    print(err, process.first_signal(), "XLA_FLAGS" in os.environ)
-"""
-
-
-@pytest.mark.story
-@pytest.mark.parametrize(
-    ("deployment", "told"), [("1", '"the signal\'s own" 15 False\n'), ("", "made of it 0 False\n")]
-)
-def test_a_signal_to_a_deployments_run_is_told_where_its_exception_was_lost(deployment: str, told: str) -> None:
-    """Red, too, if a variable of a worker's environment could change a result."""
-    environment = {"PREFECT__RUNTIME__DEPLOYMENT__ID": deployment} if deployment else {}
-    done = subprocess.run(
-        [sys.executable, "-c", FLOW],
-        env={**os.environ, **environment, "XLA_FLAGS": "--nonsense"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout == told, done.stderr
 
 
 def test_an_answer_in_two_parts_does_not_wait_for_the_client_to_confirm_the_first() -> None:

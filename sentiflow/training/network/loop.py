@@ -14,7 +14,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from sentiflow import process
+from sentiflow import signals
 from sentiflow.console import Progress, no_progress
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import DivergedError, UsageError
@@ -96,7 +96,7 @@ def _check(logs: dict[str, float] | None) -> None:
         Diverged: a value is no finite number.
     """
     values = (logs or {}).values()
-    process.stop_if_asked()
+    signals.stop_if_asked()
     if not all(isinstance(value, float) for value in values):
         raise KeyboardInterrupt
     if not all(map(math.isfinite, values)):

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sentiflow import process
+from sentiflow import signals
 from sentiflow.console import Advance
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import ExternalError, UsageError
@@ -447,12 +447,12 @@ def test_a_signal_whose_exception_is_lost_ends_the_training_all_the_same(
     monkeypatch: pytest.MonkeyPatch, thread: bool
 ) -> None:
     """While a step is traced, TensorFlow's C++ code drops what a handler raises; threads are not interrupted."""
-    monkeypatch.setattr(process, "_seen", [])
+    monkeypatch.setattr(signals, "_seen", [])
     epochs = []
 
     def signal_comes(epoch: Epoch) -> None:
         epochs.append(epoch)
-        process._seen.append(signal.SIGINT)
+        signals._seen.append(signal.SIGINT)
 
     def run() -> None:
         train(LEARNT, HELD_BACK, TINY.model_copy(update={"epochs": 3}), 0, signal_comes)
