@@ -11,10 +11,10 @@ from flows.promote import after_training, need_server
 from flows.train import Seed, yardstick_of
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
-from sentiflow.errors import UsageError
+from sentiflow.errors import DivergedError, UsageError
 from sentiflow.names import AUTO
 from sentiflow.operations.flow_runs import job
-from sentiflow.results import SeedResult, SweepResult, TrialRow, best_of, by_loss
+from sentiflow.results import DIVERGED, SeedResult, SweepResult, TrialRow, best_of, by_loss
 from sentiflow.runs.record import SWEEP
 from sentiflow.settings import load_settings
 from sentiflow.sweeps import study
@@ -131,8 +131,17 @@ def _best(sweep: Sweep) -> TrialRow:
 def _train_best(
     runner: Runner, sweep: Sweep, repeats: int, run: RunContext, prepared: Prepared
 ) -> tuple[TrainConfig, list[SeedResult]]:
-    """The best recipe, and its trainings by seed."""
-    config = sweep.best(_best(sweep).values)
+    """The best recipe, and its trainings by seed; if one diverges, the same command takes the next best recipe."""
+    best = _best(sweep)
+    config = sweep.best(best.values)
     given = {"parent": run, "prepared": prepared, "config": config, "yardstick": yardstick_of(run, prepared)}
     calls = ({**given, "seed": seed} for seed in range(repeats))
-    return config, sorted(runner.side_by_side(train_best, calls), key=lambda each: each.run.seed)
+    try:
+        return config, sorted(runner.side_by_side(train_best, calls), key=lambda each: each.run.seed)
+    except DivergedError as err:
+        study.mark_unstable(open_study(sweep), best.number)
+        run.client.set_tag(best.run_id, "trial.state", DIVERGED)
+        raise DivergedError(
+            f"The recipe of trial {best.number}, the best, diverged with another seed.",
+            "Run the same command again: it trains the next best.",
+        ) from err

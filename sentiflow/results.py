@@ -162,7 +162,8 @@ class TrialRow:
     """One finished trial, by Optuna's number, with its values of the searched fields; the seconds are wall time.
 
     Attributes:
-        state: complete, pruned, or diverged, which counts as pruned.
+        state: complete, pruned, or diverged, with its own seed or when it was trained with others as the best;
+            diverged counts as pruned.
         loss: validation loss of the epoch kept, if complete; else the lowest seen, None if none was.
     """
 

@@ -232,18 +232,17 @@ def parameters_of(
         given = {**given, "dataset": located(named)}
     mine = {key: _value(text, known[key]) for key, text in given.items() if key in known and key != "config"}
     rest = [f"{key}={text}" for key, text in given.items() if key not in mine]
+    if theirs.get("table") and mine.get("dataset") not in (None, theirs.get("dataset")):
+        mine.setdefault("table", {})  # its options are of no other dataset
     if "config" not in known:
         if rest or recipe is not None:
             unknown = rest[0].partition("=")[0] if rest else "--recipe"
             raise UsageError(f"This flow has no parameter {unknown!r}.", f"It has: {', '.join(known) or 'none'}.")
         return mine
     fields = theirs.get("config") or known["config"].get("default", {})
-    if (
-        recipe is None
-        and named is not None
-        and default_recipe(named) != default_recipe(theirs.get("dataset", IMDB))
-    ):
-        recipe = default_recipe(named)  # the deployment's is for another kind of dataset
+    usual = default_recipe(theirs.get("dataset", IMDB))
+    if recipe is None and named is not None and fields.get("recipe") == usual != default_recipe(named):
+        recipe = default_recipe(named)  # nobody chose the deployment's, which is for another kind of dataset
     if recipe is not None:
         fields = load_recipe(recipe).model_dump()
     if recipe is not None or rest:

@@ -22,7 +22,7 @@ from sentiflow.results import COMPLETE, DIVERGED, PRUNED, SweepResult, TrialRow,
 from sentiflow.runs.record import epoch_tags
 from sentiflow.store.client import EpochLog
 from sentiflow.store.types import NOTE
-from sentiflow.sweeps.study import ENDED_AS, RUN_ID, Sweep, finished
+from sentiflow.sweeps.study import ENDED_AS, RUN_ID, UNSTABLE, Sweep, finished
 from sentiflow.training.context import RunContext
 from sentiflow.training.recipes import TUTORIAL, TrainConfig
 from sentiflow.training.start_from import load_start
@@ -34,15 +34,16 @@ _MAX_SHOWN = 10  # trials in the description; the tables have all
 
 def trial_rows(study: Study) -> list[TrialRow]:
     """The finished trials, by their numbers."""
-    return [_row(trial) for trial in finished(study)]
+    unstable = study.user_attrs.get(UNSTABLE, [])
+    return [_row(trial, unstable) for trial in finished(study)]
 
 
-def _row(trial: FrozenTrial) -> TrialRow:
+def _row(trial: FrozenTrial, unstable: Sequence[int]) -> TrialRow:
     losses = trial.intermediate_values.values()
     complete = trial.state == TrialState.COMPLETE
     return TrialRow(
         number=trial.number,
-        state=trial.user_attrs[ENDED_AS],
+        state=DIVERGED if trial.number in unstable else trial.user_attrs[ENDED_AS],
         loss=trial.value if complete else min(losses, default=None),
         epochs=len(losses),
         seconds=trial.duration.total_seconds() if trial.duration else 0.0,

@@ -34,7 +34,8 @@ from sentiflow.training.recipes import TrainConfig
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 RUN_ID, ENDED_AS = "run_id", "ended_as"  # attributes of a trial
-PARENT = "parent"  # attribute of the study: its latest MLflow parent run
+# Attributes of the study: its latest MLflow parent run; the trials that diverged with another seed.
+PARENT, UNSTABLE = "parent", "unstable"
 
 _COMPLETE_FIRST = 4  # trials before any is pruned: the median of fewer says little
 _MAX_ASKED = 1_000  # times in a row for values that go together
@@ -197,6 +198,11 @@ def _distribution(name: str, field: Range | Choices) -> BaseDistribution:
 def finished(study: Study) -> list[FrozenTrial]:
     """Complete and pruned trials, by their numbers."""
     return study.get_trials(deepcopy=False, states=FINISHED)
+
+
+def mark_unstable(study: Study, number: int) -> None:
+    """Note that a complete trial's recipe diverged with another seed, so that it is not the best any more."""
+    study.set_user_attr(UNSTABLE, [*study.user_attrs.get(UNSTABLE, []), number])
 
 
 def ask(study: Study, sweep: Sweep) -> tuple[Trial, TrainConfig]:

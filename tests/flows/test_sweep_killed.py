@@ -94,6 +94,7 @@ def test_asked_to_end_or_killed_it_leaves_nothing_running_and_goes_on(
     assert ended.wait(timeout=120) == 128 + signal.SIGTERM
     told = (Path(world.root) / "output-0.txt").read_text()
     assert "Traceback" not in told
+    assert "The same command resumes this sweep" in told
     assert {run.info.status for kind in ("sweep", "trial") for run in runs(client, kind)} <= {"FINISHED", "KILLED"}
 
     killed, before = begin(), len(runs(client, "trial"))
@@ -119,3 +120,4 @@ def test_trainings_in_threads_end_at_their_next_batch(
     ended.send_signal(signal.SIGTERM)
     assert ended.wait(timeout=45) == 128 + signal.SIGTERM
     assert {run.info.status for kind in ("sweep", "trial") for run in runs(client, kind)} == {"KILLED"}
+    assert "The same command resumes this sweep" in (world.root / "output-0.txt").read_text()

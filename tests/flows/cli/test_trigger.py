@@ -43,13 +43,13 @@ def test_another_recipe_replaces_the_deployments(client: SyncPrefectClient) -> N
     assert found == {"dataset": "imdb", "config": load_recipe("tutorial", ["units=8"]).model_dump(mode="json")}
 
 
-def test_another_kind_of_dataset_takes_its_own_default_recipe(client: SyncPrefectClient) -> None:
-    settings = Settings(_env_file=None, schedule_dataset="a.csv")
+def test_another_dataset_takes_its_own_default_recipe_and_no_options_of_a_table(client: SyncPrefectClient) -> None:
+    settings = Settings(_env_file=None, schedule_dataset="a.csv", schedule_table={"label_column": "stars"})
     spec = next(each for each in deployments(settings) if each.flow == "train")
     of_table = apply(client, spec).on_server
     found = given(client, "train", of=of_table, dataset="sample")
-    assert (found.pop("config")["recipe"], found) == ("tuned", {"dataset": "sample"})
-    assert given(client, "train", of=of_table, dataset="/b.csv") == {"dataset": "/b.csv"}
+    assert (found.pop("config")["recipe"], found) == ("tuned", {"dataset": "sample", "table": {}})
+    assert given(client, "train", of=of_table, dataset="/b.csv") == {"dataset": "/b.csv", "table": {}}
     found = given(client, "train", "epochs=3", dataset="/b.csv")
     assert found["config"] == load_recipe("fitted", ["epochs=3"]).model_dump(mode="json")
 
