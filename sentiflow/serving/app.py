@@ -24,7 +24,8 @@ from starlette.routing import Route
 from sentiflow.serving import schemas
 from sentiflow.serving.batching import Batcher, Keeper
 from sentiflow.serving.champion import Loaded, Watcher
-from sentiflow.serving.middleware import CLOSE, GONE, Metrics
+from sentiflow.serving.metrics import Metrics
+from sentiflow.serving.middleware import CLOSE, GONE
 from sentiflow.serving.schemas import PROTOCOL, BodyParser, ModelVersion, texts_of
 from sentiflow.store.types import BASE_MODEL, Version
 

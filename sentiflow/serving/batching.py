@@ -15,7 +15,8 @@ from fastapi import HTTPException
 
 from sentiflow.monitoring.text_log import SERVED, Entry, TextLog
 from sentiflow.serving.champion import Loaded
-from sentiflow.serving.middleware import SOON, Metrics
+from sentiflow.serving.metrics import Metrics
+from sentiflow.serving.middleware import SOON
 from sentiflow.store.types import Version
 
 logger = logging.getLogger(__name__)

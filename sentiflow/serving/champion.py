@@ -11,7 +11,8 @@ from fastapi import HTTPException
 from sentiflow.errors import ExternalError, first_line
 from sentiflow.names import dataset_of
 from sentiflow.scoring import TextScorer
-from sentiflow.serving.middleware import SOON, Metrics
+from sentiflow.serving.metrics import Metrics
+from sentiflow.serving.middleware import SOON
 from sentiflow.settings import Settings
 from sentiflow.store.find import open_store
 from sentiflow.store.versions import ANSWERS_NOW, Champion, find_champion, load_scorer

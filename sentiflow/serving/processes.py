@@ -32,7 +32,8 @@ from sentiflow.process import BACKLOG, address_of, open_socket
 from sentiflow.serving.app import build, describe_token, public_paths
 from sentiflow.serving.batching import Batcher, Keeper
 from sentiflow.serving.champion import Watcher
-from sentiflow.serving.middleware import HEALTH, Edge, Metrics, Origins
+from sentiflow.serving.metrics import Metrics
+from sentiflow.serving.middleware import HEALTH, Edge, Origins
 from sentiflow.serving.schemas import BodyParser
 from sentiflow.settings import TOKEN, Settings
 from sentiflow.store.versions import find_champion

@@ -21,7 +21,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sentiflow.scoring import TextScorer
-from sentiflow.serving.middleware import Metrics
+from sentiflow.serving.metrics import Metrics
 from tests.world import Trained, World, command, make_world
 
 MODEL = "sample-sentiment"

@@ -13,7 +13,7 @@ from sentiflow.scoring import TextScorer
 from sentiflow.serving.app import build
 from sentiflow.serving.batching import Batcher, Keeper
 from sentiflow.serving.champion import Watcher
-from sentiflow.serving.middleware import Metrics
+from sentiflow.serving.metrics import Metrics
 from sentiflow.serving.schemas import BodyParser
 from tests.sentiflow.serving.service import TEXTS, Running, figure, until
 from tests.world import Trained

@@ -8,7 +8,7 @@ import pytest
 from sentiflow.scoring import TextScorer
 from sentiflow.serving.batching import Batcher, QueueFullError
 from sentiflow.serving.champion import Loaded
-from sentiflow.serving.middleware import Metrics
+from sentiflow.serving.metrics import Metrics
 from sentiflow.store.types import CHAMPION, Version
 from sentiflow.store.versions import Champion
 from tests.sentiflow.serving.service import shown

@@ -18,7 +18,7 @@ from prometheus_client import generate_latest
 
 from sentiflow.serving import champion
 from sentiflow.serving.champion import Watcher
-from sentiflow.serving.middleware import Metrics
+from sentiflow.serving.metrics import Metrics
 from sentiflow.store.types import CHAMPION, Version
 from sentiflow.store.versions import Champion
 from tests.sentiflow.serving import service

@@ -13,7 +13,8 @@ from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Scope
 
-from sentiflow.serving.middleware import Edge, Metrics, Origins
+from sentiflow.serving.metrics import Metrics
+from sentiflow.serving.middleware import Edge, Origins
 from sentiflow.store.types import CHAMPION, Version
 from tests.sentiflow.serving.service import shown
 

@@ -9,7 +9,7 @@ from prometheus_client import generate_latest
 from sentiflow.monitoring.text_log import Entry, TextLog
 from sentiflow.serving import batching
 from sentiflow.serving.batching import Keeper
-from sentiflow.serving.middleware import Metrics
+from sentiflow.serving.metrics import Metrics
 from sentiflow.store.types import CHAMPION, Version
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import MODEL, TEXTS, until
