@@ -116,7 +116,7 @@ F1S = Case(
     reds=(
         Red(
             "a signal that Keras ignores is not raised again", "sentiflow/training/network/loop.py",
-            "    process.stop_if_asked()\n    if not all(isinstance(value, float) for value in values):\n"
+            "    signals.stop_if_asked()\n    if not all(isinstance(value, float) for value in values):\n"
             "        raise KeyboardInterrupt\n",
             "", "timed out", seed=1,
         ),
