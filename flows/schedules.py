@@ -1,4 +1,8 @@
-"""The deployments of prefect.yaml, with the schedules and parameters of the settings."""
+"""The deployments of prefect.yaml, with the schedules and parameters of the settings.
+
+The default schedule: ``train`` on Mondays at 03:00, ``housekeeping`` daily at 05:00, both in UTC; the other flows have
+none. The fields ``schedule_*`` of ``Settings`` say so, and prefect.yaml for ``prefect deploy``.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
