@@ -1,7 +1,7 @@
 """The deployments of prefect.yaml, with the schedules and parameters of the settings.
 
-The default schedule: ``train`` on Mondays at 03:00, ``housekeeping`` daily at 05:00, both in UTC; the other flows have
-none. The fields ``schedule_*`` of ``Settings`` say so, and prefect.yaml for ``prefect deploy``.
+The default schedule: ``train`` on Mondays at 03:00, ``housekeeping`` daily at 05:00, both in UTC; the other flows
+have none. The fields ``schedule_*`` of ``Settings`` say so, and prefect.yaml for ``prefect deploy``.
 """
 
 from collections.abc import Sequence
