@@ -1,7 +1,6 @@
 """Rules that fit a recipe to a table: by its reviews' number and lengths, and by what the training starts from."""
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,41 +18,18 @@ _MOST_EPOCHS = 30
 _MOST_IDS = 200_000  # that a recipe may have
 
 
-@dataclass(frozen=True)
-class _Way:
-    """What differs between trainings that start from another version and those that start from nothing.
-
-    Attributes:
-        steps: as many are made at least, as long as ``_MOST_EPOCHS`` allow.
-        epochs: as many are made at least.
-        rate_for_short: the learning rate where nearly all reviews have at most ``_SHORT`` ids.
-    """
-
-    steps: int
-    epochs: int
-    rate_for_short: float
-    rate_for_long: float
-    weight_decay: float
-
-
-# Chosen on parts of training splits (docs/own-tables.md).
-_STARTED = _Way(steps=400, epochs=5, rate_for_short=0.002, rate_for_long=0.001, weight_decay=1.0)
-_FROM_NOTHING = _Way(steps=500, epochs=8, rate_for_short=0.003, rate_for_long=0.003, weight_decay=2.0)
-
-
 def fit(config: TrainConfig, reviews: Reviews, ids: int, *, started: bool) -> TrainConfig:
-    """Fill in the fields that the recipe leaves to the table; the others stay as they are.
+    """Fill in the fields of ``fit_to_table``.
 
-    Args:
-        config: names the fields, in ``fit_to_table``.
-        reviews: the prepared table.
-        ids: of its whole vocabulary, the reserved ones included.
-        started: whether the training starts from another network.
+    There are as many ``ids`` as words in the table's whole vocabulary, the reserved ones included; a training is
+    ``started`` that begins from another network.
     """
     if not config.fit_to_table:
         return config
     learnt, _ = reviews.learning_splits(config.validation_fraction)
-    way = _STARTED if started else _FROM_NOTHING
+    # Chosen on parts of training splits (docs/own-tables.md): steps and epochs at least, and the rates.
+    least_steps, least_epochs = (400, 5) if started else (500, 8)
+    rate_for_short, rate_for_long = (0.002, 0.001) if started else (0.003, 0.003)
     own, known = learnt_ids(reviews.of("train"), ids)
     fitted = config.model_dump()
 
@@ -65,11 +41,11 @@ def fit(config: TrainConfig, reviews: Reviews, ids: int, *, started: bool) -> Tr
     choose("sequence_length", _length(learnt))
     choose("batch_size", 32 if len(learnt) < _MANY else 64)
     is_short = fitted["sequence_length"] <= _SHORT
-    choose("learning_rate", way.rate_for_short if is_short else way.rate_for_long)
+    choose("learning_rate", rate_for_short if is_short else rate_for_long)
     choose("ensemble_size", 8 if started and is_short and len(learnt) < _MANY else 4)
-    choose("embedding_weight_decay", way.weight_decay)
+    choose("embedding_weight_decay", 1.0 if started else 2.0)
     steps = max(1, math.ceil(len(learnt) / fitted["batch_size"]))  # of an epoch
-    choose("epochs", min(_MOST_EPOCHS, max(way.epochs, math.ceil(way.steps / steps))))
+    choose("epochs", min(_MOST_EPOCHS, max(least_epochs, math.ceil(least_steps / steps))))
     choose("early_stopping_patience", max(2, fitted["epochs"] // 4))
     # The average of about the last tenth of all steps.
     choose("ema_momentum", round(min(0.999, max(0.9, 1 - 10 / (steps * fitted["epochs"]))), 4))

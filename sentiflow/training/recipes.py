@@ -203,56 +203,33 @@ def load_recipe(name_or_file: str = "tutorial", overrides: Sequence[str] = ()) -
 
 def make_recipe(fields: Mapping[str, Any], overrides: Sequence[str], name: str) -> TrainConfig:
     """Make a recipe of fields and ``key=value`` overrides; the name is for messages."""
-    changes, problems = _split(overrides)
+    changes = split_changes(overrides)
     try:
         made = TrainConfig(**{**fields, **changes})
-        if "fit_to_table" not in changes:  # what is set holds
-            left = [name for name in made.fit_to_table if name not in changes]
-            made = made.model_copy(update={"fit_to_table": tuple(left)})
     except ValidationError as err:
-        problems += map(_problem, err.errors())
-    if problems:
-        found, hints = zip(*problems, strict=True)
-        raise UsageError(f"Recipe {name!r}: {'; '.join(found)}.", "\n".join(dict.fromkeys(hints)))
-    return made
-
-
-# What other libraries call fields.
-_USUAL_NAMES = {
-    "lr": "learning_rate", "batch": "batch_size", "bs": "batch_size", "maxlen": "sequence_length",
-    "max_length": "sequence_length", "vocab": "vocabulary_size", "num_words": "vocabulary_size",
-    "max_features": "vocabulary_size", "embedding_dim": "embedding_size", "output_dim": "embedding_size",
-    "hidden": "units", "hidden_size": "units", "validation_split": "validation_fraction",
-    "clipnorm": "global_clipnorm", "patience": "early_stopping_patience", "weight_decay": "embedding_weight_decay",
-    "word_dropout": "vocabulary_dropout", "rate": "learning_rate",
-}  # fmt: skip
+        found, hints = zip(*map(_problem, err.errors()), strict=True)
+        raise UsageError(f"Recipe {name!r}: {'; '.join(found)}.", "\n".join(dict.fromkeys(hints))) from None
+    if "fit_to_table" in changes:
+        return made
+    left = tuple(name for name in made.fit_to_table if name not in changes)  # what is set holds
+    return made.model_copy(update={"fit_to_table": left})
 
 
 def nearest_field(name: str) -> str | None:
-    """The field of a recipe most likely meant, also by the name that other libraries give it, such as ``lr``."""
-    if name in _USUAL_NAMES:
-        return _USUAL_NAMES[name]
+    """The field of a recipe most likely meant."""
     near = difflib.get_close_matches(name, TrainConfig.model_fields, n=1)
     return near[0] if near else None
 
 
 def split_changes(overrides: Sequence[str]) -> dict[str, str]:
     """Keys and values of texts ``key=value``."""
-    changes, problems = _split(overrides)
-    if problems:
-        raise UsageError(f"{'; '.join(problem for problem, _ in problems)}.", problems[0][1])
+    changes = {}
+    for override in overrides:
+        key, separator, value = override.partition("=")
+        if not separator or not key.strip():
+            raise UsageError(f"--set expects key=value, got {override!r}.", "For example: --set epochs=3")
+        changes[key.strip()] = value.strip()
     return changes
-
-
-def _split(overrides: Sequence[str]) -> tuple[dict[str, str], list[tuple[str, str]]]:
-    """Keys and values, and the problems of those that have none, each with its hint."""
-    pairs = [(override, *override.partition("=")) for override in overrides]
-    changes = {key.strip(): value.strip() for _, key, separator, value in pairs if separator and key.strip()}
-    return changes, [
-        (f"--set expects key=value, got {override!r}", "For example: --set epochs=3")
-        for override, key, separator, _ in pairs
-        if not separator or not key.strip()
-    ]
 
 
 def _read_fields(name_or_file: str) -> dict[str, Any]:
