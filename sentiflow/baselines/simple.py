@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal, Self, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import scipy.sparse
@@ -43,15 +43,7 @@ def choose(only: Sequence[str]) -> tuple[Name, ...]:
 
 @dataclass(frozen=True)
 class TrainingParams:
-    """Settings of a network's training, chosen by the validation split.
-
-    Attributes:
-        epochs: maximum; a recipe with fewer lowers it.
-        early_stopping_patience: epochs without a lower validation loss before the best is restored.
-        word_dropout: share of a review's words left out while training.
-        dropout: of the input of the last layer.
-        ema_momentum: of the moving average of the weights, which is measured and kept.
-    """
+    """Settings of a network's training, chosen by the validation split; a recipe with fewer epochs lowers them."""
 
     batch_size: int
     learning_rate: float
@@ -96,7 +88,6 @@ class FitInput:
     Attributes:
         training: the only reviews that are learned from; those of ``validation`` choose settings or the epoch.
         config: the recipe to compare with, which sets vocabulary, length and size.
-        on_epoch: called after each epoch of a network.
     """
 
     training: Reviews
@@ -113,8 +104,6 @@ class Fitted:
 
     Attributes:
         score: reviews to their probability of positive, shape (n,).
-        val_loss: on the validation reviews, in nats.
-        val_accuracy: on the validation reviews, a fraction.
         found: settings chosen by the validation reviews or by the size of the recipe's network.
         history: one entry per epoch; empty if it trains without epochs.
     """
@@ -201,30 +190,6 @@ _MOST_WORDS = 20_000_000  # learnt from: they take 2 GB and a minute
 Keys = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Weights:
-    """What some reviews hold: naive Bayes weights of words and pairs.
-
-    Attributes:
-        keys: rising, (f,): a word by its id, a pair by the first id times 2**32 plus the second.
-        ratio: log-count ratio of each, (f,).
-    """
-
-    keys: Keys
-    ratio: Floats
-
-    @classmethod
-    def of(cls, reviews: Reviews) -> Self:
-        """Of all words and pairs of labelled reviews."""
-        keys, rows = features(reviews)
-        return cls(keys, log_count_ratio(rows, reviews.label))
-
-    def matrix(self, reviews: Reviews) -> scipy.sparse.csr_array:
-        """The weights of what each review holds, (n, f); what is not among the keys counts for nothing."""
-        _, rows = features(reviews, self.keys)
-        return scipy.sparse.csr_array((self.ratio[rows.indices], rows.indices, rows.indptr), shape=rows.shape)
-
-
 def fit_nb_bigrams(given: FitInput) -> Fitted:
     """Choose C by validation loss, then fit once more to training and validation reviews together.
 
@@ -235,18 +200,20 @@ def fit_nb_bigrams(given: FitInput) -> Fitted:
     validation loss is that of the fit that chose.
     """
     training, validation = _first(given.training), _first(given.validation)
-    weights, tried = Weights.of(training), []
-    learned, held_out = weights.matrix(training), weights.matrix(validation)
+    keys, rows = features(training)
+    ratio, tried = log_count_ratio(rows, training.label), []
+    learned, held_out = weighted(rows, ratio), weighted(features(validation, keys)[1], ratio)
     for strength in BIGRAM_STRENGTHS:
         scores = positive(_fit(strength, learned, training.label), held_out)
         tried.append((*loss_and_accuracy(validation.label, scores), strength))
     loss, accuracy, strength = min(tried)
     both = _first(training.joined(validation))
-    final = Weights.of(both)
-    model = _fit(strength, final.matrix(both), both.label)
+    final_keys, rows = features(both)
+    final_ratio = log_count_ratio(rows, both.label)
+    model = _fit(strength, weighted(rows, final_ratio), both.label)
     parameters = model.coef_.size + model.intercept_.size
     return Fitted(
-        score=lambda reviews: positive(model, final.matrix(reviews)),
+        score=lambda reviews: positive(model, weighted(features(reviews, final_keys)[1], final_ratio)),
         parameters=parameters,
         val_loss=loss,
         val_accuracy=accuracy,
@@ -273,7 +240,8 @@ def features(reviews: Reviews, keys: Keys | None = None) -> tuple[Keys, scipy.sp
     Start marker, padding and the id of rare words do not count, and are not between neighbours.
 
     Returns:
-        The keys (see ``Weights``), (f,), and a matrix (n, f) of 1 where a review holds one, however often.
+        The keys, rising, (f,): a word by its id, a pair by the first id times 2**32 plus the second; and a matrix
+        (n, f) of 1 where a review holds one, however often.
     """
     flat = np.concatenate([np.empty(0, np.int32), *reviews.tokens])
     words = flat >= FIRST_WORD
@@ -291,6 +259,11 @@ def features(reviews: Reviews, keys: Keys | None = None) -> tuple[Keys, scipy.sp
     matrix = scipy.sparse.csr_array((np.ones(len(cells[0])), cells), shape=(len(reviews), max(len(keys), 1)))
     matrix.data[:] = 1  # duplicates were added up
     return keys, matrix
+
+
+def weighted(rows: scipy.sparse.csr_array, ratio: Floats) -> scipy.sparse.csr_array:
+    """What ``features`` found, each by its log-count ratio, (n, f)."""
+    return scipy.sparse.csr_array((ratio[rows.indices], rows.indices, rows.indptr), shape=rows.shape)
 
 
 def log_count_ratio(rows: scipy.sparse.csr_array, labels: NDArray[np.int8]) -> Floats:

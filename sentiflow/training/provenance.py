@@ -122,32 +122,22 @@ def digest_of(text: str) -> str:
 
 def provenance_tags() -> dict[str, str]:
     """Tags of a run: its code, its packages and the machine; what git does not know is ``unknown``."""
-    found = checkout()
     lock = _ROOT / _LOCK if (_ROOT / "pyproject.toml").is_file() else None
     here = {"git.commit": "unknown", "git.dirty": "unknown"}
-    if found:
+    if found := checkout():
         here = {"git.commit": found.commit, "git.dirty": str(found.dirty).lower()}
-        here |= {"mlflow.source.git.commit": found.commit}
-        here |= (
-            {"git.patch": PATCH if _patch() else f"left out: {len(found.patch):,} bytes"} if found.patch else {}
-        )
+        here["mlflow.source.git.commit"] = found.commit
+        if size := len(found.patch):
+            here["git.patch"] = PATCH if size <= MAX_PATCH else f"left out: {size:,} bytes"
+    kernels = [f"{name}={printable(os.environ[name])}" for name in _KERNELS if os.environ.get(name)]
     return {
         **here,
         "code.digest": digest_of(sources()),
         "lock.digest": digest_of(lock.read_text()) if lock and lock.is_file() else "unknown",
         "packages.digest": digest_of(packages()),
-        "processor": ", ".join((processor(), *_kernels())),
+        "processor": ", ".join((processor(), *kernels)),
         "threads": str(cores()),
     }
-
-
-def _kernels() -> list[str]:
-    return [f"{name}={printable(os.environ[name])}" for name in _KERNELS if os.environ.get(name)]
-
-
-def _patch() -> bytes:
-    found = checkout()
-    return found.patch if found and len(found.patch) <= MAX_PATCH else b""
 
 
 def write_files(folder: Path) -> None:
@@ -155,8 +145,8 @@ def write_files(folder: Path) -> None:
     folder.mkdir()
     (folder / SOURCES).write_text(sources(), encoding="utf-8")
     (folder / PACKAGES).write_text(packages(), encoding="utf-8")
-    if patch := _patch():
-        (folder / PATCH).write_bytes(patch)
+    if (found := checkout()) and 0 < len(found.patch) <= MAX_PATCH:
+        (folder / PATCH).write_bytes(found.patch)
 
 
 def trained_already(
@@ -192,8 +182,10 @@ def asked_key(asked: str, dataset: str, settings: Settings) -> str:
         return NONE
     if asked in (AUTO, BASE):
         return f"{asked} {base.base().digest}"
-    name, version = version_meant(open_store(settings), asked)
-    return version.tags.get(SCORER_DIGEST, f"{name}/{version.number}")
+    store = open_store(settings)
+    name, number = version_meant(store, asked)
+    version = store.version(name, number)
+    return f"{name}/{number}" if version is None else version.tags.get(SCORER_DIGEST, f"{name}/{number}")
 
 
 def nothing_to_train(equal: Version) -> str:

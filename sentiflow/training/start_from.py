@@ -23,7 +23,7 @@ from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.settings import Settings
 from sentiflow.store.find import find_run, named_version, open_store
-from sentiflow.store.types import ACCURACY, Store, Version, VersionRecord, parse_fraction
+from sentiflow.store.types import ACCURACY, Store, Version, parse_fraction
 from sentiflow.store.versions import champion_of, load_scorer
 from sentiflow.training import fitting
 from sentiflow.training.recipes import TrainConfig
@@ -38,8 +38,6 @@ class Start:
     Attributes:
         asked: as the user named it.
         name: ``none``, ``base`` or a version, such as ``reviews-sentiment/3``.
-        why: in words.
-        digest: of all that its scores depend on.
         accuracy: on its own test split, if it is known.
         words: share of the table's training words that it knows.
         new: how many of the table's reviews to learn from it has not learnt; None where that is not known.
@@ -87,19 +85,28 @@ def choose_start(
     """
     if asked == NONE or (asked == AUTO and dataset in BUILT_IN):
         return Start(asked)
-    if asked == BASE:
-        _need_size(BASE, base.load_base(), config)
-        return _base(asked, content, words)
+    store, own = open_store(settings), model_name(dataset)
     if asked != AUTO:
-        return _named(asked, config, content, words, settings)
-    own = model_name(dataset)
-    rest = 0 < settings.start_afresh_after <= _in_a_row(open_store(settings), own)
-    if not rest and (found := _champion(own, config, content, words, settings)) is not None:
+        name, number = (BASE, 0) if asked == BASE else version_meant(store, asked)
+        found, scorer = _load(store, name, number, asked, content, words, settings)
+        if (size := _size(scorer)) != config.embedding_size:
+            raise UsageError(
+                f"{found.name} has embeddings of size {size}, the recipe of size {config.embedding_size}.",
+                f"Take its size: --set embedding_size={size}",
+            )
         return found
-    found = _champion(model_name(IMDB), config, content, words, settings) or _base(asked, content, words)
-    if found.words < _SAME_LANGUAGE:
+    rest = 0 < settings.start_afresh_after <= _in_a_row(store, own)
+    for name in (model_name(IMDB),) if rest else (own, model_name(IMDB)):
+        if (champion := champion_of(store, name)) is not None:
+            found, scorer = _load(store, name, champion, asked, content, words, settings)
+            if agree(config, scorer.weights):
+                break
+    else:
+        name = BASE
+        found, scorer = _load(store, BASE, 0, asked, content, words, settings)
+    if name != own and found.words < _SAME_LANGUAGE:
         return Start(asked, why=f"{found.name} knows {found.words:.0%} of the words")
-    if found.name == BASE and _size(base.load_base()) != config.embedding_size:
+    if name == BASE and _size(scorer) != config.embedding_size:
         return Start(asked, why=f"{BASE} has embeddings of another size")
     return found
 
@@ -163,61 +170,32 @@ def started(record: RunRecord) -> Start:
     )  # fmt: skip
 
 
-def _base(asked: str, content: Reviews, words: Vocabulary) -> Start:
-    found = base.base()
-    share = known_share(content, words, found.scorer)
-    return Start(asked, BASE, "the packaged network of IMDB reviews", found.digest, found.accuracy, share)
-
-
-def version_meant(store: Store, asked: str) -> tuple[str, VersionRecord]:
-    """The model and the version that a user named, or that a run made."""
+def version_meant(store: Store, asked: str) -> tuple[str, int]:
+    """The model and the number of the version that a user named, or that a run made."""
     if (named := named_version(store, asked)) is not None:
-        return named
+        return named[0], named[1].number
     record = find_run(store, asked)
     name, _, number = store.versions_by_run().get(record.run_id, "").rpartition("/")
-    version = store.version(name, int(number)) if name else None
-    if version is None:
+    if not name:
         raise UsageError(
             f"{record.name} made no registered version to start from.", "See what there is: sentiflow versions"
         )
-    return name, version
-
-
-def _named(asked: str, config: TrainConfig, content: Reviews, words: Vocabulary, settings: Settings) -> Start:
-    store = open_store(settings)
-    name, version = version_meant(store, asked)
-    found, scorer = _load(store, name, version.number, asked, content, words, settings)
-    _need_size(found.name, scorer, config)
-    return found
-
-
-def _need_size(name: str, scorer: TextScorer, config: TrainConfig) -> None:
-    if (size := _size(scorer)) != config.embedding_size:
-        raise UsageError(
-            f"{name} has embeddings of size {size}, the recipe of size {config.embedding_size}.",
-            f"Take its size: --set embedding_size={size}",
-        )
+    return name, int(number)
 
 
 def _size(scorer: TextScorer) -> int:
     return int(scorer.weights.embedding.shape[1])
 
 
-def _champion(
-    name: str, config: TrainConfig, content: Reviews, words: Vocabulary, settings: Settings
-) -> Start | None:
-    """The champion of a model; None if there is none, or the recipe has other shapes."""
-    store = open_store(settings)
-    number = champion_of(store, name)
-    if number is None:
-        return None
-    found, scorer = _load(store, name, number, AUTO, content, words, settings)
-    return found if agree(config, scorer.weights) else None
-
-
 def _load(
     store: Store, name: str, number: int, asked: str, content: Reviews, words: Vocabulary, settings: Settings
 ) -> tuple[Start, TextScorer]:
+    """A version, or the base, as a start, and what scores with it."""
+    if name == BASE:
+        found = base.base()
+        share = known_share(content, words, found.scorer)
+        why = "the packaged network of IMDB reviews"
+        return Start(asked, BASE, why, found.digest, found.accuracy, share), found.scorer
     why = "the champion" if asked == AUTO else "asked for"
     try:
         scorer = load_scorer(settings, Version(name, number, why))
