@@ -1,7 +1,5 @@
 """Errors that a user can act on; everything else is a bug and keeps its traceback."""
 
-import re
-
 
 class SentiflowError(Exception):
     """An expected failure: one or two lines for the user, and the exit code of the command.
@@ -86,31 +84,9 @@ def first_line(err: BaseException | str) -> str:
     return lines[0][:300] if lines else type(err).__name__
 
 
-_PLAIN = {
-    "Value error, ": "",
-    "Input should be a valid integer.*": "expected a whole number",
-    "Input should be a (?:valid|finite) number.*": "expected a number",
-    "Input should be a valid boolean.*": "expected true or false",
-    "Input should be greater than or equal to": "expected at least",
-    "Input should be less than or equal to": "expected at most",
-    "Input should be greater than": "expected more than",
-    "Input should be": "expected",
-    "String should have at least 1 character": "expected a text",
-    "String should match pattern": "expected a text like",
-    "Extra inputs are not permitted": "unknown",
-}
-
-
 def plain_reason(message: str) -> str:
-    """What pydantic says of a value, in plainer words.
-
-    Example:
-        >>> plain_reason("Input should be greater than or equal to 1")
-        'expected at least 1'
-    """
-    for words, plain in _PLAIN.items():
-        message = re.sub(words, plain, message)
-    return message
+    """What pydantic says of a value, without the words that it puts before ours."""
+    return message.removeprefix("Value error, ")
 
 
 def prefect_away(err: BaseException) -> str | None:

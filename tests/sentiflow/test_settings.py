@@ -224,7 +224,7 @@ def test_an_address_or_secret_that_is_refused_gives_no_password_away(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(f"SENTIFLOW_{name}", value)
-    with pytest.raises(UsageError, match=f"SENTIFLOW_{name}: expected") as caught:
+    with pytest.raises(UsageError, match=f"SENTIFLOW_{name}: ") as caught:
         load_settings()
     assert "T0SECRET" not in "".join(traceback.format_exception(caught.value))
 

@@ -147,8 +147,8 @@ def test_or_sample_says_so_in_plain_words_and_writes_only_where_the_settings_say
     [
         (["--recipe", "sed"], "there are: fitted, large, tuned, tutorial"),
         (["--recipe", "mine.toml"], "Cannot read the recipe mine.toml: No such file or directory."),
-        (["--set", "epochs=0"], "expected at least 1"),
-        (["--set", "learning_rate=nan"], "expected a number"),
+        (["--set", "epochs=0"], "greater than or equal to 1"),
+        (["--set", "learning_rate=nan"], "finite number"),
         (["--dataset", "nothing.csv"], "No dataset or table 'nothing.csv'"),
     ],
 )

@@ -191,9 +191,9 @@ def test_a_share_of_rejects_is_rounded_down() -> None:
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        ({"labels": {"good": 5}}, "labels: expected 0, 1 or 'skip'"),
-        ({"max_rejects": "some", "text_column": ""}, "text_column: expected a text"),
-        ({"textcolumn": "a"}, "textcolumn: unknown"),
+        ({"labels": {"good": 5}}, "labels: Input should be 0, 1 or 'skip'"),
+        ({"max_rejects": "some", "text_column": ""}, "text_column: String should have at least 1 character"),
+        ({"textcolumn": "a"}, "textcolumn: Extra inputs are not permitted"),
     ],
 )
 def test_the_first_option_that_cannot_be_read_is_named(given: dict[str, object], problem: str) -> None:
