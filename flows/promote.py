@@ -53,9 +53,6 @@ def after_training(name: str, version: int) -> Candidate | None:
     """Promote a version that was trained just now; a failed check does not fail the flow run.
 
     None if it is an equal one, registered before, that was judged already.
-
-    Raises:
-        SentiflowError: it failed; the message says that the version is registered.
     """
     try:
         return None if judged_already(load_settings(), name, version) else promote_version(name, version)
@@ -65,11 +62,7 @@ def after_training(name: str, version: int) -> Candidate | None:
 
 
 def need_server(settings: Settings) -> None:
-    """Check that a person can be asked: on the server that is set, or that of a running `sentiflow schedule`.
-
-    Raises:
-        UsageError: the settings require an approval, and Prefect's server is a temporary one.
-    """
+    """Check that a person can be asked: on the server that is set, or that of a running `sentiflow schedule`."""
     if settings.promotion_approval and not (use_running(settings) and lasting_api_url()):
         raise UsageError(
             "SENTIFLOW_PROMOTION_APPROVAL needs a person's answer, but no Prefect server is running to ask in.",

@@ -51,10 +51,7 @@ def score(
 
 @task(name="score", task_run_name="score", persist_result=False)
 def score_task(request: Request) -> Scored:
-    """Score an input with a registered version.
-
-    Written: the output and its rejects; a markdown summary in Prefect.
-    """
+    """Score an input with a registered version."""
     logger = get_run_logger()
     scored = score_input(request, load_settings(), progress_bar, logger.info)
     for line in scored.lines:

@@ -65,11 +65,7 @@ class LastingFile(io.FileIO):
     """An open descriptor whose output is dropped once its reader has gone."""
 
     def write(self, data: "ReadableBuffer", /) -> int:
-        """Write, as far as somebody reads.
-
-        Raises:
-            OSError: any other fault, such as a full disk.
-        """
+        """Write, as far as somebody reads."""
         try:
             return super().write(data)
         except OSError as err:

@@ -28,11 +28,7 @@ def main() -> None:
 
 
 def _need_own(name: str) -> None:
-    """Refuse a package or module of somebody else that is found before ours of the same name; it is not imported.
-
-    Raises:
-        UsageError: there is one.
-    """
+    """Refuse a package of somebody else that is found before ours of the same name; it is not imported."""
     found = find_spec(name)
     places = [] if found is None else [found.origin, *(found.submodule_search_locations or ())]
     here = [Path(each) for each in places if each]

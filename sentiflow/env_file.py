@@ -25,11 +25,7 @@ _NOT_ASKED = "ui_url"  # where we listen
 
 
 def lines_of(file: Path, prefix: str) -> list[Binding]:
-    """The lines of a file; none if there is no such file.
-
-    Raises:
-        UsageError: it cannot be read, or a line of a setting cannot.
-    """
+    """The lines of a file; none if there is no such file."""
     try:
         content = file.read_text(encoding="utf-8") if file.is_file() else ""
     except OSError as err:
@@ -66,8 +62,7 @@ def warn_if_elsewhere(named: str, store: str) -> None:
 def say_places(file: Path, settings: BaseSettings, names: Collection[str], *, ours: bool) -> None:
     """Warn which settings of the file hold a path or an address; ``names`` are what it sets, in capital letters.
 
-    Raises:
-        UsageError: it is not ``ours``, beside the code, and names a server that would be asked.
+    A file that is not ``ours``, beside the code, may name no server that would be asked.
     """
     set_outside = {name.upper() for name, value in os.environ.items() if value}
     prefix = settings.model_config.get("env_prefix", "")

@@ -2,12 +2,7 @@
 
 
 class SentiflowError(Exception):
-    """An expected failure: one or two lines for the user, and the exit code of the command.
-
-    Attributes:
-        exit_code: what the command line ends with.
-        hint: what to do next, one sentence; may be empty.
-    """
+    """An expected failure: a line for the user, a hint what to do next, and the exit code of the command."""
 
     exit_code = 1
 

@@ -47,11 +47,7 @@ BACKLOG = 1_024  # connections that wait in the kernel
 
 
 def open_socket(host: str, port: int, hint: str) -> socket.socket:
-    """Listen at once, so that no other process can; connections wait until somebody accepts them.
-
-    Raises:
-        ExternalError: the port is taken, or the address is not one of this machine.
-    """
+    """Listen at once, so that no other process can; connections wait until somebody accepts them."""
     try:
         flags = socket.AI_PASSIVE
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)[0]

@@ -48,11 +48,7 @@ class Original:
 
 
 def find_original(called: str, settings: Settings) -> Original:
-    """Find the run that a user means, with all that it needs to be trained again and compared.
-
-    Raises:
-        UsageError: it keeps no scores or weights to compare with, or parameters that are no recipe of today.
-    """
+    """Find the run that a user means, with all that it needs to be trained again and compared."""
     store = open_store(settings)
     record = find_run(store, called)
     with tempfile.TemporaryDirectory() as folder:

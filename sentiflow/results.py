@@ -29,13 +29,7 @@ class Registered:
 
 @dataclass(frozen=True)
 class Skipped:
-    """The outcome of a flow run that had nothing to do.
-
-    Attributes:
-        summary: why.
-        model: the version that a training would have repeated.
-        promotion: of that version; None unless it was judged now.
-    """
+    """The outcome of a flow run that had nothing to do; ``model`` is what a training would have repeated."""
 
     state_name: ClassVar[str] = "Skipped"
 
@@ -55,12 +49,7 @@ class RunResult:
 
 @dataclass(frozen=True)
 class ModelResult(RunResult):
-    """The outcome of a flow that registers a version.
-
-    Attributes:
-        yardstick: of the registered version; None unless it is of a table of one's own.
-        promotion: None unless one was requested.
-    """
+    """The outcome of a flow that registers a version; only one of a table of one's own has a yardstick."""
 
     model: Registered
     yardstick: Yardstick | None = field(default=None, kw_only=True)

@@ -314,11 +314,7 @@ def _check_login(address: str, *, hosts: bool = False) -> None:
 
 
 def load_settings(**options: Any) -> Settings:
-    """Read the settings from options, then the environment, then ``.env`` at the root of the project.
-
-    Raises:
-        UsageError: a value is malformed.
-    """
+    """Read the settings from options, then the environment, then ``.env`` at the root of the project."""
     file = project_root() / ".env"
     lines = lines_of(file, PREFIX)
     known = frozenset(PREFIX + field.upper() for field in Settings.model_fields)

@@ -32,8 +32,6 @@ def evaluate(
     """Score the test split once, with the scorer of the registered model.
 
     ``yardstick`` is the file of ``fit_yardstick``, with which the scores are compared.
-
-    Written: ``time.evaluate``, the digest of weights and words, and all that ``record_evaluation`` writes.
     """
     content = reviews.read(prepared.table)
     scorer = scorer_of(run, prepared, trained)
@@ -64,7 +62,7 @@ def _timed(score: Callable[[Any], NDArray[np.float64]], reviews: Any) -> tuple[N
 def fit_yardstick(run: RunContext, prepared: Prepared) -> Path | None:
     """Fit the yardstick, a simple model, on the reviews that the network has, and score the test split with it.
 
-    Written: ``time.baseline``; a file of its scores, (n,), in the run's work folder. None if it cannot be fitted.
+    Gives a file of its scores, (n,), in the run's work folder; None if it cannot be fitted.
     """
     logger, file = get_run_logger(), run.work / "yardstick.npy"
     with run.timed("baseline"):
@@ -82,11 +80,7 @@ def fit_yardstick(run: RunContext, prepared: Prepared) -> Path | None:
 
 @task(name="baseline", persist_result=False)
 def measure_baseline(run: RunContext, name: Name, prepared: Prepared) -> None:
-    """Fit one baseline on the training split, and score the test split once.
-
-    Written: times, ``val/loss``, ``val/accuracy``, metrics of each
-    epoch of a network, settings that were found, ``model_summary.txt``, and what ``record_evaluation`` writes.
-    """
+    """Fit one baseline on the training split, and score the test split once."""
     with run.timed("load"):
         content = reviews.read(prepared.table)
         words = reviews.read_vocabulary(prepared.table)

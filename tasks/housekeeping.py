@@ -16,10 +16,7 @@ from sentiflow.settings import load_settings
 
 @task(name="close killed runs", task_run_name="close killed runs", persist_result=False)
 def close_killed() -> CleanupReport:
-    """Close what no living process owns.
-
-    Written: status and ``end`` of MLflow runs, states of Prefect's flow and task runs; pending models go.
-    """
+    """Close what no living process owns, in MLflow and in Prefect."""
     report = CleanupReport()
     with report.attempt("close killed runs"):
         report.add(repair.close_killed(load_settings(), get_run_logger(), datetime.now(UTC)))
@@ -59,13 +56,7 @@ def retire_flow_runs() -> CleanupReport:
 
 @task(name="report", task_run_name="report", persist_result=False)
 def publish_report(steps: list[CleanupReport]) -> CleanupReport:
-    """Add up what was done.
-
-    Written: a markdown artifact in Prefect.
-
-    Raises:
-        ExternalError: something could not be done; the rest was.
-    """
+    """Add up what was done; an error if something could not be."""
     report = CleanupReport()
     for step in steps:
         report.add(step)

@@ -24,10 +24,7 @@ EVENT = "sentiflow.drift"
 
 @task(name="collect", task_run_name="collect", persist_result=False)
 def collect(check: DriftCheck) -> RecentTexts:
-    """Collect the texts since the last check, each once.
-
-    Written: a table in the work folder.
-    """
+    """Collect the texts since the last check, each once."""
     texts = checking.collect_texts(check.log, check.model, check.work / "texts.parquet")
     get_run_logger().info("%d new texts, %d repeated", texts.distinct, texts.repeated)
     if not texts.distinct and not open_store(check.settings).versions(check.model):
@@ -37,10 +34,7 @@ def collect(check: DriftCheck) -> RecentTexts:
 
 @task(name="compare", task_run_name="compare", persist_result=False)
 def compare(check: DriftCheck, texts: RecentTexts) -> DriftResult:
-    """Measure texts and reviews in the same way, with the version in use, and compare them.
-
-    Written: plots and the report in the work folder.
-    """
+    """Measure texts and reviews in the same way, with the version in use, and compare them."""
     result = checking.compare(check, texts)
     get_run_logger().info("%s", result.headline)
     return result
@@ -48,11 +42,7 @@ def compare(check: DriftCheck, texts: RecentTexts) -> DriftResult:
 
 @task(name="report", task_run_name="report", persist_result=False)
 def report(check: DriftCheck, texts: RecentTexts, result: DriftResult) -> OpenRun:
-    """Report the outcome.
-
-    Written: an MLflow run with metrics ``drift/*``, plots and the report; in Prefect a table and a link. What
-    killed checks left open is closed.
-    """
+    """Report the outcome in a run of MLflow and in Prefect; what killed checks left open is closed."""
     settings, client = check.settings, connect(check.settings)
     experiment = experiment_id(client, settings)
     close_checks(client, experiment, check.lock, settings, get_run_logger())
@@ -78,8 +68,8 @@ def report(check: DriftCheck, texts: RecentTexts, result: DriftResult) -> OpenRu
 def emit_event(check: DriftCheck, texts: RecentTexts, result: DriftResult, run: OpenRun) -> None:
     """Emit the event that starts a training, if there is drift.
 
-    Written: the event, in Prefect. Its id depends on the first text, so that a check which is repeated after a
-    kill emits the same event, which Prefect stores once.
+    Its id depends on the first text, so that a check which is repeated after a kill emits the same event, which
+    Prefect stores once.
     """
     if not result.drifted:
         return
@@ -110,8 +100,5 @@ def emit_event(check: DriftCheck, texts: RecentTexts, result: DriftResult, run: 
 
 @task(name="mark checked", task_run_name="mark checked", persist_result=False)
 def mark_checked(check: DriftCheck, texts: RecentTexts, result: DriftResult) -> None:
-    """Note up to where the texts have been checked; a check that was killed before is repeated.
-
-    Written: the id of the last text, and the PSI of each feature, beside the log; the service shows the latter.
-    """
+    """Note up to where the texts have been checked; a check that was killed before is repeated."""
     check.log.mark_checked(check.model, texts.last_id, {each.name: each.psi for each in result.features})

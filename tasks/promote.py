@@ -34,11 +34,7 @@ class Approval(RunInput):
 
 @task(name="promote", task_run_name="promote", persist_result=False)
 def promote(name: str, version: int | None, *, force: bool = False, reason: str = "") -> Candidate:
-    """Judge a version, decide, and carry that out; with approval in the settings, a person decides last.
-
-    Written: the comparison as a markdown artifact in Prefect; the answer on the version; of a promotion also its
-    event in the model's history, and the alias last.
-    """
+    """Judge a version, decide, and carry that out; with approval in the settings, a person decides last."""
     settings, logger = load_settings(), get_run_logger()
     review = partial(_review, settings)
     return switch.promote(name, version, settings, force=force, reason=reason, review=review, logger=logger)

@@ -41,8 +41,6 @@ def register(run: RunContext, prepared: Prepared, trained: TrainedFiles, measure
 
     It is not retried: one run never gives two versions. Of repeats and sweeps that run again, such as after a
     kill, an equal version stays the only one. The version appears last: whatever the registry lists can be loaded.
-
-    Written: a logged model and a registered version in MLflow; ``time.register`` on the run.
     """
     with run.timed("register"), run.errors():
         scorer = scorer_of(run, prepared, trained)

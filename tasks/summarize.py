@@ -42,11 +42,7 @@ from sentiflow.training.start_from import load_start
 
 @task(name="summarize", task_run_name="summarize", persist_result=False)
 def summarize(run: RunContext, prepared: Prepared, measured: Measured, model: Registered) -> TrainingResult:
-    """Summarize a training.
-
-    Written: ``time.total`` and the description on the run; a markdown
-    summary and a link to the MLflow run in Prefect.
-    """
+    """Summarize a training on its run and in Prefect."""
     run.tag_seconds({"total": run.seconds})
     record = run.record()
     report = run_report.report(RunSummary(record, {}), {})
@@ -87,11 +83,7 @@ def _log_yardstick(parent: RunContext, best: SeedResult) -> Yardstick | None:
 def summarize_repeats(
     parent: RunContext, prepared: Prepared, seeds: Sequence[SeedResult], best: SeedResult, model: Registered
 ) -> RepeatsResult:
-    """Summarize a set of repeats.
-
-    Written: mean, sd, min and max of each metric (``test/accuracy_mean``, ...), ``time.total``, the description
-    and a report that compares the seeds on the parent; a markdown summary and a link to it in Prefect.
-    """
+    """Summarize a set of repeats: mean, sd, min and max of each metric, and a report."""
     spreads = {name: spread(values) for name, values in seed_metrics(seeds).items()}
     ends = [of.as_metrics(name) for name, of in spreads.items()]
     parent.log({name: value for each in ends for name, value in each.items()})
@@ -135,13 +127,7 @@ def summarize_sweep(
     best: SeedResult,
     model: Registered,
 ) -> SweepResult:
-    """Sum a sweep up.
-
-    Written: the table of trials and the best recipe as artifacts of the parent; the values of the searched
-    fields in that recipe as parameters, and the tag ``recipe.changes``; ``val/loss``,
-    ``trials.complete``, ``trials.pruned``, ``time.total``, the mean and sd of ``test/accuracy`` (of a single seed
-    its accuracy and interval), and the description; a markdown summary and a link to it in Prefect.
-    """
+    """Sum a sweep up: the table of trials, the best recipe and its figures, on the parent and in Prefect."""
     tried = open_study(sweep)
     rows, shares = sweeps.trial_rows(tried), sweeps.importance_of(tried)
     complete, importance = by_loss(rows), sweeps.describe_importance(shares, rows)
@@ -193,11 +179,7 @@ def check_original(called: str) -> tuple[Original, list[str]]:
 def summarize_reproduction(
     run: RunContext, prepared: Prepared, trained: TrainedFiles, original: Original, found: Sequence[str]
 ) -> Reproduction:
-    """Compare a training with the run that it repeats.
-
-    Written: the outcome as tags of the run and of the version that the original made; the description; a markdown
-    summary and a link to the run in Prefect; a message, if they are not identical.
-    """
+    """Compare a training with the run that it repeats; the outcome is a tag of both."""
     with run.errors():
         result = compared(run, scorer_of(run, prepared, trained), original, found)
         verdict = "identical" if result.identical else "different"
@@ -217,12 +199,7 @@ def summarize_reproduction(
 def summarize_baselines(
     parent: RunContext, prepared: Prepared, network: RunContext, baselines: Mapping[str, RunContext]
 ) -> BaselinesResult:
-    """Summarize a set of baselines.
-
-    Written: metrics of each model (``test/accuracy_tfidf``, ``test/difference_tfidf``, ..., of the network
-    ``test/accuracy_network``), ``time.total``, a report that compares them and the description on the parent; a
-    markdown summary and a link to it in Prefect.
-    """
+    """Summarize a set of baselines: metrics of each, such as ``test/accuracy_tfidf``, and a report."""
     label = network.config.recipe + ("*" if network.config.changes() else "")
     rows, reference = [Row.of(label, network.record(), None)], network.scores()
     parent.log(rows[0].as_metrics("network"))

@@ -27,8 +27,6 @@ def begin(run: RunContext, prepared: Prepared, space: SearchSpace, name: str, re
     """Start a sweep, or continue the unfinished one that is the same.
 
     Its finished trials become children of this run; those that were running are tried again.
-
-    Written: the study in the data folder, deleted when the sweep is finished; the tag ``continues`` of this run.
     """
     logger = get_run_logger()
     if outside := space.outside(run.config):
@@ -54,9 +52,6 @@ def trial(parent: RunContext, prepared: Prepared, asked: Trial, config: TrainCon
 
     The test split is not used. After a kill, and after a failure of the store say, the trial still runs: the same
     sweep tries it again.
-
-    Written: the trial in the study; a child run in MLflow, with metrics of each epoch and the tags
-    ``trial.number``, ``trial.state`` and those of ``epoch_tags``.
     """
     name = f"trial{asked.number:02d}-{parent.name.removeprefix('sweep-')}"
     tags = {"trial.number": str(asked.number)}
@@ -81,10 +76,7 @@ def trial(parent: RunContext, prepared: Prepared, asked: Trial, config: TrainCon
 def train_best(
     parent: RunContext, prepared: Prepared, config: TrainConfig, seed: int, yardstick: Path | None
 ) -> SeedResult:
-    """Train the best recipe with one seed, and evaluate it on the test split, as ``repeat`` does.
-
-    Written: a child run in MLflow, as complete as any training's.
-    """
+    """Train the best recipe with one seed, and evaluate it on the test split, as ``repeat`` does."""
     name = f"best-{seeds_label(seed)}-{parent.name.removeprefix('sweep-')}"
     with child_run(parent, name, REPEAT, prepared, config=config, seed=seed) as run:
         trained = train.fn(run, prepared)

@@ -32,10 +32,7 @@ if TYPE_CHECKING:  # it imports TensorFlow
 
 @task(name="fetch", task_run_name="fetch", persist_result=False)
 def fetch(run: RunContext, table: TableOptions) -> Source:
-    """Fetch what is not here yet, verified; retries over the network are the download's own.
-
-    Written: files under the data folder; ``time.fetch`` on the run.
-    """
+    """Fetch what is not here yet, verified; retries over the network are the download's own."""
     with run.timed("fetch"):
         source = preparing.fetch(run.dataset, run.settings, progress_bar, table)
     logger = get_run_logger()
@@ -48,11 +45,7 @@ def fetch(run: RunContext, table: TableOptions) -> Source:
 
 @task(name="prepare", task_run_name="prepare", persist_result=False)
 def prepare(run: RunContext, source: Source) -> Prepared:
-    """Make and check the canonical table, or find the one made before.
-
-    Written: the table under the data folder, a user's rejected rows beside their table; digest, dataset and
-    ``time.prepare`` on the run, and of a user's table how it was read.
-    """
+    """Make and check the canonical table, or find the one made before; it and its digest are logged on the run."""
     with run.timed("prepare"):
         prepared = preparing.prepare(source, run.settings)
     log_dataset(run, prepared)
@@ -70,10 +63,7 @@ def prepare(run: RunContext, source: Source) -> Prepared:
 
 @task(name="prepare", task_run_name="prepare", persist_result=False)
 def prepare_again(run: RunContext, original: Original) -> Prepared:
-    """Find the table that another run was trained on.
-
-    Written: digest, dataset and ``time.prepare`` on the run, and of a user's table how it was read.
-    """
+    """Find the table that another run was trained on."""
     with run.timed("prepare"):
         prepared, _ = need_data(original, run.settings)
     log_dataset(run, prepared)
@@ -82,11 +72,7 @@ def prepare_again(run: RunContext, original: Original) -> Prepared:
 
 @task(name="fit", task_run_name="fit", persist_result=False)
 def fit(run: RunContext, prepared: Prepared, start_from: str, searched: Collection[str] = ()) -> RunContext:
-    """Choose what the training starts from, and fit the recipe to the table; gives the run as it goes on.
-
-    Written: the fields that the table decides as parameters, without those that are searched; what the training
-    starts from, as a parameter and tags.
-    """
+    """Choose what the training starts from, and fit the recipe to the table; gives the run as it goes on."""
     content, words = reviews.read(prepared.table), reviews.read_vocabulary(prepared.table)
     start, config = choose_and_fit(start_from, run.dataset, run.config, content, words, run.settings)
     start = replace(start, new=count_new(content, start, run.settings))
@@ -98,11 +84,7 @@ def fit(run: RunContext, prepared: Prepared, start_from: str, searched: Collecti
 
 @task(name="train", task_run_name="train", persist_result=False)
 def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
-    """Train the recipe's network on the training split; never retried, a failure here would only repeat.
-
-    Written: the Keras model and its weights in the run's work folder; metrics of each epoch,
-    times, the tags of ``epoch_tags``, and of a user's table what is learnt from, on the run.
-    """
+    """Train the recipe's network on the training split; never retried, a failure here would only repeat."""
     logger = get_run_logger()
     config = run.config
     with run.timed("load"):

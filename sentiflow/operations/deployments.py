@@ -71,13 +71,6 @@ def parse_schedule(text: str, timezone: str, what: str) -> Schedule | None:
     """Read a cron line in a time zone, ``every 30s`` and the like, or ``off``, which gives None.
 
     ``what`` is the setting or option, for the message.
-
-    Raises:
-        UsageError: it is none of these, or never occurs.
-
-    Example:
-        >>> parse_schedule("every 6h", "UTC", "--train").interval
-        datetime.timedelta(seconds=21600)
     """
     text = " ".join(text.split())
     if text.lower() == OFF:
@@ -150,12 +143,7 @@ def apply(client: SyncPrefectClient, spec: Deployment, work_pool: str | None = N
     """Write a deployment to the server, every field of it: what somebody else wrote there does not stay.
 
     Two things are kept: what is paused stays paused (the deployment, its schedule, its triggers), and schedules
-    that a person added are left alone.
-
-    Without a work pool, this process runs it.
-
-    Raises:
-        UsageError: no work pool is given, and it belongs to one.
+    that a person added are left alone. Without a work pool, this process runs it.
     """
     existing = read(client, spec.full_name)
     if existing is None:

@@ -82,9 +82,6 @@ def run_until_signal(applied: Sequence[Applied], ending: Callable[[], None]) -> 
 
     What is late waits in turn, by the deployment's concurrency limit on the server. A deployment whose runs may
     wait for a person has no limit there, but a runner of its own. On the first signal, ``ending`` is called.
-
-    Raises:
-        ExternalError: the server is away.
     """
     os.environ[folder.VARIABLE] = str(folder.here())
     mark_children()

@@ -108,11 +108,7 @@ def due() -> str:
 
 
 def start(client: SyncPrefectClient, deployment: DeploymentResponse, parameters: dict[str, Any]) -> FlowRun:
-    """Start a run of a deployment now, with the deployment's parameters but for these.
-
-    Raises:
-        UsageError: the server refuses them.
-    """
+    """Start a run of a deployment now, with the deployment's parameters but for these."""
     try:
         return client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
     except PrefectHTTPStatusError as err:

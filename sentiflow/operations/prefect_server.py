@@ -58,11 +58,7 @@ _temporary: set[str] = set()  # API addresses of this process's temporary server
 
 @dataclass(frozen=True)
 class Server:
-    """A running Prefect server; ``ui`` is its address for a browser.
-
-    Attributes:
-        login: user and password of a server of our own, ``user:password``; empty for one that the settings name.
-    """
+    """A running Prefect server: its address for a browser, and ``user:password`` of one of our own."""
 
     ui: str
     login: str = ""
@@ -71,8 +67,8 @@ class Server:
 def start_early(settings: Settings) -> tuple[Callable[[], None], str]:
     """Start a temporary server in the background, unless Prefect's settings name one.
 
-    It takes about as long as this process's imports, and ends with this process.
-    Written: address and login of the server, in this process's environment, for Prefect's client and for children.
+    It takes about as long as this process's imports, and ends with this process. Its address and login are in this
+    process's environment then.
     Gives a function to call before the flow (it waits, and raises what the start raised), and which server it is.
     """
     if url := get_current_settings().api.url:
@@ -91,8 +87,7 @@ def start_early(settings: Settings) -> tuple[Callable[[], None], str]:
 def running_server(settings: Settings) -> Iterator[Server]:
     """Use the Prefect server that Prefect's settings name; else start one, which ends with the block.
 
-    Written: address and login of the server, in this process's environment and, for commands of the same user, in
-    the data folder; the server's output, in the data folder.
+    Address and login are in this process's environment then, and for commands of the same user in the data folder.
     """
     note = server_note(settings)
     note.unlink(missing_ok=True)  # of a schedule that was killed
@@ -120,21 +115,12 @@ def running_server(settings: Settings) -> Iterator[Server]:
 
 
 def use_running(settings: Settings) -> bool:
-    """Whether Prefect's settings name a server or `sentiflow schedule` runs one, which this process then uses.
-
-    Written: address and login of the server, in this process's environment.
-    """
+    """Whether Prefect's settings name a server or `sentiflow schedule` runs one, which this process then uses."""
     return bool(get_current_settings().api.url) or _find(settings) is not None
 
 
 def connect_to_running(settings: Settings) -> Server:
-    """The server that Prefect's settings name, or the one of the `sentiflow schedule` that uses this data folder.
-
-    Written: address and login of the server, in this process's environment.
-
-    Raises:
-        ExternalError: there is none, or it does not answer.
-    """
+    """The server that Prefect's settings name, or that of the `sentiflow schedule` of this data folder."""
     if (server := _configured() or _find(settings)) is None:
         raise ExternalError(
             "No Prefect server is set, and no `sentiflow schedule` is running with this data folder.",

@@ -123,11 +123,7 @@ class Candidate:
         return f"{version} is now the champion, {replaced} ({self.event.decision})."
 
     def need_promotion(self) -> Event:
-        """The event that made it champion.
-
-        Raises:
-            RejectedError: the gate or a person refused it; holds this candidate.
-        """
+        """The event that made it champion; an error, which holds this candidate, if it was refused."""
         if self.event is None:
             # A person's refusal is final.
             way_out = self.way_out if self.answer == "refused" else ""
@@ -164,11 +160,7 @@ def evaluate_candidate(
     """Compare a version of a model with the champion and the limits of the settings; changes nothing.
 
     Without a number ``choose`` does. The logger gets a line when reviews have to be scored again. With force, a
-    champion that cannot score any more is a check that failed.
-
-    Raises:
-        UsageError: it is the champion already.
-        ExternalError: the champion cannot score any more.
+    champion that cannot score any more is a check that failed, else an error.
     """
     client, store = connect(settings), open_store(settings)
     with tracking_errors(settings.tracking_uri), tempfile.TemporaryDirectory() as folder:
@@ -224,14 +216,8 @@ def load(name: str, number: int, folder: Path) -> tuple[Path, TextScorer]:
     """Load a packaged model with the library's own scorer, as ``predict`` and ``serve`` do.
 
     The code in the package is checked, but never run: anyone who can write to the registry could replace it, and
-    it would run with the rights and passwords of the user who promotes.
-
-    Returns:
-        The folder of its files, and what scores with them.
-
-    Raises:
-        UnloadableError: its files are gone or damaged, here or for MLflow.
-        ExternalError: the disk is full, or a file cannot be read.
+    it would run with the rights and passwords of the user who promotes. Gives the folder of its files, and what
+    scores with them.
     """
     try:
         path = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{number}", dst_path=str(folder)))

@@ -31,11 +31,7 @@ _ALL_USED = "every version of the newest data is the champion or was champion be
 
 
 def check_request(reason: str, *, force: bool = False) -> None:
-    """Check a request before anything is done.
-
-    Raises:
-        UsageError: the reason is too long, or a forced promotion has none.
-    """
+    """Check a request before anything is done: its reason is not too long, and force has one."""
     if len(reason) > MAX_REASON:
         raise UsageError(f"A reason has at most {MAX_REASON} characters, this one {len(reason)}.", "Shorten it.")
     if force and not reason.strip():
@@ -157,9 +153,6 @@ def choose(
     Only versions trained on the newest one's data can be compared. Those that were refused or declined against
     this champion come last, and versions without a validation loss after them. Gives the number, and why it was
     chosen.
-
-    Raises:
-        UsageError: every version was in use before.
     """
     left = _never_used(versions, events, champion)
     if not left:
@@ -227,11 +220,7 @@ def gate_of(tags: Mapping[str, str], settings: Settings) -> str:
 
 
 def need_champion(settings: Settings, name: str, number: int) -> None:
-    """Check that a version that was judged before is the champion.
-
-    Raises:
-        RejectedError: it was refused, or is in use no more.
-    """
+    """Check that a version that was judged before is the champion."""
     store = open_store(settings)
     if champion_of(store, name) != number:
         found = store.version(name, number)

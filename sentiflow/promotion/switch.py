@@ -70,10 +70,7 @@ def carry_out(candidate: Candidate, settings: Settings) -> Candidate:
     """Write the answer on the candidate's version and, if it promotes, make it champion.
 
     Written: decision and answer as tags of the version; of a promotion also who, when, why and the version it
-    replaces, the event in the model's history, and the alias last.
-
-    Raises:
-        ExternalError: the champion has changed since the evaluation, or the candidate is gone; nothing is written.
+    replaces, the event in the model's history, and the alias last. Nothing, if the champion has changed since.
     """
     name, number = candidate.name, candidate.version
     with changing(name, settings) as (client, store):
@@ -110,13 +107,7 @@ def _event(candidate: Candidate) -> Event:
 
 
 def rollback(name: str, reason: str, settings: Settings) -> Event:
-    """Make the version champion again that the champion replaced; a second rollback goes further back.
-
-    Written: as ``carry_out``.
-
-    Raises:
-        UsageError: no reason, no champion, or nothing before it.
-    """
+    """Make the version champion again that the champion replaced; a second rollback goes further back."""
     check_request(reason)
     if not reason.strip():
         example = 'For example: sentiflow rollback --reason "wrong on long reviews"'
@@ -154,11 +145,7 @@ def rollback(name: str, reason: str, settings: Settings) -> Event:
 
 
 def delete(name: str, number: int, settings: Settings) -> None:
-    """Delete a version; its run and its files in the store stay.
-
-    Raises:
-        UsageError: there is no such version, or an alias holds it.
-    """
+    """Delete a version that no alias holds; its run and its files in the store stay."""
     with changing(name, settings) as (client, store):
         need_number(need_versions(store, name), name, number)
         model = store.model(name)
@@ -198,11 +185,7 @@ def changing(name: str, settings: Settings) -> Iterator[tuple[MlflowClient, Stor
 
 
 def need_unchanged(store: Store, name: str, expected: int | None) -> None:
-    """Check that the champion is still the expected one; its lock must be held.
-
-    Raises:
-        ExternalError: it is not.
-    """
+    """Check that the champion is still the expected one; its lock must be held."""
     found = champion_of(store, name)
     if found != expected:
         raise ExternalError(

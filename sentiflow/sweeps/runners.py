@@ -51,12 +51,7 @@ class Runner:
         self._runner, self._calls = begin(), 0
 
     def side_by_side(self, task: "Task[Any, Any]", calls: Iterable[dict[str, Any]]) -> Iterator[Any]:
-        """Run a task for each set of arguments; gives results as they come.
-
-        Raises:
-            ExternalError: a process that ran one was killed.
-            Exception: of the first call that failed; those that wait are not begun.
-        """
+        """Run a task for each set of arguments; gives results as they come, or the first failure."""
         pending: set[PrefectFuture[Any]] = set()
         try:
             for arguments in calls:
@@ -109,10 +104,7 @@ def running(run: OpenRun, workers: int, start: "Task[Any, Any]", logger: Logger)
 
 
 def _close_left(run: OpenRun, logger: Logger) -> None:
-    """Close what killed processes left open below a run. A failure is logged: the next start closes the rest.
-
-    Written: the end of runs in MLflow, and of tasks in Prefect.
-    """
+    """Close what killed processes left open below a run. A failure is logged: the next start closes the rest."""
     why, mine = "it did not end in time with its sweep", f"tags.`mlflow.parentRunId` = '{run.run_id}'"
     try:
         for child in run.client.search_runs([run.experiment], f"{RUNNING} and {mine}"):

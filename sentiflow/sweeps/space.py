@@ -94,9 +94,6 @@ def load_space(path: Path | None, config: TrainConfig) -> SearchSpace:
     """Read a search space from a TOML file, by default our own, and check that its values make valid recipes.
 
     There are two of our own: the second is for recipes that are fitted to their table.
-
-    Raises:
-        UsageError: no such file, an unknown field, an invalid range, or a value that the field does not allow.
     """
     default = _DEFAULT_FITTED if config.fit_to_table else DEFAULT
     file = expanded(path) if path else default

@@ -206,11 +206,7 @@ def mark_unstable(study: Study, number: int) -> None:
 
 
 def ask(study: Study, sweep: Sweep) -> tuple[Trial, TrainConfig]:
-    """Ask for the values of a trial; proposals that make no valid recipe are marked as failed.
-
-    Raises:
-        UsageError: a thousand proposals in a row were invalid.
-    """
+    """Ask for the values of a trial; proposals that make no valid recipe are marked as failed."""
     for _ in range(_MAX_ASKED):
         trial = study.ask(distributions(sweep.space))
         try:
