@@ -124,10 +124,7 @@ def training_lock(
 
 
 def check_free(model_name: str, settings: Settings) -> None:
-    """Check that no training of this model is running, before anything is started for another one.
-
-    Nothing is held afterwards: ``training_lock`` decides.
-    """
+    """Check that no training of this model is running, before another one starts; ``training_lock`` decides."""
     with training_lock(model_name, settings, purpose=None):
         pass
 

@@ -27,14 +27,7 @@ from sentiflow.training.start_from import Start, started
 
 @dataclass(frozen=True)
 class Original:
-    """A run that is to be trained again.
-
-    Attributes:
-        dataset: as its training was given it, a table by its path.
-        table: how that table was read.
-        data, weights: digests of the prepared dataset, and of all that its scores depend on.
-        version: the registered version that it made, like ``imdb-sentiment/3``, or None.
-    """
+    """A run that is to be trained again, and the version that it made, like ``imdb-sentiment/3``, or None."""
 
     record: RunRecord
     config: TrainConfig
@@ -42,9 +35,12 @@ class Original:
     start: Start
     dataset: str
     table: TableOptions
-    data: str
-    weights: str
     version: str | None
+
+    @property
+    def weights(self) -> str:
+        """The digest of all that its scores depend on."""
+        return self.record.tags[SCORER_DIGEST]
 
 
 def find_original(called: str, settings: Settings) -> Original:
@@ -64,10 +60,8 @@ def find_original(called: str, settings: Settings) -> Original:
         problem = f"Today's code does not train with the parameters of {record.name}: {err}"
         commit = record.tags.get("git.commit", "unknown")
         raise UsageError(problem, f"Train it again with its own code, of the commit {commit}.") from err
-    return Original(
-        record, config, seed, started(record), dataset, table, str(record.digest),
-        record.tags[SCORER_DIGEST], store.versions_by_run().get(record.run_id),
-    )  # fmt: skip
+    version = store.versions_by_run().get(record.run_id)
+    return Original(record, config, seed, started(record), dataset, table, version)
 
 
 def _table_options(params: Mapping[str, str]) -> TableOptions:
@@ -88,10 +82,11 @@ def need_data(original: Original, settings: Settings) -> tuple[Prepared, str]:
         now = prepare(source, settings).digest
     except (UsageError, ExternalError, OSError) as err:
         now = first_line(err)
-    kept = find_kept(original.dataset, original.data, settings, original.table)
+    digest = str(original.record.digest)
+    kept = find_kept(original.dataset, digest, settings, original.table)
     if kept is None:
         raise ExternalError(
-            f"The data of {original.record.name} cannot be had: its digest is {original.data[:12]}; what "
+            f"The data of {original.record.name} cannot be had: its digest is {digest[:12]}; what "
             f"{original.dataset} gives now: {_short(now)}.",
             "Put back what it was read from, or reproduce it with the data folder (SENTIFLOW_DATA_DIR) it used.",
         )

@@ -150,10 +150,8 @@ class RepeatsResult(ModelResult):
 class TrialRow:
     """One finished trial, by Optuna's number, with its values of the searched fields; the seconds are wall time.
 
-    Attributes:
-        state: complete, pruned, or diverged, with its own seed or when it was trained with others as the best;
-            diverged counts as pruned.
-        loss: validation loss of the epoch kept, if complete; else the lowest seen, None if none was.
+    It diverged with its own seed or when it was trained with others as the best; that counts as pruned. The loss
+    is of the epoch kept, of a trial that is not complete the lowest seen.
     """
 
     number: int
@@ -228,13 +226,8 @@ class BaselinesResult(RunResult):
 class Reproduction(RunResult):
     """The outcome of a run that was trained again.
 
-    Attributes:
-        original: id of that run.
-        called: its registered version, like ``imdb-sentiment/3``, else its name.
-        same_weights: whether weights and words are the same, bit for bit.
-        score_change: largest change of the score of a test review.
-        accuracy: on the test split, now; ``accuracy_then`` is the original's.
-        differences: what decides a training and is otherwise than then, a line each.
+    ``original`` is the id of that run, ``called`` its registered version, like ``imdb-sentiment/3``, else its
+    name; ``differences`` are what decides a training and is otherwise than then, a line each.
     """
 
     original: str

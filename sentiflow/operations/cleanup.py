@@ -163,7 +163,7 @@ def delete_old_files(settings: Settings, kept: Collection[str], report: CleanupR
     """
     data = settings.data_dir
     before = time.time() - settings.keep_files_days * _DAY
-    for folder in filter(_is_of_model, _folders(data / "work")):
+    for folder in _folders_of_models(data / "work"):
         with report.attempt(f"remove {folder}"), if_free(lock_file(folder.name, settings), HOUSEKEEPING) as free:
             if free and any(folder.iterdir()):
                 _remove(folder, "no process uses them", report, f"work files of {folder.name} in this data folder")
@@ -176,7 +176,7 @@ def delete_old_files(settings: Settings, kept: Collection[str], report: CleanupR
         with report.attempt(f"clean {folder}"):
             for lock in sorted(folder.glob(".*.lock")):
                 _clean_download(lock, before, report)
-    for folder in filter(_is_of_model, _folders(data / "sweeps")):
+    for folder in _folders_of_models(data / "sweeps"):
         with report.attempt(f"clean {folder}"), if_free(lock_file(folder.name, settings), HOUSEKEEPING) as free:
             for study in sorted(folder.glob("*/*/study.db")) if free else ():
                 if study.stat().st_mtime < before:
@@ -227,8 +227,8 @@ def _bytes(path: Path) -> int:
     return sum(file.lstat().st_size for file in files if not file.is_dir())
 
 
-def _is_of_model(folder: Path) -> bool:
-    return is_model_name(folder.name)
+def _folders_of_models(parent: Path) -> list[Path]:
+    return [folder for folder in _folders(parent) if is_model_name(folder.name)]
 
 
 def _folders(parent: Path) -> list[Path]:

@@ -40,13 +40,7 @@ _ANCHOR = datetime(2020, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Deployment:
-    """A flow with its parameters and its schedule.
-
-    Attributes:
-        entrypoint: the flow's module and name, as an import would find it.
-        concurrency_limit: runs at a time, beyond which others wait; None for no limit.
-        asks: whether a run may wait for a person.
-    """
+    """A flow, by its module and name, with parameters and schedule; a run that ``asks`` waits for a person."""
 
     entrypoint: str
     description: str

@@ -166,15 +166,22 @@ def of_deployments(prefect: SyncPrefectClient, deployment_ids: Sequence[UUID]) -
 def crash(
     prefect: SyncPrefectClient, flow_run: FlowRun, message: str, logger: Logger, attempt: str | None = None
 ) -> None:
-    """Mark a flow run whose process was killed, and its tasks, as crashed.
+    """Mark a flow run whose process was killed, and its tasks, as crashed, and notify of it.
 
-    If it was started again since that ``attempt``, only the tasks that the attempt began are marked.
+    One that has a final state keeps it; its tasks, which Prefect leaves running, are closed all the same. If it
+    was started again since that ``attempt``, only the tasks that the attempt began are marked.
     """
     end: State[Any] = Crashed(message=message)
     if attempt is not None and _was_retried(flow_run, attempt):
         close_tasks(prefect, flow_run, end, attempt)
-    else:
-        close(prefect, flow_run, end, logger)
+        return
+    state = flow_run.state
+    if state is None or not state.is_final():
+        prefect.set_flow_run_state(flow_run.id, end, force=True)
+        state = end
+    close_tasks(prefect, flow_run, end)
+    if state.is_crashed():
+        notify(prefect.read_flow(flow_run.flow_id).name, flow_run, state, logger)
 
 
 def _was_retried(flow_run: FlowRun, attempt: str) -> bool:
@@ -183,20 +190,6 @@ def _was_retried(flow_run: FlowRun, attempt: str) -> bool:
     if state is None or state.is_final():
         return False
     return state.is_scheduled() or state.is_pending() or attempt != str(flow_run.run_count)
-
-
-def close(prefect: SyncPrefectClient, flow_run: FlowRun, end: "State[Any]", logger: Logger) -> None:
-    """Give a flow run whose process is gone, and its tasks, their final state, and notify if that is a crash.
-
-    One that has a final state keeps it; its tasks, which Prefect leaves running, are closed all the same.
-    """
-    state = flow_run.state
-    if state is None or not state.is_final():
-        prefect.set_flow_run_state(flow_run.id, end, force=True)
-        state = end
-    close_tasks(prefect, flow_run, end)
-    if state.is_crashed():
-        notify(prefect.read_flow(flow_run.flow_id).name, flow_run, state, logger)
 
 
 def close_tasks(

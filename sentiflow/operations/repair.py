@@ -36,13 +36,7 @@ _NOTIFY_BACK = timedelta(days=30)  # older crashes are notified of no more
 
 @dataclass
 class CleanupReport:
-    """What a step of the clean-up did, or all of them.
-
-    Attributes:
-        closed: runs that a killed process left open.
-        left: what looks like work but was left alone, and why.
-        freed: bytes.
-    """
+    """What a step of the clean-up did, or all of them; what looks like work and was left alone; bytes freed."""
 
     closed: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)

@@ -24,12 +24,7 @@ _MIN_ACCURACY = 0.8  # where there is no yardstick, and no other limit is set
 
 @dataclass(frozen=True)
 class Learnt:
-    """Which test reviews the models that are compared have learnt from.
-
-    Attributes:
-        rows: of the candidate's table, shape (n,): one of them has.
-        unknown: versions of which it is not known.
-    """
+    """Which rows of the candidate's table, shape (n,), a model has learnt from; versions that do not say."""
 
     rows: NDArray[np.bool_]
     unknown: tuple[int, ...] = ()
@@ -63,12 +58,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule of the gate.
-
-    Attributes:
-        number: the measurement; None if there is none.
-        text: the measurement, the condition and the limit in words.
-    """
+    """One rule of the gate; the text says measurement, condition and limit in words."""
 
     name: str
     passed: bool
