@@ -471,3 +471,25 @@ def test_a_network_alone_learns_the_reviews_in_another_order_each_epoch() -> Non
     assert not np.array_equal(epochs[0], ids) and not np.array_equal(epochs[0], epochs[1])
     for epoch in epochs:
         assert sorted(map(tuple, epoch)) == sorted(map(tuple, ids))
+
+
+THIRTY = """
+import psutil
+from sentiflow.training.network.loop import train
+from sentiflow.training.recipes import RECIPES
+from tests.sentiflow.training.network.test_loop import toy_reviews
+reviews = toy_reviews(200, 1, words=9_000, longest=60), toy_reviews(100, 2, words=9_000, longest=60)
+for recipe in ("tutorial", "tuned"):
+    config = RECIPES[recipe].model_copy(update={"epochs": 1, "sequence_length": 40})
+    for seed in range(31):
+        train(*reviews, config, seed)
+        if not seed:
+            first = psutil.Process().memory_info().rss
+    print((psutil.Process().memory_info().rss - first) // 1_000_000)
+"""
+
+
+@pytest.mark.story
+def test_thirty_trainings_of_a_recipe_grow_by_less_than_100_megabytes() -> None:
+    tutorial, tuned = (int(grown) for grown in printed_by(THIRTY).split())
+    assert max(tutorial, tuned) < 100, (tutorial, tuned)
