@@ -20,8 +20,16 @@ from sentiflow.reproduction import Original, need_data
 from sentiflow.runs.record import epoch_tags
 from sentiflow.store.client import EpochLog
 from sentiflow.training import fitting
-from sentiflow.training.context import RunContext, TrainedFiles, content_of, log_dataset
-from sentiflow.training.learnt import count_new, learnt_before, learnt_in, write_learnt
+from sentiflow.training.context import (
+    RunContext,
+    TrainedFiles,
+    content_of,
+    count_new,
+    learnt_before,
+    learnt_in,
+    log_dataset,
+    write_learnt,
+)
 from sentiflow.training.open_run import start_from_it
 from sentiflow.training.recipes import TrainConfig
 from sentiflow.training.start_from import choose_and_fit, load_start

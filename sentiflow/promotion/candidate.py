@@ -43,7 +43,7 @@ from sentiflow.store.versions import (
     with_dataset,
 )
 from sentiflow.training import package
-from sentiflow.training.learnt import NOTHING, learnt_by_version
+from sentiflow.training.context import NOTHING, learnt_by_version
 
 LOGGER = logging.getLogger("gate")
 _SIMPLE_IS_BETTER = (

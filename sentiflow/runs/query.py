@@ -91,14 +91,6 @@ def moment(text: str, now: datetime) -> datetime:
     """A date, a time or a span before now as a time in UTC.
 
     The time zone of ``now`` is that of dates; without one, they are in this machine's local time.
-
-    Raises:
-        UsageError: it is none of these.
-
-    Example:
-        >>> from datetime import UTC
-        >>> moment("2d", datetime(2026, 3, 5, 12, tzinfo=UTC)).isoformat()
-        '2026-03-03T12:00:00+00:00'
     """
     try:
         if span := _SPAN.fullmatch(text.strip()):
@@ -144,8 +136,6 @@ def _sorted(runs: Sequence[RunRecord], text: str, fields: Fields) -> list[RunRec
     found = [(run, get(run)) for run in runs]
     numbers = [(run, amount) for run, value in found if (amount := number(value)) is not None]
     words = [(run, str(value)) for run, value in found if value is not None and number(value) is None]
-    having = (
-        sorted(numbers, key=lambda each: each[1], reverse=down),
-        sorted(words, key=lambda each: each[1], reverse=down),
-    )
-    return [run for pairs in having for run, _ in pairs] + [run for run, value in found if value is None]
+    numbers.sort(key=lambda each: each[1], reverse=down)
+    words.sort(key=lambda each: each[1], reverse=down)
+    return [run for run, _ in (*numbers, *words)] + [run for run, value in found if value is None]

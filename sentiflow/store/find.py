@@ -22,7 +22,7 @@ from sentiflow.runs.record import (
 )
 from sentiflow.settings import Settings
 from sentiflow.store.sqlite import SqliteStore
-from sentiflow.store.types import CHAMPION, RegisteredModel, Store, VersionRecord
+from sentiflow.store.types import CHAMPION, Store, VersionRecord
 
 if TYPE_CHECKING:
     from sentiflow.evaluation.score_table import ScoreTable
@@ -94,7 +94,15 @@ def named_version(store: Store, text: str) -> tuple[str, VersionRecord] | None:
     """The model and the version that a text names, as ``find_run`` takes it; None if it names no model."""
     found = _VERSION.fullmatch(text)
     model = store.model(found["name"]) if found else None
-    return (found["name"], _version_of(store, model, **found.groupdict())) if found and model else None
+    if found is None or model is None:
+        return None
+    name, alias, number = found.groups()
+    wanted = model.aliases.get(alias) if number is None else int(number)
+    if wanted is None or (version := store.version(name, wanted)) is None:
+        missing = f"version {wanted}" if number else alias if alias == CHAMPION else f"alias {alias}"
+        there = f"See what there is: sentiflow versions --dataset {dataset_of(name)}"
+        raise UsageError(f"{name} has no {missing}.", there)
+    return name, version
 
 
 def find_runs(store: Store, names: Sequence[str]) -> list[RunRecord]:
@@ -137,18 +145,6 @@ def score_table(store: Store, record: RunRecord, folder: Path, column: str = "sc
         raise ExternalError(
             f"The test scores of {record.name} cannot be read: {err}.", f"Is {path} damaged? Train that run again."
         ) from err
-
-
-def _version_of(
-    store: Store, model: RegisteredModel, name: str, alias: str | None, number: str | None
-) -> VersionRecord:
-    """A version, which an alias or its number names."""
-    wanted = model.aliases.get(str(alias)) if number is None else int(number)
-    if wanted is None or (version := store.version(name, wanted)) is None:
-        missing = f"version {wanted}" if number else alias if alias == CHAMPION else f"alias {alias}"
-        there = f"See what there is: sentiflow versions --dataset {dataset_of(name)}"
-        raise UsageError(f"{name} has no {missing}.", there)
-    return version
 
 
 def child_runs(store: Store, record: RunRecord) -> list[RunRecord]:

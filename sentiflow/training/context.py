@@ -1,25 +1,37 @@
-"""What the tasks of a training pass to each other: ids, paths and metrics, never arrays; the dataset on a run."""
+"""What the tasks of a training pass to each other: ids, paths and metrics, never arrays; a run's dataset.
+
+Of a table of one's own a run also keeps which texts it has learnt from.
+"""
 
 import json
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, Schema
 from mlflow.types.schema import Array, DataType
+from numpy.typing import NDArray
 
 from sentiflow import names
 from sentiflow.data import reviews
+from sentiflow.data.division import text_hashes
 from sentiflow.data.prepare import Prepared
+from sentiflow.data.reviews import Reviews
 from sentiflow.evaluation import Epoch
 from sentiflow.evaluation.score_table import ScoreTable
-from sentiflow.names import BUILT_IN
-from sentiflow.runs.record import LABEL_PARAMS
+from sentiflow.names import BUILT_IN, dataset_of
+from sentiflow.runs.record import LABEL_PARAMS, RunRecord
 from sentiflow.scoring import TextScorer, Weights
-from sentiflow.store.client import OpenRun
+from sentiflow.settings import Settings
+from sentiflow.store.client import OpenRun, connect, record_of, tracking_errors
 from sentiflow.store.find import open_store, score_table
+from sentiflow.store.types import MISSING, SCORER_DIGEST, Store, VersionRecord
 from sentiflow.training.recipes import TrainConfig
 from sentiflow.training.start_from import Start
 
@@ -139,3 +151,72 @@ def _inputs(prepared: Prepared) -> list[DatasetInput]:
         made = Dataset(name, digest, "local", source, schema, json.dumps(profile))
         inputs.append(DatasetInput(made, [InputTag("mlflow.data.context", context)]))
     return inputs
+
+
+# Which texts a version has learnt from, as its run keeps them: the gate judges on others. Only users' tables grow
+# or change; the splits of the built-in datasets are fixed, and their runs keep nothing.
+LEARNT = "learnt.npy"
+
+Hashes = NDArray[np.uint64]
+NOTHING: Hashes = np.empty(0, np.uint64)
+
+
+def learnt_in(content: Reviews, before: Hashes = NOTHING) -> Hashes:
+    """Hashes, sorted, of the texts that a training on a user's table learns from.
+
+    These are its training and validation splits, and what the version that it starts from has learnt ``before``.
+    """
+    return np.union1d(text_hashes(content.review_id[content.split != "test"]), before)
+
+
+def write_learnt(hashes: Hashes, folder: Path) -> Path:
+    """Write what a run keeps of them into a new folder, which is given back."""
+    folder.mkdir()
+    np.save(folder / LEARNT, hashes, allow_pickle=False)
+    return folder
+
+
+def learnt_by(store: Store, record: RunRecord, folder: Path) -> Hashes | None:
+    """What a run's training has learnt from; None if it is not known, as the run keeps nothing sound.
+
+    What has to be downloaded goes to the folder.
+    """
+    if record.dataset in BUILT_IN:
+        return NOTHING  # reviews that come as ids of words are not found in a user's table
+    path = store.file(record, LEARNT, folder)
+    try:
+        found = None if path is None else np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return found if found is not None and found.dtype == np.uint64 and found.ndim == 1 else None
+
+
+def learnt_by_version(version: VersionRecord, client: MlflowClient, store: Store, folder: Path) -> Hashes | None:
+    """What the training of a version has learnt from; else as ``learnt_by``."""
+    if version.tags.get("dataset") in BUILT_IN:
+        return NOTHING
+    if SCORER_DIGEST not in version.tags:  # a person registered it, and may have named any run
+        return None
+    try:
+        record = record_of(client.get_run(str(version.run_id)))  # a deleted run, too, whose files are still there
+    except MlflowException as err:
+        if err.error_code in MISSING:
+            return None
+        raise
+    return learnt_by(store, record, folder)
+
+
+def learnt_before(start: Start, settings: Settings) -> Hashes | None:
+    """What a training's start has learnt from; None if it is not known."""
+    if start.version is None or dataset_of(start.version.name) in BUILT_IN:
+        return NOTHING  # the base and IMDB's versions have learnt from ids of words, not from texts
+    client, store = connect(settings), open_store(settings)
+    version = store.version(start.version.name, start.version.number)
+    with tempfile.TemporaryDirectory() as folder, tracking_errors(settings.tracking_uri):
+        return None if version is None else learnt_by_version(version, client, store, Path(folder))
+
+
+def count_new(content: Reviews, start: Start, settings: Settings) -> int | None:
+    """How many texts to learn from are new to a start; None unless it is a version of a user's table."""
+    before = learnt_before(start, settings)
+    return None if before is None or before is NOTHING else len(np.setdiff1d(learnt_in(content), before))

@@ -19,7 +19,7 @@ from sentiflow.settings import load_settings
 from sentiflow.store.find import open_store
 from sentiflow.store.types import Version
 from sentiflow.store.versions import load_scorer
-from sentiflow.training.learnt import LEARNT
+from sentiflow.training.context import LEARNT
 from sentiflow.training.recipes import load_recipe
 from tests.world import World
 

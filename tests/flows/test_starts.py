@@ -20,7 +20,7 @@ from sentiflow.store.client import connect
 from sentiflow.store.find import open_store
 from sentiflow.store.types import SCORER_DIGEST, Version
 from sentiflow.store.versions import load_scorer
-from sentiflow.training.learnt import LEARNT, learnt_before
+from sentiflow.training.context import LEARNT, learnt_before
 from sentiflow.training.provenance import asked_key, trained_already
 from sentiflow.training.recipes import TrainConfig, load_recipe
 from sentiflow.training.start_from import Start, choose_start

@@ -5,7 +5,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import keras
@@ -30,11 +30,7 @@ class Diverged(RuntimeError):
 
 
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
-    """Turns Keras's events into epochs and progress.
-
-    Attributes:
-        epoch: number of the epoch that goes on, or of the last.
-    """
+    """Turns Keras's events into epochs and progress; ``epoch`` is the number of the one that goes on or was last."""
 
     def __init__(self, reviews: int, epochs: int, on_epoch: Callable[[Epoch], None], progress: Progress) -> None:
         super().__init__()
@@ -152,8 +148,8 @@ class Trained:
     """A trained network.
 
     Attributes:
-        network: stock Keras layers, with the weights of the epoch ``kept``.
-        kept: the epoch whose weights these are: the last, or with early stopping the best by validation.
+        network: stock Keras layers, with the weights of the epoch ``kept``: the last, or with early stopping the
+            best by validation.
         seconds: wall time of ``fit``, compilation included.
     """
 
@@ -196,7 +192,8 @@ def train(
         with _SEEDING:
             tf.random.set_seed(seed)  # the order of reviews mixes it in, whatever its own seed
             mixed = batches(training, config, mixed=seed)
-        with _place(config):
+        # The processor for the compiled recurrence and all around it, else what TensorFlow chooses, as a GPU.
+        with tf.device("CPU:0") if config.backend == "numba" else nullcontext():
             network = build(config, seed)
             if begin is not None:
                 set_weights(network, begin(weights_of(network)))
@@ -205,7 +202,10 @@ def train(
                 held_out = batches(validation, config)
                 kept = run_epochs(core, mixed, held_out, recorder, config.early_stopping_patience)
     except Diverged as err:
-        raise _divergence(recorder.epoch, config) from err
+        raise DivergedError(
+            f"The training diverged: the loss became NaN or infinite in epoch {recorder.epoch}.",
+            f"Lower learning_rate, now {config.learning_rate:g}, or set global_clipnorm.",
+        ) from err
     except (tf.errors.ResourceExhaustedError, MemoryError) as err:
         raise UsageError(
             "The training needs more memory than there is.",
@@ -213,11 +213,6 @@ def train(
             "vocabulary_size or ensemble_size.",
         ) from err
     return Trained(network, tuple(recorder.history), kept, time.perf_counter() - started)
-
-
-def _place(config: TrainConfig) -> AbstractContextManager[object]:
-    """The processor for the compiled recurrence and all around it, else what TensorFlow chooses, as a GPU."""
-    return tf.device("CPU:0") if config.backend == "numba" else nullcontext()
 
 
 # Compiled for a recipe and a number of steps, and not in use: the next training of the same goes on with it.
@@ -288,13 +283,6 @@ def _mixed_apart(
         return tf.gather(every_id, stacked), tf.gather(every_label, stacked)
 
     return tf.data.Dataset.zip(*(order.batch(config.batch_size) for order in orders)).map(look_up)
-
-
-def _divergence(epoch: int, config: TrainConfig) -> DivergedError:
-    return DivergedError(
-        f"The training diverged: the loss became NaN or infinite in epoch {epoch}.",
-        f"Lower learning_rate, now {config.learning_rate:g}, or set global_clipnorm.",
-    )
 
 
 def _is_finite(core: keras.Model) -> bool:

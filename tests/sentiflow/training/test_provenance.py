@@ -174,7 +174,7 @@ def test_other_data_code_or_packages_make_another_training(
     assert first == key()
     assert first != key("e")
     assert first != key(start="base")
-    for other in ("flows/train.py", "sentiflow/serving/app.py", "sentiflow/training/learnt.py"):
+    for other in ("flows/train.py", "sentiflow/serving/app.py", "sentiflow/training/context.py"):
         (project / other).write_text("pass\n")  # how it is started, kept and served decides none
     assert first == key()
     (tmp_path / "packages" / "numpy-9.0.dist-info").mkdir(parents=True)
