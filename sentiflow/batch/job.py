@@ -47,22 +47,17 @@ class Request:
     """What to score, a table or a folder of text files, with what, and where to.
 
     Attributes:
-        output: the file to write; its ending is the format, .csv, .jsonl or .parquet.
-        keep: columns to copy.
-        dataset: whose model; by default imdb's, or the only one that there is.
-        version: its number; by default the champion, else the newest.
-        workers: processes that score; by default as many as are worth it.
         escape_formulas: of a .csv output, put ' before texts that a spreadsheet would take for formulas.
     """
 
     source: Path
-    output: Path
+    output: Path  # the file to write; its ending is the format, .csv, .jsonl or .parquet
     text_column: str = "text"
     with_text: bool = False
-    keep: tuple[str, ...] = ()
-    dataset: str | None = None
-    version: int | None = None
-    workers: int | None = None
+    keep: tuple[str, ...] = ()  # columns to copy
+    dataset: str | None = None  # whose model; by default imdb's, or the only one that there is
+    version: int | None = None  # its number; by default the champion, else the newest
+    workers: int | None = None  # processes that score; by default as many as are worth it
     escape_formulas: bool = False
 
 

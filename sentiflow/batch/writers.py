@@ -168,16 +168,11 @@ _GROUP_ROWS, _GROUP_SIZE = 65_536, 16_000_000  # rows and bytes gathered for a r
 
 @dataclass(frozen=True)
 class Totals:
-    """What a finished job came to.
+    """What a finished job came to."""
 
-    Attributes:
-        rows: of the input; each is scored, or rejected and counted by kind of reason.
-        blank: how many texts were scored without a word that the model knows.
-    """
-
-    rows: int
+    rows: int  # of the input; each is scored, or rejected and counted by kind of reason
     scored: int
-    blank: int
+    blank: int  # how many texts were scored without a word that the model knows
     reasons: dict[str, int]
     rejects: Path | None
 

@@ -42,21 +42,14 @@ def text_hashes(review_ids: NDArray[np.str_]) -> NDArray[np.uint64]:
 
 
 class Labelled(NamedTuple):
-    """A row to train on.
+    """A row to train on."""
 
-    Attributes:
-        review_id: of a user's table as ``text_id`` makes it.
-        split: one of ``SPLITS``, or empty until one is drawn.
-        place: where it stands, for people.
-        name: the label as the table has it, if answers are called so; else empty.
-    """
-
-    review_id: str
+    review_id: str  # of a user's table as ``text_id`` makes it
     text: str
     label: int
-    split: str
-    place: str
-    name: str = ""
+    split: str  # one of ``SPLITS``, or empty until one is drawn
+    place: str  # where it stands, for people
+    name: str = ""  # the label as the table has it, if answers are called so; else empty
 
 
 def each_once(rows: Sequence[Labelled]) -> tuple[list[Labelled], int, int]:

@@ -56,25 +56,16 @@ QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 
 @dataclass(frozen=True)
 class SplitFacts:
-    """Figures of one split.
-
-    Attributes:
-        positive: fraction of label 1.
-        quantiles: lengths in ids at ``QUANTILES``.
-        mean_length: in ids.
-        truncated: fraction longer than the recipe's sequence length.
-        unknown: fraction of words out of the recipe's vocabulary.
-        shape: of the split once padded.
-    """
+    """Figures of one split."""
 
     name: str
     reviews: int
-    positive: float
-    quantiles: tuple[int, ...]
-    mean_length: float
-    truncated: float
-    unknown: float
-    shape: tuple[int, int]
+    positive: float  # fraction of label 1
+    quantiles: tuple[int, ...]  # lengths in ids at ``QUANTILES``
+    mean_length: float  # in ids
+    truncated: float  # fraction longer than the recipe's sequence length
+    unknown: float  # fraction of words out of the recipe's vocabulary
+    shape: tuple[int, int]  # of the split once padded
 
 
 @dataclass(frozen=True)
@@ -83,22 +74,17 @@ class DatasetFacts:
 
     Attributes:
         training_words: how many of them the training split has, ``kept_words`` how many of these the recipe keeps.
-        in_both: test reviews whose ids stand in the training split, too.
-        first_ids: of the first training review, rare words replaced.
-        first_text: the same, decoded; ``?`` for the start marker and for rare words.
-        first_label: 0 or 1.
-        label_names: what the source calls 0 and 1.
     """
 
     splits: tuple[SplitFacts, ...]
-    in_both: int
+    in_both: int  # test reviews whose ids stand in the training split, too
     words: int
     training_words: int
     kept_words: int
-    first_ids: tuple[int, ...]
-    first_text: str
-    first_label: int
-    label_names: tuple[str, str]
+    first_ids: tuple[int, ...]  # of the first training review, rare words replaced
+    first_text: str  # the same, decoded; ``?`` for the start marker and for rare words
+    first_label: int  # 0 or 1
+    label_names: tuple[str, str]  # what the source calls 0 and 1
 
 
 def describe(reviews: Reviews, vocabulary: Vocabulary, vocabulary_size: int, sequence_length: int) -> DatasetFacts:

@@ -37,20 +37,13 @@ _PATIENCE = 1_800.0  # seconds: what the largest table takes to prepare
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset's source on this machine.
-
-    Attributes:
-        files: what it is made from; none for the sample, which the package holds.
-        digest: SHA-256 over the contents of the files, and of a user's tables over their names.
-        origin: where it came from, for people.
-        fetched: whether anything was copied or downloaded this time.
-    """
+    """A dataset's source on this machine."""
 
     name: str
-    files: tuple[Path, ...]
-    digest: str
-    origin: str
-    fetched: bool
+    files: tuple[Path, ...]  # what it is made from; none for the sample, which the package holds
+    digest: str  # SHA-256 over the contents of the files, and of a user's tables over their names
+    origin: str  # where it came from, for people
+    fetched: bool  # whether anything was copied or downloaded this time
     options: TableOptions = DEFAULT_OPTIONS
 
 
@@ -59,19 +52,17 @@ class Prepared:
     """A canonical table on this machine, a Parquet file, with the digest of its content.
 
     Attributes:
-        made: whether it was made this time rather than found.
         left_out: how many rows of a user's table have each of the labels to skip.
-        joined: of a user's tables, what else was left out.
     """
 
     name: str
     digest: str
     table: Path
     origin: str
-    made: bool
+    made: bool  # whether it was made this time rather than found
     rejected: Rejected | None = None
     left_out: dict[str, int] = field(default_factory=dict)
-    joined: Joined | None = None
+    joined: Joined | None = None  # of a user's tables, what else was left out
     options: TableOptions = DEFAULT_OPTIONS
 
 

@@ -133,18 +133,12 @@ def beginning(value: object) -> str:
 
 @dataclass(frozen=True)
 class Rejected:
-    """The rows of a user's table that are not trained on.
+    """The rows of a user's table that are not trained on."""
 
-    Attributes:
-        rows: of the table, those left out not counted; rejected ones are among them.
-        file: of the rejected rows, an object a line.
-        digest: SHA-256 of that file.
-    """
-
-    rows: int
+    rows: int  # of the table, those left out not counted; rejected ones are among them
     reasons: dict[str, int]
-    file: str
-    digest: str
+    file: str  # of the rejected rows, an object a line
+    digest: str  # SHA-256 of that file
 
     @property
     def text(self) -> str:

@@ -42,21 +42,13 @@ _SOURCE, _NAMES = b"source", b"label_names"
 
 @dataclass(frozen=True)
 class Reviews:
-    """Reviews as ids, in the order of their table.
+    """Reviews as ids, in the order of their table."""
 
-    Attributes:
-        review_id: shape (n,), each once; of a user's table made of the text alone.
-        split: shape (n,), one of ``SPLITS`` each.
-        label: shape (n,), int8, 0 or 1.
-        tokens: n arrays of int32 ids, rare words included, the start marker first.
-        label_names: what the source calls 0 and 1.
-    """
-
-    review_id: NDArray[np.str_]
-    split: NDArray[np.str_]
-    label: NDArray[np.int8]
-    tokens: list[NDArray[np.int32]]
-    label_names: tuple[str, str] = LABEL_NAMES
+    review_id: NDArray[np.str_]  # shape (n,), each once; of a user's table made of the text alone
+    split: NDArray[np.str_]  # shape (n,), one of ``SPLITS`` each
+    label: NDArray[np.int8]  # shape (n,), int8, 0 or 1
+    tokens: list[NDArray[np.int32]]  # n arrays of int32 ids, rare words included, the start marker first
+    label_names: tuple[str, str] = LABEL_NAMES  # what the source calls 0 and 1
 
     def __post_init__(self) -> None:
         if not len(self.review_id) == len(self.split) == len(self.label) == len(self.tokens):

@@ -37,22 +37,16 @@ class Row(NamedTuple):
     """One row of an input.
 
     Attributes:
-        text: the text; empty where there is a reason to reject the row.
-        reason: why it is rejected, in words that end where a colon begins details; empty where it is not.
-        value: beginning of what stood there instead of a text, for people.
-        done: units of the input (bytes, rows or files) that are read once this row is.
-        line: of the file, where the row begins, from 1; 0 for inputs without lines.
         columns: values of the columns that were selected beside the text, unless it is rejected.
-        source: file that it stands in, for inputs of many files.
     """
 
-    text: str
-    reason: str
-    value: str
-    done: int
-    line: int = 0
+    text: str  # the text; empty where there is a reason to reject the row
+    reason: str  # why it is rejected, in words that end where a colon begins details; empty where it is not
+    value: str  # beginning of what stood there instead of a text, for people
+    done: int  # units of the input (bytes, rows or files) that are read once this row is
+    line: int = 0  # of the file, where the row begins, from 1; 0 for inputs without lines
     columns: tuple[str | None, ...] = ()
-    source: str = ""
+    source: str = ""  # file that it stands in, for inputs of many files
 
 
 def changed(source: object) -> ExternalError:
@@ -68,42 +62,28 @@ _MAX_COLUMNS = 20  # columns in a message
 
 @dataclass(frozen=True)
 class Chunk:
-    """Consecutive rows of an input.
+    """Consecutive rows of an input."""
 
-    Attributes:
-        rows: numbers of the rows that have a text, the others are rejects; 1 is the first of the input.
-        lines: of the file, where these rows begin; 0 for inputs without lines.
-        columns: those selected beside the text, a row a text.
-        units: of the input (bytes, rows or files) that this chunk took.
-    """
-
-    rows: list[int]
-    lines: list[int]
+    rows: list[int]  # numbers of the rows that have a text, the others are rejects; 1 is the first of the input
+    lines: list[int]  # of the file, where these rows begin; 0 for inputs without lines
     texts: list[str]
-    columns: pa.Table
+    columns: pa.Table  # those selected beside the text, a row a text
     rejects: list[Reject]
-    units: int
+    units: int  # of the input (bytes, rows or files) that this chunk took
 
     def __len__(self) -> int:
         return len(self.rows) + len(self.rejects)
 
 
 class Input(ABC):
-    """An input whose rows can be read more than once, each time in the same chunks.
-
-    Attributes:
-        total: units of progress: bytes, rows or files.
-        size: bytes of the texts, about.
-        schema: of the columns selected beside the text.
-        many: the input is many files, and what goes along is the name of each.
-    """
+    """An input whose rows can be read more than once, each time in the same chunks."""
 
     path: Path
     names: Sequence[str] = ()
-    total: int
-    size: int
-    schema: pa.Schema
-    many: bool = False
+    total: int  # units of progress: bytes, rows or files
+    size: int  # bytes of the texts, about
+    schema: pa.Schema  # of the columns selected beside the text
+    many: bool = False  # the input is many files, and what goes along is the name of each
 
     @abstractmethod
     def select(self, text: str, others: Sequence[str] = ()) -> None:

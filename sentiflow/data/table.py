@@ -97,19 +97,12 @@ def as_options(given: Mapping[str, Any], what: str) -> TableOptions:
 
 @dataclass(frozen=True)
 class Joined:
-    """What the tables of a user's dataset gave together.
+    """What the tables of a user's dataset gave together."""
 
-    Attributes:
-        tables: how many were read.
-        outputs: files of the folder that were not read, as scoring wrote them.
-        repeated: rows left out, as their text stands in a row before them.
-        relabelled: how many of these had another label.
-    """
-
-    tables: int
-    outputs: list[str]
-    repeated: int
-    relabelled: int
+    tables: int  # how many were read
+    outputs: list[str]  # files of the folder that were not read, as scoring wrote them
+    repeated: int  # rows left out, as their text stands in a row before them
+    relabelled: int  # how many of these had another label
 
     def sentences(self) -> list[str]:
         """What was left out, for people."""
@@ -125,16 +118,11 @@ class Joined:
 
 @dataclass(frozen=True)
 class Table:
-    """Sound tables: rows to train on, each with its split, and rejects, in the order of the tables.
+    """Sound tables: rows to train on, each with its split, and rejects, in the order of the tables."""
 
-    Attributes:
-        rows: of each text the first.
-        left_out: how many rows have each of the labels to skip.
-    """
-
-    rows: list[Labelled]
+    rows: list[Labelled]  # of each text the first
     rejects: list[Reject]
-    left_out: dict[str, int]
+    left_out: dict[str, int]  # how many rows have each of the labels to skip
     joined: Joined
 
 

@@ -6,24 +6,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass over the training split, numbered from 1.
-
-    Attributes:
-        train_loss: binary cross-entropy in nats, the mean over the epoch while the weights moved.
-        val_loss: after the epoch, on the validation split.
-        learning_rate: at the end of the epoch.
-        seconds: wall time, validation included.
-        reviews_per_second: training reviews by those seconds.
-    """
+    """One pass over the training split, numbered from 1."""
 
     number: int
-    train_loss: float
+    train_loss: float  # binary cross-entropy in nats, the mean over the epoch while the weights moved
     train_accuracy: float
-    val_loss: float
+    val_loss: float  # after the epoch, on the validation split
     val_accuracy: float
-    learning_rate: float
-    seconds: float
-    reviews_per_second: float
+    learning_rate: float  # at the end of the epoch
+    seconds: float  # wall time, validation included
+    reviews_per_second: float  # training reviews by those seconds
 
 
 def best_epoch(history: Sequence[Epoch]) -> Epoch:

@@ -43,29 +43,18 @@ _CLIP = 1e-7  # the largest loss of a review is 16.1 nats
 
 @dataclass(frozen=True)
 class Measured:
-    """Metrics of scores against labels.
+    """Metrics of scores against labels."""
 
-    Attributes:
-        accuracy: fraction of correct labels, with its 95% Wilson interval.
-        balanced_accuracy: mean of that of the negative and that of the positive reviews.
-        majority_share: fraction of reviews that have the commoner label.
-        loss: mean binary cross-entropy in nats.
-        f1_negative: harmonic mean of precision and recall of the negative reviews.
-        f1_positive: the same of the positive ones.
-        auc: area under the ROC curve.
-        brier: mean squared difference of score and label.
-    """
-
-    accuracy: float
+    accuracy: float  # fraction of correct labels, with its 95% Wilson interval
     accuracy_ci_low: float
     accuracy_ci_high: float
-    balanced_accuracy: float
-    majority_share: float
-    loss: float
-    f1_negative: float
-    f1_positive: float
-    auc: float
-    brier: float
+    balanced_accuracy: float  # mean of that of the negative and that of the positive reviews
+    majority_share: float  # fraction of reviews that have the commoner label
+    loss: float  # mean binary cross-entropy in nats
+    f1_negative: float  # harmonic mean of precision and recall of the negative reviews
+    f1_positive: float  # the same of the positive ones
+    auc: float  # area under the ROC curve
+    brier: float  # mean squared difference of score and label
 
     @property
     def unbalanced(self) -> bool:
@@ -88,14 +77,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class Spread:
-    """Spread of a metric over seeds.
-
-    Attributes:
-        sd: standard deviation of the sample (with n - 1).
-    """
+    """Spread of a metric over seeds."""
 
     mean: float
-    sd: float
+    sd: float  # standard deviation of the sample (with n - 1)
     min: float
     max: float
 
@@ -151,15 +136,10 @@ def measure(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> Measured:
 
 @dataclass(frozen=True)
 class Reliability:
-    """Bins of scores; those without reviews are left out.
+    """Bins of scores; those without reviews are left out."""
 
-    Attributes:
-        score: mean of each bin, shape (b,).
-        positive: share of positive reviews in each bin.
-    """
-
-    score: NDArray[np.float64]
-    positive: NDArray[np.float64]
+    score: NDArray[np.float64]  # mean of each bin, shape (b,)
+    positive: NDArray[np.float64]  # share of positive reviews in each bin
     reviews: NDArray[np.int64]
 
     @property
@@ -183,11 +163,10 @@ class Traits:
 
     Attributes:
         unknown: shape (n,), share of words that are out of the vocabulary; 0 for a review without words.
-        negated: shape (n,), whether the review has a negation.
     """
 
     unknown: NDArray[np.float64]
-    negated: Rows
+    negated: Rows  # shape (n,), whether the review has a negation
 
 
 @dataclass(frozen=True)
@@ -195,11 +174,10 @@ class Slice:
     """Accuracy on some of the reviews.
 
     Attributes:
-        name: a key of ``SLICES``.
         accuracy: fraction of correct labels; ``low`` and ``high`` are the ends of its 95% Wilson interval.
     """
 
-    name: str
+    name: str  # a key of ``SLICES``
     reviews: int
     accuracy: float
     low: float

@@ -14,21 +14,13 @@ YARDSTICK: Literal["nb-bigrams"] = "nb-bigrams"
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """Scores of one model on the test reviews.
+    """Scores of one model on the test reviews."""
 
-    Attributes:
-        review_id: shape (n,), each once.
-        label: shape (n,), 0 or 1.
-        score: shape (n,), 0 to 1.
-        n_tokens: shape (n,), ids of each review before truncation.
-        sequence_length: maximum ids that the model reads.
-    """
-
-    review_id: NDArray[np.str_]
-    label: NDArray[np.int8]
-    score: NDArray[np.float64]
-    n_tokens: NDArray[np.int32]
-    sequence_length: int
+    review_id: NDArray[np.str_]  # shape (n,), each once
+    label: NDArray[np.int8]  # shape (n,), 0 or 1
+    score: NDArray[np.float64]  # shape (n,), 0 to 1
+    n_tokens: NDArray[np.int32]  # shape (n,), ids of each review before truncation
+    sequence_length: int  # maximum ids that the model reads
 
     def __post_init__(self) -> None:
         columns = self.review_id, self.label, self.score, self.n_tokens

@@ -19,17 +19,14 @@ class Comparison:
 
     Attributes:
         difference: of the accuracies, as a fraction; ``low`` and ``high`` are the ends of Tango's 95% interval.
-        p_value: of McNemar's exact test, two-sided.
-        gained: reviews that only the first has right.
-        lost: reviews that only the second has right.
     """
 
     difference: float
     low: float
     high: float
-    p_value: float
-    gained: int
-    lost: int
+    p_value: float  # of McNemar's exact test, two-sided
+    gained: int  # reviews that only the first has right
+    lost: int  # reviews that only the second has right
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:

@@ -41,18 +41,13 @@ _SCHEMA = pa.schema([("text", pa.string())])
 
 @dataclass(frozen=True)
 class DriftCheck:
-    """A drift check that has begun.
-
-    Attributes:
-        lock: name of the lock that is held meanwhile.
-        work: folder for files that tasks pass on; deleted at the end.
-    """
+    """A drift check that has begun."""
 
     model: str
     settings: Settings
     log: TextLog
-    lock: str
-    work: Path
+    lock: str  # name of the lock that is held meanwhile
+    work: Path  # folder for files that tasks pass on; deleted at the end
 
     @property
     def artifacts(self) -> Path:
@@ -65,42 +60,31 @@ class RecentTexts:
     """The texts since the last check.
 
     Attributes:
-        file: a Parquet table, each text once.
-        repeated: how many more were equal to one of the distinct ones.
         first: when the first one was scored, UTC, and ``last`` the last one; empty without texts.
-        last_id: of the last text in the log; 0 without texts.
-        key: identifies the first text: a check that is repeated has the same.
     """
 
-    file: Path
+    file: Path  # a Parquet table, each text once
     distinct: int
-    repeated: int
+    repeated: int  # how many more were equal to one of the distinct ones
     first: str
     last: str
     sources: dict[str, int]
-    last_id: int
-    key: str
+    last_id: int  # of the last text in the log; 0 without texts
+    key: str  # identifies the first text: a check that is repeated has the same
 
 
 @dataclass(frozen=True)
 class DriftResult:
-    """Recent texts compared with the reviews that a version was trained and tested on.
-
-    Attributes:
-        version: that scored both sides.
-        digest: of the dataset.
-        facts: what was compared with what.
-        unusual: the texts least like the reviews.
-    """
+    """Recent texts compared with the reviews that a version was trained and tested on."""
 
     model: str
-    version: int
-    digest: str
+    version: int  # that scored both sides
+    digest: str  # of the dataset
     features: tuple[FeatureDrift, ...]
     min_psi: float
     alpha: float
-    facts: Mapping[str, str]
-    unusual: Sequence[UnusualText]
+    facts: Mapping[str, str]  # what was compared with what
+    unusual: Sequence[UnusualText]  # the texts least like the reviews
 
     @property
     def title(self) -> str:
@@ -132,18 +116,13 @@ class DriftResult:
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """The outcome of a drift check; ``texts`` counts different new ones.
-
-    Attributes:
-        result: the comparison; None with too few texts for one.
-        run_url: of the report in MLflow; empty without one.
-    """
+    """The outcome of a drift check; ``texts`` counts different new ones."""
 
     model: str
     texts: int
     summary: str
-    result: DriftResult | None = None
-    run_url: str = ""
+    result: DriftResult | None = None  # the comparison; None with too few texts for one
+    run_url: str = ""  # of the report in MLflow; empty without one
 
     @property
     def drifted(self) -> tuple[str, ...]:
@@ -226,7 +205,7 @@ def compare(check: DriftCheck, texts: RecentTexts) -> DriftResult:
         f"{reference[UNKNOWN].mean():.2%} of a training review that only this one brought into it",
     }
     result = DriftResult(check.model, version.number, digest, features, *limits, facts, unusual)
-    figures = pictures(reference, recent, features)
+    figures = {each.name: picture(each, reference[each.name], recent[each.name]) for each in features}
     plots.save(figures, check.artifacts / "plots")
     (check.artifacts / PAGE).write_text(report(result, figures).page(), encoding="utf-8")
     return result
@@ -288,14 +267,8 @@ def report(result: DriftResult, figures: Mapping[str, Figure]) -> Report:
     )
 
 
-def pictures(
-    reference: Mapping[str, Floats], recent: Mapping[str, Floats], features: Sequence[FeatureDrift]
-) -> dict[str, Figure]:
-    """The distribution of each feature in the reference and in the recent texts, by name."""
-    return {each.name: _picture(each, reference[each.name], recent[each.name]) for each in features}
-
-
-def _picture(feature: FeatureDrift, reference: Floats, recent: Floats) -> Figure:
+def picture(feature: FeatureDrift, reference: Floats, recent: Floats) -> Figure:
+    """The distribution of a feature in the reference and in the recent texts."""
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     axes = figure.subplots()
     edges = _bar_edges(feature.name, reference, recent)

@@ -26,17 +26,14 @@ class FeatureDrift:
     """One feature of the recent texts against the reference.
 
     Attributes:
-        name: one of ``FEATURES``.
         reference: median of the reference, and ``recent`` of the recent texts.
-        psi: population stability index; 0 when both are alike.
-        p: p-value of the KS test, corrected for the number of features (Holm).
     """
 
-    name: str
+    name: str  # one of ``FEATURES``
     reference: float
     recent: float
-    psi: float
-    p: float
+    psi: float  # population stability index; 0 when both are alike
+    p: float  # p-value of the KS test, corrected for the number of features (Holm)
     drifted: bool
 
     @property
@@ -127,13 +124,9 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class UnusualText:
-    """The beginning of a text that is unlike the reviews, with the features of the whole text.
+    """The beginning of a text that is unlike the reviews, with the features of the whole text."""
 
-    Attributes:
-        surprise: in nats, of vocabulary and length together.
-    """
-
-    surprise: float
+    surprise: float  # in nats, of vocabulary and length together
     features: dict[str, float]
     text: str
 

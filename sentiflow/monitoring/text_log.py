@@ -45,22 +45,15 @@ _DELETE_OLDEST = "DELETE FROM texts WHERE id <= (SELECT min(id) + (max(id) - min
 
 @dataclass(frozen=True)
 class Entry:
-    """One text.
+    """One text."""
 
-    Attributes:
-        at: when it was scored, UTC, in ISO format.
-        source: ``served`` or ``scored``.
-        text: as it came; half of a surrogate pair is kept as a question mark.
-        id: in the log; 0 until it is read from there.
-    """
-
-    at: str
-    source: str
+    at: str  # when it was scored, UTC, in ISO format
+    source: str  # ``served`` or ``scored``
     model: str
     version: int
     score: float
-    text: str
-    id: int = 0
+    text: str  # as it came; half of a surrogate pair is kept as a question mark
+    id: int = 0  # in the log; 0 until it is read from there
 
 
 class DamagedLogError(OSError):
@@ -92,7 +85,7 @@ class TextLog:
 
         Gives how many were written: texts that need more than half of the log are left out.
         """
-        rows = [_row(entry) for entry in entries]
+        rows = [(*astuple(entry)[:-2], entry.text.encode("utf-8", "replace").decode()) for entry in entries]
         rows = [row for row in rows if 2 * (len(row[-1].encode()) + _ROW) <= self._max]
         make_folder(self.folder)
         if not self.file.exists():  # a new log begins again with the first id
@@ -186,14 +179,6 @@ def configured_log(settings: Settings) -> TextLog | None:
     if settings.prediction_log_dir is None:
         return None
     return TextLog(settings.prediction_log_dir, int(settings.prediction_log_mb * MEGABYTE))
-
-
-_Row = tuple[str, str, str, int, float, str]
-
-
-def _row(entry: Entry) -> _Row:
-    *others, text, _id = astuple(entry)
-    return (*others, text.encode("utf-8", "replace").decode())
 
 
 def _used(db: sqlite3.Connection) -> int:

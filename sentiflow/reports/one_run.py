@@ -236,20 +236,13 @@ def _metrics(run: RunSummary) -> list[Block]:
         (name.replace("_", " "), meaning.format(*names), f"{values[name]:.4f}")
         for name, meaning in _MEANINGS.items()
     ]
-    ece = format_cell(run.metrics.get(ECE), ".4f")
-    rows.append(("expected calibration error", "mean distance of score and share, over ten bins", ece))
-    rows.append(
-        ("validation loss", "of the weights that were kept", format_cell(run.metrics.get("val/loss"), ".4f"))
-    )
-    rows += [
-        (
-            f"{YARDSTICK}, {name.replace('_', ' ')}",
-            "of a simple model",
-            f"{run.metrics[BASELINE + name]:.4f}",
-        )
-        for name in ("accuracy", "balanced_accuracy")
-        if BASELINE + name in run.metrics
-    ]
+    logged = {
+        ECE: ("expected calibration error", "mean distance of score and share, over ten bins"),
+        "val/loss": ("validation loss", "of the weights that were kept"),
+        f"{BASELINE}accuracy": (f"{YARDSTICK}, accuracy", "of a simple model"),
+        f"{BASELINE}balanced_accuracy": (f"{YARDSTICK}, balanced accuracy", "of a simple model"),
+    }
+    rows += [(*about, f"{run.metrics[name]:.4f}") for name, about in logged.items() if name in run.metrics]
     return [Table(("metric", "meaning", "value"), rows, words=2)]
 
 

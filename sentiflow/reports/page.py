@@ -61,13 +61,12 @@ class Table:
 
     Attributes:
         words: how many columns, from the first on, hold words; all others hold numbers, aligned to the right.
-        alarms: numbers of rows that the page highlights.
     """
 
     heading: Sequence[str]
     rows: Sequence[Sequence[str]]
     words: int = 1
-    alarms: Collection[int] = ()
+    alarms: Collection[int] = ()  # numbers of rows that the page highlights
 
     def __post_init__(self) -> None:
         if any(len(row) != len(self.heading) for row in self.rows):
@@ -84,13 +83,9 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure, drawn when the page is rendered; Markdown has none.
+    """A figure, drawn when the page is rendered; Markdown has none."""
 
-    Attributes:
-        figure: in black and colours on a transparent ground.
-    """
-
-    figure: "Figure"
+    figure: "Figure"  # in black and colours on a transparent ground
     alt: str
 
     @property
@@ -113,18 +108,12 @@ class SideBySide:
 
 @dataclass(frozen=True)
 class MarkedWord:
-    """A word of an explained text.
-
-    Attributes:
-        effect: ``up``, ``down``, ``unread``, or empty if it hardly moved the score.
-        note: shown when the word is pointed at.
-        strength: of the colour, from 0 to 1.
-    """
+    """A word of an explained text."""
 
     text: str
-    effect: str = ""
-    note: str = ""
-    strength: float = 0.0
+    effect: str = ""  # ``up``, ``down``, ``unread``, or empty if it hardly moved the score
+    note: str = ""  # shown when the word is pointed at
+    strength: float = 0.0  # of the colour, from 0 to 1
 
 
 @dataclass(frozen=True)

@@ -35,19 +35,13 @@ Curves = Mapping[str, Sequence[tuple[int, float]]]
 
 @dataclass(frozen=True)
 class Misclassified:
-    """A review that the model gets wrong, whole and decoded.
+    """A review that the model gets wrong, whole and decoded."""
 
-    Attributes:
-        place: where it stands in the source.
-        label: the true one's name.
-        reading: the score word by word; None without the model.
-    """
-
-    place: str
-    label: str
+    place: str  # where it stands in the source
+    label: str  # the true one's name
     score: float
     text: str
-    reading: Attribution | None
+    reading: Attribution | None  # the score word by word; None without the model
 
     @property
     def heading(self) -> str:
@@ -97,26 +91,17 @@ class TestData:
 
 @dataclass(frozen=True, eq=False)
 class RunSummary:
-    """A run, with whatever of it is available.
-
-    Attributes:
-        curves: metrics by epoch; empty for a run without epochs.
-        test_data: the dataset, if it is on this machine.
-        version: the registered version that the run made, like ``imdb-sentiment/3``, or None.
-        missing: what is not available, one sentence each.
-        facts: more rows of the report's table of the run.
-        number: in a report of several runs; 1 is the first.
-    """
+    """A run, with whatever of it is available."""
 
     record: RunRecord
-    curves: Curves
+    curves: Curves  # metrics by epoch; empty for a run without epochs
     table: ScoreTable | None = None
-    test_data: TestData | None = None
+    test_data: TestData | None = None  # the dataset, if it is on this machine
     scorer: TextScorer | None = None
-    version: str | None = None
-    missing: tuple[str, ...] = ()
-    facts: Mapping[str, str] = field(default_factory=dict)
-    number: int = 1
+    version: str | None = None  # the registered version that the run made, like ``imdb-sentiment/3``, or None
+    missing: tuple[str, ...] = ()  # what is not available, one sentence each
+    facts: Mapping[str, str] = field(default_factory=dict)  # more rows of the report's table of the run
+    number: int = 1  # in a report of several runs; 1 is the first
 
     @property
     def metrics(self) -> Mapping[str, float]:

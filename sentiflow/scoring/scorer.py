@@ -23,32 +23,23 @@ class Word:
     """One word of a text.
 
     Attributes:
-        text: as the tokeniser made it.
         status: ``read``; ``rare`` (read as the one id that all rare words share); ``unknown`` (left out, as no
             review of the dataset held it); ``cut`` (left out, as it stands before the last words that are read).
-        score: after the word, 0 to 1.
-        change: what it added to the score; 0 when it was left out.
     """
 
-    text: str
+    text: str  # as the tokeniser made it
     status: str
-    score: float
-    change: float
+    score: float  # after the word, 0 to 1
+    change: float  # what it added to the score; 0 when it was left out
 
 
 @dataclass(frozen=True)
 class Attribution:
-    """How a score came about.
+    """How a score came about."""
 
-    Attributes:
-        start: score before the first word: padding and start marker have been read.
-        score: after the last word; the text's score.
-        words: in the order of the text; ``start`` and their changes add up to ``score``.
-    """
-
-    start: float
-    score: float
-    words: tuple[Word, ...]
+    start: float  # score before the first word: padding and start marker have been read
+    score: float  # after the last word; the text's score
+    words: tuple[Word, ...]  # in the order of the text; ``start`` and their changes add up to ``score``
 
 
 FORMAT = 4  # of the three files below; a reader refuses what it does not know
@@ -88,18 +79,12 @@ def is_name(text: object) -> bool:
 
 @dataclass(frozen=True)
 class TextScorer:
-    """Tokeniser, vocabulary, padding and network in one.
-
-    Attributes:
-        vocabulary: every word that has a rank, also those beyond ``weights``' rows.
-        sequence_length: ids read of each text, its last ones.
-        label_names: what 0 and 1 are called in answers.
-    """
+    """Tokeniser, vocabulary, padding and network in one."""
 
     weights: Weights
-    vocabulary: Vocabulary
-    sequence_length: int
-    label_names: tuple[str, str] = LABEL_NAMES
+    vocabulary: Vocabulary  # every word that has a rank, also those beyond ``weights``' rows
+    sequence_length: int  # ids read of each text, its last ones
+    label_names: tuple[str, str] = LABEL_NAMES  # what 0 and 1 are called in answers
 
     @cached_property
     def network(self) -> Network:

@@ -33,9 +33,7 @@ class Weights:
     """The trained arrays, float32, named as Keras names them.
 
     Attributes:
-        mask_zero: zeros leave the state alone; without it they are read like any other word.
         backward_kernel: of a second recurrence that reads backwards, and likewise the two below; or all None.
-        pooling: what the last layer gets: the last state, or the mean of the states after each word.
         others: further networks; the score is the mean of all of them. They read the same ids.
     """
 
@@ -45,11 +43,11 @@ class Weights:
     bias: Array  # (u,)
     dense_kernel: Array  # (u, 1), with two directions (2 u, 1)
     dense_bias: Array  # (1,)
-    mask_zero: bool = False
+    mask_zero: bool = False  # zeros leave the state alone; without it they are read like any other word
     backward_kernel: Array | None = None
     backward_recurrent_kernel: Array | None = None
     backward_bias: Array | None = None
-    pooling: str = LAST
+    pooling: str = LAST  # what the last layer gets: the last state, or the mean of the states after each word
     others: tuple["Weights", ...] = ()
 
     def __post_init__(self) -> None:

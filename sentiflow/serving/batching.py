@@ -30,13 +30,6 @@ _CHARACTERS = 500_000
 _ALONE = 32
 
 
-class QueueFullError(HTTPException):
-    """Too many texts wait already."""
-
-    def __init__(self) -> None:
-        super().__init__(429, "Too many texts wait already; come back in a second.", SOON)
-
-
 @dataclass(frozen=True, eq=False)
 class _Pending:
     """What a request waits for."""
@@ -92,7 +85,7 @@ class Batcher:
         with self._changed:
             queue, most = (self._jobs, self._max) if work is None else (self._alone, _ALONE)
             if self._closed or self._waiting + len(texts) > self._max or len(queue) >= most:
-                raise QueueFullError
+                raise HTTPException(429, "Too many texts wait already; come back in a second.", SOON)
             self._waiting += len(texts)
             self._metrics.waiting.set(self._waiting)
             queue.append(_Pending(loaded, texts, work, answer))

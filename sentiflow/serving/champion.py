@@ -33,15 +33,10 @@ class Loaded:
 
 @dataclass(frozen=True)
 class State:
-    """State of the service at one moment, replaced as a whole.
+    """State of the service at one moment, replaced as a whole."""
 
-    Attributes:
-        loaded: the version that answers; None when none does.
-        problem: message for clients; empty when all is well.
-    """
-
-    loaded: Loaded | None
-    problem: str
+    loaded: Loaded | None  # the version that answers; None when none does
+    problem: str  # message for clients; empty when all is well
 
 
 class Watcher:

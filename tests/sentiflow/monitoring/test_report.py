@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from sentiflow.monitoring.check import DriftResult, pictures, report, table
+from sentiflow.monitoring.check import DriftResult, picture, report, table
 from sentiflow.monitoring.drift import FeatureDrift, UnusualText
 
 MOVED = FeatureDrift("oov", 0.05, 0.25, 1.5, 1e-9, drifted=True)
@@ -35,7 +35,7 @@ def figures() -> dict[str, Figure]:
         "length": rng.integers(5, 60, 300).astype(float),
         "score": rng.random(300),
     }
-    return pictures(values, {name: each[:100] for name, each in values.items()}, RESULT.features)
+    return {each.name: picture(each, values[each.name], values[each.name][:100]) for each in RESULT.features}
 
 
 def test_the_table_shows_each_feature_with_its_outcome() -> None:

@@ -4,9 +4,10 @@ import asyncio
 import threading
 
 import pytest
+from fastapi import HTTPException
 
 from sentiflow.scoring import TextScorer
-from sentiflow.serving.batching import Batcher, QueueFullError
+from sentiflow.serving.batching import Batcher
 from sentiflow.serving.champion import Loaded
 from sentiflow.serving.metrics import Metrics
 from sentiflow.store.types import CHAMPION, Version
@@ -100,7 +101,7 @@ def test_a_queue_takes_what_it_was_given_and_no_text_more(loaded: Loaded) -> Non
         first = asyncio.ensure_future(batcher.score(loaded, ["a", "b"]))
         await asyncio.sleep(0)
         assert waiting() == 2
-        with pytest.raises(QueueFullError) as refused:
+        with pytest.raises(HTTPException) as refused:
             await batcher.score(loaded, ["c", "d"])
         assert refused.value.status_code == 429
         last = asyncio.ensure_future(batcher.score(loaded, ["c"]))
@@ -198,7 +199,7 @@ def test_long_readings_let_predictions_pass_and_have_a_queue_of_their_own(loaded
         batcher.start()
         done = await asyncio.gather(*alone, return_exceptions=True)
         await score
-        return sum(isinstance(one, QueueFullError) for one in done)
+        return sum(isinstance(one, HTTPException) for one in done)
 
     refused = asyncio.run(together())
     batcher.close()
