@@ -81,12 +81,9 @@ class LastingFile(io.FileIO):
 def outlive_readers() -> None:
     """Let neither a pipe whose reader has ended nor a closed terminal fail what this process writes there.
 
-    Called at the start of a command, and of a deployment's run. A process that was started with one of its streams
-    closed writes to nowhere.
-
-    Otherwise the next log line ends it: ``sentiflow train | head -1``, or the run of a schedule that was killed.
-    Replaced: ``sys.stdout`` and ``sys.stderr`` if they are the interpreter's own, also where the root logger's
-    handlers, such as Prefect's, hold them already.
+    The next log line would end ``sentiflow train | head -1``, or the run of a schedule that was killed. A process
+    that was started with one of its streams closed writes to nowhere. Replaced are ``sys.stdout`` and
+    ``sys.stderr`` if they are the interpreter's own, also where the root logger's handlers hold them already.
     """
     for name in ("stdin", "stdout", "stderr"):  # in this order each gets its own number, which libraries use
         if getattr(sys, name) is None:

@@ -113,10 +113,7 @@ def training_lock(
     logger: Logger = _LOGGER,
     purpose: str | None = "training",
 ) -> Iterator[None]:
-    """Hold the lock of a registered model while it is trained, on this machine and, if the settings ask, on all.
-
-    Patience and purpose as in ``file_lock``; housekeeping is waited for in any case.
-    """
+    """Hold the lock of a registered model while it is trained, here and, if the settings ask, on all machines."""
     what = f"{'A' if purpose == HOUSEKEEPING else 'Another'} training of {model_name}"
     path = lock_file(model_name, settings)
     with file_lock(path, what, purpose, patience=patience, logger=logger, shared=settings.lock_url):

@@ -69,21 +69,12 @@ def model_name(dataset: str) -> str:
     """What a dataset's versions are registered under: a model of the sample can never stand in for one of imdb.
 
     The base keeps its name, which no registered model of this project has.
-
-    Example:
-        >>> model_name("imdb"), model_name("my Reviews.csv"), model_name("base")
-        ('imdb-sentiment', 'my-reviews-sentiment', 'base')
     """
     return dataset if dataset == BASE else f"{dataset_name(dataset)}-sentiment"
 
 
 def dataset_of(model: str) -> str:
-    """The dataset's name in the name of its registered model, as ``--dataset`` takes it.
-
-    Example:
-        >>> dataset_of("my-reviews-sentiment")
-        'my-reviews'
-    """
+    """The dataset's name in the name of its registered model, as ``--dataset`` takes it."""
     return model.removesuffix("-sentiment")
 
 

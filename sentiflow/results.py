@@ -173,13 +173,9 @@ def by_loss(rows: Sequence[TrialRow]) -> list[TrialRow]:
 class SweepResult(ModelResult):
     """The outcome of a sweep: its finished trials, in their order, and the seeds of the best recipe, ``config``.
 
-    The seed whose validation loss is lowest, ``best``, is registered. The seconds are wall time of the whole.
-
-    Attributes:
-        recipe: URI of the best recipe as a file in the store; not shown, as it may hold a login.
-        importance: share of the variance that each field explains; empty with too few complete trials.
-        importance_text: the same in words, or why there are none.
-        accuracy: of the test split, over the seeds; None for a single one.
+    The seed whose validation loss is lowest, ``best``, is registered. The seconds are wall time of the whole. The
+    importance is the share of the variance that each field explains; empty with too few complete trials. The best
+    recipe is a file in the store, whose URI is not shown, as it may hold a login.
     """
 
     trials: tuple[TrialRow, ...]

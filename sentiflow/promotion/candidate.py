@@ -58,16 +58,10 @@ Answer = Literal["passed", "approved", "forced", "refused", "declined"]
 
 @dataclass(frozen=True)
 class Candidate:
-    """A version of a registered model that was judged, and what came of it.
+    """A version of a registered model that was judged, why it was chosen, and what came of it.
 
-    Attributes:
-        why: it was chosen.
-        champion: the version in use when it was judged.
-        answer: the gate ``passed`` or ``refused`` it, a person ``approved`` or ``declined`` it, or ``forced`` it;
-            None until it is decided.
-        reason: of a refusal, the rules that do not hold.
-        by: who answered.
-        event: what made it champion; None otherwise.
+    The gate ``passed`` or ``refused`` it, or a person ``approved``, ``declined`` or ``forced`` it; the reason of a
+    refusal is the rules that do not hold. The event is what made it champion.
     """
 
     name: str

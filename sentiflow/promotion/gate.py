@@ -69,14 +69,10 @@ class Rule:
 
 @dataclass(frozen=True)
 class Decision:
-    """The gate's outcome: passed when every rule holds.
+    """The gate's outcome: passed when every rule holds; the notes say what was not judged, and why.
 
-    Attributes:
-        accuracy: of the candidate.
-        champion_accuracy: on the same reviews; None without a champion, as ``comparison``.
-        notes: what was not judged, and why.
-        reviews: how many test reviews it was judged on.
-        learnt: how many more there are, left out as one of the models has learnt from them.
+    It was judged on so many test ``reviews``; ``learnt`` more were left out, as one of the models has learnt from
+    them.
     """
 
     rules: tuple[Rule, ...]

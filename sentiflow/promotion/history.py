@@ -42,15 +42,10 @@ def check_request(reason: str, *, force: bool = False) -> None:
 
 @dataclass(frozen=True)
 class Event:
-    """One promotion or rollback; ``version`` is the new champion.
+    """One promotion or rollback; ``version`` is the new champion, once the alias has moved (``done``).
 
-    Attributes:
-        replaced: the champion before it, or None.
-        accuracy: of the version on its test split, or None.
-        decision: ``passed`` by the gate, ``approved`` by a person, ``forced`` or ``rollback``.
-        at: ISO 8601 in UTC.
-        rules: the gate's, one line each; empty for a rollback.
-        done: the alias has moved.
+    The decision is ``passed`` by the gate, ``approved`` by a person, ``forced`` or ``rollback``; the rules are the
+    gate's, one line each; ``at`` is ISO 8601 in UTC.
     """
 
     kind: Kind

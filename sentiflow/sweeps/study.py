@@ -44,12 +44,9 @@ _PATIENCE = 60.0  # seconds that a process waits for another one's entry
 
 @dataclass(frozen=True)
 class Sweep:
-    """What the trials of a sweep share.
+    """What the trials of a sweep share; every fresh start has its own folder.
 
-    Attributes:
-        folder: of the study; every fresh start has its own.
-        config: the recipe that is changed.
-        seed: of the search, and of each trial's training, so that trials differ by their values only.
+    The seed is that of the search, and of each trial's training, so that trials differ by their values only.
     """
 
     folder: Path
