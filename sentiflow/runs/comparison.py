@@ -34,8 +34,7 @@ class AccuracyDifference:
 
     Attributes:
         difference: of the accuracies, of sets of repeats of their means; None if one of them has none.
-        low: lower end of its 95% interval, or None.
-        high: upper end.
+        low, high: its 95% interval, or None.
         p_value: of McNemar's exact test for two runs, of Welch's t-test for two sets of repeats; None without
             an interval.
         paired: review by review; None if they cannot be paired.

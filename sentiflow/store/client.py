@@ -148,11 +148,7 @@ def _make_sqlite(path: Path) -> None:
 class OpenRun:
     """An MLflow run to write to; MLflow's failures become errors that say what to do.
 
-    It can be sent to another process, which uses its own settings and client.
-
-    Attributes:
-        experiment: id of its experiment.
-        settings: of this process; another one's may hold other passwords.
+    It can be sent to another process, which uses its own settings and client: they may hold other passwords.
     """
 
     run_id: str

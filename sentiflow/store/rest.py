@@ -88,7 +88,11 @@ class ServerStore:
 
     def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
         run = self._living(run_id)
-        lines = {name: self._line(run_id, name) for name in (sorted(_record(run).metrics) if run else ())}
+        lines: dict[str, list[tuple[int, float]]] = {}
+        for name in sorted(_record(run).metrics) if run else ():
+            points = list(self._api.pages("metrics/get-history", "metrics", run_id=run_id, metric_key=name))
+            points.sort(key=lambda point: (int(point.get("step", 0)), int(point.get("timestamp", 0))))
+            lines[name] = [(int(point.get("step", 0)), float(point.get("value", 0))) for point in points]
         return {name: line for name, line in lines.items() if line and line[-1][0] > 0}
 
     def file(self, record: RunRecord, name: str, folder: Path) -> Path | None:
@@ -174,12 +178,6 @@ class ServerStore:
     def _versions(self, condition: str) -> Iterator[dict[str, Any]]:
         asked = {"filter": condition} if condition else {}
         return self._api.pages("model-versions/search", "model_versions", max_results=_VERSIONS_PAGE, **asked)
-
-    def _line(self, run_id: str, name: str) -> list[tuple[int, float]]:
-        asked = {"run_id": run_id, "metric_key": name}
-        points = list(self._api.pages("metrics/get-history", "metrics", **asked))
-        points.sort(key=lambda point: (int(point.get("step", 0)), int(point.get("timestamp", 0))))
-        return [(int(point.get("step", 0)), float(point.get("value", 0))) for point in points]
 
 
 def _served(what: str, uri: str) -> str:

@@ -13,14 +13,14 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from sentiflow.errors import ExternalError, UsageError
-from sentiflow.names import dataset_of
+from sentiflow.errors import ExternalError
 from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
 from sentiflow.store.types import (
     RegisteredModel,
     VersionRecord,
     local_path,
+    need_number,
     need_version_files,
     no_run,
     time_of,
@@ -182,12 +182,9 @@ class SqliteStore:
         return {run: f"{name}/{number}" for run, name, number in self._query(sql, _DELETED) if run}
 
     def version_files(self, name: str, number: int, folder: Path) -> Path:  # noqa: ARG002 - all are in place
-        sql = "SELECT coalesce(storage_location, source) FROM model_versions WHERE name = ? AND version = ?"
-        found = self._query(sql, name, number)
-        if not found:
-            see = f"sentiflow versions --dataset {dataset_of(name)}"
-            raise UsageError(f"{name} has no version {number}.", f"See what there is: {see}")
-        location = str(found[0][0])
+        sql = "SELECT version, coalesce(storage_location, source) FROM model_versions WHERE name = ?"
+        places = dict(self._query(sql, name))
+        location = str(places[need_number(places, name, number)])
         place = local_path(location)
         if place is None:
             raise unreadable(f"The files of {name} version {number}", location)

@@ -32,12 +32,7 @@ ANSWERS_NOW = f"What answers now is the model {BASE}, {BASE_MODEL.why}: add --da
 
 @dataclass(frozen=True)
 class Champion:
-    """The version in use.
-
-    Attributes:
-        run_id: of the training that made it; None when it was registered without one.
-        accuracy: on its test split, 0 to 1, as its tag says; None without such a tag.
-    """
+    """The version in use, its run and its test accuracy, 0 to 1; None for what the store does not say."""
 
     version: Version
     run_id: str | None
@@ -64,9 +59,6 @@ def find_version(settings: Settings, name: str | None, number: int | None) -> Ve
 
     Without the name of a registered model it is ``imdb-sentiment``, or the only one that there is. The base is no
     registered model; it is there without a store.
-
-    Raises:
-        UsageError: there is no such model or version; the hint names what there is.
     """
     if name == BASE:
         if number is not None:

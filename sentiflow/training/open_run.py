@@ -91,12 +91,7 @@ def seeds_label(seed: int, repeats: int = 1) -> str:
 
 
 class Ready(NamedTuple):
-    """A dataset whose model is held, MLflow's experiment, and when a training of it could begin.
-
-    Attributes:
-        since: seconds since the epoch, without its waiting for another.
-        startup: seconds before.
-    """
+    """A dataset whose model is held, MLflow's experiment, and since when, after how many seconds of start-up."""
 
     dataset: str
     experiment: str
@@ -108,9 +103,7 @@ class Ready(NamedTuple):
 def alone(dataset: str) -> Iterator[Ready]:
     """Hold the lock of a dataset's model, and clean up after killed trainings.
 
-    Raises:
-        ExternalError: another training of this model is running; what a deployment started waits for it, as long
-            as the settings say.
+    What a deployment started waits for another training of this model, as long as the settings say.
     """
     settings, model, logger = load_settings(), model_name(dataset), get_run_logger()
     client = connect(settings)

@@ -30,7 +30,7 @@ class Diverged(RuntimeError):
 
 
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
-    """Turns Keras's events into epochs and progress; ``epoch`` is the number of the one that goes on or was last."""
+    """Turns Keras's events into epochs and progress; ``epoch`` is the number of the one that goes on."""
 
     def __init__(self, reviews: int, epochs: int, on_epoch: Callable[[Epoch], None], progress: Progress) -> None:
         super().__init__()
