@@ -52,7 +52,6 @@ class Row:
     Attributes:
         comparison: its right labels less the network's; None for the network itself.
         seconds: of the training, choices included.
-        reviews_per_second: in scoring the test split.
     """
 
     name: str

@@ -66,9 +66,6 @@ def find_run(store: Store, text: str) -> RunRecord:
     The text is its whole id, a beginning of at least 4 digits that no other id shares, its name (also the short
     one that ``sentiflow runs`` shows), or the registered version that it made: ``imdb-sentiment/3`` or, by any
     alias, ``imdb-sentiment@champion``, also as MLflow writes them, with ``models:/`` before.
-
-    Raises:
-        UsageError: there is no such run, or several, which are named.
     """
     beginning = text.lower() if _ID.fullmatch(text.lower()) else ""
     if len(beginning) == _WHOLE:

@@ -36,12 +36,7 @@ Pairs = Mapping[str, str]
 
 
 def create_run(client: "MlflowClient", experiment: str, tags: Pairs, name: str) -> str:
-    """Make a run; gives its id.
-
-    Raises:
-        MlflowException: the local store refuses it.
-        ExternalError: the server refuses it, or does not answer; then it may have been made all the same.
-    """
+    """Make a run; gives its id. When a server does not answer, it may have been made all the same."""
     if not _is_server(client):
         return str(client.create_run(experiment, tags=dict(tags), run_name=name).info.run_id)
     now = int(time.time() * 1000)
@@ -141,11 +136,7 @@ class Api:
             token = page.get("next_page_token", "")
 
     def listed(self, path: str) -> list[str]:
-        """Names of the files in a folder that the server itself hands out.
-
-        Raises:
-            ExternalError: the server fails, or a name leads to another folder.
-        """
+        """Names of the files in a folder that the server itself hands out."""
         where = "/api/2.0/mlflow-artifacts/artifacts"
         answer = self._json(where, self._ask("GET", where, params={"path": path.strip("/")}))
         names = [str(entry["path"]) for entry in answer.get("files", ()) if not entry.get("is_dir")]

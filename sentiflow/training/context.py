@@ -43,7 +43,6 @@ class RunContext(OpenRun):
     Attributes:
         config: once the table is prepared, with the values that its rules chose.
         dataset: as the user named it, a table by its whole path.
-        start: what it starts from; nothing until that is chosen.
         work: folder for files of this run, deleted when the run ends.
         began: start of the process, or in a shared process of the flow (seconds since the epoch).
     """

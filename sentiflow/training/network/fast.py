@@ -26,7 +26,6 @@ class FastNetwork(keras.Model):  # type: ignore[misc]
 
     Args:
         stock: a network made by ``sentiflow.training.network.model.build``.
-        optimizer: of Keras, not yet built.
         vocabulary_dropout: share of the embedding's rows that are zero for a training batch, the others scaled up.
         dropout: the same for the elements that go into the last layer.
         steps_at_once: steps that TensorFlow makes in one call; callbacks and signals wait for its end.
