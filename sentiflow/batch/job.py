@@ -44,11 +44,7 @@ _WORTH_WORKERS = 8_000_000  # bytes of text that one process scores while others
 
 @dataclass(frozen=True)
 class Request:
-    """What to score, a table or a folder of text files, with what, and where to.
-
-    Attributes:
-        escape_formulas: of a .csv output, put ' before texts that a spreadsheet would take for formulas.
-    """
+    """What to score, a table or a folder of text files, with what, and where to."""
 
     source: Path
     output: Path  # the file to write; its ending is the format, .csv, .jsonl or .parquet
@@ -58,7 +54,7 @@ class Request:
     dataset: str | None = None  # whose model; by default imdb's, or the only one that there is
     version: int | None = None  # its number; by default the champion, else the newest
     workers: int | None = None  # processes that score; by default as many as are worth it
-    escape_formulas: bool = False
+    escape_formulas: bool = False  # in a .csv output: put ' before what a spreadsheet takes for a formula
 
 
 @dataclass(frozen=True)
@@ -106,10 +102,6 @@ def score_input(
 
     Written: the output, and its rejects beside it if there are any; each by one rename, at the end. A sample of
     the texts goes to the text log, if there is one. ``say`` gets a sentence if that cannot be written.
-
-    Raises:
-        UsageError: the input holds no rows.
-        ExternalError: it changed meanwhile.
     """
     began = time.monotonic()
     output = request.output.resolve()  # a link stays one, and what it leads to is written

@@ -45,11 +45,7 @@ _SCORED = [("label", pa.string()), ("score", pa.float64()), ("model", pa.string(
 
 
 def output_schema(source: Input, with_text: bool) -> pa.Schema:
-    """The output's columns: row, for a folder the file, label, score, model, version, the text, and those kept.
-
-    Raises:
-        UsageError: a kept column is named like one of the output's own.
-    """
+    """The output's columns: row, for a folder the file, label, score, model, version, the text, and those kept."""
     files, kept = (list(source.schema), []) if source.many else ([], list(source.schema))
     text = [("text", pa.string())] if with_text else []
     own = pa.schema([("row", pa.int64()), *files, *_SCORED, *text])

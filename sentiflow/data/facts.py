@@ -70,17 +70,13 @@ class SplitFacts:
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """Figures of a dataset under a recipe, of splits that have reviews; ``words`` counts the whole vocabulary.
-
-    Attributes:
-        training_words: how many of them the training split has, ``kept_words`` how many of these the recipe keeps.
-    """
+    """Figures of a dataset under a recipe, of splits that have reviews; ``words`` counts the whole vocabulary."""
 
     splits: tuple[SplitFacts, ...]
     in_both: int  # test reviews whose ids stand in the training split, too
     words: int
-    training_words: int
-    kept_words: int
+    training_words: int  # those that the training split has
+    kept_words: int  # those of them that the recipe keeps
     first_ids: tuple[int, ...]  # of the first training review, rare words replaced
     first_text: str  # the same, decoded; ``?`` for the start marker and for rare words
     first_label: int  # 0 or 1

@@ -155,11 +155,7 @@ def _address(name: str, official: str, url: str | None, sha256: str | None, sett
 
 
 def fetch(settings: Settings, progress: Progress = no_progress) -> tuple[list[Path], bool]:
-    """Fetch the reviews and the word index into the data folder; gives both, and whether anything was fetched.
-
-    Raises:
-        UnreachableError: an address does not answer; the hint names both ways out.
-    """
+    """Fetch the reviews and the word index into the data folder; gives both, and whether anything was fetched."""
     fetched = False
     files = []
     for address in addresses(settings):

@@ -25,11 +25,7 @@ _HEAD = 1_000  # lines whose keys are the columns that a message names
 
 
 class CsvTable(RowInput):
-    """A CSV table with a header.
-
-    Attributes:
-        separator: between columns: a comma, or a semicolon or tab if the header has these and no comma.
-    """
+    """A CSV table with a header; its columns are separated by a semicolon or tab if the header has no comma."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

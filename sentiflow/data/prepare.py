@@ -49,11 +49,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A canonical table on this machine, a Parquet file, with the digest of its content.
-
-    Attributes:
-        left_out: how many rows of a user's table have each of the labels to skip.
-    """
+    """A canonical table on this machine, a Parquet file, with the digest of its content."""
 
     name: str
     digest: str
@@ -61,7 +57,7 @@ class Prepared:
     origin: str
     made: bool  # whether it was made this time rather than found
     rejected: Rejected | None = None
-    left_out: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)  # rows of a user's table by their label to skip
     joined: Joined | None = None  # of a user's tables, what else was left out
     options: TableOptions = DEFAULT_OPTIONS
 

@@ -34,18 +34,14 @@ def strings(values: Iterable[str | bytes | None]) -> pa.Array:
 
 
 class Row(NamedTuple):
-    """One row of an input.
-
-    Attributes:
-        columns: values of the columns that were selected beside the text, unless it is rejected.
-    """
+    """One row of an input."""
 
     text: str  # the text; empty where there is a reason to reject the row
     reason: str  # why it is rejected, in words that end where a colon begins details; empty where it is not
     value: str  # beginning of what stood there instead of a text, for people
     done: int  # units of the input (bytes, rows or files) that are read once this row is
     line: int = 0  # of the file, where the row begins, from 1; 0 for inputs without lines
-    columns: tuple[str | None, ...] = ()
+    columns: tuple[str | None, ...] = ()  # those that were selected beside the text, unless it is rejected
     source: str = ""  # file that it stands in, for inputs of many files
 
 
@@ -142,9 +138,6 @@ def find_columns(path: Path, found: Sequence[str], text: str, others: Sequence[s
     """The columns of a table that some names mean, as the table writes them; the others each once.
 
     Names are compared as ``match`` does.
-
-    Raises:
-        UsageError: some are missing or appear twice; the message names all of them, and what there is.
     """
     matches = {name: match(name, found) for name in (text, *others)}
     problems = [f"no column {name}" for name, there in matches.items() if not there]

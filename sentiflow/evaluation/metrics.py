@@ -159,28 +159,20 @@ def reliability(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> Reliab
 
 @dataclass(frozen=True)
 class Traits:
-    """Properties of reviews that do not depend on scores.
+    """Properties of reviews that do not depend on scores."""
 
-    Attributes:
-        unknown: shape (n,), share of words that are out of the vocabulary; 0 for a review without words.
-    """
-
-    unknown: NDArray[np.float64]
+    unknown: NDArray[np.float64]  # shape (n,), share of words out of the vocabulary; 0 without words
     negated: Rows  # shape (n,), whether the review has a negation
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Accuracy on some of the reviews.
-
-    Attributes:
-        accuracy: fraction of correct labels; ``low`` and ``high`` are the ends of its 95% Wilson interval.
-    """
+    """Accuracy on some of the reviews."""
 
     name: str  # a key of ``SLICES``
     reviews: int
     accuracy: float
-    low: float
+    low: float  # end of the accuracy's 95% Wilson interval
     high: float
 
 
@@ -270,15 +262,11 @@ BASELINE = "baseline/"
 
 @dataclass(frozen=True)
 class Yardstick:
-    """The yardstick's accuracy on the test reviews, and the network's less that.
-
-    Attributes:
-        difference: a fraction; ``low`` and ``high`` are the ends of its 95% interval.
-    """
+    """The yardstick's accuracy on the test reviews, and the network's less that."""
 
     accuracy: float
-    difference: float
-    low: float
+    difference: float  # a fraction
+    low: float  # end of its 95% interval
     high: float
 
     @classmethod

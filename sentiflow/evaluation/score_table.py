@@ -46,11 +46,7 @@ class ScoreTable:
         )
 
     def in_order_of(self, other: "ScoreTable") -> "ScoreTable":
-        """The same reviews in the order of another table.
-
-        Raises:
-            ValueError: the tables hold different reviews, or other labels.
-        """
+        """The same reviews in the order of another table."""
         mine, theirs = np.argsort(self.review_id), np.argsort(other.review_id)
         if not np.array_equal(self.review_id[mine], other.review_id[theirs]):
             raise ValueError("the two score tables hold different reviews")

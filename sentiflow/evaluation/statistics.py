@@ -15,14 +15,10 @@ _SMALLEST_P = 1e-99
 
 @dataclass(frozen=True)
 class Comparison:
-    """Difference of two models on the same reviews, the first less the second.
+    """Difference of two models on the same reviews, the first less the second."""
 
-    Attributes:
-        difference: of the accuracies, as a fraction; ``low`` and ``high`` are the ends of Tango's 95% interval.
-    """
-
-    difference: float
-    low: float
+    difference: float  # of the accuracies, as a fraction
+    low: float  # end of its 95% interval by Tango
     high: float
     p_value: float  # of McNemar's exact test, two-sided
     gained: int  # reviews that only the first has right

@@ -57,16 +57,12 @@ class DriftCheck:
 
 @dataclass(frozen=True)
 class RecentTexts:
-    """The texts since the last check.
-
-    Attributes:
-        first: when the first one was scored, UTC, and ``last`` the last one; empty without texts.
-    """
+    """The texts since the last check."""
 
     file: Path  # a Parquet table, each text once
     distinct: int
     repeated: int  # how many more were equal to one of the distinct ones
-    first: str
+    first: str  # when it was scored, UTC; empty without texts
     last: str
     sources: dict[str, int]
     last_id: int  # of the last text in the log; 0 without texts
@@ -155,11 +151,7 @@ def drift_check(dataset: str) -> Iterator[DriftCheck]:
 
 
 def collect_texts(log: TextLog, model: str, file: Path) -> RecentTexts:
-    """Write the texts since the last check to a Parquet table, each once: a repeated probe is no drift.
-
-    Raises:
-        ExternalError: the log is damaged.
-    """
+    """Write the texts since the last check to a Parquet table, each once: a repeated probe is no drift."""
     sources: Counter[str] = Counter()
     seen: set[int] = set()
     key = first = last = ""

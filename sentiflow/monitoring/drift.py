@@ -23,15 +23,11 @@ _BINS = 10  # deciles, as is usual
 
 @dataclass(frozen=True)
 class FeatureDrift:
-    """One feature of the recent texts against the reference.
-
-    Attributes:
-        reference: median of the reference, and ``recent`` of the recent texts.
-    """
+    """One feature of the recent texts against the reference."""
 
     name: str  # one of ``FEATURES``
-    reference: float
-    recent: float
+    reference: float  # median
+    recent: float  # median
     psi: float  # population stability index; 0 when both are alike
     p: float  # p-value of the KS test, corrected for the number of features (Holm)
     drifted: bool

@@ -57,15 +57,11 @@ class Heading:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells.
-
-    Attributes:
-        words: how many columns, from the first on, hold words; all others hold numbers, aligned to the right.
-    """
+    """Rows of cells."""
 
     heading: Sequence[str]
     rows: Sequence[Sequence[str]]
-    words: int = 1
+    words: int = 1  # how many columns, from the first on, hold words; the others numbers, aligned to the right
     alarms: Collection[int] = ()  # numbers of rows that the page highlights
 
     def __post_init__(self) -> None:

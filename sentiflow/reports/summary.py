@@ -64,17 +64,13 @@ def worst_errors_text(errors: Sequence[Misclassified]) -> str:
 
 @dataclass(frozen=True)
 class TestData:
-    """The reviews of a dataset that reports show.
-
-    Attributes:
-        places: where test reviews stand in the source, by their ids; of others the id says it.
-    """
+    """The reviews of a dataset that reports show."""
 
     __test__ = False  # pytest would collect a class of this name
 
     test: Reviews
     words: Vocabulary
-    places: Mapping[str, str] = field(default_factory=dict)
+    places: Mapping[str, str] = field(default_factory=dict)  # in the source, by id; of others the id says it
 
     @cached_property
     def _rows(self) -> dict[str, int]:

@@ -30,12 +30,7 @@ class Direction(NamedTuple):
 
 @dataclass(frozen=True)
 class Weights:
-    """The trained arrays, float32, named as Keras names them.
-
-    Attributes:
-        backward_kernel: of a second recurrence that reads backwards, and likewise the two below; or all None.
-        others: further networks; the score is the mean of all of them. They read the same ids.
-    """
+    """The trained arrays, float32, named as Keras names them."""
 
     embedding: Array  # (v, d)
     kernel: Array  # (d, u)
@@ -44,11 +39,11 @@ class Weights:
     dense_kernel: Array  # (u, 1), with two directions (2 u, 1)
     dense_bias: Array  # (1,)
     mask_zero: bool = False  # zeros leave the state alone; without it they are read like any other word
-    backward_kernel: Array | None = None
+    backward_kernel: Array | None = None  # of a second recurrence, which reads backwards; or all three None
     backward_recurrent_kernel: Array | None = None
     backward_bias: Array | None = None
     pooling: str = LAST  # what the last layer gets: the last state, or the mean of the states after each word
-    others: tuple["Weights", ...] = ()
+    others: tuple["Weights", ...] = ()  # they read the same ids; the score is the mean of all
 
     def __post_init__(self) -> None:
         arrays = self._arrays()
@@ -122,12 +117,7 @@ class Weights:
 
     @classmethod
     def of_entries(cls, found: Mapping[str, NDArray[Any]]) -> "Weights":
-        """The weights whose ``entries`` these are.
-
-        Raises:
-            KeyError: some are missing.
-            ValueError: one has the wrong shape.
-        """
+        """The weights whose ``entries`` these are."""
         numbers = {name.partition("/")[0] for name in found if "/" in name}
         prefixes = ["", *(f"{number}/" for number in range(2, 2 + len(numbers)))]
         missing = [prefix + name for prefix in prefixes for name in _REQUIRED if prefix + name not in found]

@@ -65,11 +65,7 @@ class Watcher:
         return state.loaded
 
     def find(self) -> Champion | None:
-        """Find the champion, which may take seconds; None when no version is in use.
-
-        Raises:
-            ExternalError: the model was there once and is gone.
-        """
+        """Find the champion, which may take seconds; None when no version is in use."""
         champion = find_champion(self._settings, self._name)
         if champion is None and self._seen and open_store(self._settings).model(self._name or "") is None:
             raise ExternalError(f"{self._name} is gone from the registry.", "Restore it, or restart the service.")

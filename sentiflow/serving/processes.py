@@ -59,9 +59,6 @@ def serve(
     Without the name of a registered model it is ``imdb-sentiment``, or the only one that there is. The host is a
     name or an address; port 0 takes a free one. ``prepare``, which can be pickled, is called in each worker.
     ``ready`` is called with the service's address, from when on nothing that is asked there is lost.
-
-    Raises:
-        ExternalError: a worker failed at its start.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each connection takes one
@@ -174,11 +171,7 @@ def _application(
 
 
 def _token_of(settings: Settings) -> str | None:
-    """The service's token, from its setting or its file; None if it asks for none.
-
-    Raises:
-        UsageError: both are set, or the file cannot be read or holds no token.
-    """
+    """The service's token, from its setting or its file; None if it asks for none."""
     if (file := settings.serve_token_file) is None:
         return None if settings.serve_token is None else settings.serve_token.get_secret_value()
     if settings.serve_token is not None:
