@@ -120,7 +120,9 @@ def find_prepared(dataset: str, settings: Settings, options: TableOptions = DEFA
     source = fetch(dataset, settings, options=options)
     folder = settings.data_dir / "datasets" / source.name
     noted = _noted(folder / f".{_key(source)}.json", source)
-    return noted if noted is not None and reviews.is_there(noted.table) else None
+    if noted is None or not noted.table.is_file() or not reviews.vocabulary_file(noted.table).is_file():
+        return None
+    return noted
 
 
 def find_kept(dataset: str, digest: str, settings: Settings, options: TableOptions) -> Prepared | None:
@@ -137,7 +139,7 @@ def find_kept(dataset: str, digest: str, settings: Settings, options: TableOptio
 
 def kept_table(dataset: str, digest: str, settings: Settings) -> Path:
     """Where a dataset's table of this digest is, or would be; a damaged one of a built-in is made again."""
-    path = reviews.table_path(settings.data_dir, dataset, digest)
+    path = settings.data_dir / "datasets" / dataset / f"{digest}.parquet"
     if path.exists() and dataset in BUILT_IN and not reviews.is_whole(path):
         prepare(fetch(dataset, settings), settings)
     return path

@@ -257,16 +257,6 @@ def used_at(table: Path) -> float:
     return max(file.stat().st_mtime for file in (table, words) if file.exists())
 
 
-def table_path(data_dir: Path, dataset: str, digest: str) -> Path:
-    """Where the canonical table of a dataset's name and digest is, or would be."""
-    return data_dir / "datasets" / dataset / f"{digest}.parquet"
-
-
-def is_there(table: Path) -> bool:
-    """Whether a canonical table and its vocabulary are there, with whatever content."""
-    return table.is_file() and vocabulary_file(table).is_file()
-
-
 def is_whole(table: Path) -> bool:
     """Whether a canonical table and its vocabulary are there, with the content that was written."""
     try:

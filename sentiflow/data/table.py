@@ -4,7 +4,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
@@ -132,22 +132,16 @@ class TableError(UsageError):
     rejects: Sequence[Reject] = ()
 
 
-@dataclass
-class _File:
-    """What one table gives."""
-
-    rows: list[Labelled] = field(default_factory=list)
-    rejects: list[Reject] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
-
-
 def read_table(path: Path, options: TableOptions, progress: Progress = no_progress) -> Table:
     """Read a table, or all tables of a folder, and look for everything that is wrong with them.
 
     Raises:
         TableError: they cannot be trained on; the message lists all problems, with the first rows that have them.
     """
-    files, found, outputs = tables_of(path), [], []
+    files, outputs = tables_of(path), list[str]()
+    rows: list[Labelled] = []
+    rejects: list[Reject] = []
+    left_out: Counter[str] = Counter()
     problems: list[str] = []
     hints: list[str] = []
     for file in files:
@@ -156,14 +150,15 @@ def read_table(path: Path, options: TableOptions, progress: Progress = no_progre
             if path.is_dir() and set(OUTPUT_COLUMNS) <= set(source.names):
                 outputs.append(shown(file.name))
             else:
-                found.append(_read_file(source, shown(file.name) if path.is_dir() else "", options, progress))
+                good, bad, skipped = _read_file(source, options, progress)
+                rows += good
+                rejects += [reject._replace(source=shown(file.name)) for reject in bad] if path.is_dir() else bad
+                left_out.update(skipped)
         except UsageError as err:
             if not path.is_dir():
                 raise
             problems.append(f"{shown(file.name)}: {_without(file, err)}")
             hints.append(err.hint)
-    rejects = [reject for file in found for reject in file.rejects]
-    rows = [row for file in found for row in file.rows]
     total = len(rows) + len(rejects)
     allowed = options.allowed(total)
     if len(rejects) > allowed:
@@ -182,7 +177,6 @@ def read_table(path: Path, options: TableOptions, progress: Progress = no_progre
         error = TableError("\n  ".join([f"{path} cannot be trained on: {first}", *others]), hint)
         error.rejects = rejects
         raise error
-    left_out = sum((file.left_out for file in found), Counter[str]())
     joined = Joined(len(files) - len(outputs), outputs, repeated, relabelled)
     return Table(rows, rejects, dict(left_out.most_common()), joined)
 
@@ -192,24 +186,27 @@ def _without(path: Path, err: UsageError) -> str:
     return str(err.args[0]).removeprefix(str(path)).removeprefix(":").strip()
 
 
-def _read_file(source: Input, name: str, options: TableOptions, progress: Progress) -> _File:
-    """Read one table; of several, ``name`` goes with its rejects."""
-    found = _File()
+_Read = tuple[list[Labelled], list[Reject], list[str]]  # rows to train on, rejects, and labels to skip
+
+
+def _read_file(source: Input, options: TableOptions, progress: Progress) -> _Read:
+    rows: list[Labelled] = []
+    rejects: list[Reject] = []
+    skipped: list[str] = []
     split = ["split"] if match("split", source.names) else []
     source.select(options.text_column, [options.label_column, *split])
     with progress(f"Reading {source.path.name}", source.total) as advance:
         for chunk in source.chunks():
-            good, bad, skipped = _labelled(chunk, options, shown(source.path.name))
-            found.rows += good
-            found.rejects += [*chunk.rejects, *bad]
-            found.left_out.update(skipped)
+            good, bad, left_out = _labelled(chunk, options, shown(source.path.name))
+            rows += good
+            rejects += [*chunk.rejects, *bad]
+            skipped += left_out
             advance(chunk.units)
-    found.rejects = sorted(reject._replace(source=name) for reject in found.rejects)
-    return found
+    return rows, sorted(rejects), skipped
 
 
-def _labelled(chunk: Chunk, options: TableOptions, file: str) -> tuple[list[Labelled], list[Reject], list[str]]:
-    """The rows of a chunk with a text, a label and a split that are known, the rejects, and labels to skip."""
+def _labelled(chunk: Chunk, options: TableOptions, file: str) -> _Read:
+    """The rows of a chunk with a text, a label and a split that are known, and the others."""
     known = options.labels or LABELS
     labels, *others = map(to_values, chunk.columns.columns)  # as they were selected
     splits = others[0] if others else None
