@@ -158,11 +158,9 @@ class Sample:
         self._kept = sorted([*self._kept, *(row for row in rows if row[0] < below)])[: self._most]
 
     def rows(self, size: int) -> list[tuple[int, str, float]]:
-        """Row number, text and score of the sample, in the order of the input.
+        """Row number, text and score of the sample, in the order of the input: at most ``size`` bytes together.
 
-        Args:
-            size: bytes that all rows together may have; beyond, the sample is smaller, and as even. A text of more
-                than a sixteenth of them is left out.
+        Where that is less, the sample is smaller, and as even. A text of more than a sixteenth is left out.
         """
         small = [row for row in self._kept if _logged_size(row[2]) <= size / 16]
         ends = accumulate(_logged_size(row[2]) for row in small)

@@ -92,9 +92,8 @@ def newcombe(right: int, n: int, other_right: int, m: int) -> tuple[float, float
 def welch(one: tuple[float, float, int], other: tuple[float, float, int]) -> tuple[float, float, float] | None:
     """Welch's t-test of two means, each given with the standard deviation and the number of its values.
 
-    Returns:
-        Ends of the 95% interval of the difference, and the two-sided p-value; None when a mean has fewer than two
-        values, or neither sample varies.
+    Gives the ends of the 95% interval of the difference, and the two-sided p-value; None when a mean has fewer
+    than two values, or neither sample varies.
     """
     if min(one[2], other[2]) < 2:
         return None

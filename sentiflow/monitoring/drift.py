@@ -45,7 +45,9 @@ def compare(
 
     A feature has drifted if its PSI is at least ``min_psi`` and its p below ``alpha``.
     """
-    p_values = holm({name: ks_p_value(reference[name], recent[name]) for name in FEATURES})
+    # Kolmogorov and Smirnov's test is conservative for values with many ties.
+    tests = {name: ks_2samp(reference[name], recent[name], method="asymp") for name in FEATURES}
+    p_values = holm({name: float(test.pvalue) for name, test in tests.items()})
     compared = []
     for name, p in p_values.items():
         medians = float(np.median(reference[name])), float(np.median(recent[name]))
@@ -84,11 +86,6 @@ def bin_edges(reference: Floats) -> Floats:
     deciles = np.unique(np.quantile(reference, np.arange(1, _BINS) / _BINS, method="inverted_cdf"))
     heavy = deciles[[np.mean(reference == value) > 1 / _BINS for value in deciles]]
     return np.unique(np.concatenate([deciles, np.nextafter(heavy, -np.inf)]))
-
-
-def ks_p_value(reference: Floats, recent: Floats) -> float:
-    """P-value of the two-sample Kolmogorov-Smirnov test; conservative for values with many ties."""
-    return float(ks_2samp(reference, recent, method="asymp").pvalue)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

@@ -35,12 +35,8 @@ class Network:
         With mean pooling it is a sigmoid of the mean of the states after each word (of zeros, where there is no
         word); with two directions, of what both hand on. Several members say the mean of their scores.
 
-        Args:
-            ids: shape (n, t), padded with 0.
-            threads: how many may work at once; by default one a core.
-
-        Returns:
-            Probability of positive, shape (n,), each from 0 to 1.
+        From ids of shape (n, t), padded with 0, to probabilities of positive, shape (n,). By default, a thread a
+        core works.
         """
         self._check(ids)
         if self._together and 0 < len(ids) <= MOST:
@@ -49,15 +45,10 @@ class Network:
         return self._scores(reader.read(ids, threads) for reader in self._readers)
 
     def score_steps(self, ids: Ids) -> Floats:
-        """Score one review after each of its steps.
+        """Score one review before its first step and after each; (t,), padded in front with 0 -> (t + 1,).
 
-        A second direction reads each beginning of the review again: the time grows with the square of its length.
-
-        Args:
-            ids: shape (t,), padded in front with 0.
-
-        Returns:
-            Shape (t + 1,): before the first step, and after each; the last is what ``score`` says.
+        The last is what ``score`` says. A second direction reads each beginning of the review again: the time
+        grows with the square of its length.
         """
         self._check(ids)
         return self._scores(reader.read_steps(ids) for reader in self._readers)

@@ -87,13 +87,7 @@ def pad(
 ) -> NDArray[np.int32]:
     """Stack reviews in rows of ``length`` ids: padded in front with 0, cut in front (the end is kept).
 
-    Args:
-        reviews: ids of each review, rarer words not yet replaced.
-        length: ids in a row.
-        vocabulary_size: ids from this one on become 2, out of vocabulary.
-
-    Returns:
-        Shape (reviews, length), int32.
+    Ids from ``vocabulary_size`` on become 2, out of vocabulary; shape (reviews, length).
 
     Example:
         >>> pad([[1, 5], [1, 4, 5, 6]], 3, 6).tolist()

@@ -153,18 +153,15 @@ def _read_all(archive: zipfile.ZipFile, size: int) -> dict[str, NDArray[Any]]:
     """All arrays, each looked at before it is read: together they take no more memory than the file has bytes."""
     members = archive.infolist()
     for member in members:
-        _need_known(member.filename)
+        number, _, own = member.filename.removesuffix(".npy").rpartition("/")
+        known = own in (*ARRAYS, *_KINDS) and (number.isdecimal() or not number)
+        if not known or not member.filename.endswith(".npy"):
+            raise ValueError(f"unknown array {member.filename!r:.60}")
         if member.compress_type != zipfile.ZIP_STORED:
             raise ValueError(f"{member.filename} is compressed")
     if sum(member.file_size for member in members) > size:
         raise ValueError("its arrays are larger than the file")
     return {member.filename.removesuffix(".npy"): _read(archive, member) for member in members}
-
-
-def _need_known(name: str) -> None:
-    number, _, own = name.removesuffix(".npy").rpartition("/")
-    if own not in (*ARRAYS, *_KINDS) or not name.endswith(".npy") or (number and not number.isdecimal()):
-        raise ValueError(f"unknown array {name!r:.60}")
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
