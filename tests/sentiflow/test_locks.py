@@ -70,7 +70,6 @@ def line_with(word: str, made: "subprocess.Popen[str]") -> str:
     raise AssertionError(f"no line with {word!r} came")
 
 
-@contextmanager
 def test_a_lock_whose_file_is_gone_meanwhile_is_not_taken_for_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,15 +133,6 @@ def test_a_copy_of_a_folder_is_another_one(tmp_path: Path, monkeypatch: pytest.M
 def test_another_tag_names_no_lock_of_here(world: World, tag: str | None) -> None:
     assert not names_own_lock(tag, "mine", world.settings)
     assert place_of(tag) in ("elsewhere", "with SENTIFLOW_LOCK_URL")
-
-
-def test_who_has_no_patience_is_told_at_once_who_holds_the_lock(world: World) -> None:
-    with process(world) as holder:
-        line_with("held", holder)
-        with pytest.raises(
-            BusyError, match=f"Another training of mine is running: training, process {holder.pid} on "
-        ):
-            training_lock("mine", world.settings).__enter__()
 
 
 def test_a_folder_whose_files_cannot_be_locked_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
