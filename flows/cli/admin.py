@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
     from prefect.client.schemas.responses import DeploymentResponse
 
-    from sentiflow.children import Child
     from sentiflow.settings import Settings
 
 _START_SECONDS = 90  # of MLflow's UI
@@ -136,20 +135,16 @@ def _show_pages(settings: "Settings", listener: socket.socket, host: str, port: 
             descriptors=[descriptor],
         )  # fmt: skip
         try:
-            _need_answer(server, address)
+            if not server.answers(f"{address}/health", _START_SECONDS):
+                code = server.poll()
+                why = f"did not answer within {_START_SECONDS} s" if code is None else f"ended (exit code {code})"
+                raise ExternalError(f"The MLflow UI {why}.", _AGAIN)
             shown = f"MLflow UI: [bold]{escape(runs_url(address, experiment))}[/]"
             CONSOLE.say(f"{shown}{shown_login(login, note)}   (Ctrl-C ends it)")
             code = server.wait()
         finally:
             server.stop()
     raise ExternalError(f"The MLflow UI ended with exit code {code}.", _AGAIN)
-
-
-def _need_answer(server: "Child", address: str) -> None:
-    if not server.answers(f"{address}/health", _START_SECONDS):
-        code = server.poll()
-        why = f"did not answer within {_START_SECONDS} s" if code is None else f"ended (exit code {code})"
-        raise ExternalError(f"The MLflow UI {why}.", _AGAIN)
 
 
 @command(

@@ -99,7 +99,9 @@ def runs(
         _versions(store, every),
     )
     stdout = Console()
-    asked = _asked(columns or (), Fields(every)) if every else {}
+    fields = Fields(every)
+    names = (name.strip() for text in columns or () for name in text.split(","))
+    asked = {name: fields.getter(name) for name in names if name} if every else {}
     if as_json:
         print_json(stdout, listed.records())
     elif not every:
@@ -208,11 +210,6 @@ def _with_below(top: Sequence[RunRecord], found: Sequence[RunRecord]) -> list[Ru
         return [one, *(row for child in below.get(one.run_id, ()) for row in with_below(child))]
 
     return [row for one in top for row in with_below(one)]
-
-
-def _asked(columns: Sequence[str], fields: Fields) -> dict[str, Callable[[RunRecord], Value]]:
-    names = [name.strip() for text in columns for name in text.split(",") if name.strip()]
-    return {name: fields.getter(name) for name in names}
 
 
 def _accuracy(one: RunRecord) -> str:

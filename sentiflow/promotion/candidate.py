@@ -236,11 +236,6 @@ def _is_passing(err: Exception) -> bool:
     return isinstance(err, OSError) and not isinstance(err, FileNotFoundError | NotADirectoryError)
 
 
-def _same_data(one: VersionRecord, other: VersionRecord) -> bool:
-    digest = one.tags.get("dataset.digest")
-    return digest is not None and digest == other.tags.get("dataset.digest")
-
-
 @dataclass(frozen=True)
 class Scores:
     """Score tables of versions, on the candidate's test reviews."""
@@ -253,7 +248,8 @@ class Scores:
 
     def of_champion(self, champion: VersionRecord, candidate: VersionRecord, table: ScoreTable) -> ScoreTable:
         """The stored table if it has the test reviews of the candidate's table, else new scores."""
-        if _same_data(champion, candidate):
+        digest = champion.tags.get("dataset.digest")
+        if digest is not None and digest == candidate.tags.get("dataset.digest"):
             if (stored := self.stored(champion, table)) is not None:
                 return stored
         else:

@@ -162,7 +162,9 @@ def judge(
         _at_most("size", cost.size_mb, limits.size_mb, "MB"),
     ]
     if limits.reproduced:
-        rules.append(_reproduced(reproduced))
+        text = f"{reproduced or 'not trained again'}, must be identical"
+        identical = reproduced == "identical"
+        rules.append(Rule(REPRODUCED, identical, float(identical), 1.0, text))
     return Decision(tuple(rules), accuracy, champion_accuracy, comparison, tuple(notes), left, reviews - left)
 
 
@@ -240,12 +242,6 @@ def _difference(found: Comparison, other: str) -> str:
     points = f"{100 * abs(found.difference):.2f} points {word} than" if found.difference else "as good as"
     interval, p = format_interval(found.low, found.high), format_p(found.p_value)
     return f"{points} {other} (95% interval {interval}, p {p if p.startswith('<') else f'= {p}'})"
-
-
-def _reproduced(outcome: str) -> Rule:
-    identical = outcome == "identical"
-    text = f"{outcome or 'not trained again'}, must be identical"
-    return Rule(REPRODUCED, identical, float(identical), 1.0, text)
 
 
 def _slice(name: str, candidate: NDArray[np.bool_], champion: NDArray[np.bool_], limits: Limits) -> Rule:
