@@ -157,7 +157,8 @@ def read_table(path: Path, options: TableOptions, progress: Progress = no_progre
         except UsageError as err:
             if not path.is_dir():
                 raise
-            problems.append(f"{shown(file.name)}: {_without(file, err)}")
+            problem = str(err.args[0]).removeprefix(str(file)).removeprefix(":").strip()
+            problems.append(f"{shown(file.name)}: {problem}")
             hints.append(err.hint)
     total = len(rows) + len(rejects)
     allowed = options.allowed(total)
@@ -179,11 +180,6 @@ def read_table(path: Path, options: TableOptions, progress: Progress = no_progre
         raise error
     joined = Joined(len(files) - len(outputs), outputs, repeated, relabelled)
     return Table(rows, rejects, dict(left_out.most_common()), joined)
-
-
-def _without(path: Path, err: UsageError) -> str:
-    """An error's message without the path that it begins with."""
-    return str(err.args[0]).removeprefix(str(path)).removeprefix(":").strip()
 
 
 _Read = tuple[list[Labelled], list[Reject], list[str]]  # rows to train on, rejects, and labels to skip

@@ -239,8 +239,12 @@ def measure(
 def table(result: DriftResult) -> Table:
     """A row per feature."""
     heading = ("feature", "median of the reviews", "median now", "PSI", "p", "drift")
-    alarms = [row for row, feature in enumerate(result.features) if feature.drifted]
-    return Table(heading, [_row(feature) for feature in result.features], alarms=alarms)
+    rows = []
+    for feature in result.features:
+        medians = (format_feature(feature.name, value) for value in (feature.reference, feature.recent))
+        outcome = "yes" if feature.drifted else "no"
+        rows.append((feature.label, *medians, f"{feature.psi:.3f}", format_p(feature.p), outcome))
+    return Table(heading, rows, alarms=[row for row, feature in enumerate(result.features) if feature.drifted])
 
 
 def report(result: DriftResult, figures: Mapping[str, Figure]) -> Report:
@@ -286,11 +290,6 @@ def _bar_edges(name: str, reference: Floats, recent: Floats) -> Floats:
         widths: Floats = np.arange(_BARS + 1) * np.ceil((top + 1) / _BARS)
         return widths - 0.5
     return np.linspace(0, max(top, 0.01), _BARS + 1)
-
-
-def _row(feature: FeatureDrift) -> tuple[str, ...]:
-    medians = (format_feature(feature.name, value) for value in (feature.reference, feature.recent))
-    return (feature.label, *medians, f"{feature.psi:.3f}", format_p(feature.p), "yes" if feature.drifted else "no")
 
 
 def format_feature(name: str, value: float) -> str:

@@ -113,8 +113,12 @@ class TextScorer:
         wrong = [text for text in texts if not isinstance(text, str)]
         if wrong:
             raise TypeError(f"expected texts, got {type(wrong[0]).__name__}: {str(wrong[0])[:60]}")
-        batches = [self._score(texts[i : i + _BATCH], threads) for i in range(0, len(texts), _BATCH)]
-        return np.concatenate(batches) if batches else np.empty(0)
+        batches = [np.empty(0)]
+        for start in range(0, len(texts), _BATCH):
+            ids = [self.vocabulary.encode(text) for text in texts[start : start + _BATCH]]
+            padded = pad(ids, self.sequence_length, len(self.weights.embedding))
+            batches.append(self.network.score(padded, threads))
+        return np.concatenate(batches)
 
     def label_of(self, score: float) -> str:
         """The name of the label that a score stands for."""
@@ -140,11 +144,6 @@ class TextScorer:
                 status, score = RARE if row[at] == OUT_OF_VOCABULARY else READ, steps[at + 1]
             entries.append(Word(word, status, score, score - before))
         return Attribution(start, steps[-1], tuple(entries))
-
-    def _score(self, texts: Sequence[str], threads: int | None) -> NDArray[np.float64]:
-        vocabulary_size = self.weights.embedding.shape[0]
-        ids = pad([self.vocabulary.encode(text) for text in texts], self.sequence_length, vocabulary_size)
-        return self.network.score(ids, threads)
 
     def save(self, folder: Path) -> dict[str, Path]:
         """Write the scorer as three files into an existing folder; returns them by name."""

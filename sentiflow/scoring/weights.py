@@ -46,7 +46,7 @@ class Weights:
     others: tuple["Weights", ...] = ()  # they read the same ids; the score is the mean of all
 
     def __post_init__(self) -> None:
-        arrays = self._arrays()
+        arrays = [value for name in ARRAYS if (value := getattr(self, name)) is not None]
         if not all(array.dtype.kind == "f" for array in arrays):
             raise ValueError("weights must be floating-point numbers")
         v, d = self.embedding.shape if self.embedding.ndim == 2 else (-1, -1)
@@ -78,9 +78,6 @@ class Weights:
         if self.backward_kernel is None:
             return (forward,)
         return forward, Direction._make([*(getattr(self, name) for name in _BACKWARD), True])
-
-    def _arrays(self) -> list[Array]:
-        return [value for name in ARRAYS if (value := getattr(self, name)) is not None]
 
     def entries(self) -> dict[str, NDArray[Any]]:
         """All arrays and settings by their names in a file; those of further networks after ``2/``, ``3/``, ..."""
