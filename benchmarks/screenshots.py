@@ -22,7 +22,8 @@ from playwright.sync_api import Page
 from benchmarks import machine
 from sentiflow.names import model_name
 from sentiflow.settings import load_settings, project_root
-from sentiflow.store.client import connect, experiment_id, run_url, runs_url
+from sentiflow.store.client import connect, experiment_id
+from sentiflow.store.ui import run_url, runs_url
 from sentiflow.training.provenance import checkout
 from tests import browsers, servers
 
