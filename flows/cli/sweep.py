@@ -20,7 +20,8 @@ from flows.cli.options import (
 )
 from flows.cli.tables import print_table, program, stdout_for
 from flows.cli.train import begin, show_seeds, show_version, start_up
-from sentiflow.console import Console, escape, working
+from sentiflow import signals
+from sentiflow.console import CONSOLE, Console, escape, working
 from sentiflow.errors import RejectedError, UsageError
 from sentiflow.names import AUTO, model_name
 from sentiflow.redaction import without_login
@@ -89,20 +90,26 @@ def sweep(
     from flows.sweep import sweep
 
     wait_for_server()
-    result = sweep(
-        config,
-        dataset,
-        seed=seed,
-        trials=trials,
-        workers=workers,
-        repeats=repeats,
-        space=space,
-        name=name,
-        restart=restart,
-        promote=promote,
-        table=table,
-        start_from=start_from,
-    )
+    try:
+        result = sweep(
+            config,
+            dataset,
+            seed=seed,
+            trials=trials,
+            workers=workers,
+            repeats=repeats,
+            space=space,
+            name=name,
+            restart=restart,
+            promote=promote,
+            table=table,
+            start_from=start_from,
+        )
+    except BaseException:
+        if signals.first_signal():
+            same = "The same command, without --restart," if restart else "The same command"
+            CONSOLE.say(f"{same} resumes this sweep; finished trials are kept.")
+        raise
     given = config.model_dump(include=set(searched.fields))
     stdout = stdout_for(result, as_json=as_json)
     _show_trials(result, given, stdout)
