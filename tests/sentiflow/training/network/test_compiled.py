@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import pickle
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def load(tmp_path: Path) -> Callable[[], Any]:
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
     """Compile a function as a new process would."""
     (tmp_path / "doubling.py").write_text(SOURCE)
     about = importlib.util.spec_from_file_location("doubling", tmp_path / "doubling.py")
@@ -38,6 +39,7 @@ def load(tmp_path: Path) -> Callable[[], Any]:
 
     def load() -> Any:
         module = importlib.util.module_from_spec(about)
+        monkeypatch.setitem(sys.modules, "doubling", module)  # numba looks it up by name where it is not in use
         about.loader.exec_module(module)  # type: ignore[union-attr]
         return compiled.compiled(module.double)
 
