@@ -57,7 +57,7 @@ def outage(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
         told = output.read_text()
         assert "Traceback" not in told and told.count("Error: ") == 1, told[-3_000:]
         assert (fault, name) != ("full", "train") or len(all_runs(client)) == before + 1, (
-            "it failed before its run"
+            f"it failed before its run: {told[-1_500:]}"
         )
         assert len(versions_of(client, NAME)) == 3, "something was registered"
         assert not (world.root / "out.csv").exists(), "half a table of scores was written"
