@@ -182,10 +182,8 @@ def asked_key(asked: str, dataset: str, settings: Settings) -> str:
         return NONE
     if asked in (AUTO, BASE):
         return f"{asked} {base.base().digest}"
-    store = open_store(settings)
-    name, number = version_meant(store, asked)
-    version = store.version(name, number)
-    return f"{name}/{number}" if version is None else version.tags.get(SCORER_DIGEST, f"{name}/{number}")
+    name, version = version_meant(open_store(settings), asked)
+    return version.tags.get(SCORER_DIGEST, f"{name}/{version.number}")
 
 
 def nothing_to_train(equal: Version) -> str:

@@ -23,7 +23,7 @@ from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.settings import Settings
 from sentiflow.store.find import find_run, named_version, open_store
-from sentiflow.store.types import ACCURACY, Store, Version, parse_fraction
+from sentiflow.store.types import ACCURACY, Store, Version, VersionRecord, parse_fraction
 from sentiflow.store.versions import champion_of, load_scorer
 from sentiflow.training import fitting
 from sentiflow.training.recipes import TrainConfig
@@ -87,7 +87,10 @@ def choose_start(
         return Start(asked)
     store, own = open_store(settings), model_name(dataset)
     if asked != AUTO:
-        name, number = (BASE, 0) if asked == BASE else version_meant(store, asked)
+        name, number = BASE, 0
+        if asked != BASE:
+            name, version = version_meant(store, asked)
+            number = version.number
         found, scorer = _load(store, name, number, asked, content, words, settings)
         if (size := _size(scorer)) != config.embedding_size:
             raise UsageError(
@@ -170,17 +173,18 @@ def started(record: RunRecord) -> Start:
     )  # fmt: skip
 
 
-def version_meant(store: Store, asked: str) -> tuple[str, int]:
-    """The model and the number of the version that a user named, or that a run made."""
+def version_meant(store: Store, asked: str) -> tuple[str, VersionRecord]:
+    """The model and the version that a user named, or that a run made."""
     if (named := named_version(store, asked)) is not None:
-        return named[0], named[1].number
+        return named
     record = find_run(store, asked)
     name, _, number = store.versions_by_run().get(record.run_id, "").rpartition("/")
-    if not name:
+    version = store.version(name, int(number)) if name else None
+    if version is None:
         raise UsageError(
             f"{record.name} made no registered version to start from.", "See what there is: sentiflow versions"
         )
-    return name, int(number)
+    return name, version
 
 
 def _size(scorer: TextScorer) -> int:
