@@ -39,8 +39,3 @@ def read(path: Path) -> Base:
 def base() -> Base:
     """The one that the package carries."""
     return read(FILE)
-
-
-def load_base() -> TextScorer:
-    """The packaged base as it scores texts."""
-    return base().scorer

@@ -172,7 +172,7 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
         else:
             read, rejected = _read_table(source, folder, progress)
             ordered = in_fixed_order(read.rows)
-            content, words = division.to_reviews(ordered, base.load_base().vocabulary.words)
+            content, words = division.to_reviews(ordered, base.base().scorer.vocabulary.words)
             left_out, joined = read.left_out, read.joined
             places, texts = [row.place for row in ordered], [row.text for row in ordered]
         if _digest_now(source) != source.digest:

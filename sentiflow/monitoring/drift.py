@@ -161,7 +161,7 @@ def features_of_reviews(content: Reviews, scorer: TextScorer) -> dict[str, Float
 
 def _of_base(scorer: TextScorer) -> NDArray[np.bool_]:
     """Which ids stand for words that the base has, shape (ids,)."""
-    words = set(base.load_base().vocabulary.words)
+    words = set(base.base().scorer.vocabulary.words)
     return np.array([False] * FIRST_WORD + [word in words for word in scorer.vocabulary.words])
 
 

@@ -106,9 +106,9 @@ def model_named(settings: Settings, dataset: str | None) -> str:
 def load_scorer(settings: Settings, version: Version) -> TextScorer:
     """Load what a registered version, or the base, scores with; files of a server are downloaded first."""
     if version == BASE_MODEL:
-        from sentiflow.base import load_base
+        from sentiflow.base import base
 
-        return load_base()
+        return base().scorer
     with tempfile.TemporaryDirectory() as copies:
         store = open_store(settings)
         folder = store.version_files(version.name, version.number, Path(copies))

@@ -127,7 +127,7 @@ def load_start(start: Start, settings: Settings) -> TextScorer | None:
     if not start:
         return None
     if start.version is None:
-        scorer, digest = base.load_base(), base.base().digest
+        scorer, digest = base.base().scorer, base.base().digest
     else:
         scorer = load_scorer(settings, start.version)
         digest = scorer.digest

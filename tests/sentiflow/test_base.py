@@ -21,11 +21,11 @@ def test_the_file_is_the_one_that_was_made_and_small() -> None:
     assert base.FILE.stat().st_size <= 4_000_000
     card = (files("sentiflow.base") / "README.md").read_text(encoding="utf-8")
     assert f"{base.base().accuracy:.2%}" in card
-    assert f"{len(base.load_base().vocabulary):,} words" in card
+    assert f"{len(base.base().scorer.vocabulary):,} words" in card
 
 
 def test_it_tells_good_from_bad() -> None:
-    scores = base.load_base().score(["A wonderful, moving film.", "Boring and badly acted."])
+    scores = base.base().scorer.score(["A wonderful, moving film.", "Boring and badly acted."])
     assert is_positive(scores).tolist() == [True, False]
 
 

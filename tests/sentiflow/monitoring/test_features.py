@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks import sample
-from sentiflow.base import load_base
+from sentiflow.base import base
 from sentiflow.data import division
 from sentiflow.data.reviews import Reviews
 from sentiflow.monitoring import drift
@@ -104,7 +104,7 @@ def test_leaving_each_review_out_of_the_vocabulary_gives_the_same_features() -> 
 @pytest.mark.parametrize("knows_base", [True, False])
 def test_leaving_each_review_of_a_table_out_leaves_it_the_words_of_the_base(knows_base: bool) -> None:
     """Red if a word that the base knows counts as unknown for being in one review: new texts were then drift."""
-    base_words = load_base().vocabulary.words
+    base_words = base().scorer.vocabulary.words
     texts = ["the film was dull", "the zyzzyva was odd", "the quiet odd"]
 
     def scorer(texts: list[str]) -> TextScorer:
