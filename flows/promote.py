@@ -2,12 +2,12 @@
 
 from typing import Annotated
 
-from prefect import get_run_logger, runtime
+from prefect import get_run_logger
 from pydantic import Field
 
 from sentiflow.errors import SentiflowError, UsageError
 from sentiflow.names import model_name
-from sentiflow.operations.flow_runs import job
+from sentiflow.operations.flow_runs import by_deployment, job
 from sentiflow.operations.prefect_server import lasting_api_url, use_running
 from sentiflow.promotion.candidate import Candidate
 from sentiflow.promotion.history import MAX_REASON, check_request, judged_already, nothing_new
@@ -41,7 +41,7 @@ def promote(
     check_request(reason, force=force)
     settings, name = load_settings(), model_name(dataset)
     need_server(settings)
-    if runtime.deployment.id and not force and (why := nothing_new(name, version, settings)):
+    if by_deployment() and not force and (why := nothing_new(name, version, settings)):
         get_run_logger().info(why)
         return Skipped(why)
     candidate = promote_version(name, version, force=force, reason=reason)

@@ -20,6 +20,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas import filters
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, StateType
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound, PrefectException, PrefectHTTPStatusError
 from prefect.logging.loggers import flow_run_logger
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
@@ -64,7 +65,7 @@ def job(named: Callable[[dict[str, Any]], str] | None = None) -> Callable[[Calla
         @wraps(function)
         def summarized(*args: P.args, **kwargs: P.kwargs) -> R:
             isolate()  # what runs flows may be a worker, or a program of the user's
-            if runtime.deployment.id:
+            if by_deployment():
                 outlive_readers()
                 if threading.current_thread() is threading.main_thread():
                     signals.listen()
@@ -89,6 +90,15 @@ def job(named: Callable[[dict[str, Any]], str] | None = None) -> Callable[[Calla
         )  # fmt: skip
 
     return decorate
+
+
+def by_deployment() -> bool:
+    """Whether the current flow run is one of a deployment.
+
+    Prefect's ``runtime.deployment`` asks the server for it, and waits for ever when no thread can be started.
+    """
+    context = FlowRunContext.get()
+    return bool(context and context.flow_run and context.flow_run.deployment_id)
 
 
 def _find_folder() -> None:
