@@ -30,9 +30,8 @@ from sentiflow.names import AUTO, NONE
 from sentiflow.scoring import TextScorer, Vocabulary, is_positive
 from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.settings import Settings, load_settings, project_root
-from sentiflow.training import fitting
 from sentiflow.training.recipes import FITTED
-from sentiflow.training.start_from import choose_start, load_start
+from sentiflow.training.start_from import choose_start, fit, load_start
 
 SEEDS = 5
 PAGE = project_root() / "docs" / "own-tables.md"
@@ -101,7 +100,7 @@ def _train(content: Reviews, words: Vocabulary, start: TextScorer | None, seed: 
     from sentiflow.training.network.start import train_from
 
     began = time.perf_counter()
-    config = fitting.fit(FITTED, content, FIRST_WORD + len(words), started=start is not None)
+    config = fit(FITTED, content, FIRST_WORD + len(words), started=start is not None)
     trained = train_from(start, words, *content.learning_splits(config.validation_fraction), config, seed)
     seconds = time.perf_counter() - began
     scorer = TextScorer(weights_of(trained.network), words, config.sequence_length)

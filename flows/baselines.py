@@ -12,9 +12,8 @@ from sentiflow.training import preload
 from sentiflow.training.context import RunContext
 from sentiflow.training.open_run import alone, child_run, planned_name, seeds_label, training_run
 from sentiflow.training.recipes import TUNED, TrainConfig
-from tasks.evaluate import measure_baseline
 from tasks.summarize import summarize_baselines
-from tasks.train import fetch, fit, prepare
+from tasks.train import fetch, fit, measure_baseline, prepare
 
 PREFIX = "baselines-"
 """Prefix of the name of the parent run, before the name of the network's run."""

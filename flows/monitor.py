@@ -3,7 +3,7 @@
 from sentiflow.monitoring.check import CheckOutcome, drift_check, too_few
 from sentiflow.names import dataset_name
 from sentiflow.operations.flow_runs import due, job
-from tasks.monitor import collect, compare, emit_event, mark_checked, report
+from tasks.operations import collect, compare, emit_event, mark_checked, report
 
 
 @job(lambda given: f"monitor-{dataset_name(given['dataset'])}-{due()}")

@@ -13,7 +13,7 @@ from sentiflow.promotion.candidate import Candidate
 from sentiflow.promotion.history import MAX_REASON, check_request, judged_already, nothing_new
 from sentiflow.results import Skipped
 from sentiflow.settings import Settings, load_settings
-from tasks.promote import promote as promote_version
+from tasks.register import promote as promote_version
 
 Version = Annotated[int | None, Field(ge=1)]
 Reason = Annotated[str, Field(max_length=MAX_REASON)]

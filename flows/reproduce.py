@@ -9,9 +9,8 @@ from sentiflow.results import Reproduction
 from sentiflow.runs.record import REPRODUCTION
 from sentiflow.training import preload
 from sentiflow.training.open_run import alone, start_from_it, training_run
-from tasks.evaluate import evaluate
 from tasks.summarize import check_original, summarize_reproduction
-from tasks.train import prepare_again, train
+from tasks.train import evaluate, prepare_again, train
 
 
 @job(lambda given: f"reproduction:{given['run']}-{due()}")

@@ -19,10 +19,9 @@ from sentiflow.training.context import RunContext
 from sentiflow.training.open_run import alone, child_run, planned_name, training_run
 from sentiflow.training.provenance import nothing_to_train, trained_already
 from sentiflow.training.recipes import TUNED, TrainConfig
-from tasks.evaluate import evaluate, fit_yardstick
 from tasks.register import register
 from tasks.summarize import summarize
-from tasks.train import fetch, fit, prepare
+from tasks.train import evaluate, fetch, fit, fit_yardstick, prepare
 from tasks.train import train as train_network
 
 # What each parameter is for is in a flow's docstring: Prefect's form shows that, not a field's description.

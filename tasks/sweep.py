@@ -18,8 +18,7 @@ from sentiflow.sweeps.study import Sweep, open_study, study_errors
 from sentiflow.training.context import RunContext
 from sentiflow.training.open_run import child_run, seeds_label
 from sentiflow.training.recipes import TrainConfig
-from tasks.evaluate import evaluate
-from tasks.train import train
+from tasks.train import evaluate, train
 
 
 @task(name="begin", task_run_name="begin", persist_result=False)

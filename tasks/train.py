@@ -1,12 +1,17 @@
-"""Tasks: fetch a dataset, prepare its canonical table, train the network."""
+"""Tasks: fetch a dataset, prepare its canonical table, train the network, evaluate it, fit baselines."""
 
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from prefect import get_run_logger, task
 
+from sentiflow import baselines
+from sentiflow.baselines.simple import ABOUT, TRAINING_PARAMS, FitInput, Fitted, Name, epochs
 from sentiflow.console import progress_bar
 from sentiflow.data import prepare as preparing
 from sentiflow.data import reviews
@@ -14,12 +19,15 @@ from sentiflow.data.facts import warnings
 from sentiflow.data.prepare import Prepared, Source
 from sentiflow.data.rejects import count_left_out
 from sentiflow.data.table import TableOptions
-from sentiflow.evaluation import best_epoch
+from sentiflow.errors import UsageError, first_line
+from sentiflow.evaluation import YARDSTICK, best_epoch
+from sentiflow.evaluation.metrics import Measured
 from sentiflow.names import BUILT_IN
+from sentiflow.reports.one_run import record_evaluation
 from sentiflow.reproduction import Original, need_data
 from sentiflow.runs.record import epoch_tags
 from sentiflow.store.client import EpochLog
-from sentiflow.training import fitting
+from sentiflow.store.types import SCORER_DIGEST
 from sentiflow.training.context import (
     RunContext,
     TrainedFiles,
@@ -28,13 +36,14 @@ from sentiflow.training.context import (
     learnt_before,
     learnt_in,
     log_dataset,
+    scorer_of,
     write_learnt,
 )
 from sentiflow.training.open_run import start_from_it
 from sentiflow.training.recipes import TrainConfig
-from sentiflow.training.start_from import choose_and_fit, load_start
+from sentiflow.training.start_from import choose_and_fit, fitted_text, load_start
 
-if TYPE_CHECKING:  # it imports TensorFlow
+if TYPE_CHECKING:
     from sentiflow.training.network.loop import Trained
 
 
@@ -86,7 +95,7 @@ def fit(run: RunContext, prepared: Prepared, start_from: str, searched: Collecti
     start = replace(start, new=count_new(content, start, run.settings))
     run.params({name: getattr(config, name) for name in config.fit_to_table if name not in searched})
     if config.fit_to_table:
-        get_run_logger().info("recipe %s chose for this table: %s", config.recipe, fitting.fitted_text(config))
+        get_run_logger().info("recipe %s chose for this table: %s", config.recipe, fitted_text(config))
     return start_from_it(replace(run, config=config), start)
 
 
@@ -138,3 +147,90 @@ def _ending(trained: "Trained", config: TrainConfig) -> str:
         f"{why}: kept epoch {kept.number} of {last.number}, val loss {kept.val_loss:.4f} "
         f"accuracy {kept.val_accuracy:.2%}{missed}{again}"
     )
+
+
+@task(name="evaluate", task_run_name="evaluate", persist_result=False)
+def evaluate(
+    run: RunContext, prepared: Prepared, trained: TrainedFiles, yardstick: Path | None = None
+) -> Measured:
+    """Score the test split once, with the scorer of the registered model.
+
+    ``yardstick`` is the file of ``fit_yardstick``, with which the scores are compared.
+    """
+    content = reviews.read(prepared.table)
+    scorer = scorer_of(run, prepared, trained)
+    run.tag({SCORER_DIGEST: scorer.digest})
+    with run.timed("evaluate"):
+        ids = content.of("test").padded(run.config.sequence_length, run.config.vocabulary_size)
+        scores, speed = _timed(scorer.network.score, ids)
+    measured, against = record_evaluation(
+        run, prepared, content, scorer.vocabulary, scores,
+        parameters=sum(each.size for each in scorer.weights.entries().values() if each.dtype.kind == "f"),
+        speed=speed, history=trained.history, scorer=scorer,
+        yardstick=None if yardstick is None else np.load(yardstick),
+    )  # fmt: skip
+    get_run_logger().info("test accuracy %s", measured.text(content.label_names))
+    if against is not None:
+        get_run_logger().info("%s", against.text)
+    return measured
+
+
+def _timed(score: Callable[[Any], NDArray[np.float64]], reviews: Any) -> tuple[NDArray[np.float64], float]:
+    """Scores of reviews, and reviews per second."""
+    began = time.perf_counter()
+    scores = score(reviews)
+    return scores, len(scores) / (time.perf_counter() - began)
+
+
+@task(name="yardstick", task_run_name="yardstick", persist_result=False)
+def fit_yardstick(run: RunContext, prepared: Prepared) -> Path | None:
+    """Fit the yardstick, a simple model, on the reviews that the network has, and score the test split with it.
+
+    Gives a file of its scores, (n,), in the run's work folder; None if it cannot be fitted.
+    """
+    logger, file = get_run_logger(), run.work / "yardstick.npy"
+    with run.timed("baseline"):
+        content = reviews.read(prepared.table)
+        given = FitInput(*content.learning_splits(run.config.validation_fraction), run.config, run.seed)
+        try:
+            fitted = baselines.fit(YARDSTICK, given)
+        except UsageError as err:  # a table of very few rows: its network is evaluated all the same
+            logger.warning("No %s to compare with: %s", YARDSTICK, first_line(err))
+            return None
+        np.save(file, fitted.score(content.of("test")))
+    logger.info("%s, C %g, to compare the network with", ABOUT[YARDSTICK], fitted.found["C"])
+    return file
+
+
+@task(name="baseline", persist_result=False)
+def measure_baseline(run: RunContext, name: Name, prepared: Prepared) -> None:
+    """Fit one baseline on the training split, and score the test split once."""
+    with run.timed("load"):
+        content = reviews.read(prepared.table)
+        words = reviews.read_vocabulary(prepared.table)
+    fitted = _fit(run, name, content)
+    run.params(fitted.found)
+    run.text(fitted.summary, "model_summary.txt")
+    if fitted.history:
+        run.tag(epoch_tags(len(fitted.history), best_epoch(fitted.history).number))
+    else:
+        run.log({"val/loss": fitted.val_loss, "val/accuracy": fitted.val_accuracy})
+    with run.timed("evaluate"):
+        scores, speed = _timed(fitted.score, content.of("test"))
+    measured, _ = record_evaluation(
+        run, prepared, content, words, scores,
+        parameters=fitted.parameters, speed=speed, history=fitted.history or None,
+        facts={"baseline": ABOUT[name], **fitted.found},
+    )  # fmt: skip
+    get_run_logger().info("test accuracy %s", measured.text(content.label_names))
+
+
+def _fit(run: RunContext, name: Name, content: reviews.Reviews) -> Fitted:
+    logger = get_run_logger()
+    training, validation = content.learning_splits(run.config.validation_fraction)
+    logger.info("%s, on %d training and %d validation reviews", ABOUT[name], len(training), len(validation))
+    log = EpochLog(run, epochs(name, run.config) if name in TRAINING_PARAMS else 0, logger)
+    with run.timed("train"):
+        fitted = baselines.fit(name, FitInput(training, validation, run.config, run.seed, log.add, progress_bar))
+    log.end(best_epoch(fitted.history) if fitted.history else None)
+    return fitted

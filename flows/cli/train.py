@@ -128,9 +128,8 @@ def data(
     from sentiflow.data.rejects import count_left_out
     from sentiflow.scoring.vocabulary import FIRST_WORD
     from sentiflow.settings import load_settings
-    from sentiflow.training.fitting import fitted_text
     from sentiflow.training.recipes import default_recipe, load_recipe
-    from sentiflow.training.start_from import choose_and_fit
+    from sentiflow.training.start_from import choose_and_fit, fitted_text
 
     config, settings = load_recipe(recipe or default_recipe(dataset), changes or ()), load_settings()
     prepared = prepare(fetch(dataset, settings, progress_bar, table), settings, progress_bar)

@@ -11,7 +11,7 @@ from sentiflow import base
 from sentiflow.data.reviews import Reviews
 from sentiflow.scoring import TextScorer, tokenize
 from sentiflow.scoring.vocabulary import FIRST_WORD
-from sentiflow.training.fitting import learnt_ids
+from sentiflow.training.start_from import learnt_ids
 
 Floats = NDArray[np.float64]
 

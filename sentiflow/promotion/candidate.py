@@ -23,7 +23,7 @@ from sentiflow.data import reviews
 from sentiflow.data.division import text_hashes
 from sentiflow.data.prepare import kept_table
 from sentiflow.errors import ExternalError, RejectedError, UsageError, first_line
-from sentiflow.evaluation.score_table import YARDSTICK, ScoreTable
+from sentiflow.evaluation import YARDSTICK, ScoreTable
 from sentiflow.names import BUILT_IN, dataset_of
 from sentiflow.promotion import gate
 from sentiflow.promotion.gate import Cost, Decision, Learnt, Limits

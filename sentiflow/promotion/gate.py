@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiflow.evaluation.score_table import YARDSTICK, ScoreTable, slices
+from sentiflow.evaluation import YARDSTICK, ScoreTable, slices
 from sentiflow.evaluation.statistics import Comparison, compare, format_interval, format_p, format_points, newcombe
 from sentiflow.settings import Settings
 

@@ -11,9 +11,8 @@ from sentiflow.data import reviews
 from sentiflow.data.facts import in_both_splits
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import Reviews
-from sentiflow.evaluation import Epoch, metrics
+from sentiflow.evaluation import YARDSTICK, Epoch, ScoreTable, metrics
 from sentiflow.evaluation.metrics import BASELINE, SLICES, Measured, Yardstick, reliability
-from sentiflow.evaluation.score_table import YARDSTICK, ScoreTable
 from sentiflow.names import BUILT_IN
 from sentiflow.redaction import escape_markdown
 from sentiflow.reports.page import (

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sentiflow.evaluation import ScoreTable
 from sentiflow.evaluation.metrics import SLICES, spread
-from sentiflow.evaluation.score_table import ScoreTable
 from sentiflow.evaluation.statistics import beyond_chance, format_points
 from sentiflow.reports import one_run
 from sentiflow.reports.one_run import figures_table, quote

@@ -14,9 +14,8 @@ from sentiflow.data import reviews
 from sentiflow.data.prepare import kept_table
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import ExternalError
-from sentiflow.evaluation import metrics
+from sentiflow.evaluation import ScoreTable, metrics
 from sentiflow.evaluation.metrics import Measured, Reliability, Slice
-from sentiflow.evaluation.score_table import ScoreTable
 from sentiflow.redaction import printable
 from sentiflow.runs.record import TRIAL, RunRecord
 from sentiflow.scoring import Attribution, TextScorer, Vocabulary, is_positive

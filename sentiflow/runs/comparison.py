@@ -4,8 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sentiflow.evaluation import statistics
-from sentiflow.evaluation.score_table import ScoreTable
+from sentiflow.evaluation import ScoreTable, statistics
 from sentiflow.evaluation.statistics import Comparison
 from sentiflow.runs.record import TIME, RunRecord, number, value_text, whole_number
 

@@ -25,7 +25,7 @@ from sentiflow.store.sqlite import SqliteStore
 from sentiflow.store.types import CHAMPION, Store, VersionRecord
 
 if TYPE_CHECKING:
-    from sentiflow.evaluation.score_table import ScoreTable
+    from sentiflow.evaluation import ScoreTable
 
 PARENTS = (REPEATS, SWEEP, BASELINES)
 SCORES = "test_scores.parquet"
@@ -125,7 +125,7 @@ def score_table(store: Store, record: RunRecord, folder: Path, column: str = "sc
     import numpy as np
     import pyarrow.parquet as pq  # this and the gate's scipy only when there is something to read
 
-    from sentiflow.evaluation.score_table import ScoreTable
+    from sentiflow.evaluation import ScoreTable
 
     try:
         with pq.ParquetFile(path) as file:

@@ -23,8 +23,7 @@ from sentiflow.data import reviews
 from sentiflow.data.division import text_hashes
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import Reviews
-from sentiflow.evaluation import Epoch
-from sentiflow.evaluation.score_table import ScoreTable
+from sentiflow.evaluation import Epoch, ScoreTable
 from sentiflow.names import BUILT_IN, dataset_of
 from sentiflow.runs.record import LABEL_PARAMS, RunRecord
 from sentiflow.scoring import TextScorer, Weights

@@ -30,7 +30,7 @@ MAX_PATCH = 1_000_000  # bytes: code, and no data that somebody put among it
 
 _ROOT = Path(__file__).parents[2]  # where the three packages lie: a checkout, or where they are installed
 _DECIDING = (  # the weights that a training gives; the rest starts, measures, keeps and serves them
-    "base/*.py", "data/*.py", "scoring/*.py", "training/network/*.py", "training/fitting.py",
+    "base/*.py", "data/*.py", "scoring/*.py", "training/network/*.py",
     "training/recipes.py", "training/start_from.py",
 )  # fmt: skip
 _LOCK = "requirements.lock"

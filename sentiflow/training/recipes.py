@@ -20,7 +20,7 @@ FITTED_FIELDS = (
     "vocabulary_size", "sequence_length", "batch_size", "epochs", "early_stopping_patience", "ema_momentum",
     "learning_rate", "embedding_weight_decay", "ensemble_size",
 )  # fmt: skip
-"""Fields that ``sentiflow.training.fitting`` has a rule for."""
+"""Fields that ``sentiflow.training.start_from`` has a rule for."""
 
 
 def check_seeds(seed: int, repeats: int) -> None:

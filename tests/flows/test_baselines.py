@@ -9,17 +9,17 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from flows.baselines import baselines
+from sentiflow import baselines as fitting
 from sentiflow.baselines import TOP
 from sentiflow.baselines.simple import NAMES, FitInput, Fitted
 from sentiflow.data import reviews
 from sentiflow.errors import UsageError
-from sentiflow.evaluation.score_table import ScoreTable
+from sentiflow.evaluation import ScoreTable
 from sentiflow.evaluation.statistics import compare, tango
 from sentiflow.results import BaselinesResult
 from sentiflow.store.client import connect
 from sentiflow.store.find import open_store, score_table
 from sentiflow.training.recipes import load_recipe
-from tasks import evaluate as tasks
 from tests.prefect_store import artifacts_of, tasks_of
 from tests.world import World, make_world, refusal
 
@@ -45,7 +45,7 @@ def seen() -> Seen:
 
 @pytest.fixture(scope="module")
 def result(measured: World, prefect_server: None, seen: Seen) -> BaselinesResult:
-    fit = tasks.fit
+    fit = fitting.fit
 
     def watched(name: str, given: FitInput) -> Fitted:
         seen[name] = set(given.training.review_id), set(given.validation.review_id)
@@ -53,7 +53,7 @@ def result(measured: World, prefect_server: None, seen: Seen) -> BaselinesResult
 
     with pytest.MonkeyPatch.context() as patch:
         measured.enter(patch)
-        patch.setattr(tasks, "fit", watched)
+        patch.setattr(fitting, "fit", watched)
         return baselines(CONFIG, "sample", 3)
 
 
@@ -157,7 +157,7 @@ def test_the_description_has_a_line_a_model_and_prefect_shows_it(
 def test_one_that_fails_fails_the_set_and_those_before_it_stay(
     world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks, "fit", failing_at("tfidf", tasks.fit))
+    monkeypatch.setattr(fitting, "fit", failing_at("tfidf", fitting.fit))
     with pytest.raises(UsageError, match="the words are gone"):
         baselines(CONFIG, "sample", 0, ["lstm", "tfidf", "majority"])
     found = connect(world.settings).search_runs(["1"])

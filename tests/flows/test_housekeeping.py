@@ -34,7 +34,7 @@ from sentiflow.settings import load_settings
 from sentiflow.store.client import connect, experiment_id
 from sentiflow.store.types import LOCK
 from sentiflow.training.recipes import load_recipe
-from tasks.housekeeping import retire_flow_runs
+from tasks.operations import retire_flow_runs
 from tests.prefect_store import tasks_of
 from tests.receiver import Receiver, receiver
 from tests.sentiflow.test_locks import line_with, process

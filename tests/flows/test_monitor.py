@@ -27,7 +27,7 @@ from sentiflow.runs.record import RunRecord
 from sentiflow.store.client import OpenRun, connect
 from sentiflow.store.find import open_store
 from sentiflow.store.types import LOCK
-from tasks.monitor import collect
+from tasks.operations import collect
 from tests.prefect_store import artifacts_of
 from tests.receiver import receiver
 from tests.world import Trained, World, copy_world
@@ -194,7 +194,7 @@ def test_a_check_that_was_killed_after_its_event_is_repeated_and_emits_the_same_
 
 def test_a_check_that_is_interrupted_in_its_run_says_so(watched: World, monkeypatch: pytest.MonkeyPatch) -> None:
     log(watched, held_out(7, 300))
-    monkeypatch.setattr("tasks.monitor.publish_summary", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("tasks.operations.publish_summary", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         monitor("sample")
     (run_id,) = monitoring_runs(watched)

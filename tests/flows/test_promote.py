@@ -179,7 +179,7 @@ def test_a_version_that_a_person_declined_is_not_asked_about_again(
 @pytest.fixture
 def approval(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SENTIFLOW_PROMOTION_APPROVAL", "true")
-    monkeypatch.setattr("tasks.promote._POLL", 0.2)
+    monkeypatch.setattr("tasks.register._POLL", 0.2)
 
 
 def test_a_persons_yes_promotes_and_is_recorded(registry: World, prefect_server: None, approval: None) -> None:

@@ -16,7 +16,7 @@ from sentiflow.operations.deployments import TAG, Deployment
 from sentiflow.operations.prefect_server import Server
 from sentiflow.settings import Settings
 from sentiflow.training.recipes import TUNED, TrainConfig, load_recipe
-from tasks.monitor import EVENT
+from tasks.operations import EVENT
 from tests.world import ROOT
 
 ENTRIES: list[dict[str, Any]] = yaml.safe_load(FILE.read_text())["deployments"]

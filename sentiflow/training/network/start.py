@@ -13,10 +13,10 @@ from sentiflow.evaluation import Epoch
 from sentiflow.scoring import Network, TextScorer, Vocabulary, Weights
 from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.scoring.weights import ARRAYS
-from sentiflow.training.fitting import learnt_ids
 from sentiflow.training.network.loop import Trained, train
 from sentiflow.training.network.model import build, set_weights, weights_of
 from sentiflow.training.recipes import TrainConfig
+from sentiflow.training.start_from import learnt_ids
 
 _LOOKED_AT = 1_000  # training reviews, to see which label a start's output means
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sentiflow.data.reviews import Reviews
+from sentiflow.evaluation import ScoreTable
 from sentiflow.evaluation.metrics import (
     Slice,
     Traits,
@@ -15,7 +16,6 @@ from sentiflow.evaluation.metrics import (
     slices_logged,
     traits_of,
 )
-from sentiflow.evaluation.score_table import ScoreTable
 from sentiflow.evaluation.statistics import wilson
 from sentiflow.scoring import Vocabulary
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sentiflow.evaluation.score_table import ScoreTable, slices
+from sentiflow.evaluation import ScoreTable, slices
 from sentiflow.evaluation.statistics import tango
 from sentiflow.promotion.gate import FEWEST, Cost, Decision, Learnt, Limits, Rule, judge
 from sentiflow.settings import Settings

@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from sentiflow.data.reviews import Reviews
-from sentiflow.evaluation import metrics
-from sentiflow.evaluation.score_table import ScoreTable
+from sentiflow.evaluation import ScoreTable, metrics
 from sentiflow.reports.summary import ECE, RunSummary, TestData
 from sentiflow.runs.record import RunRecord
 from sentiflow.scoring import TextScorer, Vocabulary, Weights

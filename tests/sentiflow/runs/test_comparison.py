@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind
 
-from sentiflow.evaluation.score_table import ScoreTable
+from sentiflow.evaluation import ScoreTable
 from sentiflow.evaluation.statistics import tango
 from sentiflow.runs.comparison import Figure, accuracy_difference, differing, figure, metric_names
 from sentiflow.runs.record import RunRecord

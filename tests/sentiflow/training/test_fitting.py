@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from sentiflow.data.reviews import Reviews
-from sentiflow.training.fitting import fit, fitted_text, learnt_ids
 from sentiflow.training.recipes import TUNED, load_recipe
+from sentiflow.training.start_from import fit, fitted_text, learnt_ids
 
 
 def table(lengths: list[int], ids: int = 9) -> Reviews:

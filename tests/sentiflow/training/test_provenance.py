@@ -96,7 +96,7 @@ def test_the_patch_holds_our_own_files_alone_and_leaves_the_index_as_it_is(proje
     patch = found().patch
     assert b"S3CRET" not in patch and b"mine.md" not in patch
     assert {line.split()[-1] for line in patch.splitlines() if line.startswith(b"diff --git ")} == {
-        f"b/{name}".encode() for name in (CODE, SETTING, "tasks/new.py", "tasks/monitor.py")
+        f"b/{name}".encode() for name in (CODE, SETTING, "tasks/new.py", "tasks/operations.py")
     }
     assert git(project, "status", "--porcelain") == before
     assert list((project / ".git").rglob("objects/*/*")) == objects
