@@ -28,8 +28,8 @@ import pandas as pd
 from benchmarks import machine, table
 from sentiflow.data import prepare, reviews
 from sentiflow.settings import Settings, load_settings
+from sentiflow.store import Version
 from sentiflow.store.find import open_store
-from sentiflow.store.types import Version
 from sentiflow.store.versions import find_version
 
 BEGIN = "<!-- make bench-use writes the scoring table from here -->"

@@ -32,7 +32,7 @@ from mlflow.tracking import MlflowClient
 from benchmarks import machine, table
 from sentiflow.data import prepare, reviews
 from sentiflow.settings import load_settings
-from sentiflow.store.types import CHAMPION, Version
+from sentiflow.store import CHAMPION, Version
 from sentiflow.store.versions import find_version
 
 BEGIN, END = "<!-- make bench-use writes the serving table from here -->", "<!-- to here, the serving table -->"

@@ -17,8 +17,8 @@ from sentiflow.results import Reproduction
 from sentiflow.runs.record import RunRecord
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
+from sentiflow.store import REPRODUCED, REPRODUCED_DIGEST, SCORER_DIGEST
 from sentiflow.store.find import SCORES, find_run, open_store, score_table
-from sentiflow.store.types import REPRODUCED, REPRODUCED_DIGEST, SCORER_DIGEST
 from sentiflow.training.context import RunContext
 from sentiflow.training.provenance import provenance_tags
 from sentiflow.training.recipes import TrainConfig

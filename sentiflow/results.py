@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sentiflow.errors import RejectedError
 from sentiflow.evaluation.metrics import Measured, Spread, Yardstick
 from sentiflow.promotion.candidate import Candidate
-from sentiflow.reports.page import Table
+from sentiflow.reports import Table
 from sentiflow.training.context import RunContext, TrainedFiles
 from sentiflow.training.recipes import TrainConfig
 

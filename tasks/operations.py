@@ -21,9 +21,9 @@ from sentiflow.operations.flow_runs import delete_ended
 from sentiflow.operations.repair import CleanupReport, close_checks
 from sentiflow.runs.record import KIND, MONITOR
 from sentiflow.settings import load_settings
+from sentiflow.store import LOCK
 from sentiflow.store.client import OpenRun, connect, experiment_id
 from sentiflow.store.find import open_store
-from sentiflow.store.types import LOCK
 from sentiflow.training.open_run import closing, create, provenance, publish_summary
 
 

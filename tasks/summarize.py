@@ -12,9 +12,9 @@ from sentiflow.evaluation.statistics import compare
 from sentiflow.names import BUILT_IN
 from sentiflow.notifications import announce
 from sentiflow.redaction import escape_markdown
+from sentiflow.reports import PAGE
 from sentiflow.reports import one_run as run_report
 from sentiflow.reports.one_run import STAGES
-from sentiflow.reports.page import PAGE
 from sentiflow.reports.several_runs import report_on
 from sentiflow.reports.summary import RunSummary
 from sentiflow.reproduction import Original, compared, differences, find_original, need_data, tag_versions

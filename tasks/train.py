@@ -17,7 +17,7 @@ from sentiflow.data import prepare as preparing
 from sentiflow.data import reviews
 from sentiflow.data.facts import warnings
 from sentiflow.data.prepare import Prepared, Source
-from sentiflow.data.rejects import count_left_out
+from sentiflow.data.rows import count_left_out
 from sentiflow.data.table import TableOptions
 from sentiflow.errors import UsageError, first_line
 from sentiflow.evaluation import YARDSTICK, best_epoch
@@ -26,8 +26,8 @@ from sentiflow.names import BUILT_IN
 from sentiflow.reports.one_run import record_evaluation
 from sentiflow.reproduction import Original, need_data
 from sentiflow.runs.record import epoch_tags
+from sentiflow.store import SCORER_DIGEST
 from sentiflow.store.client import EpochLog
-from sentiflow.store.types import SCORER_DIGEST
 from sentiflow.training.context import (
     RunContext,
     TrainedFiles,

@@ -97,7 +97,7 @@ def refusal(*arguments: str) -> SentiflowError:
     from flows.cli.app import app
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("flows.cli.messages.set_up", lambda **_: None)
+        patch.setattr("flows.cli.output.set_up", lambda **_: None)
         patch.setenv("PREFECT_CLIENT_MAX_RETRIES", "2")  # `train` sets it, for as long as its process lives
         error = CliRunner().invoke(app, arguments).exception
     assert isinstance(error, SentiflowError), repr(error)

@@ -81,7 +81,7 @@ def _end(err: BaseException) -> None:
     elif isinstance(err, SystemExit):
         signals.decide(err.code if isinstance(err.code, int) else 1)
     else:
-        from flows.cli.messages import exit_code, exit_seconds, report
+        from flows.cli.output import exit_code, exit_seconds, report
 
         signals.decide(exit_code(err), exit_seconds(err))
         with suppress(OSError):

@@ -10,9 +10,8 @@ from urllib.parse import urlparse
 
 import typer
 
-from flows.cli.messages import show, shown_login
 from flows.cli.options import INSPECT, OPERATE, JsonOption, WhoseOption, command
-from flows.cli.tables import print_table, stdout_for
+from flows.cli.output import print_table, show, shown_login, stdout_for
 from flows.cli.train import start_servers
 from sentiflow import process, signals
 from sentiflow.console import CONSOLE, escape, working

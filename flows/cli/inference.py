@@ -19,15 +19,15 @@ from flows.cli.options import (
     VersionOption,
     command,
 )
-from flows.cli.tables import check_page, stdout_for, write_page
+from flows.cli.output import check_page, stdout_for, write_page
 from sentiflow.console import CONSOLE, Console, escape, progress_bar, working
 from sentiflow.errors import UsageError
 from sentiflow.names import model_name
 
 if TYPE_CHECKING:
-    from sentiflow.reports.page import MarkedWord
+    from sentiflow.reports import MarkedWord
     from sentiflow.scoring import Attribution, TextScorer, Word
-    from sentiflow.store.types import Version
+    from sentiflow.store import Version
 
 _SHOWN = 60
 ROWS_REJECTED = 5  # exit code
@@ -76,7 +76,7 @@ def predict(
     stdout = stdout_for(record, as_json=as_json)
     model = f"[dim]{found} ({found.why})[/]"
     if explain:
-        from sentiflow.reports.page import explanation_page
+        from sentiflow.reports import explanation_page
 
         for reading in readings:
             _explain(reading, scorer, model, stdout)
@@ -120,7 +120,7 @@ def _verdict(score: float, scorer: "TextScorer") -> str:
 
 
 def _explain(reading: "Attribution", scorer: "TextScorer", model: str, stdout: Console) -> None:
-    from sentiflow.reports.page import strongest_words
+    from sentiflow.reports import strongest_words
 
     stdout.print(f"[dim]before the first word[/] {reading.start:.2f}")
     stdout.say(*_lines(reading, stdout.width), "")
@@ -138,7 +138,7 @@ def _explain(reading: "Attribution", scorer: "TextScorer", model: str, stdout: C
 
 def _lines(reading: "Attribution", width: int) -> list[Text]:
     """Each word with the score after it, never apart; the stronger the colour, the more it moved the score."""
-    from sentiflow.reports.page import marked_words
+    from sentiflow.reports import marked_words
 
     lines = [Text()]
     for word, marked in zip(reading.words, marked_words(reading), strict=True):
@@ -200,7 +200,7 @@ def score(
     What cannot be scored goes to a file of rejects (exit code 5).
     """
     from sentiflow.batch.job import Request, score_input
-    from sentiflow.data.rejects import hints_for
+    from sentiflow.data.rows import hints_for
     from sentiflow.settings import load_settings
 
     column = "text" if text_column is None else text_column
@@ -240,7 +240,7 @@ def serve(
 
     Follows the champion when it changes. Runs until Ctrl-C.
     """
-    from flows.cli.messages import set_up
+    from flows.cli.output import set_up
     from sentiflow.serving.processes import serve
     from sentiflow.settings import load_settings
 

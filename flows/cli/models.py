@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from flows.cli.options import PROMOTE, JsonOption, ReasonOption, WhoseOption, command
-from flows.cli.tables import print_table, short_moment, show_judgement, show_promotion, stdout_for
+from flows.cli.output import print_table, short_moment, show_judgement, show_promotion, stdout_for
 from flows.cli.train import start_servers
 from sentiflow.console import CONSOLE, escape, working
 from sentiflow.errors import RejectedError, UsageError
 from sentiflow.names import dataset_of
-from sentiflow.reports.page import Table, format_cell
+from sentiflow.reports import Table, format_cell
 from sentiflow.runs.record import short_name
 
 if TYPE_CHECKING:

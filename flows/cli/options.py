@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
 import typer
 
-from flows.cli import messages
+from flows.cli import output
 from sentiflow.errors import UsageError
 from sentiflow.folder import typed
 
@@ -125,7 +125,7 @@ def command(
 
         @wraps(function)
         def run(*, debug: bool, **given: Any) -> None:
-            messages.set_up(debug=debug)
+            output.set_up(debug=debug)
             if "table" in own:
                 given["table"] = table_options(*(given.pop(each.name) for each in _TABLE))
             function(**given, **({"debug": debug} if "debug" in own else {}))

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli.options import INSPECT, JsonOption, command
-from flows.cli.tables import check_page, print_json, print_report, print_table, short_moment, write_page
+from flows.cli.output import check_page, print_json, print_report, print_table, short_moment, write_page
 from sentiflow.console import CONSOLE, Console, escape, working
 from sentiflow.redaction import redact
-from sentiflow.reports.page import Table
+from sentiflow.reports import Table
 from sentiflow.runs.query import Query, select
 from sentiflow.runs.record import FIELDS, REPEATS, Fields, RunRecord, Value, value_text
 
 if TYPE_CHECKING:
     from sentiflow.settings import Settings
-    from sentiflow.store.types import Store
+    from sentiflow.store import Store
 
 app = typer.Typer()
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli import messages
 from flows.cli.options import OPERATE, DebugOption, KeepOption, SetOption, command
+from flows.cli.output import relayed, shown_login
 from sentiflow import environment
 from sentiflow.console import CONSOLE, escape
 from sentiflow.errors import UsageError
@@ -103,7 +103,7 @@ def schedule(
         with (
             file_lock(schedule_folder(settings) / "lock", what, "schedule", hint="End that one first."),
             running_server(settings) as server,
-            messages.relayed(debug=debug),
+            relayed(debug=debug),
         ):
             _serve(specs, server, settings)
     except KeyboardInterrupt:
@@ -165,7 +165,7 @@ def _announce(applied: "list[Applied]", server: "Server", settings: "Settings") 
         _print_schedule(each)
     login = ""
     if server.login.startswith(OUR_USER):
-        login = messages.shown_login(server.login, server_note(settings))
+        login = shown_login(server.login, server_note(settings))
     elif server.login:
         login = "   login: [bold]of Prefect's settings[/]"
     CONSOLE.say(f"Prefect UI: [bold]{escape(without_login(server.ui))}[/]{login}   (Ctrl-C ends it)")

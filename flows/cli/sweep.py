@@ -18,14 +18,14 @@ from flows.cli.options import (
     command,
     table_arguments,
 )
-from flows.cli.tables import print_table, program, stdout_for
+from flows.cli.output import print_table, program, stdout_for
 from flows.cli.train import begin, show_seeds, show_version, start_up
 from sentiflow import signals
 from sentiflow.console import CONSOLE, Console, escape, working
 from sentiflow.errors import RejectedError, UsageError
 from sentiflow.names import AUTO, model_name
 from sentiflow.redaction import without_login
-from sentiflow.reports.page import Table
+from sentiflow.reports import Table
 from sentiflow.training import preload
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _to_use(
     """Where the best recipe lies, or the command that fetches it, and the one that trains it."""
     from shlex import quote
 
-    from sentiflow.store.types import WANTS_LOGIN, local_path
+    from sentiflow.store import WANTS_LOGIN, local_path
 
     path = local_path(result.recipe)
     if path is not None and path.is_file():

@@ -18,7 +18,7 @@ from flows.cli.options import (
     StartOption,
     command,
 )
-from flows.cli.tables import print_table, program, show_judgement, show_promotion, stdout_for
+from flows.cli.output import print_table, program, show_judgement, show_promotion, stdout_for
 from sentiflow.console import CONSOLE, Console, escape, progress_bar
 from sentiflow.errors import UnreachableError
 from sentiflow.names import AUTO, BUILT_IN, dataset_of, model_name
@@ -125,7 +125,7 @@ def data(
     from sentiflow.data import reviews
     from sentiflow.data.facts import describe, warnings
     from sentiflow.data.prepare import fetch, prepare
-    from sentiflow.data.rejects import count_left_out
+    from sentiflow.data.rows import count_left_out
     from sentiflow.scoring.vocabulary import FIRST_WORD
     from sentiflow.settings import load_settings
     from sentiflow.training.recipes import default_recipe, load_recipe

@@ -8,7 +8,7 @@ from sentiflow.baselines.simple import FitInput, Fitted, fit_majority, fit_nb_bi
 from sentiflow.errors import UsageError
 from sentiflow.evaluation.metrics import Measured
 from sentiflow.evaluation.statistics import Comparison, format_interval, format_p, format_points
-from sentiflow.reports.page import Table
+from sentiflow.reports import Table
 from sentiflow.reports.summary import PARAMETERS, SPEED
 from sentiflow.runs.record import RunRecord
 

@@ -26,14 +26,13 @@ from sentiflow.batch.worker import BulkScorer, Scores
 from sentiflow.batch.writers import Totals, check_output, output_lock, output_schema, to_table, write_output
 from sentiflow.console import Progress, no_progress
 from sentiflow.data.inputs import open_input
-from sentiflow.data.rejects import count_reasons
-from sentiflow.data.rows import Chunk, Input, changed
+from sentiflow.data.rows import Chunk, Input, changed, count_reasons
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring.text_log import MEGABYTE, SCORED, Entry, TextLog, configured_log
 from sentiflow.names import model_name
 from sentiflow.scoring import TextScorer, cores
 from sentiflow.settings import Settings
-from sentiflow.store.types import BASE_MODEL, Version
+from sentiflow.store import BASE_MODEL, Version
 from sentiflow.store.versions import find_version, load_scorer
 
 Say = Callable[[str], None]

@@ -19,13 +19,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sentiflow.data.parquet import to_values
-from sentiflow.data.rejects import kind_of, rejects_of
-from sentiflow.data.rows import Chunk, Input, grouped_tables, numbers, strings
+from sentiflow.data.rows import Chunk, Input, grouped_tables, kind_of, numbers, rejects_of, strings
 from sentiflow.errors import UsageError
 from sentiflow.files import PARTIAL, create_private, leftovers, publish
 from sentiflow.locks import file_lock
 from sentiflow.scoring import is_positive
-from sentiflow.store.types import Version
+from sentiflow.store import Version
 
 
 @contextmanager

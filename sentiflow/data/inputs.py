@@ -14,8 +14,20 @@ from stat import S_ISREG
 from typing import Any, BinaryIO
 
 from sentiflow.data.parquet import ParquetTable
-from sentiflow.data.rejects import NOT_CSV, NOT_JSON, NOT_UTF8, TOO_LONG, beginning, is_rejects, why_not
-from sentiflow.data.rows import Input, Row, RowInput, find_columns, text_schema
+from sentiflow.data.rows import (
+    NOT_CSV,
+    NOT_JSON,
+    NOT_UTF8,
+    TOO_LONG,
+    Input,
+    Row,
+    RowInput,
+    beginning,
+    find_columns,
+    is_rejects,
+    text_schema,
+    why_not,
+)
 from sentiflow.errors import UsageError
 from sentiflow.files import LONGEST, read_csv
 from sentiflow.redaction import is_unicode

@@ -9,8 +9,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sentiflow.data.rejects import beginning, why_not
-from sentiflow.data.rows import CHUNK_ROWS, CHUNK_SIZE, Input, Row, find_columns, grouped_tables, numbers
+from sentiflow.data.rows import (
+    CHUNK_ROWS,
+    CHUNK_SIZE,
+    Input,
+    Row,
+    beginning,
+    find_columns,
+    grouped_tables,
+    numbers,
+    why_not,
+)
 from sentiflow.errors import ExternalError, UsageError, first_line
 
 _TEXTS = pa.string(), pa.large_string(), pa.null()

@@ -16,10 +16,9 @@ from typing import Any
 
 from sentiflow import base, files
 from sentiflow.console import Progress, no_progress
-from sentiflow.data import division, facts, imdb, inputs, parquet, rejects, reviews, rows, table
+from sentiflow.data import division, facts, imdb, inputs, parquet, reviews, rows, table
 from sentiflow.data.division import in_fixed_order
-from sentiflow.data.rejects import Reject, Rejected, kind_of, rejects_of
-from sentiflow.data.rows import changed
+from sentiflow.data.rows import Reject, Rejected, changed, kind_of, rejects_of
 from sentiflow.data.table import DEFAULT_OPTIONS, Joined, Table, TableError, TableOptions
 from sentiflow.errors import UsageError
 from sentiflow.files import PARTIAL, create_private, make_folder, publish
@@ -316,7 +315,7 @@ def _key(source: Source) -> str:
 @cache
 def _code_version() -> str:
     """Digest of the code that decides what a table holds; any edit of it makes the tables again."""
-    modules = (division, files, imdb, inputs, parquet, rejects, reviews, rows, table, vocabulary)
+    modules = (division, files, imdb, inputs, parquet, reviews, rows, table, vocabulary)
     return _digest([*(Path(str(module.__file__)) for module in modules), base.FILE, division.SAMPLE])
 
 

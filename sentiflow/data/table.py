@@ -15,9 +15,8 @@ from sentiflow.console import Progress, no_progress
 from sentiflow.data.division import Labelled, divided, each_once, text_id
 from sentiflow.data.inputs import open_input, shown, tables_of
 from sentiflow.data.parquet import to_values
-from sentiflow.data.rejects import NO_TEXT, OUTPUT_COLUMNS, Reject, beginning, hints_for, kind_of
 from sentiflow.data.reviews import SPLITS
-from sentiflow.data.rows import Chunk, Input, match
+from sentiflow.data.rows import NO_TEXT, OUTPUT_COLUMNS, Chunk, Input, Reject, beginning, hints_for, kind_of, match
 from sentiflow.errors import UsageError, plain_reason
 from sentiflow.scoring import is_name
 from sentiflow.scoring.scorer import MAX_NAME

@@ -22,13 +22,12 @@ from sentiflow.monitoring import drift
 from sentiflow.monitoring.drift import FEATURES, UNKNOWN, FeatureDrift, Floats, UnusualText
 from sentiflow.monitoring.text_log import DamagedLogError, TextLog, need_log
 from sentiflow.names import BUILT_IN, model_name
-from sentiflow.reports import plots
-from sentiflow.reports.page import PAGE, Picture, Quote, Report, Section, Table, Text
+from sentiflow.reports import PAGE, Picture, Quote, Report, Section, Table, Text, plots
 from sentiflow.reports.plots import BLUE, ORANGE, describe
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings, load_settings
+from sentiflow.store import Version, need_number
 from sentiflow.store.find import open_store
-from sentiflow.store.types import Version, need_number
 from sentiflow.store.versions import find_version, load_scorer, need_dataset, need_versions, with_dataset
 
 _BATCH = 2_048  # texts in memory at a time

@@ -18,9 +18,9 @@ from sentiflow.locks import HOUSEKEEPING, if_free, lock_file
 from sentiflow.names import is_model_name, model_name
 from sentiflow.operations.repair import CleanupReport
 from sentiflow.settings import Settings
+from sentiflow.store import local_path, time_of
 from sentiflow.store.client import connect, tracking_errors
 from sentiflow.store.find import open_store
-from sentiflow.store.types import local_path, time_of
 from sentiflow.store.versions import champion_of, with_dataset
 
 _DAY = 86_400  # seconds

@@ -23,8 +23,8 @@ from sentiflow.operations import flow_runs
 from sentiflow.redaction import escape_markdown, redact
 from sentiflow.runs.record import KIND, MONITOR
 from sentiflow.settings import Settings
+from sentiflow.store import ATTEMPT, LOCK, MISSING, time_of
 from sentiflow.store.client import connect, tracking_errors
-from sentiflow.store.types import ATTEMPT, LOCK, MISSING, time_of
 
 RUNNING = "attributes.status = 'RUNNING'"
 _GONE = ("KILLED", "its process is gone")

@@ -31,9 +31,9 @@ from sentiflow.promotion.history import NOBODY, Event, choose, history_of
 from sentiflow.redaction import escape_markdown, redact, without_secrets
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
+from sentiflow.store import MISSING, SCORER_DIGEST, Store, VersionRecord, need_number
 from sentiflow.store.client import connect, record_of, tracking_errors
 from sentiflow.store.find import YARDSTICK_SCORES, open_store, score_table
-from sentiflow.store.types import MISSING, SCORER_DIGEST, Store, VersionRecord, need_number
 from sentiflow.store.versions import (
     champion_of,
     load_unchanged,

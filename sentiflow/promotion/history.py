@@ -15,8 +15,8 @@ from sentiflow.errors import RejectedError, UsageError
 from sentiflow.names import dataset_of
 from sentiflow.runs.record import number as parse_number
 from sentiflow.settings import Settings
+from sentiflow.store import HIDDEN, VALIDATION_LOSS, VersionRecord, compared_with
 from sentiflow.store.find import open_store
-from sentiflow.store.types import HIDDEN, VALIDATION_LOSS, VersionRecord, compared_with
 from sentiflow.store.versions import champion_of, reproduction_of
 
 Kind = Literal["promotion", "rollback"]

@@ -15,7 +15,7 @@ from sentiflow.evaluation import YARDSTICK, Epoch, ScoreTable, metrics
 from sentiflow.evaluation.metrics import BASELINE, SLICES, Measured, Yardstick, reliability
 from sentiflow.names import BUILT_IN
 from sentiflow.redaction import escape_markdown
-from sentiflow.reports.page import (
+from sentiflow.reports import (
     PAGE,
     Block,
     Heading,
@@ -35,8 +35,8 @@ from sentiflow.reports.summary import ECE, PARAMETERS, SPEED, RunSummary, TestDa
 from sentiflow.runs.comparison import figure, figure_text, metric_names
 from sentiflow.runs.record import RunRecord, number, start_text
 from sentiflow.scoring import Attribution, TextScorer, Vocabulary
+from sentiflow.store import NOTE
 from sentiflow.store.find import SCORES, YARDSTICK_SCORES
-from sentiflow.store.types import NOTE
 from sentiflow.training.recipes import RECIPES, TUTORIAL, TrainConfig
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from sklearn.metrics import confusion_matrix, roc_curve
 from sentiflow.evaluation import Epoch
 from sentiflow.evaluation.metrics import Measured
 from sentiflow.evaluation.metrics import reliability as in_bins
-from sentiflow.reports.page import lay_out
+from sentiflow.reports import lay_out
 from sentiflow.reports.summary import Curves, RunSummary
 from sentiflow.runs.record import EPOCH_METRICS
 from sentiflow.scoring import is_positive

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from sentiflow.evaluation import ScoreTable
 from sentiflow.evaluation.metrics import SLICES, spread
 from sentiflow.evaluation.statistics import beyond_chance, format_points
-from sentiflow.reports import one_run
+from sentiflow.reports import Block, Heading, Legend, Picture, Report, Section, Table, Text, format_cell, one_run
 from sentiflow.reports.one_run import figures_table, quote
-from sentiflow.reports.page import Block, Heading, Legend, Picture, Report, Section, Table, Text, format_cell
 from sentiflow.reports.summary import RunSummary, load_summaries
 from sentiflow.runs.comparison import (
     ACCURACY,

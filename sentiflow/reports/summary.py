@@ -20,8 +20,8 @@ from sentiflow.redaction import printable
 from sentiflow.runs.record import TRIAL, RunRecord
 from sentiflow.scoring import Attribution, TextScorer, Vocabulary, is_positive
 from sentiflow.settings import Settings
+from sentiflow.store import Store, Version
 from sentiflow.store.find import SCORES, child_runs, score_table
-from sentiflow.store.types import Store, Version
 from sentiflow.store.versions import load_scorer
 from sentiflow.training.recipes import RECIPES
 

@@ -27,7 +27,7 @@ from sentiflow.serving.champion import Loaded, Watcher
 from sentiflow.serving.metrics import Metrics
 from sentiflow.serving.middleware import CLOSE, GONE
 from sentiflow.serving.schemas import PROTOCOL, BodyParser, ModelVersion, texts_of
-from sentiflow.store.types import BASE_MODEL, Version
+from sentiflow.store import BASE_MODEL, Version
 
 _PAGE = Path(__file__).with_name("page.html")
 _INLINE = re.compile(r"<(?:script|style)>(.*?)</(?:script|style)>", re.DOTALL)

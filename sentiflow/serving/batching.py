@@ -17,7 +17,7 @@ from sentiflow.monitoring.text_log import SERVED, Entry, TextLog
 from sentiflow.serving.champion import Loaded
 from sentiflow.serving.metrics import Metrics
 from sentiflow.serving.middleware import SOON
-from sentiflow.store.types import Version
+from sentiflow.store import Version
 
 logger = logging.getLogger(__name__)
 

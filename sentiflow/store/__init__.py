@@ -1,1 +1,207 @@
-"""MLflow: the client that writes, the readers, versions, promotion."""
+"""The store: what its runs and versions are as records. Its modules write it by MLflow, and read it without."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlparse
+
+from sentiflow.errors import ExternalError, UsageError
+from sentiflow.folder import here
+from sentiflow.names import BASE, dataset_of, is_model_name
+from sentiflow.redaction import redact
+from sentiflow.runs.record import RunRecord, number
+
+CHAMPION = "champion"  # alias of the version in use
+ACCURACY = "test.accuracy"  # tag of a version
+VALIDATION_LOSS = "val.loss"  # tag of a version
+SCORER_DIGEST = "scorer.digest"  # tag of a run and of its version: digest of all that their scores depend on
+NOTE = "mlflow.note.content"  # tag of a run that MLflow shows as its description
+REPRODUCED = "reproduced"  # tag of a run: the outcome
+REPRODUCED_DIGEST = "reproduced.digest"  # tag of a run: of which weights
+HIDDEN = "mlflow.sentiflow."  # begins tags that MLflow's pages do not show
+ATTEMPT = "prefect.run_count"  # tag of a run: which attempt of its flow run, as Prefect counts them
+LOCK = f"{HIDDEN}lock"  # tag of a run: the lock that its process holds
+MISSING = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")  # MLflow's codes for what is not there, by store
+
+WANTS_LOGIN = "The server wants a login: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
+IS_IT_RUNNING = "Is the server running, and is SENTIFLOW_TRACKING_URI right?"
+_HINTS = {
+    401: WANTS_LOGIN,
+    403: "This account may not do that: use another one, or ask the server's administrator.",
+    413: "A proxy before the server limits the size of files: raise its limit (nginx: client_max_body_size).",
+}
+
+
+def hint_for(code: int) -> str:
+    """What to do when a server answers with this status."""
+    return _HINTS.get(code, IS_IT_RUNNING)
+
+
+# MLflow's own 7 retries of 120 s would wait four minutes for a dead server.
+HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version that was chosen to answer; ``why``: champion, newest, or asked for.
+
+    ``BASE_MODEL`` stands among them for what is not registered, without a number.
+    """
+
+    name: str
+    number: int
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.name} version {self.number}" if self.number else self.name
+
+
+BASE_MODEL = Version(BASE, 0, "trained on IMDB film reviews, not on yours")
+
+
+@dataclass(frozen=True)
+class VersionRecord:
+    """A registered version as the store holds it; ``run_id`` is None when it was registered without a run."""
+
+    number: int
+    registered: datetime
+    run_id: str | None
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """A registered model: versions by alias, and its tags."""
+
+    aliases: Mapping[str, int]
+    tags: Mapping[str, str]
+
+    @property
+    def champion(self) -> int | None:
+        """The version in use, or None."""
+        return self.aliases.get(CHAMPION)
+
+
+class Store(Protocol):
+    """Runs and registered models; every call raises ExternalError when they cannot be read.
+
+    What was deleted is not there.
+    """
+
+    def runs(self) -> list[RunRecord]:
+        """All runs of the experiment of the settings, children and monitoring runs among them, newest first."""
+
+    def newest(self, enough: Callable[[Sequence[RunRecord]], bool]) -> tuple[list[RunRecord], bool]:
+        """The newest of them, as many as are enough, and whether these are all; quicker than ``runs``."""
+
+    def called(self, name: str, beginning: str) -> list[RunRecord]:
+        """Those with a name, or an id that begins so (unless empty), in the same order; quicker than ``runs``."""
+
+    def record(self, run_id: str) -> RunRecord:
+        """The run with this whole id, of any experiment; UsageError if there is none."""
+
+    def children(self, run_id: str) -> list[RunRecord]:
+        """The runs below a run, oldest first."""
+
+    def history(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
+        """Metrics logged per epoch (at steps from 1): step and value of each point, in the order of steps."""
+
+    def file(self, record: RunRecord, name: str, folder: Path) -> Path | None:
+        """Path of one of a run's files, in place or a copy in the folder; None if it has no such file."""
+
+    def run_names(self, run_ids: list[str]) -> dict[str, str]:
+        """Names of runs of any experiment, by id."""
+
+    def models(self) -> list[str]:
+        """All registered models, in alphabetical order."""
+
+    def model(self, name: str) -> RegisteredModel | None:
+        """A registered model, or None."""
+
+    def versions(self, name: str) -> list[VersionRecord]:
+        """The versions of a model, oldest first."""
+
+    def version(self, name: str, number: int) -> VersionRecord | None:
+        """A version, or None."""
+
+    def versions_by_run(self) -> Mapping[str, str]:
+        """Registered versions by the id of their run, like ``imdb-sentiment/3``; of several, the first."""
+
+    def version_files(self, name: str, number: int, folder: Path) -> Path:
+        """The folder of a version's files, in place, or a copy of what is needed to score in ``folder``."""
+
+
+def time_of(milliseconds: float) -> datetime:
+    """A time of the store."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def local_path(uri: str) -> Path | None:
+    """The path that a URI names on this machine, or None if it names another place."""
+    parts = urlparse(uri)
+    if parts.scheme not in ("", "file"):
+        return None
+    return here() / unquote(parts.path if parts.scheme else uri)  # as MLflow reads it: a path may hold # and ?
+
+
+def unreadable(what: str, uri: str) -> ExternalError:
+    """The error for files in a place that only MLflow's client could read."""
+    return ExternalError(
+        f"{what} are at {redact(uri)}, which cannot be read from here.",
+        "Let the MLflow server hand them out: mlflow server --serve-artifacts.",
+    )
+
+
+def need_version_files(name: str, number: int, folder: Path) -> Path:
+    """The folder of a version's files."""
+    if not folder.is_dir():
+        raise ExternalError(
+            f"The files of {name} version {number} are not at {folder}.",
+            "Were they moved or deleted? Train again, or choose another with --model-version.",
+        )
+    return folder
+
+
+def choose_name(names: list[str], name: str | None) -> str:
+    """The registered model that is meant: the one named, else ``imdb-sentiment``, else the only one."""
+    names = [each for each in names if is_model_name(each)]  # no other project's
+    wanted = name or "imdb-sentiment"
+    if wanted in names:
+        return wanted
+    if name is None and len(names) == 1:
+        return names[0]
+    if not names:
+        raise UsageError("No model is registered yet.", "Train one first: sentiflow train")
+    raise UsageError(
+        f"No model is registered as {wanted}; there are: {', '.join(names)}.",
+        f"Choose one, for example: --dataset {dataset_of(names[0])}",
+    )
+
+
+def no_run(run_id: str, tracking_uri: str) -> UsageError:
+    """The error for a run that the store does not have."""
+    return UsageError(
+        f"There is no run {run_id} in {redact(tracking_uri)}.",
+        "See what there is: sentiflow runs. A deleted one can be restored in MLflow.",
+    )
+
+
+def compared_with(champion: int | None) -> str:
+    """What a candidate was compared with; value of the version's tag ``gate.against``."""
+    return "no champion" if champion is None else f"version {champion}"
+
+
+def need_number(numbers: Collection[int], name: str, number: int) -> int:
+    """One of a model's versions."""
+    if number not in numbers:
+        see = f"See what there is: sentiflow versions --dataset {dataset_of(name)}"
+        raise UsageError(f"{name} has no version {number}.", see)
+    return number
+
+
+def parse_fraction(text: str | None) -> float | None:
+    """A tag's number from 0 to 1; None for anything else that somebody may have written there."""
+    value = number(text)
+    return value if value is not None and 0 <= value <= 1 else None

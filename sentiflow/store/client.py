@@ -27,9 +27,9 @@ from sentiflow.locks import brief_lock
 from sentiflow.redaction import redact, without_login, without_secrets
 from sentiflow.runs.record import EPOCH_METRICS, TIME, RunRecord
 from sentiflow.settings import Settings, load_settings
+from sentiflow.store import HTTP, hint_for, time_of
 from sentiflow.store.find import need_readable
 from sentiflow.store.sqlite import DAMAGED, is_damaged, locked_error, need_schema
-from sentiflow.store.types import HTTP, hint_for, time_of
 from sentiflow.store.ui import UI_TAGS, VIEW, run_url, use_login
 
 # One bar a file, for files that are there at once, in the middle of a log.

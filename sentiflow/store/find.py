@@ -21,8 +21,8 @@ from sentiflow.runs.record import (
     without_seeds,
 )
 from sentiflow.settings import Settings
+from sentiflow.store import CHAMPION, Store, VersionRecord
 from sentiflow.store.sqlite import SqliteStore
-from sentiflow.store.types import CHAMPION, Store, VersionRecord
 
 if TYPE_CHECKING:
     from sentiflow.evaluation import ScoreTable

@@ -16,8 +16,7 @@ from urllib.parse import unquote, urlparse
 from sentiflow.errors import ExternalError
 from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
-from sentiflow.store.http import Api
-from sentiflow.store.types import (
+from sentiflow.store import (
     RegisteredModel,
     VersionRecord,
     local_path,
@@ -26,6 +25,7 @@ from sentiflow.store.types import (
     time_of,
     unreadable,
 )
+from sentiflow.store.http import Api
 
 ARTIFACTS = "artifacts"  # folder of a packaged model that holds what scores
 KERAS = ".keras"

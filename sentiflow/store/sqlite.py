@@ -16,7 +16,7 @@ from typing import Any
 from sentiflow.errors import ExternalError
 from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
-from sentiflow.store.types import (
+from sentiflow.store import (
     RegisteredModel,
     VersionRecord,
     local_path,

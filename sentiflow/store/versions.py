@@ -10,8 +10,7 @@ from sentiflow.errors import ExternalError, UsageError
 from sentiflow.names import BASE, dataset_of, is_model_name, model_name
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
-from sentiflow.store.find import open_store
-from sentiflow.store.types import (
+from sentiflow.store import (
     ACCURACY,
     BASE_MODEL,
     CHAMPION,
@@ -26,6 +25,7 @@ from sentiflow.store.types import (
     need_number,
     parse_fraction,
 )
+from sentiflow.store.find import open_store
 
 ANSWERS_NOW = f"What answers now is the model {BASE}, {BASE_MODEL.why}: add --dataset {BASE}."
 

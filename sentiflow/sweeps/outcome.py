@@ -17,11 +17,11 @@ from sentiflow.data.prepare import Prepared
 from sentiflow.errors import DivergedError
 from sentiflow.evaluation import Epoch
 from sentiflow.redaction import escape_markdown
-from sentiflow.reports.page import Table
+from sentiflow.reports import Table
 from sentiflow.results import COMPLETE, DIVERGED, PRUNED, SweepResult, TrialRow, by_loss, seeds_table
 from sentiflow.runs.record import epoch_tags
+from sentiflow.store import NOTE
 from sentiflow.store.client import EpochLog
-from sentiflow.store.types import NOTE
 from sentiflow.sweeps.study import ENDED_AS, RUN_ID, UNSTABLE, Sweep, finished
 from sentiflow.training.context import RunContext
 from sentiflow.training.recipes import TUTORIAL, TrainConfig

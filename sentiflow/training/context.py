@@ -28,9 +28,9 @@ from sentiflow.names import BUILT_IN, dataset_of
 from sentiflow.runs.record import LABEL_PARAMS, RunRecord
 from sentiflow.scoring import TextScorer, Weights
 from sentiflow.settings import Settings
+from sentiflow.store import MISSING, SCORER_DIGEST, Store, VersionRecord
 from sentiflow.store.client import OpenRun, connect, record_of, tracking_errors
 from sentiflow.store.find import open_store, score_table
-from sentiflow.store.types import MISSING, SCORER_DIGEST, Store, VersionRecord
 from sentiflow.training.recipes import TrainConfig
 from sentiflow.training.start_from import Start
 

@@ -31,9 +31,9 @@ from sentiflow.process import startup_seconds, user
 from sentiflow.redaction import printable, redact
 from sentiflow.runs.record import KIND, START_FROM, TRAINING
 from sentiflow.settings import load_settings
+from sentiflow.store import ATTEMPT, LOCK, NOTE
 from sentiflow.store.client import OpenRun, connect, experiment_id
 from sentiflow.store.http import create_run
-from sentiflow.store.types import ATTEMPT, LOCK, NOTE
 from sentiflow.training.context import RunContext, log_dataset
 from sentiflow.training.provenance import provenance_tags, write_files
 from sentiflow.training.recipes import TrainConfig

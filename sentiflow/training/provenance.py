@@ -18,8 +18,8 @@ from sentiflow.process import processor
 from sentiflow.redaction import printable
 from sentiflow.scoring import cores
 from sentiflow.settings import Settings
+from sentiflow.store import SCORER_DIGEST, Version
 from sentiflow.store.find import open_store
-from sentiflow.store.types import SCORER_DIGEST, Version
 from sentiflow.training.recipes import TrainConfig
 from sentiflow.training.start_from import version_meant
 

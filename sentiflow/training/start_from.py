@@ -24,8 +24,8 @@ from sentiflow.runs.record import (
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.settings import Settings
+from sentiflow.store import ACCURACY, Store, Version, VersionRecord, parse_fraction
 from sentiflow.store.find import find_run, named_version, open_store
-from sentiflow.store.types import ACCURACY, Store, Version, VersionRecord, parse_fraction
 from sentiflow.store.versions import champion_of, load_scorer
 from sentiflow.training.recipes import TrainConfig
 

@@ -167,7 +167,7 @@ F11 = Case(
             "PATIENCE = 0.0", "held the store",
         ),
         Red(
-            "a full disk is no error of its own", "flows/cli/messages.py",
+            "a full disk is no error of its own", "flows/cli/output.py",
             "    if isinstance(err, OSError):\n        where",
             "    if isinstance(err, TimeoutError):\n        where", "This is a bug", seed=2,
         ),
@@ -182,7 +182,7 @@ F11 = Case(
             "except SQLAlchemyError as err:", "This is a bug", seed=13,
         ),
         Red(
-            "Prefect's server that is away is no error of its own", "flows/cli/messages.py",
+            "Prefect's server that is away is no error of its own", "flows/cli/output.py",
             "    away = prefect_away(err)\n    answer", '    away = ""\n    answer', "This is a bug", seed=14,
         ),
         Red(

@@ -24,9 +24,9 @@ from sentiflow.monitoring.check import drift_check
 from sentiflow.monitoring.text_log import SERVED, Entry, TextLog
 from sentiflow.runs.query import Query, select
 from sentiflow.runs.record import RunRecord
+from sentiflow.store import LOCK
 from sentiflow.store.client import OpenRun, connect
 from sentiflow.store.find import open_store
-from sentiflow.store.types import LOCK
 from tasks.operations import collect
 from tests.prefect_store import artifacts_of
 from tests.receiver import receiver

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from flows.cli import runs
 from flows.cli.app import app
-from flows.cli.tables import print_table
+from flows.cli.output import print_table
 from sentiflow.console import Console
 from sentiflow.errors import UsageError
 from sentiflow.store.client import connect
@@ -28,7 +28,7 @@ Type = Callable[..., Result]
 @pytest.fixture
 def typed(monkeypatch: pytest.MonkeyPatch) -> Type:
     """Types a command in this process; its output has no width."""
-    monkeypatch.setattr("flows.cli.messages.set_up", lambda **_: None)
+    monkeypatch.setattr("flows.cli.output.set_up", lambda **_: None)
 
     def type_in(*arguments: str) -> Result:
         return CliRunner().invoke(app, arguments, catch_exceptions=True)

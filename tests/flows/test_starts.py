@@ -16,9 +16,9 @@ from sentiflow.data.prepare import fetch, prepare
 from sentiflow.data.table import DEFAULT_OPTIONS
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.settings import load_settings
+from sentiflow.store import SCORER_DIGEST, Version
 from sentiflow.store.client import connect
 from sentiflow.store.find import open_store
-from sentiflow.store.types import SCORER_DIGEST, Version
 from sentiflow.store.versions import load_scorer
 from sentiflow.training.context import LEARNT, learnt_before
 from sentiflow.training.provenance import asked_key, trained_already

@@ -15,8 +15,8 @@ from flows.train import train
 from sentiflow.errors import BusyError, ExternalError, UsageError
 from sentiflow.locks import _connect, champion_lock, check_free, file_lock, key_of, training_lock
 from sentiflow.settings import Settings
+from sentiflow.store import LOCK
 from sentiflow.store.client import connect, experiment_id
-from sentiflow.store.types import LOCK
 from sentiflow.training.recipes import load_recipe
 from tests.postgres import Postgres
 from tests.sentiflow.test_locks import line_with, process

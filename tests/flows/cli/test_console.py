@@ -10,7 +10,7 @@ import httpx
 import pytest
 from prefect.exceptions import PrefectHTTPStatusError
 
-from flows.cli.messages import ConsoleHandler, exit_code, relayed, report
+from flows.cli.output import ConsoleHandler, exit_code, relayed, report
 from flows.cli.schedule import _announce
 from sentiflow.console import CONSOLE
 from sentiflow.errors import ExternalError, UsageError

@@ -45,7 +45,7 @@ def test_a_mistake_is_answered_by_what_to_type(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, told: str, hint: str
 ) -> None:
     monkeypatch.setenv("SENTIFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlruns/mlflow.db")
-    monkeypatch.setattr("flows.cli.messages.set_up", lambda **_: None)
+    monkeypatch.setattr("flows.cli.output.set_up", lambda **_: None)
     result = CliRunner().invoke(app, given.split())
     assert (result.stdout, getattr(result.exception, "exit_code", 0)) == ("", 2)
     message, after = str(result.exception).split("\n")

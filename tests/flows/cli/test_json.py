@@ -55,7 +55,7 @@ def keys_of(value: Any) -> set[str]:
 @pytest.fixture
 def here(registry: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """Commands run in this process, which keeps its streams as they are."""
-    monkeypatch.setattr("flows.cli.messages.set_up", lambda **_: None)
+    monkeypatch.setattr("flows.cli.output.set_up", lambda **_: None)
     monkeypatch.chdir(registry.root)
     return registry
 

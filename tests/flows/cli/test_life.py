@@ -54,7 +54,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, three_versions: World) -> li
         running.client() as http,
     ):
         world.enter(patch)
-        patch.setattr("flows.cli.messages.set_up", lambda **_: None)
+        patch.setattr("flows.cli.output.set_up", lambda **_: None)
         for command, version in zip(commands, SERVED, strict=True):
             done = CliRunner(env={"COLUMNS": "160"}).invoke(app, command)
             code, errors = done.exit_code, ""

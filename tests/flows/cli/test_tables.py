@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from flows.cli.tables import print_json, print_report, print_table
+from flows.cli.output import print_json, print_report, print_table
 from sentiflow.console import Console
 from sentiflow.data.table import TableOptions
-from sentiflow.reports.page import Heading, Report, Section, Table, Text
+from sentiflow.reports import Heading, Report, Section, Table, Text
 from sentiflow.runs.record import value_text
 from sentiflow.settings import Settings
 

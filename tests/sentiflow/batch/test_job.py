@@ -23,8 +23,8 @@ from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring.text_log import Entry, TextLog
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.settings import Settings
+from sentiflow.store import Version
 from sentiflow.store.client import connect
-from sentiflow.store.types import Version
 from tests.sentiflow.batch.test_workers import children
 from tests.world import Trained, World
 

@@ -17,10 +17,9 @@ import pytest
 from sentiflow.batch import writers as module
 from sentiflow.batch.writers import check_output, output_schema, to_table, write_output
 from sentiflow.data.inputs import open_input
-from sentiflow.data.rejects import Reject, rejects_of
-from sentiflow.data.rows import Chunk
+from sentiflow.data.rows import Chunk, Reject, rejects_of
 from sentiflow.errors import UsageError
-from sentiflow.store.types import Version
+from sentiflow.store import Version
 
 SCHEMA = pa.schema([("row", pa.int64()), ("score", pa.float64())])
 

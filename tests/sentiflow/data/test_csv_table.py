@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from sentiflow.data.inputs import CsvTable
-from sentiflow.data.rejects import NO_TEXT, NOT_UTF8
+from sentiflow.data.rows import NO_TEXT, NOT_UTF8
 from sentiflow.errors import UsageError
 from sentiflow.scoring import TextScorer
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sentiflow.data.inputs import Folder
-from sentiflow.data.rejects import TOO_LONG
+from sentiflow.data.rows import TOO_LONG
 from sentiflow.errors import UsageError
 
 

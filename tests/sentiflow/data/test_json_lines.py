@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sentiflow.data.inputs import JsonLines
-from sentiflow.data.rejects import NO_TEXT, NOT_UTF8, TOO_LONG
+from sentiflow.data.rows import NO_TEXT, NOT_UTF8, TOO_LONG
 from sentiflow.errors import UsageError
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from sentiflow.data.rejects import (
+from sentiflow.data.rows import (
     NOT_UTF8,
     TOO_LONG,
     Reject,

@@ -14,7 +14,7 @@ from tests.servers import free_port
 from tests.world import World
 
 PROGRAM = """\
-from flows.cli.messages import exit_code, report
+from flows.cli.output import exit_code, report
 from sentiflow.operations.due_runs import run_until_signal
 try:
     run_until_signal([], lambda: print("asked to end"))

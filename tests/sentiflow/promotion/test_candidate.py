@@ -17,8 +17,8 @@ from sentiflow.evaluation.statistics import compare
 from sentiflow.promotion import candidate
 from sentiflow.promotion.gate import Decision, Rule
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
+from sentiflow.store import Version
 from sentiflow.store.find import open_store
-from sentiflow.store.types import Version
 from sentiflow.store.versions import load_scorer
 from tests.world import ROOT, Registry, World, copy_world
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from sentiflow.reports import join
 from sentiflow.reports.one_run import card
-from sentiflow.reports.page import join
 from sentiflow.reports.summary import RunSummary
 from sentiflow.runs.record import RunRecord
 from sentiflow.training.recipes import TUNED

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
-from sentiflow.reports.page import explanation_page
+from sentiflow.reports import explanation_page
 from sentiflow.scoring import Attribution, Word
 from tests.sentiflow.reports.made import SCORER
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import t, ttest_ind_from_stats
 
+from sentiflow.reports import Report
 from sentiflow.reports import several_runs as comparison
-from sentiflow.reports.page import Report
 from sentiflow.reports.several_runs import MAX_RUNS
 from sentiflow.reports.summary import RunSummary
 from sentiflow.runs.record import REPEAT, REPEATS

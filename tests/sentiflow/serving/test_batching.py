@@ -10,7 +10,7 @@ from sentiflow.scoring import TextScorer
 from sentiflow.serving.batching import Batcher
 from sentiflow.serving.champion import Loaded
 from sentiflow.serving.metrics import Metrics
-from sentiflow.store.types import CHAMPION, Version
+from sentiflow.store import CHAMPION, Version
 from sentiflow.store.versions import Champion
 from tests.sentiflow.serving.service import shown
 

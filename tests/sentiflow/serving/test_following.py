@@ -19,7 +19,7 @@ from prometheus_client import generate_latest
 from sentiflow.serving import champion
 from sentiflow.serving.champion import Watcher
 from sentiflow.serving.metrics import Metrics
-from sentiflow.store.types import CHAMPION, Version
+from sentiflow.store import CHAMPION, Version
 from sentiflow.store.versions import Champion
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import MODEL, TEXTS, Running, until

@@ -10,7 +10,7 @@ from sentiflow.monitoring.text_log import Entry, TextLog
 from sentiflow.serving import batching
 from sentiflow.serving.batching import Keeper
 from sentiflow.serving.metrics import Metrics
-from sentiflow.store.types import CHAMPION, Version
+from sentiflow.store import CHAMPION, Version
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import MODEL, TEXTS, until
 from tests.world import Trained

@@ -13,13 +13,12 @@ from benchmarks.made_runs import fill
 from flows.cli.app import app
 from sentiflow.errors import UsageError
 from sentiflow.settings import Settings
+from sentiflow.store import RegisteredModel, sqlite
 from sentiflow.store import rest as reader
-from sentiflow.store import sqlite
 from sentiflow.store.client import connect, experiment_id
 from sentiflow.store.find import find_run, open_store
 from sentiflow.store.rest import ServerStore
 from sentiflow.store.sqlite import SqliteStore
-from sentiflow.store.types import RegisteredModel
 from tests import servers
 from tests.world import World, make_world
 
@@ -167,7 +166,7 @@ def test_reading_no_further_than_is_listed_lists_the_same(
     more: tuple[str, ...],
 ) -> None:
     filled.enter(monkeypatch)
-    monkeypatch.setattr("flows.cli.messages.set_up", lambda **_: None)
+    monkeypatch.setattr("flows.cli.output.set_up", lambda **_: None)
 
     def printed() -> list[list[str]]:
         """What each limit lists, but for how many more there are."""
@@ -207,7 +206,7 @@ QUERIES = [
 def test_a_query_prints_the_same(
     filled: World, address: str, query: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flows.cli.messages.set_up", lambda **_: None)
+    monkeypatch.setattr("flows.cli.output.set_up", lambda **_: None)
     printed = []
     for uri in (address, filled.settings.tracking_uri):
         monkeypatch.setenv("SENTIFLOW_TRACKING_URI", uri)
@@ -220,7 +219,7 @@ def test_a_query_prints_the_same(
 def test_a_comparison_is_the_same_and_imports_no_mlflow(
     filled: World, address: str, local: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flows.cli.messages.set_up", lambda **_: None)
+    monkeypatch.setattr("flows.cli.output.set_up", lambda **_: None)
     filled.enter(monkeypatch)
     scored = [run.run_id for run in local.runs() if "scored" in run.tags][:3]
     repeats = next(run.name for run in local.runs() if run.kind == "repeats")

@@ -15,9 +15,9 @@ from mlflow.tracking import MlflowClient
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.settings import Settings
+from sentiflow.store import Version, VersionRecord
 from sentiflow.store.client import connect, experiment_id
 from sentiflow.store.find import open_store
-from sentiflow.store.types import Version, VersionRecord
 from sentiflow.store.ui import ui_url
 from sentiflow.store.versions import (
     VersionRow,
