@@ -10,7 +10,7 @@ from mlflow.tracking import MlflowClient
 
 from benchmarks import machine, table
 from sentiflow.baselines import TOP
-from sentiflow.runs.record import BASELINES, KIND
+from sentiflow.runs import BASELINES, KIND
 from sentiflow.settings import project_root
 
 BEGIN, END = "<!-- make results writes the baselines from here -->", "<!-- to here, the baselines -->"

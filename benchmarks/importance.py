@@ -16,7 +16,7 @@ from optuna.samplers import TPESampler
 from optuna.trial import Trial
 
 from benchmarks import machine
-from sentiflow.sweeps.space import load_space
+from sentiflow.sweeps import load_space
 from sentiflow.sweeps.study import distributions
 from sentiflow.training.recipes import TUNED
 

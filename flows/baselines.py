@@ -7,7 +7,7 @@ from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.names import AUTO
 from sentiflow.operations.flow_runs import job
 from sentiflow.results import BaselinesResult
-from sentiflow.runs.record import BASELINE, BASELINES
+from sentiflow.runs import BASELINE, BASELINES
 from sentiflow.training import preload
 from sentiflow.training.context import RunContext
 from sentiflow.training.open_run import alone, child_run, planned_name, seeds_label, training_run

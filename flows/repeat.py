@@ -11,7 +11,7 @@ from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.names import AUTO
 from sentiflow.operations.flow_runs import job
 from sentiflow.results import RepeatsResult, best_of
-from sentiflow.runs.record import REPEAT, REPEATS
+from sentiflow.runs import REPEAT, REPEATS
 from sentiflow.settings import load_settings
 from sentiflow.training import preload
 from sentiflow.training.open_run import alone, planned_name, seeds_label, training_run

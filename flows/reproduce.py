@@ -6,7 +6,7 @@ from pydantic import Field
 
 from sentiflow.operations.flow_runs import due, job
 from sentiflow.results import Reproduction
-from sentiflow.runs.record import REPRODUCTION
+from sentiflow.runs import REPRODUCTION
 from sentiflow.training import preload
 from sentiflow.training.open_run import alone, start_from_it, training_run
 from tasks.summarize import check_original, summarize_reproduction

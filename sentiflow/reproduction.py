@@ -14,7 +14,7 @@ from sentiflow.data.prepare import Prepared, fetch, find_kept, prepare
 from sentiflow.data.table import TableOptions
 from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.results import Reproduction
-from sentiflow.runs.record import RunRecord
+from sentiflow.runs import RunRecord
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
 from sentiflow.store import REPRODUCED, REPRODUCED_DIGEST, SCORER_DIGEST

@@ -19,7 +19,7 @@ from sentiflow.operations import repair
 from sentiflow.operations.cleanup import delete_old_files, delete_old_runs, digests_of_champions
 from sentiflow.operations.flow_runs import delete_ended
 from sentiflow.operations.repair import CleanupReport, close_checks
-from sentiflow.runs.record import KIND, MONITOR
+from sentiflow.runs import KIND, MONITOR
 from sentiflow.settings import load_settings
 from sentiflow.store import LOCK
 from sentiflow.store.client import OpenRun, connect, experiment_id

@@ -10,10 +10,9 @@ from prefect import get_run_logger, task
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import DeletedError, ExternalError
 from sentiflow.results import SeedResult
-from sentiflow.runs.record import REPEAT, TRIAL
-from sentiflow.sweeps import study
+from sentiflow.runs import REPEAT, TRIAL
+from sentiflow.sweeps import SearchSpace, study
 from sentiflow.sweeps.outcome import count_of_trials, format_values, run_trial
-from sentiflow.sweeps.space import SearchSpace
 from sentiflow.sweeps.study import Sweep, open_study, study_errors
 from sentiflow.training.context import RunContext
 from sentiflow.training.open_run import child_run, seeds_label

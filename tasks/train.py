@@ -25,7 +25,7 @@ from sentiflow.evaluation.metrics import Measured
 from sentiflow.names import BUILT_IN
 from sentiflow.reports.one_run import record_evaluation
 from sentiflow.reproduction import Original, need_data
-from sentiflow.runs.record import epoch_tags
+from sentiflow.runs import epoch_tags
 from sentiflow.store import SCORER_DIGEST
 from sentiflow.store.client import EpochLog
 from sentiflow.training.context import (

@@ -14,8 +14,8 @@ from flows.cli.output import check_page, print_json, print_report, print_table, 
 from sentiflow.console import CONSOLE, Console, escape, working
 from sentiflow.redaction import redact
 from sentiflow.reports import Table
+from sentiflow.runs import FIELDS, REPEATS, Fields, RunRecord, Value, value_text
 from sentiflow.runs.query import Query, select
-from sentiflow.runs.record import FIELDS, REPEATS, Fields, RunRecord, Value, value_text
 
 if TYPE_CHECKING:
     from sentiflow.settings import Settings

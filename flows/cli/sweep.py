@@ -77,7 +77,7 @@ def sweep(
     Values are compared by validation loss; the test split is not used for the choice.
     """
     from sentiflow.settings import load_settings
-    from sentiflow.sweeps.space import load_space
+    from sentiflow.sweeps import load_space
     from sentiflow.training.recipes import default_recipe, load_recipe
 
     if len(name) > _NAME_LENGTH:

@@ -10,7 +10,7 @@ from sentiflow.evaluation.metrics import Measured
 from sentiflow.evaluation.statistics import Comparison, format_interval, format_p, format_points
 from sentiflow.reports import Table
 from sentiflow.reports.summary import PARAMETERS, SPEED
-from sentiflow.runs.record import RunRecord
+from sentiflow.runs import RunRecord
 
 
 def fit(name: str, given: FitInput) -> Fitted:

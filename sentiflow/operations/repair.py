@@ -21,7 +21,7 @@ from sentiflow.names import is_model_name
 from sentiflow.notifications import wanted
 from sentiflow.operations import flow_runs
 from sentiflow.redaction import escape_markdown, redact
-from sentiflow.runs.record import KIND, MONITOR
+from sentiflow.runs import KIND, MONITOR
 from sentiflow.settings import Settings
 from sentiflow.store import ATTEMPT, LOCK, MISSING, time_of
 from sentiflow.store.client import connect, tracking_errors

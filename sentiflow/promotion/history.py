@@ -13,7 +13,7 @@ from typing import Literal, Self
 
 from sentiflow.errors import RejectedError, UsageError
 from sentiflow.names import dataset_of
-from sentiflow.runs.record import number as parse_number
+from sentiflow.runs import number as parse_number
 from sentiflow.settings import Settings
 from sentiflow.store import HIDDEN, VALIDATION_LOSS, VersionRecord, compared_with
 from sentiflow.store.find import open_store

@@ -32,8 +32,8 @@ from sentiflow.reports import (
     template,
 )
 from sentiflow.reports.summary import ECE, PARAMETERS, SPEED, RunSummary, TestData, worst_errors_text, worst_rows
+from sentiflow.runs import RunRecord, number, start_text
 from sentiflow.runs.comparison import figure, figure_text, metric_names
-from sentiflow.runs.record import RunRecord, number, start_text
 from sentiflow.scoring import Attribution, TextScorer, Vocabulary
 from sentiflow.store import NOTE
 from sentiflow.store.find import SCORES, YARDSTICK_SCORES

@@ -18,7 +18,7 @@ from sentiflow.evaluation.metrics import Measured
 from sentiflow.evaluation.metrics import reliability as in_bins
 from sentiflow.reports import lay_out
 from sentiflow.reports.summary import Curves, RunSummary
-from sentiflow.runs.record import EPOCH_METRICS
+from sentiflow.runs import EPOCH_METRICS
 from sentiflow.scoring import is_positive
 
 warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)  # a name in another alphabet

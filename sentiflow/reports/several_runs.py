@@ -14,6 +14,7 @@ from sentiflow.evaluation.statistics import beyond_chance, format_points
 from sentiflow.reports import Block, Heading, Legend, Picture, Report, Section, Table, Text, format_cell, one_run
 from sentiflow.reports.one_run import figures_table, quote
 from sentiflow.reports.summary import RunSummary, load_summaries
+from sentiflow.runs import REPEAT, RunRecord
 from sentiflow.runs.comparison import (
     ACCURACY,
     HEADING,
@@ -24,7 +25,6 @@ from sentiflow.runs.comparison import (
     metric_names,
     verdict,
 )
-from sentiflow.runs.record import REPEAT, RunRecord
 from sentiflow.scoring import is_positive
 from sentiflow.settings import Settings
 from sentiflow.store.find import PARENTS, open_store

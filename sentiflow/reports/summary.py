@@ -17,7 +17,7 @@ from sentiflow.errors import ExternalError
 from sentiflow.evaluation import ScoreTable, metrics
 from sentiflow.evaluation.metrics import Measured, Reliability, Slice
 from sentiflow.redaction import printable
-from sentiflow.runs.record import TRIAL, RunRecord
+from sentiflow.runs import TRIAL, RunRecord
 from sentiflow.scoring import Attribution, TextScorer, Vocabulary, is_positive
 from sentiflow.settings import Settings
 from sentiflow.store import Store, Version

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sentiflow.evaluation import ScoreTable, statistics
 from sentiflow.evaluation.statistics import Comparison
-from sentiflow.runs.record import TIME, RunRecord, number, value_text, whole_number
+from sentiflow.runs import TIME, RunRecord, number, value_text, whole_number
 
 ACCURACY = "test/accuracy"
 HEADING = ("points", "95% interval", "p", "only here", "only in 1")

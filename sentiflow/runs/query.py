@@ -7,10 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 from sentiflow.errors import UsageError
 from sentiflow.names import dataset_name
-from sentiflow.runs import record
-from sentiflow.runs.record import Fields, RunRecord, Value, number
+from sentiflow.runs import BASELINE, MONITOR, REPEAT, TRIAL, Fields, RunRecord, Value, number
 
-CHILD_KINDS = (record.REPEAT, record.TRIAL, record.BASELINE)
+CHILD_KINDS = (REPEAT, TRIAL, BASELINE)
 
 Condition = Callable[[RunRecord], bool]
 
@@ -29,7 +28,7 @@ class Query:
     """Conditions, all of which must hold; empty ones always do.
 
     Attributes:
-        kinds: as in ``record``; empty for all but monitoring runs.
+        kinds: as in ``sentiflow.runs``; empty for all but monitoring runs.
         datasets: names, or the tables' files.
         statuses: of MLflow, in upper or lower case.
         since: a date, a time, or a span before now, such as 7d.
@@ -80,7 +79,7 @@ def _conditions(runs: Sequence[RunRecord], query: Query, now: datetime) -> list[
 def _of_kinds(runs: Sequence[RunRecord], query: Query) -> Condition:
     """Whether a run is of the kinds of the query, or, if children are included, below such a run."""
     if not query.kinds:
-        return lambda run: run.kind != record.MONITOR
+        return lambda run: run.kind != MONITOR
     listed = {run.run_id for run in runs if run.kind in query.kinds}
     while query.children and (below := {run.run_id for run in runs if run.parent in listed} - listed):
         listed |= below

@@ -9,7 +9,7 @@ from urllib.parse import urlparse
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.names import dataset_of
 from sentiflow.redaction import redact
-from sentiflow.runs.record import (
+from sentiflow.runs import (
     BASELINES,
     MONITOR,
     REPEAT,

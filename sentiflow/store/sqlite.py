@@ -14,7 +14,7 @@ from shlex import quote
 from typing import Any
 
 from sentiflow.errors import ExternalError
-from sentiflow.runs.record import RunRecord
+from sentiflow.runs import RunRecord
 from sentiflow.settings import Settings
 from sentiflow.store import (
     RegisteredModel,

@@ -19,7 +19,7 @@ from sentiflow.evaluation import Epoch
 from sentiflow.redaction import escape_markdown
 from sentiflow.reports import Table
 from sentiflow.results import COMPLETE, DIVERGED, PRUNED, SweepResult, TrialRow, by_loss, seeds_table
-from sentiflow.runs.record import epoch_tags
+from sentiflow.runs import epoch_tags
 from sentiflow.store import NOTE
 from sentiflow.store.client import EpochLog
 from sentiflow.sweeps.study import ENDED_AS, RUN_ID, UNSTABLE, Sweep, finished

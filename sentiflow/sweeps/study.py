@@ -28,7 +28,7 @@ from sentiflow.files import make_folder
 from sentiflow.redaction import redact
 from sentiflow.store import Store
 from sentiflow.store.find import open_store
-from sentiflow.sweeps.space import Choices, Range, SearchSpace, is_whole
+from sentiflow.sweeps import Choices, Range, SearchSpace, is_whole
 from sentiflow.training.context import RunContext
 from sentiflow.training.recipes import TrainConfig
 

@@ -25,7 +25,7 @@ from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import Reviews
 from sentiflow.evaluation import Epoch, ScoreTable
 from sentiflow.names import BUILT_IN, dataset_of
-from sentiflow.runs.record import LABEL_PARAMS, RunRecord
+from sentiflow.runs import LABEL_PARAMS, RunRecord
 from sentiflow.scoring import TextScorer, Weights
 from sentiflow.settings import Settings
 from sentiflow.store import MISSING, SCORER_DIGEST, Store, VersionRecord

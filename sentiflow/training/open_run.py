@@ -29,7 +29,7 @@ from sentiflow.operations.prefect_server import flow_run_url, lasting_api_url
 from sentiflow.operations.repair import reconcile
 from sentiflow.process import startup_seconds, user
 from sentiflow.redaction import printable, redact
-from sentiflow.runs.record import KIND, START_FROM, TRAINING
+from sentiflow.runs import KIND, START_FROM, TRAINING
 from sentiflow.settings import load_settings
 from sentiflow.store import ATTEMPT, LOCK, NOTE
 from sentiflow.store.client import OpenRun, connect, experiment_id

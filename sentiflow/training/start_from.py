@@ -10,7 +10,7 @@ from sentiflow import base
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.names import AUTO, BASE, BUILT_IN, IMDB, NONE, model_name
-from sentiflow.runs.record import (
+from sentiflow.runs import (
     START_ACCURACY,
     START_DIGEST,
     START_FROM,

@@ -79,11 +79,11 @@ F19 = Case(
     long=10,
     reds=(
         Red(
-            "files are read as they are", "sentiflow/training/network/compiled.py",
+            "files are read as they are", "sentiflow/training/network/kernels.py",
             "            if digests(self._files()) != (", "            if not (", "the training ended with 1",
         ),
         Red(
-            "no file is noticed that can be read", "sentiflow/training/network/compiled.py",
+            "no file is noticed that can be read", "sentiflow/training/network/kernels.py",
             "hashlib.sha256(file.read_bytes())", "hashlib.sha256()",
             "nothing was said | the training ended with", seed=3,
         ),

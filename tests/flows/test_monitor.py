@@ -22,8 +22,8 @@ from sentiflow.errors import ExternalError
 from sentiflow.locks import own_lock_tag
 from sentiflow.monitoring.check import drift_check
 from sentiflow.monitoring.text_log import SERVED, Entry, TextLog
+from sentiflow.runs import RunRecord
 from sentiflow.runs.query import Query, select
-from sentiflow.runs.record import RunRecord
 from sentiflow.store import LOCK
 from sentiflow.store.client import OpenRun, connect
 from sentiflow.store.find import open_store

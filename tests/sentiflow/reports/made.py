@@ -8,7 +8,7 @@ import numpy as np
 from sentiflow.data.reviews import Reviews
 from sentiflow.evaluation import ScoreTable, metrics
 from sentiflow.reports.summary import ECE, RunSummary, TestData
-from sentiflow.runs.record import RunRecord
+from sentiflow.runs import RunRecord
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.training.recipes import TUTORIAL
 

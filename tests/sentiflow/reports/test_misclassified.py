@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sentiflow.reports.summary import Misclassified, worst_errors_text, worst_rows
-from sentiflow.runs.record import RunRecord
+from sentiflow.runs import RunRecord
 from sentiflow.scoring import Attribution
 from tests.sentiflow.reports.made import LABELS, SCORER, SCORES, record, summary, test_data
 

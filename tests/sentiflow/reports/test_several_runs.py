@@ -10,7 +10,7 @@ from sentiflow.reports import Report
 from sentiflow.reports import several_runs as comparison
 from sentiflow.reports.several_runs import MAX_RUNS
 from sentiflow.reports.summary import RunSummary
-from sentiflow.runs.record import REPEAT, REPEATS
+from sentiflow.runs import REPEAT, REPEATS
 from tests.pages import Page, tables
 from tests.sentiflow.reports.made import HOSTILE, SCORES, record, summary
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from sentiflow.errors import UsageError
+from sentiflow.sweeps import Choices, Range, load_space
 from sentiflow.sweeps.outcome import recipe_file
-from sentiflow.sweeps.space import Choices, Range, load_space
 from sentiflow.training.recipes import TUNED, TUTORIAL, TrainConfig, load_recipe
 
 

@@ -7,7 +7,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from sentiflow.sweeps.space import Choices, Range, SearchSpace, load_space
+from sentiflow.sweeps import Choices, Range, SearchSpace, load_space
 from sentiflow.sweeps.study import Sweep, ask, distributions, finished, identity, open_study
 from sentiflow.training.recipes import TUNED, load_recipe
 from sentiflow.training.start_from import fit

@@ -9,7 +9,7 @@ import pytest
 
 from sentiflow.data.division import text_id
 from sentiflow.data.reviews import Reviews
-from sentiflow.runs.record import RunRecord
+from sentiflow.runs import RunRecord
 from sentiflow.store import Store
 from sentiflow.training.context import LEARNT, NOTHING, learnt_by, learnt_in, write_learnt
 from tests.sentiflow.reports.made import record

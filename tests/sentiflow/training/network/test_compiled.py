@@ -11,16 +11,16 @@ from typing import Any
 import numba
 import pytest
 
-from sentiflow.training.network import compiled
+from sentiflow.training.network import kernels
 
 SOURCE = "def double(x):\n    return x + x\n"
 
 
 @pytest.fixture(autouse=True)
 def _fresh() -> Iterator[None]:
-    compiled._warn.cache_clear()
+    kernels._warn.cache_clear()
     yield
-    compiled._warn.cache_clear()
+    kernels._warn.cache_clear()
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
         module = importlib.util.module_from_spec(about)
         monkeypatch.setitem(sys.modules, "doubling", module)  # numba looks it up by name where it is not in use
         about.loader.exec_module(module)  # type: ignore[union-attr]
-        return compiled.compiled(module.double)
+        return kernels.compiled(module.double)
 
     assert load()(21) == 42
     return load
@@ -114,7 +114,7 @@ def test_what_others_may_have_written_is_not_read(kept: Path, load: Callable[[],
     (index,) = kept.rglob("*.nbi")
     index.write_bytes(pickle.dumps(Planted(tmp_path / "ran")))
     (sums,) = kept.rglob("*.sha256")
-    sums.write_bytes(compiled.digests([*kept.rglob("*.nb[ic]")]))
+    sums.write_bytes(kernels.digests([*kept.rglob("*.nb[ic]")]))
     index.parent.chmod(0o777)
     again = load()
     assert again(21) == 42 and hits(again) == 0
