@@ -19,8 +19,9 @@ def tasks_of(flow_run: UUID | str, least: int) -> list[TaskRun]:
         while True:
             found = client.read_task_runs(flow_run_filter=_only(flow_run))
             ended = all(task.start_time and task.state and task.state.is_final() for task in found)
-            if (len(found) >= least and ended) or time.monotonic() > until:
+            if len(found) >= least and ended:
                 return sorted(found, key=lambda task: (task.start_time is None, task.start_time))
+            assert time.monotonic() < until, f"{[task.name for task in found]} instead of {least} tasks that ended"
             time.sleep(0.2)
 
 

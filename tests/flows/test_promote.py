@@ -336,7 +336,7 @@ def test_training_promotes_in_the_same_flow_run_when_asked_to(registry: World, p
     assert champion_of(client, NAME) == result.model.version
     run = client.get_run(result.run_id)
     assert run.info.status == "FINISHED"
-    names = [task.name for task in tasks_of(run.data.tags["prefect.flow_run_id"], 9)]
+    names = [task.name for task in tasks_of(run.data.tags["prefect.flow_run_id"], 8)]
     assert {"register", "promote"} <= set(names)
 
 
