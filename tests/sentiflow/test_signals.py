@@ -10,12 +10,14 @@ import pytest
 FLOW = """
 import os, signal
 from sentiflow import signals
-from sentiflow.operations.flow_runs import job
+from sentiflow.operations import flow_runs
+
+flow_runs.by_deployment = lambda: "DEPLOYED" in os.environ
 
 def handler(number, frame):
     raise KeyError("the signal's own")
 
-@job()
+@flow_runs.job()
 def train():
     assert not signals.first_signal()
     try:
@@ -38,7 +40,7 @@ except Exception as err:
 )
 def test_a_signal_to_a_deployments_run_is_told_where_its_exception_was_lost(deployment: str, told: str) -> None:
     """Red, too, if a variable of a worker's environment could change a result."""
-    environment = {"PREFECT__RUNTIME__DEPLOYMENT__ID": deployment} if deployment else {}
+    environment = {"DEPLOYED": deployment} if deployment else {}
     done = subprocess.run(
         [sys.executable, "-c", FLOW],
         env={**os.environ, **environment, "XLA_FLAGS": "--nonsense"},
