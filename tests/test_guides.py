@@ -18,7 +18,7 @@ from tests.scheduled import Home, Scheduled, until
 from tests.servers import free_port
 from tests.world import ROOT, World, command
 
-pytestmark = [pytest.mark.story, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.story, pytest.mark.weekly, pytest.mark.timeout(900)]
 
 GUIDES = ROOT / "docs" / "guides"
 TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")

@@ -21,7 +21,7 @@ from tests.scheduled import Home, Scheduled
 from tests.servers import free_port
 from tests.world import make_world
 
-pytestmark = [pytest.mark.story, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.story, pytest.mark.weekly, pytest.mark.timeout(900)]
 
 MODEL = "reviews-sentiment"
 TABLE = {"text_column": "review", "label_column": "rating", "labels": {"good": 1, "bad": 0}}

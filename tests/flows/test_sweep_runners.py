@@ -51,6 +51,7 @@ def outcome(run: Run) -> tuple[str, ...]:
     return (run.data.tags["trial.state"], *(run.data.params[name] for name in fields), *figures)
 
 
+@pytest.mark.weekly
 def test_a_cluster_of_two_workers_runs_every_trial_once_as_threads_and_processes_do_bit_for_bit(
     world: World, prefect_server: None, tmp_path: Path, migrated_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

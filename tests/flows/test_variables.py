@@ -9,7 +9,7 @@ from sentiflow.environment import KEPT, is_kept
 from tests import variables
 from tests.world import World
 
-pytestmark = pytest.mark.story
+pytestmark = [pytest.mark.story, pytest.mark.weekly]
 
 QUICK = ("--dataset", "sample", "--recipe", "tutorial", "--set", "sequence_length=40", "--set", "epochs=2")
 KERAS_JSON = """

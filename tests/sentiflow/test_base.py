@@ -42,6 +42,7 @@ def test_a_base_is_read_as_it_was_written_but_for_the_precision_of_its_embedding
 
 
 @pytest.mark.story
+@pytest.mark.weekly
 def test_the_same_file_is_made_twice(
     imdb_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -177,6 +177,7 @@ def test_mlflow_answers_to_no_page_of_another_port(stack: Team) -> None:
         assert status_of(asked, who, Origin=origin) == status, origin
 
 
+@pytest.mark.weekly
 def test_a_worker_killed_in_mid_training_is_closed_on_both_sides_and_the_next_run_succeeds(stack: Team) -> None:
     killed = stack.start("train", config={**SHORT, "epochs": 900})
     until(lambda: (run := stack.training_of(killed)) and "train/loss" in run.data.metrics, 120, stack.log)
@@ -190,6 +191,7 @@ def test_a_worker_killed_in_mid_training_is_closed_on_both_sides_and_the_next_ru
     assert stack.training_of(killed).info.status == "KILLED"
 
 
+@pytest.mark.weekly
 def test_a_worker_that_is_stopped_closes_its_training_on_both_sides(stack: Team) -> None:
     stopped = stack.start("train", config={**SHORT, "epochs": 900}, seed=2)
     until(lambda: (run := stack.training_of(stopped)) and "train/loss" in run.data.metrics, 120, stack.log)
@@ -200,6 +202,7 @@ def test_a_worker_that_is_stopped_closes_its_training_on_both_sides(stack: Team)
     stack.compose("up", "--detach", "--wait", "worker")
 
 
+@pytest.mark.weekly
 def test_a_database_that_restarts_in_mid_training_loses_no_metric(stack: Team) -> None:
     """It is the run after those that were killed and stopped, too."""
     epochs = 30
@@ -223,6 +226,7 @@ def test_a_database_that_restarts_in_mid_training_loses_no_metric(stack: Team) -
     assert run.info.status == "FINISHED"
 
 
+@pytest.mark.weekly
 def test_everything_is_back_after_backup_wipe_and_restore(stack: Team) -> None:
     store = stack.root / "state" / "volumes" / "mlflow" / "artifacts"
     (stack.project / "backups").mkdir()
@@ -256,6 +260,7 @@ def test_everything_is_back_after_backup_wipe_and_restore(stack: Team) -> None:
     assert stack.answer("/predict", {"text": TEXT})["predictions"][0]["label"] == "positive"
 
 
+@pytest.mark.weekly
 def test_a_schedule_that_a_person_paused_stays_paused_when_all_is_deployed_again(stack: Team) -> None:
     """The restore did so, as each `make up` does."""
     with stack.prefect() as client:
@@ -263,6 +268,7 @@ def test_a_schedule_that_a_person_paused_stays_paused_when_all_is_deployed_again
     assert not schedule.active
 
 
+@pytest.mark.weekly
 def test_with_the_profiles_two_prefect_servers_share_their_events_and_dask_computes(stack: Team) -> None:
     stack.run("make", "up", "PROFILES=redis dask")
     second = f"http://127.0.0.1:{stack.inner_port('prefect-2', 4200)}/api"

@@ -70,6 +70,16 @@ def test_the_newest_allowed_versions_are_tried_each_week_and_nothing_is_written_
     assert not re.search(r"git (push|commit)|\bgh ", "\n".join(steps))
 
 
+def test_all_stories_run_each_week_and_the_quick_ones_each_time() -> None:
+    weekly, ci = (
+        yaml.safe_load((ROOT / ".github/workflows" / f"{name}.yml").read_text()) for name in ("weekly", "ci")
+    )
+    assert weekly[True]["schedule"]
+    assert [job["steps"][-1]["run"] for each in (weekly, ci) for job in each["jobs"].values()] == [
+        "bash .ci/run all", "bash .ci/run",
+    ]  # fmt: skip
+
+
 def test_locks_are_made_of_newer_versions_only_when_asked() -> None:
     def compiled(*words: str) -> list[str]:
         done = subprocess.run(["make", "-n", "lock", *words], cwd=ROOT, capture_output=True, text=True, check=True)

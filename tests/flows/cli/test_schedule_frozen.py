@@ -16,7 +16,7 @@ from tests.scheduled import Home, Scheduled, until
 from tests.servers import free_port
 from tests.world import make_world
 
-pytestmark = [pytest.mark.story, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.story, pytest.mark.weekly, pytest.mark.timeout(900)]
 
 INTERVAL = timedelta(seconds=4)  # a run's start alone takes longer
 STOPPED_SECONDS = 16

@@ -327,6 +327,7 @@ def test_a_database_that_cannot_be_used_is_named_with_the_way_out(
 
 
 @pytest.mark.story
+@pytest.mark.weekly
 def test_servers_that_start_at_once_on_an_empty_folder_make_one_database(world: World, tmp_path: Path) -> None:
     """Prefect's migrations race; and of a process that was killed while it made the database nothing is used."""
     home, environment = tmp_path / "home", tmp_path / "environment"
