@@ -71,6 +71,7 @@ def test_a_folder_that_gets_a_file_moves_no_text_and_its_champion_has_learnt_no_
     assert (decision.reviews, decision.learnt) == (tested, 0)
 
 
+@pytest.mark.story
 def test_texts_that_moved_into_the_test_are_left_out(world: World, prefect_server: None, tmp_path: Path) -> None:
     """100 rows train and 50 test at first; then 30 of those test, too, and then all of them."""
     table, name, settings = tmp_path / "moved.jsonl", "moved-sentiment", load_settings()

@@ -159,7 +159,7 @@ def test_an_unreachable_mirror_is_answered_with_both_ways_out(settings: Settings
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/imdb.npz"
-        dead = settings.model_copy(update={"imdb_url": url, "imdb_sha256": SHA})
+        dead = settings.model_copy(update={"imdb_url": url, "imdb_sha256": SHA, "download_retries": 0})
         with pytest.raises(UnreachableError) as caught:
             imdb.fetch(dead)
     assert all(way in caught.value.hint for way in ("SENTIFLOW_IMDB_URL", "--dataset sample"))

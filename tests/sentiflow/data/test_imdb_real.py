@@ -12,6 +12,8 @@ from sentiflow.scoring.vocabulary import limit
 from sentiflow.settings import Settings
 from sentiflow.training.recipes import TUTORIAL
 
+pytestmark = pytest.mark.story
+
 # The first training review, as the tutorial prints it.
 FIRST_IDS = [
     1, 14, 22, 16, 43, 530, 973, 1622, 1385, 65, 458, 4468, 66, 3941, 4, 173, 36, 256, 5, 25, 100, 43,

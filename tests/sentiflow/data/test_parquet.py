@@ -206,7 +206,12 @@ for read in (score, lambda path: read_table(path, TableOptions())):
 """
 
 
-@pytest.mark.parametrize("what", TABLES)
+QUICK = ("one text in all rows", "a long text after rows without one", "five million rows of nothing")
+
+
+@pytest.mark.parametrize(
+    "what", [pytest.param(name, marks=() if name in QUICK else pytest.mark.story) for name in TABLES]
+)
 def test_a_small_file_takes_little_memory_whatever_it_unpacks_to(tmp_path: Path, what: str) -> None:
     path = tmp_path / "in.parquet"
     TABLES[what](path)

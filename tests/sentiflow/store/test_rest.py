@@ -155,7 +155,7 @@ def test_a_text_means_the_same_run_or_the_same_error(server: ServerStore, local:
 
 
 @pytest.mark.parametrize("behind_a_server", [True, False])
-@pytest.mark.parametrize("first", [17, 35, 50])  # in the middle of repeats, and of those that began at once
+@pytest.mark.parametrize("first", [17, 35])  # in the middle of repeats, and of those that began at once
 @pytest.mark.parametrize("more", [(), ("--children",), ("--json",)], ids=" ".join)
 def test_reading_no_further_than_is_listed_lists_the_same(
     filled: World,
@@ -188,7 +188,7 @@ def test_reading_no_further_than_is_listed_lists_the_same(
     assert complete[-1][1]  # of the highest limit
 
 
-LIMITS = (1, 2, 3, 5, 8, 13, 15, 21, 34, 50, 71)
+LIMITS = (1, 3, 15, 21, 34, 71)
 QUERIES = [
     (), ("--limit", "3"), ("--children", "--limit", "500"), ("--json", "--children", "--limit", "500"),
     ("--kind", "repeats", "--children"), ("--kind", "sweep", "--children"), ("--kind", "trial"),

@@ -50,12 +50,12 @@ def test_values_that_do_not_go_together_are_asked_for_again_and_never_tried(tmp_
     fields = {"mask_zero": Choices(choices=(True, False)), "pooling": Choices(choices=("last", "mean"))}
     sweep = Sweep(tmp_path / "study", SearchSpace(fields), TUNED, 0)
     study = open_study(sweep)
-    for _ in range(12):
+    for _ in range(6):
         asked, config = ask(study, sweep)
         assert config.mask_zero or config.pooling == "last"
         study.tell(asked, 0.5)
     assert {trial.state for trial in study.trials} == {TrialState.COMPLETE, TrialState.FAIL}
-    assert len(finished(study)) == 12
+    assert len(finished(study)) == 6
 
 
 def test_seeds_and_a_sweep_that_goes_on_propose_something_else(tmp_path: Path) -> None:

@@ -154,9 +154,7 @@ def assert_an_epoch_is_alike(of: TrainConfig, ids: NDArray[np.int32], labels: ob
     [
         ("read", "adam", 0.01),
         ("read", "rmsprop", 0.01),
-        pytest.param("read", "sgd", 1.0, marks=pytest.mark.story),
         pytest.param("masked", "sgd", 1.0, marks=pytest.mark.story),
-        pytest.param("masked", "rmsprop", 0.01, marks=pytest.mark.story),
         pytest.param("masked", "adam", 0.01, marks=pytest.mark.story),
         pytest.param("mean both ways", "sgd", 1.0, marks=pytest.mark.story),
     ],
@@ -226,7 +224,7 @@ print(hashlib.sha256(b"".join(each.tobytes() for each in network.get_weights()))
 def test_members_and_directions_are_read_side_by_side_with_the_same_weights_for_any_number_of_threads() -> None:
     """Red if they wait for each other, or if a sum depends on who comes first."""
     found = {}
-    for threads in (1, 2, 3, 8):
+    for threads in (1, 8):
         done = subprocess.run([sys.executable, "-c", TRAIN, str(threads)], stdout=subprocess.PIPE, check=True)
         weights, at_once = done.stdout.decode().split()
         found[threads] = weights, int(at_once)
