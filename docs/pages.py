@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from typer.main import get_command
 
-from flows.cli.app import app
+from flows.cli import application
 from flows.cli.options import GROUPS
 from sentiflow.settings import PREFIX, Settings, project_root
 
@@ -83,7 +83,7 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
 def all_options() -> str:
     """Markdown of what each command's ``--help`` shows, in its groups."""
     blocks, above = ["# All commands and options"], ""
-    commands = get_command(app).commands.items()
+    commands = get_command(application()).commands.items()
     for name, command in sorted(commands, key=lambda each: GROUPS.index(each[1].rich_help_panel)):
         if (group := command.rich_help_panel) != above:
             blocks.append(f"## {group}")

@@ -25,8 +25,7 @@ from sentiflow.training.context import RunContext
 from sentiflow.training.open_run import alone, planned_name, training_run
 from sentiflow.training.recipes import TUNED, TrainConfig
 from tasks.register import register
-from tasks.summarize import summarize_sweep
-from tasks.sweep import begin, start_worker, train_best, trial
+from tasks.sweep import begin, start_worker, summarize_sweep, train_best, trial
 from tasks.train import fetch, fit, prepare
 
 

@@ -1,4 +1,4 @@
-"""Tasks: the summary of a training, of repeats, sweeps, baselines and reproductions, in MLflow and in Prefect."""
+"""Tasks: the summary of a training, of repeats, baselines and reproductions, in MLflow and in Prefect."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,7 @@ from prefect import get_run_logger, task
 from sentiflow.baselines import Row, markdown
 from sentiflow.baselines.simple import ABOUT
 from sentiflow.data.prepare import Prepared
-from sentiflow.evaluation.metrics import BASELINE, Measured, Yardstick, spread
+from sentiflow.evaluation.metrics import Measured, Yardstick, spread
 from sentiflow.evaluation.statistics import compare
 from sentiflow.names import BUILT_IN
 from sentiflow.notifications import announce
@@ -24,19 +24,14 @@ from sentiflow.results import (
     RepeatsResult,
     Reproduction,
     SeedResult,
-    SweepResult,
     TrainingResult,
-    by_loss,
     seed_metrics,
     seeds_table,
 )
 from sentiflow.settings import load_settings
 from sentiflow.store.ui import run_url
-from sentiflow.sweeps import outcome as sweeps
-from sentiflow.sweeps.study import Sweep, open_study
 from sentiflow.training.context import RunContext, TrainedFiles, content_of, scorer_of
-from sentiflow.training.open_run import changed_fields, publish_summary
-from sentiflow.training.recipes import TrainConfig
+from sentiflow.training.open_run import changed_fields, log_yardstick, publish_summary
 from sentiflow.training.start_from import load_start
 
 
@@ -72,13 +67,6 @@ def _dataset(prepared: Prepared) -> str:
     return f"{named}{came}{escape_markdown(rejected)}"
 
 
-def _log_yardstick(parent: RunContext, best: SeedResult) -> Yardstick | None:
-    """Log on a parent what the run of its registered version says of the yardstick."""
-    metrics = best.run.record().metrics
-    parent.log({name: value for name, value in metrics.items() if name.startswith(BASELINE)})
-    return Yardstick.logged(metrics)
-
-
 @task(name="summarize", task_run_name="summarize", persist_result=False)
 def summarize_repeats(
     parent: RunContext, prepared: Prepared, seeds: Sequence[SeedResult], best: SeedResult, model: Registered
@@ -87,7 +75,7 @@ def summarize_repeats(
     spreads = {name: spread(values) for name, values in seed_metrics(seeds).items()}
     ends = [of.as_metrics(name) for name, of in spreads.items()]
     parent.log({name: value for each in ends for name, value in each.items()})
-    yardstick = _log_yardstick(parent, best)
+    yardstick = log_yardstick(parent, best.run)
     lines = [
         f"- registered: {escape_markdown(model.name)} version {model.version}, of seed {best.run.seed}, "
         "whose validation loss is lowest",
@@ -115,51 +103,6 @@ def _compare(
     seconds = parent.seconds
     parent.tag_seconds({"total": seconds})
     return seconds
-
-
-@task(name="summarize", task_run_name="summarize", persist_result=False)
-def summarize_sweep(
-    run: RunContext,
-    prepared: Prepared,
-    sweep: Sweep,
-    config: TrainConfig,
-    seeds: Sequence[SeedResult],
-    best: SeedResult,
-    model: Registered,
-) -> SweepResult:
-    """Sum a sweep up: the table of trials, the best recipe and its figures, on the parent and in Prefect."""
-    tried = open_study(sweep)
-    rows, shares = sweeps.trial_rows(tried), sweeps.importance_of(tried)
-    complete, importance = by_loss(rows), sweeps.describe_importance(shares, rows)
-    folder = run.work / "artifacts"
-    sweeps.write_files(folder, rows, config, run.name)
-    run.upload(folder)
-    title = f"{run.name}: the best recipe, seed by seed"
-    run.text(report_on(run.settings, [each.run.run_id for each in seeds], title).page(), PAGE)
-    result = SweepResult(
-        run_id=run.run_id,
-        run_name=run.name,
-        run_url=run.url,
-        trials=tuple(rows),
-        config=config,
-        recipe=f"{run.record().artifact_uri}/best.toml",
-        importance=shares,
-        importance_text=importance,
-        seeds=tuple(seeds),
-        best=best,
-        model=model,
-        accuracy=spread([each.measured.accuracy for each in seeds]) if len(seeds) > 1 else None,
-        seconds=run.seconds,
-        yardstick=_log_yardstick(run, best),
-    )
-    run.log(result.metrics)
-    run.tag_seconds({"total": result.seconds})
-    run.params({name: getattr(config, name) for name in sweep.space.fields})
-    changes = changed_fields(sweep.recipe({name: getattr(config, name) for name in sweep.space.fields}))
-    trials = {"trials.complete": str(len(complete)), "trials.pruned": str(len(rows) - len(complete))}
-    run.tag({**trials, "recipe.changes": changes or "none"})
-    publish_summary(run, sweeps.markdown(result, prepared, sweep), "sweep-summary")
-    return result
 
 
 @task(name="check", task_run_name="check", persist_result=False)

@@ -1,6 +1,7 @@
-"""Tasks of a sweep: its beginning, a trial, a seed of its best recipe."""
+"""Tasks of a sweep: its beginning, a trial, a seed of its best recipe, the summary."""
 
 import gc
+from collections.abc import Sequence
 from pathlib import Path
 
 from optuna.exceptions import UpdateFinishedTrialError
@@ -9,13 +10,15 @@ from prefect import get_run_logger, task
 
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import DeletedError, ExternalError
-from sentiflow.results import SeedResult
+from sentiflow.evaluation.metrics import spread
+from sentiflow.reports import PAGE
+from sentiflow.reports.several_runs import report_on
+from sentiflow.results import Registered, SeedResult, SweepResult, by_loss
 from sentiflow.runs import REPEAT, TRIAL
-from sentiflow.sweeps import SearchSpace, study
-from sentiflow.sweeps.outcome import count_of_trials, format_values, run_trial
+from sentiflow.sweeps import SearchSpace, outcome, study
 from sentiflow.sweeps.study import Sweep, open_study, study_errors
 from sentiflow.training.context import RunContext
-from sentiflow.training.open_run import child_run, seeds_label
+from sentiflow.training.open_run import changed_fields, child_run, log_yardstick, publish_summary, seeds_label
 from sentiflow.training.recipes import TrainConfig
 from tasks.train import evaluate, train
 
@@ -28,11 +31,11 @@ def begin(run: RunContext, prepared: Prepared, space: SearchSpace, name: str, re
     """
     logger = get_run_logger()
     if outside := space.outside(run.config):
-        values = format_values(outside)
+        values = outcome.format_values(outside)
         logger.warning("the recipe is outside of the space, and so not tried itself: %s", values)
     sweep = study.begin(run, prepared.digest, space, name, restart=restart)
     if done := len(study.finished(open_study(sweep))):
-        logger.info("continuing an unfinished sweep: %s done", count_of_trials(done))
+        logger.info("continuing an unfinished sweep: %s done", outcome.count_of_trials(done))
     return sweep
 
 
@@ -55,7 +58,7 @@ def trial(parent: RunContext, prepared: Prepared, asked: Trial, config: TrainCon
     tags = {"trial.number": str(asked.number)}
     try:
         with study_errors(), child_run(parent, name, TRIAL, prepared, config=config, tags=tags) as run:
-            return run_trial(asked, run, prepared, get_run_logger())
+            return outcome.run_trial(asked, run, prepared, get_run_logger())
     except UpdateFinishedTrialError:  # Dask gives a trial to another worker when it hears nothing from the first
         return f"trial {asked.number} was given up: another worker or sweep has ended it"
     except DeletedError:
@@ -80,3 +83,48 @@ def train_best(
         trained = train.fn(run, prepared)
         measured = evaluate.fn(run, prepared, trained, yardstick)
     return SeedResult(run, trained, measured)
+
+
+@task(name="summarize", task_run_name="summarize", persist_result=False)
+def summarize_sweep(
+    run: RunContext,
+    prepared: Prepared,
+    sweep: Sweep,
+    config: TrainConfig,
+    seeds: Sequence[SeedResult],
+    best: SeedResult,
+    model: Registered,
+) -> SweepResult:
+    """Sum a sweep up: the table of trials, the best recipe and its figures, on the parent and in Prefect."""
+    tried = open_study(sweep)
+    rows, shares = outcome.trial_rows(tried), outcome.importance_of(tried)
+    complete, importance = by_loss(rows), outcome.describe_importance(shares, rows)
+    folder = run.work / "artifacts"
+    outcome.write_files(folder, rows, config, run.name)
+    run.upload(folder)
+    title = f"{run.name}: the best recipe, seed by seed"
+    run.text(report_on(run.settings, [each.run.run_id for each in seeds], title).page(), PAGE)
+    result = SweepResult(
+        run_id=run.run_id,
+        run_name=run.name,
+        run_url=run.url,
+        trials=tuple(rows),
+        config=config,
+        recipe=f"{run.record().artifact_uri}/best.toml",
+        importance=shares,
+        importance_text=importance,
+        seeds=tuple(seeds),
+        best=best,
+        model=model,
+        accuracy=spread([each.measured.accuracy for each in seeds]) if len(seeds) > 1 else None,
+        seconds=run.seconds,
+        yardstick=log_yardstick(run, best.run),
+    )
+    run.log(result.metrics)
+    run.tag_seconds({"total": result.seconds})
+    run.params({name: getattr(config, name) for name in sweep.space.fields})
+    changes = changed_fields(sweep.recipe({name: getattr(config, name) for name in sweep.space.fields}))
+    trials = {"trials.complete": str(len(complete)), "trials.pruned": str(len(rows) - len(complete))}
+    run.tag({**trials, "recipe.changes": changes or "none"})
+    publish_summary(run, outcome.markdown(result, prepared, sweep), "sweep-summary")
+    return result

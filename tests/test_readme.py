@@ -7,7 +7,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from docs.pages import all_options, with_settings
-from flows.cli.app import app
+from flows.cli import application
 from sentiflow.settings import PREFIX, Settings
 from sentiflow.training.recipes import RECIPES, TrainConfig
 from tests.world import ROOT
@@ -28,9 +28,9 @@ def test_the_page_of_the_settings_has_each_as_the_code_has_it() -> None:
 
 def test_the_site_has_each_command_with_the_options_of_its_help() -> None:
     site = dict(re.findall(r"^### (\w+)$(.*?)(?=^##|\Z)", all_options(), re.MULTILINE | re.DOTALL))
-    assert set(site) == set(get_command(app).commands)  # type: ignore[attr-defined]
+    assert set(site) == set(get_command(application()).commands)  # type: ignore[attr-defined]
     for name, text in site.items():
-        shown = CliRunner().invoke(app, [name, "--help"]).stdout.partition("Examples:")[0]
+        shown = CliRunner().invoke(application(), [name, "--help"]).stdout.partition("Examples:")[0]
         assert (
             {"--debug", "--help"}
             <= set(re.findall(r"(?<= )--[\w-]+", shown))
@@ -60,7 +60,7 @@ def test_the_results_of_the_readme_are_those_of_the_measured_table() -> None:
 
 
 def test_every_command_of_the_documents_exists_with_its_options() -> None:
-    commands = get_command(app).commands  # type: ignore[attr-defined]
+    commands = get_command(application()).commands  # type: ignore[attr-defined]
     found = set()
     for name, text in DOCUMENTS.items():
         for line in re.findall(r"^ *sentiflow .*?(?=  #|$)", text, re.MULTILINE):

@@ -94,12 +94,12 @@ def refusal(*arguments: str) -> SentiflowError:
     """The error that a command ends with, run in this process."""
     from typer.testing import CliRunner
 
-    from flows.cli.app import app
+    from flows.cli import application
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("flows.cli.output.set_up", lambda **_: None)
         patch.setenv("PREFECT_CLIENT_MAX_RETRIES", "2")  # `train` sets it, for as long as its process lives
-        error = CliRunner().invoke(app, arguments).exception
+        error = CliRunner().invoke(application(), arguments).exception
     assert isinstance(error, SentiflowError), repr(error)
     return error
 

@@ -5,9 +5,12 @@ import sys
 import time
 import warnings
 from contextlib import suppress
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from sentiflow.console import outlive_readers
+
+if TYPE_CHECKING:
+    from typer import Typer
 
 _QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow's notes on processors and missing GPUs
@@ -61,11 +64,43 @@ def _run(began: float) -> None:
         os.environ.setdefault(name, value)
     if not os.environ.get("PREFECT_API_URL"):
         os.environ.pop("PREFECT_API_URL", None)  # empty, Prefect's events go to no server and are lost
-    from flows.cli.app import app
+    app = application()
     from sentiflow.process import process_started
 
     process_started.set(began)
     app()
+
+
+def application() -> "Typer":
+    """The Typer app of all commands; their modules import at their top only what ``--help`` needs."""
+    import typer
+
+    from flows.cli import admin, inference, models, runs, schedule, sweep, train
+
+    def print_version(asked: bool) -> None:
+        if asked:
+            from importlib.metadata import version
+
+            typer.echo(f"sentiflow {version('sentiflow')}")
+            raise typer.Exit
+
+    shown = typer.Option("--version", is_eager=True, callback=print_version, help="Print the version and end.")
+    app = typer.Typer(
+        name="sentiflow",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        help="Train, track, register and use a sentiment model of film reviews.",
+        epilog="Settings are read from SENTIFLOW_* variables and .env; docs/settings.md lists them.",
+    )
+
+    @app.callback()
+    def _options(_version: Annotated[bool, shown] = False) -> None:
+        pass
+
+    for module in (train, sweep, runs, models, inference, schedule, admin):
+        app.add_typer(module.app)
+    return app
 
 
 def _end(err: BaseException) -> None:

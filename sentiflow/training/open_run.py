@@ -21,6 +21,7 @@ from prefect.exceptions import TerminationSignal
 from sentiflow import children, environment, signals
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import DeletedError, UsageError, first_line, prefect_away
+from sentiflow.evaluation.metrics import BASELINE, Yardstick
 from sentiflow.files import make_folder
 from sentiflow.locks import lock_tag, training_lock, work_folder
 from sentiflow.names import dataset_name, located, model_name
@@ -207,6 +208,13 @@ def publish_summary(run: OpenRun, text: str, key: str, about: str = "") -> None:
     create_markdown_artifact(text, key=key, description=about or f"How {run.name} went")
     create_link_artifact(run.url, link_text=f"MLflow run {run.name}", key="mlflow-run")
     get_run_logger().info("MLflow run: %s", run.url)
+
+
+def log_yardstick(parent: OpenRun, best: OpenRun) -> Yardstick | None:
+    """Log on a parent what the run of its registered version says of the yardstick."""
+    metrics = best.record().metrics
+    parent.log({name: value for name, value in metrics.items() if name.startswith(BASELINE)})
+    return Yardstick.logged(metrics)
 
 
 R = TypeVar("R", bound=OpenRun)

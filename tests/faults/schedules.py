@@ -36,10 +36,10 @@ _OPEN = ("PENDING", "RUNNING", "CANCELLING", "PAUSED")
 
 # `sentiflow trigger`, several times in one process.
 TRIGGERS = """
-from flows.cli.app import app
+from flows.cli import application
 for each in {commands!r}:
     try:
-        app(["trigger", *each, "--no-wait"])
+        application()(["trigger", *each, "--no-wait"])
     except SystemExit as end:
         if end.code:
             raise

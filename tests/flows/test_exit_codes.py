@@ -14,7 +14,7 @@ from tests.world import ROOT, World, command
 
 # The command line with a command of the test's own in place of the real ones.
 MAIN = """
-import atexit, contextlib, os, signal, sys, time, types
+import atexit, contextlib, os, signal, sys, time
 class Late:
     def __del__(self):
         print("finalized", flush=True)
@@ -28,12 +28,12 @@ def hold(seconds):
         time.sleep(0.01)
 def app():
 {body}
-sys.modules["flows.cli.app"] = types.SimpleNamespace(app=app)
-from flows.cli import main
+from flows import cli
+cli.application = lambda: app
 from sentiflow import process, signals
 signals._CLOSING_SECONDS = {closing}
 signals.decide.__defaults__ = ({closing},)
-main()
+cli.main()
 """
 
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from typer.main import get_command
 
-from flows.cli.app import app
+from flows.cli import application
 from sentiflow.store.client import connect
 from tests.hostile import Hostile, hostile
 from tests.servers import free_port
@@ -45,7 +45,7 @@ STAYS = ("schedule", "serve", "ui")
 
 def test_no_command_is_forgotten() -> None:
     tried = {name.split()[0] for name in (*QUICK, *SLOW, *STAYS)}
-    assert tried == set(get_command(app).commands)  # type: ignore[attr-defined]
+    assert tried == set(get_command(application()).commands)  # type: ignore[attr-defined]
 
 
 @pytest.fixture

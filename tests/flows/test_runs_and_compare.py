@@ -13,8 +13,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from flows.cli import runs
-from flows.cli.app import app
+from flows.cli import application, runs
 from flows.cli.output import print_table
 from sentiflow.console import Console
 from sentiflow.errors import UsageError
@@ -31,7 +30,7 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> Type:
     monkeypatch.setattr("flows.cli.output.set_up", lambda **_: None)
 
     def type_in(*arguments: str) -> Result:
-        return CliRunner().invoke(app, arguments, catch_exceptions=True)
+        return CliRunner().invoke(application(), arguments, catch_exceptions=True)
 
     return type_in
 
@@ -203,7 +202,7 @@ def test_a_parent_stands_for_its_children(typed: Type, registry: World, run_ids:
 def test_listing_and_comparing_import_neither_mlflow_nor_pandas(registry: World, run_ids: dict[int, str]) -> None:
     """They take seconds; so the commands would."""
     script = (
-        "import sys; from flows.cli.app import app; app(sys.argv[1:], standalone_mode=False);"
+        "import sys; from flows.cli import application; application()(sys.argv[1:], standalone_mode=False);"
         "sys.exit(', '.join({'mlflow', 'pandas', 'prefect', 'tensorflow', 'sklearn'} & set(sys.modules)) or 0)"
     )
     for arguments in (("runs",), ("compare", run_ids[1], run_ids[2])):

@@ -11,13 +11,13 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from benchmarks.sample import sample_rows
-from flows.cli.app import app
+from flows.cli import application
 from sentiflow.locks import training_lock
 from sentiflow.store.client import connect
 from sentiflow.store.find import open_store
 from tests.world import ROOT, Trained, World, refusal, telling_modules
 
-COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
+COMMANDS = get_command(application()).commands  # type: ignore[attr-defined]
 SLOW = {"mlflow", "prefect", "tensorflow", "pandas", "sklearn", "scipy", "matplotlib", "numpy", "pyarrow"}
 QUICK = ("--set", "epochs=1", "--set", "sequence_length=20", "--set", "units=4")
 
@@ -46,7 +46,7 @@ def test_help_names_all_commands_and_loads_nothing_slow(world: World) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_a_command_shows_examples(command: str) -> None:
-    done = CliRunner().invoke(app, [command, "--help"])
+    done = CliRunner().invoke(application(), [command, "--help"])
     assert done.exit_code == 0
     assert f"sentiflow {command}" in done.output.split("Examples")[1]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from flows.cli.app import app
+from flows.cli import application
 
 GROUPS = {
     "Train": ["train", "data", "sweep", "baselines", "reproduce"],
@@ -19,7 +19,7 @@ GROUPS = {
 
 def shown(*arguments: str) -> str:
     """What the command prints at 80 columns."""
-    return CliRunner().invoke(app, [*arguments, "--help"], env={"COLUMNS": "80"}).stdout
+    return CliRunner().invoke(application(), [*arguments, "--help"], env={"COLUMNS": "80"}).stdout
 
 
 def test_the_commands_stand_in_groups_and_each_takes_one_line() -> None:
@@ -46,7 +46,7 @@ def test_a_mistake_is_answered_by_what_to_type(
 ) -> None:
     monkeypatch.setenv("SENTIFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlruns/mlflow.db")
     monkeypatch.setattr("flows.cli.output.set_up", lambda **_: None)
-    result = CliRunner().invoke(app, given.split())
+    result = CliRunner().invoke(application(), given.split())
     assert (result.stdout, getattr(result.exception, "exit_code", 0)) == ("", 2)
     message, after = str(result.exception).split("\n")
     assert message.startswith(told) and after.startswith(hint)
@@ -67,9 +67,9 @@ def test_a_mistake_is_answered_by_what_to_type(
     ],
 )
 def test_wrong_use_ends_with_2_and_names_what_is_wrong(given: str, named: str) -> None:
-    result = CliRunner().invoke(app, given.split())
+    result = CliRunner().invoke(application(), given.split())
     assert (result.stdout, result.exit_code, named in result.stderr) == ("", 2, True)
 
 
 def test_the_version_of_the_product_is_no_models() -> None:
-    assert re.fullmatch(r"sentiflow \d+\.\d+\.\d+\n", CliRunner().invoke(app, ["--version"]).stdout)
+    assert re.fullmatch(r"sentiflow \d+\.\d+\.\d+\n", CliRunner().invoke(application(), ["--version"]).stdout)

@@ -9,7 +9,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from benchmarks import sample
-from flows.cli.app import app
+from flows.cli import application
 from sentiflow.monitoring.text_log import SERVED, Entry, TextLog
 from tests.world import World
 
@@ -62,7 +62,7 @@ def here(registry: World, monkeypatch: pytest.MonkeyPatch) -> World:
 
 def check(typed: tuple[str, ...], code: int, keys: set[str]) -> str:
     """Run a command with --json and check what it prints; gives its stderr."""
-    done = CliRunner().invoke(app, [*typed, "--json"])
+    done = CliRunner().invoke(application(), [*typed, "--json"])
     assert getattr(done.exception, "exit_code", done.exit_code) == code, done.output
     check_json(done.stdout, keys)
     return done.stderr
@@ -88,7 +88,7 @@ def test_a_result_is_one_json_document(
 ) -> None:
     (here.root / "in.csv").write_text("text\nA touching film.\n\xe9\n,\n")
     for earlier in before:
-        assert CliRunner().invoke(app, earlier).exit_code == 0
+        assert CliRunner().invoke(application(), earlier).exit_code == 0
     check(typed, code, keys)
 
 
@@ -99,12 +99,12 @@ def test_the_result_of_a_flow_is_one_json_document(
     here: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     log_texts(here, monkeypatch)
-    assert CliRunner().invoke(app, ["promote", "1"]).exit_code == 0
+    assert CliRunner().invoke(application(), ["promote", "1"]).exit_code == 0
     assert "starting up" in check(typed, code, keys).lower()
 
 
 def test_every_command_that_prints_a_result_has_json() -> None:
-    commands = get_command(app).commands  # type: ignore[attr-defined]
+    commands = get_command(application()).commands  # type: ignore[attr-defined]
     have = {name for name, each in commands.items() if any("--json" in param.opts for param in each.params)}
     assert have == {typed[0] for typed, *_ in [*CASES, *FLOWS]} | ELSEWHERE
     assert set(commands) - have == {"ui", "serve", "schedule", "trigger"}  # they run, and have no result

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from flows.cli.app import app
+from flows.cli import application
 from sentiflow.errors import SentiflowError
 from tests.sentiflow.serving import service
 from tests.world import Registry, World, copy_world
@@ -56,7 +56,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, three_versions: World) -> li
         world.enter(patch)
         patch.setattr("flows.cli.output.set_up", lambda **_: None)
         for command, version in zip(commands, SERVED, strict=True):
-            done = CliRunner(env={"COLUMNS": "160"}).invoke(app, command)
+            done = CliRunner(env={"COLUMNS": "160"}).invoke(application(), command)
             code, errors = done.exit_code, ""
             if isinstance(error := done.exception, SentiflowError):
                 code, errors = error.exit_code, f"{error} {error.hint}"

@@ -10,7 +10,7 @@ from mlflow.tracking import MlflowClient
 from typer.testing import CliRunner
 
 from benchmarks.made_runs import fill
-from flows.cli.app import app
+from flows.cli import application
 from sentiflow.errors import UsageError
 from sentiflow.settings import Settings
 from sentiflow.store import RegisteredModel, sqlite
@@ -170,7 +170,7 @@ def test_reading_no_further_than_is_listed_lists_the_same(
 
     def printed() -> list[list[str]]:
         """What each limit lists, but for how many more there are."""
-        results = [CliRunner().invoke(app, ["runs", *more, "--limit", str(limit)]) for limit in LIMITS]
+        results = [CliRunner().invoke(application(), ["runs", *more, "--limit", str(limit)]) for limit in LIMITS]
         return [[line for line in result.output.splitlines() if "--limit" not in line] for result in results]
 
     whole, complete = printed(), []  # the whole list of the local store, on which the server stands
@@ -210,7 +210,7 @@ def test_a_query_prints_the_same(
     printed = []
     for uri in (address, filled.settings.tracking_uri):
         monkeypatch.setenv("SENTIFLOW_TRACKING_URI", uri)
-        result = CliRunner().invoke(app, ["runs", *query])
+        result = CliRunner().invoke(application(), ["runs", *query])
         printed.append((result.output, repr(result.exception), getattr(result.exception, "hint", "")))
     assert printed[0] == printed[1]
     assert printed[0][0] or printed[0][2]
@@ -227,7 +227,7 @@ def test_a_comparison_is_the_same_and_imports_no_mlflow(
         printed = []
         for uri in (address, filled.settings.tracking_uri):
             monkeypatch.setenv("SENTIFLOW_TRACKING_URI", uri)
-            result = CliRunner().invoke(app, ["compare", "--json", *names])
+            result = CliRunner().invoke(application(), ["compare", "--json", *names])
             assert result.exit_code == 0, result.exception
             printed.append(json.loads(result.stdout))
         assert printed[0] == printed[1]
