@@ -1,7 +1,7 @@
-"""Compare the recipe's network with simpler and other models."""
+"""Compare the recipe's network with simpler models."""
 
 from flows.train import Seed, train_below
-from sentiflow.baselines.simple import Name, choose, parameters_of
+from sentiflow.baselines import Name, choose, parameters_of
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.names import AUTO
@@ -38,7 +38,7 @@ def baselines(
     If a model fails, the flow fails; finished runs stay. Nothing is registered: only networks can be packaged.
 
     Args:
-        config: The recipe, field by field; for baselines it sets vocabulary, length, validation and size.
+        config: The recipe, field by field; for baselines it sets vocabulary, length and validation.
         dataset: imdb, sample, or the path of a .csv, .jsonl or .parquet table, or of a folder of them.
         seed: Of initial weights and of the order of reviews.
         only: Baselines to fit; by default all.

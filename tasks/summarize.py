@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from prefect import get_run_logger, task
 
-from sentiflow.baselines import Row, markdown
-from sentiflow.baselines.simple import ABOUT
+from sentiflow.baselines import ABOUT, Row, markdown
 from sentiflow.data.prepare import Prepared
 from sentiflow.evaluation.metrics import Measured, Yardstick, spread
 from sentiflow.evaluation.statistics import compare

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from prefect import get_run_logger, task
 
 from sentiflow import baselines
-from sentiflow.baselines.simple import ABOUT, TRAINING_PARAMS, FitInput, Fitted, Name, epochs
+from sentiflow.baselines import ABOUT, FitInput, Name
 from sentiflow.console import progress_bar
 from sentiflow.data import prepare as preparing
 from sentiflow.data import reviews
@@ -191,7 +191,7 @@ def fit_yardstick(run: RunContext, prepared: Prepared) -> Path | None:
     logger, file = get_run_logger(), run.work / "yardstick.npy"
     with run.timed("baseline"):
         content = reviews.read(prepared.table)
-        given = FitInput(*content.learning_splits(run.config.validation_fraction), run.config, run.seed)
+        given = FitInput(*content.learning_splits(run.config.validation_fraction), run.config)
         try:
             fitted = baselines.fit(YARDSTICK, given)
         except UsageError as err:  # a table of very few rows: its network is evaluated all the same
@@ -205,32 +205,21 @@ def fit_yardstick(run: RunContext, prepared: Prepared) -> Path | None:
 @task(name="baseline", persist_result=False)
 def measure_baseline(run: RunContext, name: Name, prepared: Prepared) -> None:
     """Fit one baseline on the training split, and score the test split once."""
+    logger = get_run_logger()
     with run.timed("load"):
-        content = reviews.read(prepared.table)
-        words = reviews.read_vocabulary(prepared.table)
-    fitted = _fit(run, name, content)
+        content, words = reviews.read(prepared.table), reviews.read_vocabulary(prepared.table)
+    given = FitInput(*content.learning_splits(run.config.validation_fraction), run.config)
+    counts = len(given.training), len(given.validation)
+    logger.info("%s, on %d training and %d validation reviews", ABOUT[name], *counts)
+    with run.timed("train"):
+        fitted = baselines.fit(name, given)
     run.params(fitted.found)
     run.text(fitted.summary, "model_summary.txt")
-    if fitted.history:
-        run.tag(epoch_tags(len(fitted.history), best_epoch(fitted.history).number))
-    else:
-        run.log({"val/loss": fitted.val_loss, "val/accuracy": fitted.val_accuracy})
+    run.log({"val/loss": fitted.val_loss, "val/accuracy": fitted.val_accuracy})
     with run.timed("evaluate"):
         scores, speed = _timed(fitted.score, content.of("test"))
     measured, _ = record_evaluation(
         run, prepared, content, words, scores,
-        parameters=fitted.parameters, speed=speed, history=fitted.history or None,
-        facts={"baseline": ABOUT[name], **fitted.found},
+        parameters=fitted.parameters, speed=speed, facts={"baseline": ABOUT[name], **fitted.found},
     )  # fmt: skip
-    get_run_logger().info("test accuracy %s", measured.text(content.label_names))
-
-
-def _fit(run: RunContext, name: Name, content: reviews.Reviews) -> Fitted:
-    logger = get_run_logger()
-    training, validation = content.learning_splits(run.config.validation_fraction)
-    logger.info("%s, on %d training and %d validation reviews", ABOUT[name], len(training), len(validation))
-    log = EpochLog(run, epochs(name, run.config) if name in TRAINING_PARAMS else 0, logger)
-    with run.timed("train"):
-        fitted = baselines.fit(name, FitInput(training, validation, run.config, run.seed, log.add, progress_bar))
-    log.end(best_epoch(fitted.history) if fitted.history else None)
-    return fitted
+    logger.info("test accuracy %s", measured.text(content.label_names))

@@ -173,18 +173,16 @@ def baselines(
     seed: SeedOption = 0,
     only: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME", help="Only this one: majority, tfidf, nb-bigrams, embeddings, gru or lstm; repeatable."
-        ),
+        typer.Option(metavar="NAME", help="Only this one: majority, tfidf or nb-bigrams; repeatable."),
     ] = None,
     start_from: StartOption = AUTO,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare a recipe with simpler and other models.
+    """Compare a recipe with simpler models.
 
     Trains each on the same reviews. Nothing is registered.
     """
-    from sentiflow.baselines.simple import choose
+    from sentiflow.baselines import choose
     from sentiflow.settings import load_settings
     from sentiflow.training.recipes import default_recipe, load_recipe
 

@@ -10,8 +10,7 @@ from mlflow.tracking import MlflowClient
 
 from flows.baselines import baselines
 from sentiflow import baselines as fitting
-from sentiflow.baselines import TOP
-from sentiflow.baselines.simple import NAMES, FitInput, Fitted
+from sentiflow.baselines import NAMES, TOP, FitInput, Fitted
 from sentiflow.data import reviews
 from sentiflow.errors import UsageError
 from sentiflow.evaluation import ScoreTable
@@ -115,7 +114,7 @@ def test_a_baseline_s_run_holds_what_a_network_s_does(
     name: str, children: dict[str, Run], client: MlflowClient, tables: dict[str, ScoreTable]
 ) -> None:
     run, network = children[name], children["tutorial"]
-    by_epoch = set() if name not in ("majority", "tfidf", "nb-bigrams") else {
+    by_epoch = {
         "train/loss", "train/accuracy", "train/learning_rate", "train/throughput", "train/epoch_seconds",
     }  # fmt: skip
     assert set(network.data.metrics) - set(run.data.metrics) == by_epoch
@@ -159,7 +158,7 @@ def test_one_that_fails_fails_the_set_and_those_before_it_stay(
 ) -> None:
     monkeypatch.setattr(fitting, "fit", failing_at("tfidf", fitting.fit))
     with pytest.raises(UsageError, match="the words are gone"):
-        baselines(CONFIG, "sample", 0, ["lstm", "tfidf", "majority"])
+        baselines(CONFIG, "sample", 0, ["nb-bigrams", "tfidf", "majority"])
     found = connect(world.settings).search_runs(["1"])
     assert {(run.data.tags["kind"], run.data.tags["recipe"]): run.info.status for run in found} == {
         ("baselines", "tutorial"): "FAILED", ("baseline", "tutorial"): "FINISHED",

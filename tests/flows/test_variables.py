@@ -18,7 +18,7 @@ KERAS_JSON = """
 COMMANDS = {
     "numba": ("train", *QUICK, "--force"),
     "keras": ("train", *QUICK, "--force", "--set", "backend=keras"),
-    "baselines": ("baselines", *QUICK, "--only", "embeddings"),
+    "baselines": ("baselines", *QUICK, "--only", "nb-bigrams"),
 }
 
 

@@ -54,26 +54,16 @@ def _each(config: TrainConfig) -> list[TrainConfig]:
 
 def _member(config: TrainConfig, source: random.Random, name: str) -> keras.Sequential:
     seeds = [source.getrandbits(31) for _ in range(6)]
+    sizes, words = (config.vocabulary_size, config.embedding_size), keras.initializers.RandomUniform(seed=seeds[0])
+    last = keras.initializers.GlorotUniform(seed=seeds[3])
     layers = [
         keras.Input((config.sequence_length,), dtype="int32", name="ids"),
-        embedding_layer(config, seeds[0], mask_zero=config.mask_zero),
+        keras.layers.Embedding(*sizes, embeddings_initializer=words, mask_zero=config.mask_zero, name="embedding"),
         _recurrence(config, seeds[1], seeds[2], seeds[4:]),
         *([keras.layers.GlobalAveragePooling1D(name="mean")] if config.pooling == "mean" else []),
-        score_layer(seeds[3]),
+        keras.layers.Dense(1, activation="sigmoid", kernel_initializer=last, name="score"),
     ]
     return keras.Sequential(layers, name=name)
-
-
-def embedding_layer(config: TrainConfig, seed: int, *, mask_zero: bool) -> keras.layers.Embedding:
-    """Make the layer that a network begins with; (n, t) in, (n, t, d) out."""
-    sizes, first = (config.vocabulary_size, config.embedding_size), keras.initializers.RandomUniform(seed=seed)
-    return keras.layers.Embedding(*sizes, embeddings_initializer=first, mask_zero=mask_zero, name="embedding")
-
-
-def score_layer(seed: int) -> keras.layers.Dense:
-    """Make the layer that a network ends with; (n, 1) out."""
-    first = keras.initializers.GlorotUniform(seed=seed)
-    return keras.layers.Dense(1, activation="sigmoid", kernel_initializer=first, name="score")
 
 
 def _recurrence(config: TrainConfig, kernel: int, recurrent: int, backward: list[int]) -> keras.Layer:

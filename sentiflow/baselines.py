@@ -1,8 +1,8 @@
-"""The baselines that are not networks, and what all baselines share."""
+"""Baselines: simpler models to compare the recipe's network with, and the table of them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, fields
+from typing import Literal, Self, get_args
 
 import numpy as np
 import scipy.sparse
@@ -10,16 +10,18 @@ from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 
-from sentiflow.console import Progress, no_progress
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
-from sentiflow.evaluation import Epoch
-from sentiflow.evaluation.metrics import cross_entropy
+from sentiflow.evaluation.metrics import Measured, cross_entropy
+from sentiflow.evaluation.statistics import Comparison, format_interval, format_p, format_points
+from sentiflow.reports import Table
+from sentiflow.reports.summary import PARAMETERS, SPEED
+from sentiflow.runs import RunRecord
 from sentiflow.scoring import is_positive
 from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.training.recipes import TrainConfig
 
-Name = Literal["majority", "tfidf", "nb-bigrams", "embeddings", "gru", "lstm"]
+Name = Literal["majority", "tfidf", "nb-bigrams"]
 NAMES: tuple[Name, ...] = get_args(Name)
 """In the order in which they run: the fast ones first, so that errors show up early."""
 
@@ -27,9 +29,6 @@ ABOUT: dict[Name, str] = {
     "majority": "the more frequent label, whatever the review",
     "tfidf": "logistic regression on TF-IDF of the words, without their order",
     "nb-bigrams": "logistic regression on all words and pairs of neighbours, weighted by naive Bayes",
-    "embeddings": "mean of the words' embeddings and a dense layer, without their order",
-    "gru": "a GRU in place of the SimpleRNN",
-    "lstm": "an LSTM in place of the SimpleRNN",
 }
 
 
@@ -41,41 +40,10 @@ def choose(only: Sequence[str]) -> tuple[Name, ...]:
     return tuple(name for name in NAMES if name in only or not only)
 
 
-@dataclass(frozen=True)
-class TrainingParams:
-    """Settings of a network's training, chosen by the validation split; a recipe with fewer epochs lowers them."""
-
-    batch_size: int
-    learning_rate: float
-    epochs: int
-    early_stopping_patience: int
-    word_dropout: float
-    dropout: float
-    ema_momentum: float
-
-
-# docs/baselines.md has those that were tried. The recurrent ones have few epochs, because each takes long.
-TRAINING_PARAMS = {
-    "embeddings": TrainingParams(128, 0.001, 20, 3, 0.5, 0.3, 0.99),
-    "gru": TrainingParams(128, 0.002, 10, 2, 0.3, 0.3, 0.99),
-    "lstm": TrainingParams(128, 0.002, 10, 2, 0.3, 0.3, 0.99),
-}
-
-
 def parameters_of(name: str, config: TrainConfig, seed: int) -> dict[str, object]:
-    """Parameters of a baseline's run in MLflow: those it shares with the recipe, and its own."""
+    """Parameters of a baseline's run in MLflow, those that it shares with the recipe."""
     read = () if name == "nb-bigrams" else ("vocabulary_size", "sequence_length")
-    shared = (*read, "validation_fraction")
-    found = {field: getattr(config, field) for field in shared} | {"seed": seed}
-    if name not in TRAINING_PARAMS:
-        return found
-    own = asdict(TRAINING_PARAMS[name]) | {"epochs": epochs(name, config), "optimizer": "adam"}
-    return found | {"embedding_size": config.embedding_size} | own
-
-
-def epochs(name: str, config: TrainConfig) -> int:
-    """Maximum of passes over the training split: no more than the recipe's own."""
-    return min(TRAINING_PARAMS[name].epochs, config.epochs)
+    return {field: getattr(config, field) for field in (*read, "validation_fraction")} | {"seed": seed}
 
 
 Floats = NDArray[np.float64]
@@ -86,16 +54,13 @@ class FitInput:
     """What a baseline is fitted on.
 
     Attributes:
-        training: the only reviews that are learned from; those of ``validation`` choose settings or the epoch.
-        config: the recipe to compare with, which sets vocabulary, length and size.
+        training: the only reviews that are learned from; those of ``validation`` choose settings.
+        config: the recipe to compare with, which sets vocabulary and length.
     """
 
     training: Reviews
     validation: Reviews
     config: TrainConfig
-    seed: int
-    on_epoch: Callable[[Epoch], None] = lambda _epoch: None
-    progress: Progress = no_progress
 
 
 @dataclass(frozen=True)
@@ -104,8 +69,7 @@ class Fitted:
 
     Attributes:
         score: reviews to their probability of positive, shape (n,).
-        found: settings chosen by the validation reviews or by the size of the recipe's network.
-        history: one entry per epoch; empty if it trains without epochs.
+        found: settings chosen by the validation reviews.
     """
 
     score: Callable[[Reviews], Floats]
@@ -114,7 +78,20 @@ class Fitted:
     val_accuracy: float
     found: Mapping[str, object]
     summary: str
-    history: tuple[Epoch, ...] = ()
+
+
+def fit(name: str, given: FitInput) -> Fitted:
+    """Fit one of the baselines ``NAMES``."""
+    if not len(given.validation) or len(set(given.training.label.tolist())) != 2:
+        raise UsageError(
+            "The baselines need validation reviews, and training reviews of both labels.",
+            "Use a larger table, or another validation_fraction.",
+        )
+    if name == "majority":
+        return fit_majority(given)
+    if name == "tfidf":
+        return fit_tfidf(given)
+    return fit_nb_bigrams(given)
 
 
 def loss_and_accuracy(labels: NDArray[np.int8], scores: Floats) -> tuple[float, float]:
@@ -271,3 +248,86 @@ def log_count_ratio(rows: scipy.sparse.csr_array, labels: NDArray[np.int8]) -> F
     positive, negative = (_SMOOTHING + rows[labels == label].sum(axis=0) for label in (1, 0))
     ratio: Floats = np.log(positive / positive.sum()) - np.log(negative / negative.sum())
     return ratio
+
+
+HEADINGS = (
+    "model",
+    "test accuracy (95% interval)",
+    "to the network (95% interval)",
+    "McNemar's p",
+    "validation loss",
+    "parameters",
+    "training",
+    "reviews a second",
+)
+
+_READS_NOTHING = 1e7  # reviews a second from which on a model cannot have looked at them
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model, a baseline or a recipe's network, on the test reviews.
+
+    Attributes:
+        comparison: its right labels less the network's; None for the network itself.
+        seconds: of the training, choices included.
+    """
+
+    name: str
+    measured: Measured
+    comparison: Comparison | None
+    val_loss: float
+    parameters: int
+    seconds: float
+    reviews_per_second: float
+
+    @classmethod
+    def of(cls, name: str, record: RunRecord, comparison: Comparison | None) -> Self:
+        """What a run has logged of its model."""
+        metrics = record.metrics
+        return cls(
+            name,
+            Measured(**{field.name: metrics[f"test/{field.name}"] for field in fields(Measured)}),
+            comparison,
+            metrics["val/loss"],
+            int(record.params[PARAMETERS]),
+            record.seconds("train") or 0.0,
+            metrics[SPEED],
+        )
+
+    def as_metrics(self, name: str) -> dict[str, float]:
+        """What a parent of baselines logs of it."""
+        found = {f"test/accuracy_{name}": self.measured.accuracy, f"val/loss_{name}": self.val_loss}
+        if self.comparison is not None:
+            found[f"test/difference_{name}"] = self.comparison.difference
+            found[f"test/p_value_{name}"] = self.comparison.p_value
+        return found
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """What stands below each of ``HEADINGS``."""
+        measured = self.measured
+        return (
+            self.name,
+            f"{measured.accuracy:.2%} ({measured.accuracy_ci_low:.2%} to {measured.accuracy_ci_high:.2%})",
+            *_against(self.comparison),
+            f"{self.val_loss:.4f}",
+            f"{self.parameters:,}",
+            f"{self.seconds:.1f} s",
+            f"{self.reviews_per_second:,.0f}" if self.reviews_per_second < _READS_NOTHING else "",
+        )
+
+
+def _against(comparison: Comparison | None) -> tuple[str, str]:
+    if comparison is None:
+        return "", ""
+    interval = format_interval(comparison.low, comparison.high)
+    return f"{format_points(comparison.difference)} ({interval})", format_p(comparison.p_value)
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """A table in Markdown, a line a model; it begins with ``TOP``."""
+    return Table(HEADINGS, [row.cells for row in rows], words=3).markdown()
+
+
+TOP = markdown(()).splitlines()[0]
