@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sentiflow.process import processor
+from sentiflow.environment import processor
 
 SENTIFLOW = str(Path(sys.executable).with_name("sentiflow"))
 LIBRARIES = ("tensorflow", "keras", "torch", "numba", "numpy")

@@ -1,16 +1,21 @@
-"""Removes variables that libraries read and that could change a result, for child processes, too.
+"""What this process runs in: variables that could change a result, user, machine and network addresses."""
 
-Of names that begin as below, only those stay that are known to change no result: a new release may read others.
-"""
-
+import getpass
 import os
+import platform
+import re
+import socket
 import sys
+import time
 from collections.abc import Iterable
+from contextvars import ContextVar
 from fnmatch import fnmatchcase
+from pathlib import Path
 
-from sentiflow.errors import UsageError
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.redaction import printable
 
+# Of names that begin as these, only those stay that are known to change no result: a new release may read others.
 # Beginnings of the names of variables that decide how numbers are computed, and the library that reads them.
 NUMERIC = {
     "KERAS_": "keras",
@@ -86,3 +91,65 @@ def _need_unread(name: str) -> None:
             f"{printable(name)} is set, which can change results, and {library} was imported before Sentiflow.",
             f"Remove {printable(name)} from the environment, then start again.",
         )
+
+
+process_started: ContextVar[float | None] = ContextVar("process_started", default=None)
+"""When this process began (seconds since the epoch), set by a command that runs one job; else unknown."""
+
+
+def startup_seconds() -> float:
+    """Seconds from the start of the process until now; 0 in a process that does other things, too."""
+    started = process_started.get()
+    return 0.0 if started is None else max(0.0, time.time() - started)
+
+
+def user() -> str:
+    """The name of the user that runs this process."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container's user may have no name
+        return "unknown"
+
+
+def person() -> str:
+    """User and machine."""
+    return f"{user()} on {socket.gethostname()}"
+
+
+def processor() -> str:
+    """The model of the processor, as Linux calls it; where it says nothing of it, its architecture."""
+    try:
+        found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+BACKLOG = 1_024  # connections that wait in the kernel
+
+
+def open_socket(host: str, port: int, hint: str) -> socket.socket:
+    """Listen at once, so that no other process can; connections wait until somebody accepts them."""
+    try:
+        flags = socket.AI_PASSIVE
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)[0]
+        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        listener = socket.create_server(address, family=family, backlog=BACKLOG, dualstack_ipv6=both)
+        # For all connections: asyncio sets it only where a socket names its protocol. Without it each answer waits
+        # until the client has confirmed its head, 40 ms.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
+    except (OSError, UnicodeError) as err:  # a name with a part that is empty or too long is no Unicode
+        reason = str(err.strerror).partition(" (while")[0] if isinstance(err, OSError) else "no such name"
+        raise ExternalError(f"Cannot listen on port {port} of {host}: {reason}.", hint) from err
+
+
+def address_of(host: str, port: int) -> str:
+    """Where a service listens, as an address to open, such as ``http://[::1]:8000``."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def ask_directly(host: str) -> None:
+    """Let no proxy of the environment have the requests of this process, and of its children, to a host."""
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), host)))

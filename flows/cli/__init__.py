@@ -65,7 +65,7 @@ def _run(began: float) -> None:
     if not os.environ.get("PREFECT_API_URL"):
         os.environ.pop("PREFECT_API_URL", None)  # empty, Prefect's events go to no server and are lost
     app = application()
-    from sentiflow.process import process_started
+    from sentiflow.environment import process_started
 
     process_started.set(began)
     app()

@@ -13,7 +13,7 @@ import typer
 from flows.cli.options import INSPECT, OPERATE, JsonOption, WhoseOption, command
 from flows.cli.output import print_table, show, shown_login, stdout_for
 from flows.cli.train import start_servers
-from sentiflow import process, signals
+from sentiflow import environment, signals
 from sentiflow.console import CONSOLE, escape, working
 from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.folder import expanded
@@ -105,7 +105,7 @@ def ui(
     place = urlparse(settings.ui_url)
     host, port = place.hostname or "127.0.0.1", port or place.port or 5000
     hint = "Choose another: sentiflow ui --port NUMBER. SENTIFLOW_UI_URL names the host."
-    with process.open_socket(host, port, hint) as listener:
+    with environment.open_socket(host, port, hint) as listener:
         try:
             _show_pages(settings, listener, host, port)
         except (KeyboardInterrupt, SystemExit):  # Ctrl-C and `kill` are how it ends; a closed terminal is not
@@ -123,7 +123,7 @@ def _show_pages(settings: "Settings", listener: socket.socket, host: str, port: 
     from sentiflow.store.client import connect, experiment_id
     from sentiflow.store.ui import LOGIN, login_note, runs_url
 
-    address = process.address_of(host, port)
+    address = environment.address_of(host, port)
     experiment = experiment_id(connect(settings), settings)
     descriptor = listener.fileno()
     with login_note(settings, listener, address) as (login, note):

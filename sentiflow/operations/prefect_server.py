@@ -20,12 +20,12 @@ from prefect.settings import get_current_settings
 
 from sentiflow.children import Child
 from sentiflow.console import CONSOLE
+from sentiflow.environment import ask_directly, open_socket
 from sentiflow.errors import ExternalError
 from sentiflow.files import own_folder, publish_private
 from sentiflow.folder import ROOT
 from sentiflow.locks import if_free
 from sentiflow.operations.prefect_database import choose_database, make_database, reason_of
-from sentiflow.process import ask_directly, open_socket
 from sentiflow.redaction import redact, without_login
 from sentiflow.settings import Settings, load_settings
 

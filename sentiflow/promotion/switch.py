@@ -12,11 +12,11 @@ from pathlib import Path
 from mlflow.tracking import MlflowClient
 
 from sentiflow.console import Logger
+from sentiflow.environment import person
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.locks import champion_lock
 from sentiflow.names import dataset_of
 from sentiflow.notifications import announce
-from sentiflow.process import person
 from sentiflow.promotion.candidate import LOGGER, NO_REASON, Candidate, evaluate_candidate, load
 from sentiflow.promotion.history import (
     GATE,

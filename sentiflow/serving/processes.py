@@ -25,10 +25,10 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from sentiflow.children import collect_less
+from sentiflow.environment import BACKLOG, address_of, open_socket
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring.text_log import configured_log
 from sentiflow.names import BASE
-from sentiflow.process import BACKLOG, address_of, open_socket
 from sentiflow.serving.app import build, describe_token, public_paths
 from sentiflow.serving.batching import Batcher, Keeper
 from sentiflow.serving.champion import Watcher

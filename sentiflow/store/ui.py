@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from sentiflow.environment import ask_directly
 from sentiflow.files import own_folder, publish_private
 from sentiflow.locks import file_lock, if_free
-from sentiflow.process import ask_directly
 from sentiflow.redaction import without_login
 from sentiflow.settings import Settings
 

@@ -20,6 +20,7 @@ from prefect.exceptions import TerminationSignal
 
 from sentiflow import children, environment, signals
 from sentiflow.data.prepare import Prepared
+from sentiflow.environment import startup_seconds, user
 from sentiflow.errors import DeletedError, UsageError, first_line, prefect_away
 from sentiflow.evaluation.metrics import BASELINE, Yardstick
 from sentiflow.files import make_folder
@@ -28,7 +29,6 @@ from sentiflow.names import dataset_name, located, model_name
 from sentiflow.operations.flow_runs import due
 from sentiflow.operations.prefect_server import flow_run_url, lasting_api_url
 from sentiflow.operations.repair import reconcile
-from sentiflow.process import startup_seconds, user
 from sentiflow.redaction import printable, redact
 from sentiflow.runs import KIND, START_FROM, TRAINING
 from sentiflow.settings import load_settings

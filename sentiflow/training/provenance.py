@@ -13,8 +13,8 @@ from pathlib import Path
 from sentiflow import base
 from sentiflow.data.prepare import find_prepared
 from sentiflow.data.table import TableOptions
+from sentiflow.environment import processor
 from sentiflow.names import AUTO, BASE, BUILT_IN, NONE, model_name
-from sentiflow.process import processor
 from sentiflow.redaction import printable
 from sentiflow.scoring import cores
 from sentiflow.settings import Settings

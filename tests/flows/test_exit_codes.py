@@ -30,7 +30,7 @@ def app():
 {body}
 from flows import cli
 cli.application = lambda: app
-from sentiflow import process, signals
+from sentiflow import signals
 signals._CLOSING_SECONDS = {closing}
 signals.decide.__defaults__ = ({closing},)
 cli.main()

@@ -16,8 +16,8 @@ from prefect.exceptions import PrefectHTTPStatusError
 
 from flows.promote import after_training, promote
 from flows.train import train
+from sentiflow.environment import person
 from sentiflow.errors import RejectedError
-from sentiflow.process import person
 from sentiflow.promotion import switch
 from sentiflow.promotion.candidate import Candidate
 from sentiflow.promotion.history import need_champion

@@ -1,7 +1,8 @@
-"""Variables that libraries read: what could change a result is taken out, and all else stays."""
+"""Variables that libraries read: what could change a result is taken out, and all else stays. Sockets."""
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from fnmatch import fnmatchcase
@@ -76,3 +77,11 @@ def test_a_variable_that_its_library_has_read_already_is_refused(monkeypatch: py
     monkeypatch.delitem(sys.modules, "tensorflow")
     environment.isolate()
     assert "TF_ENABLE_ONEDNN_OPTS" not in os.environ
+
+
+def test_an_answer_in_two_parts_does_not_wait_for_the_client_to_confirm_the_first() -> None:
+    listener = environment.open_socket("127.0.0.1", 0, "")
+    with listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -18,8 +18,8 @@ import requests
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from sentiflow.environment import person
 from sentiflow.errors import ExternalError, RejectedError, UsageError
-from sentiflow.process import person
 from sentiflow.promotion import switch
 from sentiflow.promotion.candidate import Answer, Candidate, evaluate_candidate
 from sentiflow.promotion.history import history_of

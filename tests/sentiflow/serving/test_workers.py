@@ -210,7 +210,7 @@ def test_a_worker_that_hangs_is_killed_at_the_end(two: Service) -> None:
 
 FAILING = """
 from functools import partial
-from sentiflow.process import open_socket
+from sentiflow.environment import open_socket
 from sentiflow.serving import processes as server
 with open_socket("127.0.0.1", 0, "") as listener:
     server._run_workers(server._config(partial(len, 5), listener, factory=True, workers=2), listener)
