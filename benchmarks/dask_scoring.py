@@ -20,7 +20,7 @@ from benchmarks import machine, table
 from benchmarks.scoring import MANY, command_for, tables
 from sentiflow.data.rows import CHUNK_ROWS
 from sentiflow.settings import load_settings
-from sentiflow.store.versions import find_version
+from sentiflow.store.find import find_version
 
 BEGIN = "<!-- make bench-use writes the Dask table from here -->"
 END = "<!-- to here, the Dask table -->"

@@ -29,7 +29,7 @@ from benchmarks import machine, scoring, serving, table
 from benchmarks.made_runs import fill
 from sentiflow.settings import Settings, load_settings, project_root
 from sentiflow.store.client import connect, experiment_id
-from sentiflow.store.versions import find_version
+from sentiflow.store.find import find_version
 
 PAGE = project_root() / "docs" / "growth.md"
 ROUNDS = 3

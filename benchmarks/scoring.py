@@ -29,8 +29,7 @@ from benchmarks import machine, table
 from sentiflow.data import prepare, reviews
 from sentiflow.settings import Settings, load_settings
 from sentiflow.store import Version
-from sentiflow.store.find import open_store
-from sentiflow.store.versions import find_version
+from sentiflow.store.find import find_version, open_store
 
 BEGIN = "<!-- make bench-use writes the scoring table from here -->"
 END = "<!-- to here, the scoring table -->"

@@ -57,7 +57,7 @@ def monitor(dataset: WhoseOption = None, as_json: JsonOption = False) -> None:
     """
     from sentiflow.monitoring.text_log import need_log
     from sentiflow.settings import load_settings
-    from sentiflow.store.versions import model_named
+    from sentiflow.store.find import model_named
 
     settings = load_settings()
     need_log(settings)

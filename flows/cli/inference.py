@@ -105,7 +105,7 @@ def _load(dataset: str | None, number: int | None) -> "tuple[Version, TextScorer
         # Within one import more, each call would map and free 16 kB for the stack: 35 ms (Python 3.11).
         import numpy  # noqa: F401
 
-        from sentiflow.store.versions import find_version, load_scorer
+        from sentiflow.store.find import find_version, load_scorer
 
         version = find_version(settings, None if dataset is None else model_name(dataset), number)
         return version, load_scorer(settings, version)

@@ -52,7 +52,7 @@ def promote(
     """
     from sentiflow.promotion.history import check_request
     from sentiflow.settings import load_settings
-    from sentiflow.store.versions import model_named
+    from sentiflow.store.find import model_named
 
     check_request(reason, force=force)
     settings = load_settings()
@@ -121,7 +121,7 @@ def rollback(
     Repeated, it goes further back.
     """
     from sentiflow.settings import load_settings
-    from sentiflow.store.versions import model_named
+    from sentiflow.store.find import model_named
 
     settings = load_settings()
     with working("Checking the previous version"):
@@ -155,7 +155,7 @@ def versions(
 ) -> None:
     """List the registered versions, or delete one."""
     from sentiflow.settings import load_settings
-    from sentiflow.store.versions import model_named
+    from sentiflow.store.find import model_named
 
     if history and delete is not None:
         raise UsageError("--history and --delete cannot be used together.", "Choose one of them.")
@@ -175,7 +175,7 @@ def versions(
 
 
 def _show_versions(name: str, settings: "Settings", *, as_json: bool) -> None:
-    from sentiflow.store.versions import version_rows
+    from sentiflow.store.find import version_rows
 
     with working("Reading the versions"):
         rows = version_rows(name, settings)

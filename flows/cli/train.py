@@ -244,7 +244,7 @@ def start_servers(settings: "Settings", *, asks: bool = False) -> Callable[[], N
 
 def _show_skipped(result: "Skipped", settings: "Settings", stdout: Console, *, promote: bool) -> None:
     """Say that there was nothing to train, and what to do with the equal version."""
-    from sentiflow.store.versions import find_champion
+    from sentiflow.store.find import find_champion
 
     CONSOLE.say("To train anyway: --force.")  # why there was nothing is in the log
     if (model := result.model) is None:
@@ -324,7 +324,7 @@ def _single(result: "TrainingResult") -> list[str]:
 
 def next_commands(result: "ModelResult", settings: "Settings") -> list[str]:
     """The next commands, for this version; and which one answers instead, if it is another."""
-    from sentiflow.store.versions import find_champion
+    from sentiflow.store.find import find_champion
 
     model = result.model
     me, number, of = program(), int(model.version), dataset_of(model.name)

@@ -33,7 +33,7 @@ from sentiflow.names import model_name
 from sentiflow.scoring import TextScorer, cores
 from sentiflow.settings import Settings
 from sentiflow.store import BASE_MODEL, Version
-from sentiflow.store.versions import find_version, load_scorer
+from sentiflow.store.find import find_version, load_scorer
 
 Say = Callable[[str], None]
 

@@ -27,8 +27,7 @@ from sentiflow.reports.plots import BLUE, ORANGE, describe
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings, load_settings
 from sentiflow.store import Version, need_number
-from sentiflow.store.find import open_store
-from sentiflow.store.versions import find_version, load_scorer, need_dataset, need_versions, with_dataset
+from sentiflow.store.find import find_version, load_scorer, need_dataset, need_versions, open_store, with_dataset
 
 _BATCH = 2_048  # texts in memory at a time
 _UNUSUAL, _CHARACTERS = 6, 600  # texts shown in the report, and characters of each

@@ -20,8 +20,7 @@ from sentiflow.operations.repair import CleanupReport
 from sentiflow.settings import Settings
 from sentiflow.store import local_path, time_of
 from sentiflow.store.client import connect, tracking_errors
-from sentiflow.store.find import open_store
-from sentiflow.store.versions import champion_of, with_dataset
+from sentiflow.store.find import champion_of, open_store, with_dataset
 
 _DAY = 86_400  # seconds
 _PARENT = "mlflow.parentRunId"

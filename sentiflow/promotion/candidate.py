@@ -33,13 +33,15 @@ from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
 from sentiflow.store import MISSING, SCORER_DIGEST, Store, VersionRecord, need_number
 from sentiflow.store.client import connect, record_of, tracking_errors
-from sentiflow.store.find import YARDSTICK_SCORES, open_store, score_table
-from sentiflow.store.versions import (
+from sentiflow.store.find import (
+    YARDSTICK_SCORES,
     champion_of,
     load_unchanged,
     need_dataset,
     need_versions,
+    open_store,
     reproduction_of,
+    score_table,
     with_dataset,
 )
 from sentiflow.training import package

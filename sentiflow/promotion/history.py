@@ -16,8 +16,7 @@ from sentiflow.names import dataset_of
 from sentiflow.runs import number as parse_number
 from sentiflow.settings import Settings
 from sentiflow.store import HIDDEN, VALIDATION_LOSS, VersionRecord, compared_with
-from sentiflow.store.find import open_store
-from sentiflow.store.versions import champion_of, reproduction_of
+from sentiflow.store.find import champion_of, open_store, reproduction_of
 
 Kind = Literal["promotion", "rollback"]
 MAX_REASON = 2_000  # characters

@@ -31,8 +31,7 @@ from sentiflow.promotion.history import (
 from sentiflow.settings import Notification, Settings
 from sentiflow.store import ACCURACY, CHAMPION, Store, compared_with, need_number, parse_fraction
 from sentiflow.store.client import connect, tracking_errors
-from sentiflow.store.find import open_store
-from sentiflow.store.versions import champion_of, need_versions
+from sentiflow.store.find import champion_of, need_versions, open_store
 
 _LOGGER = logging.getLogger(__name__)
 

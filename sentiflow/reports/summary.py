@@ -21,8 +21,7 @@ from sentiflow.runs import TRIAL, RunRecord
 from sentiflow.scoring import Attribution, TextScorer, Vocabulary, is_positive
 from sentiflow.settings import Settings
 from sentiflow.store import Store, Version
-from sentiflow.store.find import SCORES, child_runs, score_table
-from sentiflow.store.versions import load_scorer
+from sentiflow.store.find import SCORES, child_runs, load_scorer, score_table
 from sentiflow.training.recipes import RECIPES
 
 MAX_ERRORS = 20

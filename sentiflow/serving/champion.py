@@ -14,8 +14,7 @@ from sentiflow.scoring import TextScorer
 from sentiflow.serving.metrics import Metrics
 from sentiflow.serving.middleware import SOON
 from sentiflow.settings import Settings
-from sentiflow.store.find import open_store
-from sentiflow.store.versions import ANSWERS_NOW, Champion, find_champion, load_scorer
+from sentiflow.store.find import ANSWERS_NOW, Champion, find_champion, load_scorer, open_store
 
 logger = logging.getLogger(__name__)
 

@@ -36,7 +36,7 @@ from sentiflow.serving.metrics import Metrics
 from sentiflow.serving.middleware import HEALTH, Edge, Origins
 from sentiflow.serving.schemas import BodyParser
 from sentiflow.settings import TOKEN, Settings
-from sentiflow.store.versions import find_champion
+from sentiflow.store.find import find_champion
 
 _ACCEPT_AT_ONCE = 8  # connections that a worker takes at a time, so that the others get their share
 _KEEP_ALIVE_SECONDS = 30  # between an answer and the next request

@@ -1,38 +1,45 @@
-"""The tracking store, opened and searched, without MLflow: a local one by its SQLite file, a server over HTTP."""
+"""The tracking store, opened and searched without MLflow: runs, registered versions, and which one answers."""
 
 import re
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.names import dataset_of
+from sentiflow.names import BASE, dataset_of, is_model_name, model_name
 from sentiflow.redaction import redact
-from sentiflow.runs import (
-    BASELINES,
-    MONITOR,
-    REPEAT,
-    REPEATS,
-    SWEEP,
-    TRIAL,
-    RunRecord,
-    whole_number,
-    without_seeds,
-)
+from sentiflow.runs import BASELINES, MONITOR, REPEATS, SWEEP, TRIAL, RunRecord, whole_number, without_seeds
 from sentiflow.settings import Settings
-from sentiflow.store import CHAMPION, Store, VersionRecord
+from sentiflow.store import (
+    ACCURACY,
+    BASE_MODEL,
+    CHAMPION,
+    REPRODUCED,
+    REPRODUCED_DIGEST,
+    SCORER_DIGEST,
+    Store,
+    Version,
+    VersionRecord,
+    choose_name,
+    compared_with,
+    need_number,
+    parse_fraction,
+)
 from sentiflow.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from sentiflow.evaluation import ScoreTable
+    from sentiflow.scoring import TextScorer
 
 PARENTS = (REPEATS, SWEEP, BASELINES)
 SCORES = "test_scores.parquet"
 YARDSTICK_SCORES = "baseline"  # its column of the yardstick's scores
 _COLUMNS = {"review_id": "str", "label": "int8", "score": "float64", "n_tokens": "int32"}
-_WHOLE = 32  # digits of a run's id
-_ID = re.compile(rf"[0-9a-f]{{4,{_WHOLE}}}")  # one, or the beginning of one
+_ID = re.compile(r"[0-9a-f]{4,32}")  # of a run, or the beginning of one
 _VERSION = re.compile(r"(?:models:/)?(?P<name>[^@/]+)(?:@(?P<alias>[^@/]+)|/(?P<number>\d{1,9}))")
 _MAX_SHOWN = 8  # candidates that an error names
 
@@ -51,9 +58,7 @@ def open_store(settings: Settings) -> Store:
 
 def need_readable(settings: Settings) -> None:
     """Check that the store is one that can be read without MLflow's client."""
-    if settings.sqlite_file is not None:
-        return
-    if urlparse(settings.tracking_uri).scheme not in ("http", "https"):
+    if settings.sqlite_file is None and urlparse(settings.tracking_uri).scheme not in ("http", "https"):
         raise UsageError(
             f"The tracking store {redact(settings.tracking_uri)} is neither an SQLite file nor a server.",
             "Start a server over it, mlflow server --backend-store-uri ..., and set SENTIFLOW_TRACKING_URI.",
@@ -68,7 +73,7 @@ def find_run(store: Store, text: str) -> RunRecord:
     alias, ``imdb-sentiment@champion``, also as MLflow writes them, with ``models:/`` before.
     """
     beginning = text.lower() if _ID.fullmatch(text.lower()) else ""
-    if len(beginning) == _WHOLE:
+    if len(beginning) == 32:
         return store.record(beginning)
     found = store.called(text, beginning)
     if not found and (named := named_version(store, text)):
@@ -157,9 +162,188 @@ def child_runs(store: Store, record: RunRecord) -> list[RunRecord]:
         raise UsageError(
             f"{record.name} has no finished runs below it (it is {record.status}).", "Name runs: sentiflow runs"
         )
-    return sorted(below, key=lambda run: (run.kind == TRIAL, "recipe" not in run.params, _seed(run)))
+    # Seeds that ran side by side began in any order.
+    seeds = {run.run_id: whole_number(run.params.get("seed")) or 0 for run in below}
+    return sorted(below, key=lambda run: (run.kind == TRIAL, "recipe" not in run.params, seeds[run.run_id]))
 
 
-def _seed(run: RunRecord) -> int:
-    """Seeds that ran side by side began in any order."""
-    return (whole_number(run.params.get("seed")) or 0) if run.kind == REPEAT else 0
+ANSWERS_NOW = f"What answers now is the model {BASE}, {BASE_MODEL.why}: add --dataset {BASE}."
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The version in use, its run and its test accuracy, 0 to 1; None for what the store does not say."""
+
+    version: Version
+    run_id: str | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class VersionRow:
+    """One line of the table of versions; a number is None when the version does not say."""
+
+    number: int
+    aliases: tuple[str, ...]
+    registered: datetime
+    accuracy: float | None
+    accuracy_ci_low: float | None
+    accuracy_ci_high: float | None
+    gate: str
+    reproduced: str
+    run: str
+
+
+def find_version(settings: Settings, name: str | None, number: int | None) -> Version:
+    """Find the version that was asked for, else the champion, else the newest.
+
+    Without the name of a registered model it is ``imdb-sentiment``, or the only one that there is. The base is no
+    registered model; it is there without a store.
+    """
+    if name == BASE:
+        if number is not None:
+            raise UsageError(f"The model {BASE} has no versions.", "Leave --model-version out.")
+        return BASE_MODEL
+    store = open_store(settings)
+    names = store.models()
+    if name is None and not any(map(is_model_name, names)):
+        raise UsageError("No model is registered yet.", f"Train one first: sentiflow train\n{ANSWERS_NOW}")
+    name = choose_name(names, name)
+    versions = need_versions(store, name)
+    if number is not None:
+        return Version(name, need_number(versions, name, number), "asked for")
+    champion = champion_of(store, name)
+    if champion is not None and champion in versions:
+        return Version(name, champion, CHAMPION)
+    return Version(name, max(versions), "newest, no champion yet")
+
+
+def find_champion(settings: Settings, name: str | None) -> Champion | None:
+    """Find the champion: None when no version is in use, or no such model is there yet.
+
+    A model is chosen as by ``find_version``. The base is the champion of its own name.
+    """
+    if name == BASE:
+        return Champion(BASE_MODEL, None, None)
+    store = open_store(settings)
+    if not name:
+        names = store.models()
+        if not names:
+            return None
+        name = choose_name(names, None)
+    number = champion_of(store, name)
+    if number is None or (found := store.version(name, number)) is None:  # none, or deleted a moment ago
+        return None
+    return Champion(Version(name, number, CHAMPION), found.run_id, parse_fraction(found.tags.get(ACCURACY)))
+
+
+def model_named(settings: Settings, dataset: str | None) -> str:
+    """The registered model of a dataset, by default ``imdb-sentiment`` or the only one that there is."""
+    return choose_name(open_store(settings).models(), None if dataset is None else model_name(dataset))
+
+
+def load_scorer(settings: Settings, version: Version) -> "TextScorer":
+    """Load what a registered version, or the base, scores with; files of a server are downloaded first."""
+    if version == BASE_MODEL:
+        from sentiflow.base import base
+
+        return base().scorer
+    with tempfile.TemporaryDirectory() as copies:
+        store = open_store(settings)
+        folder = store.version_files(version.name, version.number, Path(copies))
+        found = store.version(version.name, version.number)
+        try:
+            return load_unchanged(folder, {} if found is None else found.tags)
+        except (OSError, ValueError) as err:
+            raise ExternalError(
+                f"Cannot load {version}: {err}.",
+                "Choose another with --model-version, or train again.",
+            ) from err
+
+
+def champion_of(store: Store, name: str) -> int | None:
+    """The version in use of a registered model, or None."""
+    model = store.model(name)
+    return None if model is None else model.champion
+
+
+def need_versions(store: Store, name: str) -> dict[int, VersionRecord]:
+    """The versions of a registered model by number, oldest first."""
+    versions = {version.number: version for version in store.versions(name)}
+    if not versions:
+        hint = f"Train one first: sentiflow train --dataset {dataset_of(name)}"
+        raise UsageError(f"No version is registered as {name}.", hint)
+    return versions
+
+
+def with_dataset(store: Store, version: VersionRecord) -> VersionRecord:
+    """The version, with the dataset of its run where its own tags name none: a person may have registered it."""
+    if version.tags.keys() >= {"dataset", "dataset.digest"} or version.run_id is None:
+        return version
+    try:
+        tags = store.record(version.run_id).tags
+    except UsageError:  # deleted
+        return version
+    found = {key: tags[key] for key in ("dataset", "dataset.digest") if key in tags}
+    return replace(version, tags={**found, **version.tags})
+
+
+def need_dataset(name: str, version: VersionRecord) -> tuple[str, str]:
+    """Name and digest of the dataset of a version from ``with_dataset``."""
+    try:
+        return version.tags["dataset"], version.tags["dataset.digest"]
+    except KeyError as err:
+        raise ExternalError(
+            f"Neither {name} version {version.number} nor its run has the tags dataset and dataset.digest.",
+            "Set them on the version in MLflow, as on the version of a training with the same data.",
+        ) from err
+
+
+def load_unchanged(folder: Path, tags: Mapping[str, str]) -> "TextScorer":
+    """Load what a version scores with from its files; ValueError if they are damaged, or were not registered.
+
+    If its tags lack the digest that a training writes, nothing is compared.
+    """
+    from sentiflow.scoring import TextScorer  # numpy, which listing does without
+
+    scorer = TextScorer.load(folder / "artifacts")
+    registered = tags.get(SCORER_DIGEST)
+    if registered is not None and registered != scorer.digest:
+        raise ValueError("its weights or words are not those that were registered")
+    return scorer
+
+
+def reproduction_of(tags: Mapping[str, str]) -> str:
+    """How a version's training came out again, by its tags: ``identical`` or ``different``.
+
+    Empty if it was not trained again, or was with other weights than it has now.
+    """
+    return tags.get(REPRODUCED, "") if tags.get(REPRODUCED_DIGEST) == tags.get(SCORER_DIGEST) else ""
+
+
+def version_rows(name: str, settings: Settings) -> list[VersionRow]:
+    """All versions of a registered model, newest first."""
+    store = open_store(settings)
+    versions = need_versions(store, name).values()
+    model = store.model(name)
+    aliases = {} if model is None else model.aliases
+    names = store.run_names([version.run_id for version in versions if version.run_id])
+    rows = []
+    for version in reversed(versions):
+        tags = version.tags
+        accuracy, low, high = (parse_fraction(tags.get(f"{ACCURACY}{end}")) for end in ("", "_ci_low", "_ci_high"))
+        held = tuple(sorted(alias for alias, number in aliases.items() if number == version.number))
+        run = names.get(version.run_id or "") or (version.run_id or "-")[:8]
+        gate, reproduced = _gate_of(tags), reproduction_of(tags)
+        rows.append(
+            VersionRow(version.number, held, version.registered, accuracy, low, high, gate, reproduced, run)
+        )
+    return rows
+
+
+def _gate_of(tags: Mapping[str, str]) -> str:
+    """What the gate or a person said of a version: ``passed, no champion`` or ``refused against v4``."""
+    outcome, champion = tags.get("gate.outcome", "-"), tags.get("gate.against")
+    if champion in (None, compared_with(None)):
+        return outcome if champion is None else f"{outcome}, {champion}"
+    return f"{outcome} against {champion.replace('version ', 'v')}"

@@ -25,8 +25,7 @@ from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.settings import Settings
 from sentiflow.store import ACCURACY, Store, Version, VersionRecord, parse_fraction
-from sentiflow.store.find import find_run, named_version, open_store
-from sentiflow.store.versions import champion_of, load_scorer
+from sentiflow.store.find import champion_of, find_run, load_scorer, named_version, open_store
 from sentiflow.training.recipes import TrainConfig
 
 _SAME_LANGUAGE = 0.6  # of a table's words; English tables have 85 to 97% in the base, those of ten others 2 to 40%

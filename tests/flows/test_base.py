@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sentiflow.errors import UsageError
-from sentiflow.store.versions import find_version, load_scorer
+from sentiflow.store.find import find_version, load_scorer
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import figures
 from tests.world import World

@@ -17,8 +17,7 @@ from sentiflow.promotion.candidate import evaluate_candidate
 from sentiflow.scoring import is_positive
 from sentiflow.settings import load_settings
 from sentiflow.store import Version
-from sentiflow.store.find import open_store
-from sentiflow.store.versions import load_scorer
+from sentiflow.store.find import load_scorer, open_store
 from sentiflow.training.context import LEARNT
 from sentiflow.training.recipes import load_recipe
 from tests.world import World

@@ -18,8 +18,7 @@ from sentiflow.errors import ExternalError, UsageError
 from sentiflow.settings import load_settings
 from sentiflow.store import SCORER_DIGEST, Version
 from sentiflow.store.client import connect
-from sentiflow.store.find import open_store
-from sentiflow.store.versions import load_scorer
+from sentiflow.store.find import load_scorer, open_store
 from sentiflow.training.context import LEARNT, learnt_before
 from sentiflow.training.provenance import asked_key, trained_already
 from sentiflow.training.recipes import TrainConfig, load_recipe

@@ -18,8 +18,7 @@ from sentiflow.promotion import candidate
 from sentiflow.promotion.gate import Decision, Rule
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.store import Version
-from sentiflow.store.find import open_store
-from sentiflow.store.versions import load_scorer
+from sentiflow.store.find import load_scorer, open_store
 from tests.world import ROOT, Registry, World, copy_world
 
 NAME = "sample-sentiment"

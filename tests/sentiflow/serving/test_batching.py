@@ -11,7 +11,7 @@ from sentiflow.serving.batching import Batcher
 from sentiflow.serving.champion import Loaded
 from sentiflow.serving.metrics import Metrics
 from sentiflow.store import CHAMPION, Version
-from sentiflow.store.versions import Champion
+from sentiflow.store.find import Champion
 from tests.sentiflow.serving.service import shown
 
 

@@ -20,7 +20,7 @@ from sentiflow.serving import champion
 from sentiflow.serving.champion import Watcher
 from sentiflow.serving.metrics import Metrics
 from sentiflow.store import CHAMPION, Version
-from sentiflow.store.versions import Champion
+from sentiflow.store.find import Champion
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import MODEL, TEXTS, Running, until
 from tests.servers import mlflow

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from sentiflow.scoring import TextScorer
-from sentiflow.store.versions import find_version, load_scorer
+from sentiflow.store.find import find_version, load_scorer
 from tests.sentiflow.serving import service
 from tests.servers import mlflow
 from tests.world import Trained

@@ -18,9 +18,8 @@ from sentiflow.errors import ExternalError
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
 from sentiflow.store.client import connect
-from sentiflow.store.find import open_store
+from sentiflow.store.find import find_champion, find_version, load_scorer, open_store
 from sentiflow.store.sqlite import RELEASE, SCHEMA
-from sentiflow.store.versions import find_champion, find_version, load_scorer
 from tests.flows.cli.test_commands import run_telling_modules
 from tests.stores import make
 from tests.world import World

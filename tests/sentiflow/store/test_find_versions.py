@@ -17,18 +17,18 @@ from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.settings import Settings
 from sentiflow.store import Version, VersionRecord
 from sentiflow.store.client import connect, experiment_id
-from sentiflow.store.find import open_store
-from sentiflow.store.ui import ui_url
-from sentiflow.store.versions import (
+from sentiflow.store.find import (
     VersionRow,
     find_champion,
     find_version,
     load_scorer,
     model_named,
+    open_store,
     reproduction_of,
     version_rows,
     with_dataset,
 )
+from sentiflow.store.ui import ui_url
 from tests.world import Trained, World
 
 
