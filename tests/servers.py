@@ -56,8 +56,7 @@ def prefect(folder: Path) -> Iterator[str]:
 
     The database is a copy of the one that the environment keeps: ``prefect_test_harness`` makes one in 12 s.
     """
-    from sentiflow.operations.prefect_database import make_database
-    from sentiflow.operations.prefect_server import ARGUMENTS
+    from sentiflow.operations.prefect_server import ARGUMENTS, make_database
 
     make_database(folder / "prefect.db")
     own = {

@@ -1,31 +1,34 @@
-"""A Prefect server of our own for schedules and single commands, and access to the one of the settings."""
+"""A Prefect server of our own for schedules and single commands, its database, and access to the settings' one."""
 
 import atexit
 import json
 import os
+import re
 import secrets
+import shutil
+import sqlite3
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
+import prefect
 from prefect.client.orchestration import get_client
 from prefect.context import refresh_global_settings_context
 from prefect.exceptions import PrefectHTTPStatusError
-from prefect.settings import get_current_settings
+from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, get_current_settings
 
 from sentiflow.children import Child
 from sentiflow.console import CONSOLE
 from sentiflow.environment import ask_directly, open_socket
 from sentiflow.errors import ExternalError
-from sentiflow.files import own_folder, publish_private
-from sentiflow.folder import ROOT
-from sentiflow.locks import if_free
-from sentiflow.operations.prefect_database import choose_database, make_database, reason_of
+from sentiflow.files import leftovers, make_folder, own_folder, publish, publish_private
+from sentiflow.folder import ROOT, expanded
+from sentiflow.locks import brief_lock, if_free
 from sentiflow.redaction import redact, without_login
 from sentiflow.settings import Settings, load_settings
 
@@ -53,6 +56,7 @@ _NO_PAGES = {"PREFECT_UI_ENABLED": "false", "PREFECT_API_BLOCKS_REGISTER_ON_STAR
 _START_SECONDS = 120
 OUR_USER = "sentiflow:"
 """How a login begins that was made here."""
+_DATABASE, _FILE = "PREFECT_SERVER_DATABASE_CONNECTION_URL", "sqlite+aiosqlite:///"
 _temporary: set[str] = set()  # API addresses of this process's temporary server
 
 
@@ -67,9 +71,8 @@ class Server:
 def start_early(settings: Settings) -> tuple[Callable[[], None], str]:
     """Start a temporary server in the background, unless Prefect's settings name one.
 
-    It takes about as long as this process's imports, and ends with this process. Its address and login are in this
-    process's environment then.
-    Gives a function to call before the flow (it waits, and raises what the start raised), and which server it is.
+    It ends with this process, whose environment has its address and login then. Gives a function to call before
+    the flow (it waits, and raises what the start raised), and which server it is.
     """
     if url := get_current_settings().api.url:
         return lambda: None, f"the server at {redact(url)}"
@@ -78,7 +81,7 @@ def start_early(settings: Settings) -> tuple[Callable[[], None], str]:
     _temporary.add(f"{own.base}/api")
     # Links lead to the server that `sentiflow schedule` starts: it has the same database, and pages.
     _use(own.base, own.login, f"http://{_HOST}:{settings.prefect_port}")
-    own.on_unasked_end(own.close_port)
+    own.on_unasked_end(lambda _code: own.listener.close())  # requests are refused at once then
     atexit.register(own.stop)
     return own.wait_until_ready, "a temporary server"
 
@@ -141,19 +144,15 @@ def schedule_folder(settings: Settings) -> Path:
 
 
 class _OwnServer:
-    """A server of our own, which wants a login.
-
-    This process keeps the listening socket open as long as it lives, so that no other process can take the address
-    while the server starts or after it failed.
-    """
+    """A server of our own, which wants a login; while this process lives, no other can take its address."""
 
     def __init__(self, settings: Settings, port: int, output: "IO[bytes]", variables: dict[str, str]) -> None:
         self._database = choose_database(settings)
         if self._database is not None:
             make_database(self._database)
-        self._listener = open_socket(_HOST, port, "Set SENTIFLOW_PREFECT_PORT to a free one.")
+        self.listener = open_socket(_HOST, port, "Set SENTIFLOW_PREFECT_PORT to a free one.")
         self._output = output
-        port = self._listener.getsockname()[1]
+        port = self.listener.getsockname()[1]
         self.base = f"http://{_HOST}:{port}"
         self.login = _login()
         self._ready = False
@@ -162,7 +161,7 @@ class _OwnServer:
             "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{self.base},http://localhost:{port}",
             "PREFECT_SERVER_UI_API_URL": f"{self.base}/api",  # its pages would ask port 4200 otherwise
         }
-        descriptor = self._listener.fileno()
+        descriptor = self.listener.fileno()
         theirs = {name: value for name, value in os.environ.items() if not name.startswith("UVICORN_")}
         self._child = Child(
             [__name__, *ARGUMENTS, str(descriptor)],
@@ -174,19 +173,15 @@ class _OwnServer:
     def wait_until_ready(self) -> None:
         """Wait for its first answer; raises ExternalError if it ends, or does not answer in time."""
         if not self._child.answers(f"{self.base}/api/health", _START_SECONDS):
-            if self._child.poll() is None:
-                raise ExternalError(
-                    f"The Prefect server did not answer within {_START_SECONDS} s.",
-                    "Is the machine very busy? Run again, or set PREFECT_API_URL to a server of yours.",
-                )
             hint = "Run again, or set PREFECT_API_URL to a server of yours."
+            if self._child.poll() is None:
+                raise ExternalError(f"The Prefect server did not answer within {_START_SECONDS} s.", hint)
             if self._database is not None:
                 hint = (
                     f"Its database is {self._database}. If that is damaged, or of another release of Prefect, "
-                    "restore a backup, or move it away: a new one is made, without the flow runs, their logs and "
-                    "what was set in Prefect's pages. Nothing of MLflow is in it."
+                    "restore a backup, or move it away: a new one is made. Nothing of MLflow is in it."
                 )
-            raise ExternalError(f"The Prefect server did not start: {reason_of(self._output)}", hint)
+            raise ExternalError(f"The Prefect server did not start: {_reason_of(self._output)}", hint)
         self._ready = True
 
     def on_unasked_end(self, act: Callable[[int], None]) -> None:
@@ -199,14 +194,10 @@ class _OwnServer:
 
         threading.Thread(target=watch, daemon=True).start()
 
-    def close_port(self, _exit_code: int) -> None:
-        """Give the address up: requests to a server that has ended are refused at once."""
-        self._listener.close()
-
     def stop(self) -> None:
         """End it; one that has answered may first write what it still has to."""
         self._child.stop(at_once=not self._ready)
-        self._listener.close()
+        self.listener.close()
 
 
 def main() -> None:
@@ -220,12 +211,69 @@ def main() -> None:
         os._exit(int(end.code or 0))
 
 
-def _use(base: str, login: str, pages: str = "") -> None:
+def choose_database(settings: Settings) -> Path | None:
+    """Let a server of our own keep its database in the data folder, unless Prefect's settings name a place.
+
+    Prefect's default is one for all projects of a user: they would overwrite each other's deployments there, and
+    a schedule would run the other's flows. Gives the file, if it is one.
+    """
+    url = PREFECT_API_DATABASE_CONNECTION_URL.value()
+    if url == f"{_FILE}{expanded('~/.prefect/prefect.db')}":
+        folder = own_folder(settings.data_dir.resolve() / "prefect")  # blocks hold secrets
+        url = os.environ[_DATABASE] = f"{_FILE}{folder / 'prefect.db'}"
+    place = url.removeprefix(_FILE).partition("?")[0]
+    return Path(place) if url.startswith(_FILE) and place and ":memory:" not in url else None
+
+
+def make_database(file: Path) -> None:
+    """Make a database for Prefect's server, by Prefect's own command, unless it is there.
+
+    Migrations of two servers that start at once would race, and a kill would leave half a database: so it is made
+    under a lock, and appears whole. That takes long: the environment keeps an empty one.
+    """
+    kept = Path(sys.prefix, "share", "sentiflow", f"prefect-{prefect.__version__}.db")
+    make_folder(file.parent)
+    with brief_lock(file.with_name(f".{file.name}.lock"), "Another start of Prefect's server"):
+        if file.exists():
+            return
+        for leftover in leftovers(file):
+            leftover.unlink()
+        if kept.exists():
+            publish(file, lambda path: shutil.copyfile(kept, path))
+            return
+        publish(file, _migrate)
+        with suppress(OSError):  # it may be read-only
+            publish(kept, lambda path: shutil.copyfile(file, path))
+
+
+def _migrate(file: Path) -> None:
+    CONSOLE.print("Making Prefect's database, once ...")
+    with tempfile.TemporaryFile() as output:
+        command = ["prefect", "server", "database", "upgrade", "--yes"]
+        child = Child(command, {**os.environ, _DATABASE: f"{_FILE}{file}"}, output)
+        try:
+            code = child.wait()
+        finally:
+            child.stop()
+        if code:
+            raise ExternalError(f"Prefect's database {file} could not be made: {_reason_of(output)}", "Run again.")
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("PRAGMA wal_checkpoint")  # what stands beside the file would be lost
+
+
+def _reason_of(output: "IO[bytes]") -> str:
+    """The last error that a child wrote, else its last line."""
+    output.seek(0)
+    text = output.read().decode(errors="replace").strip()
+    errors = re.findall(r"^[\w.]+(?:Error|Exception): .+$", text, re.MULTILINE)
+    return (errors or text.splitlines() or ["it gave no reason"])[-1]
+
+
+def _use(base: str, login: str, pages: str) -> None:
     """Let Prefect's client here and in children use a server of this machine, and link to these pages."""
     os.environ |= {"PREFECT_API_URL": f"{base}/api", "PREFECT_API_AUTH_STRING": login}
+    os.environ["PREFECT_SERVER_UI_API_URL"] = f"{pages}/api"
     ask_directly(_HOST)
-    if pages:
-        os.environ["PREFECT_SERVER_UI_API_URL"] = f"{pages}/api"
     refresh_global_settings_context()
 
 
@@ -239,8 +287,7 @@ def _login() -> str:
 def _find(settings: Settings) -> Server | None:
     """The server of the `sentiflow schedule` that runs with this data folder, which this process then uses.
 
-    The note counts only while a schedule holds its lock: a schedule keeps its server's address, so that no other
-    process can have taken it.
+    The note counts only while a schedule holds its lock, and with it the server's address.
     """
     note = server_note(settings)
     with if_free(schedule_folder(settings) / "lock") as free:
@@ -250,7 +297,7 @@ def _find(settings: Settings) -> Server | None:
         server = Server(**json.loads(note.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):  # the schedule has ended meanwhile, or somebody else wrote it
         return None
-    _use(server.ui, server.login)
+    _use(server.ui, server.login, server.ui)
     return server
 
 
@@ -262,8 +309,7 @@ def server_note(settings: Settings) -> Path:
 def _configured() -> Server | None:
     """The server that Prefect's settings name, if they name one; it answers."""
     settings = get_current_settings()
-    url = settings.api.url
-    if not url:
+    if not (url := settings.api.url):
         return None
     with get_client(sync_client=True) as client:
         try:
@@ -283,8 +329,8 @@ def _configured() -> Server | None:
 
 def to_choose_another() -> str:
     """What to do to use another server than that of Prefect's settings, after an "or"."""
-    own = "unset PREFECT_API_URL, or choose another profile (prefect profile use ephemeral)"
-    return "run again" if lasting_api_url() is None else own
+    another = "unset PREFECT_API_URL, or choose another profile (prefect profile use ephemeral)"
+    return another if lasting_api_url() else "run again"
 
 
 def _pages(api_url: str) -> str:
@@ -292,10 +338,7 @@ def _pages(api_url: str) -> str:
 
 
 def flow_run_url(flow_run_id: str) -> str:
-    """Address of a flow run in Prefect's UI.
-
-    Under a temporary server the address works once ``sentiflow schedule`` runs, which has the same database.
-    """
+    """Address of a flow run in Prefect's UI; of a temporary server in that of ``sentiflow schedule``."""
     settings = get_current_settings()
     base = _pages(settings.server.ui.api_url or settings.ui_url or settings.api.url or "")
     return f"{base or f'http://{_HOST}:{load_settings().prefect_port}'}/runs/flow-run/{flow_run_id}"

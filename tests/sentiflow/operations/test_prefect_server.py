@@ -20,8 +20,7 @@ from filelock import FileLock
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_SERVER_API_AUTH_STRING, temporary_settings
 
-from sentiflow.operations.prefect_database import make_database
-from sentiflow.operations.prefect_server import _login
+from sentiflow.operations.prefect_server import _login, make_database
 from tests import servers
 from tests.browsers import chromium
 from tests.scheduled import Home, Scheduled, until
