@@ -122,13 +122,14 @@ def vocabulary_of(texts: Sequence[str], base_words: Sequence[str]) -> Vocabulary
 
 def to_reviews(rows: Sequence[Labelled], base_words: Sequence[str] = ()) -> tuple[Reviews, Vocabulary]:
     """Turn rows into ids, in their order, by the words of their training split and of the base."""
+    names = _name_of(0, rows), _name_of(1, rows)
     vocabulary = vocabulary_of([row.text for row in rows if row.split == "train"], base_words)
     reviews = Reviews(
         np.array([row.review_id for row in rows]),
         np.array([row.split for row in rows]),
         np.array([row.label for row in rows], dtype=np.int8),
         [np.array(vocabulary.encode(row.text), dtype=np.int32) for row in rows],
-        (_name_of(0, rows), _name_of(1, rows)),
+        names,
     )
     return reviews, vocabulary
 

@@ -1,55 +1,12 @@
-"""What a dataset is like: the rules that it must keep, its figures, and what to say of it."""
+"""What a dataset is like: its figures, and what to say of it."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from sentiflow.data.imdb import REVIEWS_PER_SPLIT
 from sentiflow.data.reviews import SPLITS, Reviews
-from sentiflow.errors import ExternalError
-from sentiflow.scoring import OUT_OF_VOCABULARY, START, Vocabulary
+from sentiflow.scoring import OUT_OF_VOCABULARY, Vocabulary
 from sentiflow.scoring.vocabulary import FIRST_WORD, limit
-
-
-def check(name: str, reviews: Reviews, vocabulary: Vocabulary) -> None:
-    """Check counts, balance, id range and empty reviews; the first rule that does not hold is told."""
-    _check_counts(name, reviews)
-    first, last = FIRST_WORD, FIRST_WORD + len(vocabulary) - 1
-    begins = [len(ids) > 0 and ids[0] == START for ids in reviews.tokens]
-    known = [((ids[1:] >= first) & (ids[1:] <= last)).all() for ids in reviews.tokens]
-    rules = {
-        f"splits are {', '.join(SPLITS)}": np.isin(reviews.split, SPLITS),
-        "labels are 0 and 1": np.isin(reviews.label, (0, 1)),
-        # A review of other splits may hold no word that the training split holds.
-        "every training review holds a word": (reviews.split != "train") | (reviews.n_tokens > 1),
-        "a review begins with the start marker": np.array(begins),
-        f"the ids of words are {first} to {last}": np.array(known),
-    }
-    for rule, holds in rules.items():
-        if not holds.all():
-            broken = reviews.review_id[~holds]
-            raise ExternalError(
-                f"Dataset {name}: {rule}: {len(broken):,} reviews do not keep it, the first is {broken[0]}.",
-                "The source is not what it should be; nothing was trained on it.",
-            )
-
-
-def _check_counts(name: str, reviews: Reviews) -> None:
-    for split in ("train", "test"):
-        labels = reviews.label[reviews.split == split]
-        count, positive = len(labels), int((labels == 1).sum())
-        if name == "imdb" and (count, positive) != (REVIEWS_PER_SPLIT, REVIEWS_PER_SPLIT // 2):
-            raise ExternalError(
-                f"Dataset imdb, {split} split: expected {REVIEWS_PER_SPLIT:,} reviews, {REVIEWS_PER_SPLIT // 2:,} "
-                f"of them positive; got {count:,} and {positive:,}.",
-                "The source is not the published dataset; nothing was trained on it.",
-            )
-        if not 0 < positive < count:
-            raise ExternalError(
-                f"Dataset {name}, {split} split: expected reviews of both labels; "
-                f"got {positive:,} of label 1 among {count:,}."
-            )
-
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 

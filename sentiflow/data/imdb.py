@@ -18,7 +18,7 @@ from sentiflow.data.download import fetch_file
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import ExternalError, UnreachableError, UsageError
 from sentiflow.scoring import START, Vocabulary
-from sentiflow.scoring.vocabulary import OFFSET
+from sentiflow.scoring.vocabulary import FIRST_WORD, OFFSET
 from sentiflow.settings import Settings
 
 _MAX_SIZE = 1_000_000_000  # bytes of one array once unpacked; the largest of imdb.npz has 14 million
@@ -191,6 +191,22 @@ def load(reviews_file: Path, word_index_file: Path) -> tuple[Reviews, Vocabulary
         [ids for part in splits for ids in part.tokens],
     )
     return reviews, _vocabulary(word_index_file)
+
+
+def check(reviews: Reviews, vocabulary: Vocabulary) -> None:
+    """Check that these are the published reviews, by their numbers and the range of their ids."""
+    for split in ("train", "test"):
+        labels = reviews.label[reviews.split == split]
+        counts = [int((labels == label).sum()) for label in (0, 1)]
+        if counts != [REVIEWS_PER_SPLIT // 2] * 2 or len(labels) != REVIEWS_PER_SPLIT:
+            raise ExternalError(
+                f"Dataset imdb, {split} split: expected {REVIEWS_PER_SPLIT:,} reviews, half of them positive; "
+                f"got {counts[0]:,} negative and {counts[1]:,} positive.",
+                "The source is not the published dataset; nothing was trained on it.",
+            )
+    words = np.concatenate([ids[1:] for ids in reviews.tokens])
+    if reviews.n_tokens.min() < 2 or words.min() < FIRST_WORD or words.max() >= FIRST_WORD + len(vocabulary):
+        raise ExternalError("Dataset imdb: expected words of the word index in each review; got others, or none.")
 
 
 def _split(name: str, x: NDArray[Any], y: NDArray[Any], generator: np.random.RandomState) -> Reviews:

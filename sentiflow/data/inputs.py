@@ -2,12 +2,14 @@
 
 import codecs
 import csv
+import hashlib
 import io
 import itertools
 import json
 import os
 import re
-from collections.abc import Callable, Generator, Iterator, Sequence
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from stat import S_ISREG
@@ -299,6 +301,31 @@ def tables_of(path: Path) -> list[Path]:
                 "Put the table itself there, or remove it.",
             )
     return sorted(found, key=lambda each: each.name)
+
+
+_hashed: dict[tuple[Path, int, int, int, int], bytes] = {}
+_SECOND = 10**9  # nanoseconds
+
+
+def digest_of(files: Iterable[Path]) -> str:
+    """SHA-256 over the contents and the names of files."""
+    state = hashlib.sha256()
+    for file in files:
+        state.update(_hash(file) + hashlib.sha256(os.fsencode(file.name)).digest())
+    return state.hexdigest()
+
+
+def _hash(file: Path) -> bytes:
+    """SHA-256 of a file, computed once in a process; again of one written just now, which may change unseen."""
+    about = file.stat()
+    state = file, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
+    if state in _hashed:
+        return _hashed[state]
+    with file.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").digest()
+    if time.time_ns() - about.st_ctime_ns > _SECOND:
+        _hashed[state] = found
+    return found
 
 
 def open_input(path: Path) -> Input:

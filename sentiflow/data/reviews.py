@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from sentiflow.errors import ExternalError
 from sentiflow.files import create_private, publish, publish_private
 from sentiflow.scoring import LABEL_NAMES, Vocabulary, is_name, pad
 
+logger = logging.getLogger(__name__)
+
 SPLITS = ("train", "validation", "test")
 
 _SCHEMA = pa.schema(
@@ -30,10 +33,7 @@ _SCHEMA = pa.schema(
         ("n_tokens", pa.int32()),
         # No part of the digest:
         ("place", pa.string()),  # in the source, for people
-        (
-            "text",
-            pa.string(),
-        ),  # of a user's test reviews: another version may know words that no training review has
+        ("text", pa.string()),  # of a user's test reviews: another version may know other words
     ]
 )
 # In the metadata of the file: the digest of what its places are in; the names of the labels, as JSON.
@@ -222,12 +222,6 @@ def _read_table(table: Path) -> Reviews:
     )
 
 
-def made_of(table: Path) -> str:
-    """The digest of the source that the places in a canonical table are in."""
-    source: bytes = (pq.read_schema(table).metadata or {}).get(_SOURCE, b"")
-    return source.decode()
-
-
 def of_test(table: Path, column: Literal["place", "text"]) -> dict[str, str]:
     """A column of the test reviews of a canonical table, by their ids, where it has something."""
     columns = pq.read_table(table, columns=["review_id", "split", column])
@@ -257,13 +251,19 @@ def used_at(table: Path) -> float:
     return max(file.stat().st_mtime for file in (table, words) if file.exists())
 
 
-def is_whole(table: Path) -> bool:
-    """Whether a canonical table and its vocabulary are there, with the content that was written."""
+def find(table: Path, source: str = "") -> bool:
+    """Whether a canonical table is there as it was written, and made of a source of that digest, if one is given.
+
+    The log says if it is damaged; else this is a use of it.
+    """
     try:
         _checked(table)
     except ExternalError:
+        if table.exists():
+            logger.warning("Damaged: %s. The reviews are prepared again.", table)
         return False
-    return True
+    mark_used(table)
+    return not source or pq.read_schema(table).metadata.get(_SOURCE, b"").decode() == source
 
 
 def vocabulary_file(table: Path) -> Path:

@@ -3,8 +3,10 @@
 import json
 import math
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from shlex import quote
 from typing import NamedTuple
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from pyarrow.lib import StringBuilder
 
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.files import LONGEST
+from sentiflow.files import LONGEST, publish_private
 from sentiflow.redaction import is_unicode
 
 NO_TEXT = "no text"
@@ -155,6 +157,24 @@ class Rejected:
 
     def __str__(self) -> str:
         return f"{self.text}: {self.file}"
+
+
+def keep_rejects(rejects: Sequence[Reject], rows: int, file: Path) -> Rejected | None:
+    """Write the rejects of a table of so many rows, for their owner alone; without any, remove an earlier file."""
+    if not rejects:
+        file.unlink(missing_ok=True)
+        return None
+    content = "".join(f"{reject.to_json()}\n" for reject in rejects).encode()
+    publish_private(file, content)
+    reasons = Counter(kind_of(reject.reason) for reject in rejects)
+    return Rejected(rows, dict(reasons.most_common()), str(file), sha256(content).hexdigest())
+
+
+def is_kept(rejected: Rejected | None, file: Path) -> bool:
+    """Whether a file holds the rejects that were written, or is absent where there were none."""
+    if rejected is None or not file.is_file():
+        return rejected is None and not file.exists()
+    return rejected.file == str(file) and rejected.digest == sha256(file.read_bytes()).hexdigest()
 
 
 def numbers(values: NDArray[np.int64] | NDArray[np.int32] | NDArray[np.float64]) -> pa.Array:

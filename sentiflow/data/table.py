@@ -16,7 +16,19 @@ from sentiflow.data.division import Labelled, divided, each_once, text_id
 from sentiflow.data.inputs import open_input, shown, tables_of
 from sentiflow.data.parquet import to_values
 from sentiflow.data.reviews import SPLITS
-from sentiflow.data.rows import NO_TEXT, OUTPUT_COLUMNS, Chunk, Input, Reject, beginning, hints_for, kind_of, match
+from sentiflow.data.rows import (
+    NO_TEXT,
+    OUTPUT_COLUMNS,
+    Chunk,
+    Input,
+    Reject,
+    Rejected,
+    beginning,
+    hints_for,
+    keep_rejects,
+    kind_of,
+    match,
+)
 from sentiflow.errors import UsageError, plain_reason
 from sentiflow.scoring import is_name
 from sentiflow.scoring.scorer import MAX_NAME
@@ -117,25 +129,19 @@ class Joined:
 
 @dataclass(frozen=True)
 class Table:
-    """Sound tables: rows to train on, each with its split, and rejects, in the order of the tables."""
+    """Sound tables: rows to train on, each with its split, in the order of the tables."""
 
     rows: list[Labelled]  # of each text the first
-    rejects: list[Reject]
+    rejected: Rejected | None
     left_out: dict[str, int]  # how many rows have each of the labels to skip
     joined: Joined
 
 
-class TableError(UsageError):
-    """A table that cannot be trained on; its rejects stand in the order of the table."""
-
-    rejects: Sequence[Reject] = ()
-
-
-def read_table(path: Path, options: TableOptions, progress: Progress = no_progress) -> Table:
-    """Read a table, or all tables of a folder, and look for everything that is wrong with them.
+def read_table(path: Path, options: TableOptions, rejects_file: Path, progress: Progress = no_progress) -> Table:
+    """Read a table, or all tables of a folder, and write the rows that are rejected, in their order, to a file.
 
     Raises:
-        TableError: they cannot be trained on; the message lists all problems, with the first rows that have them.
+        UsageError: they cannot be trained on; the message lists all problems, with the first rows that have them.
     """
     files, outputs = tables_of(path), list[str]()
     rows: list[Labelled] = []
@@ -171,14 +177,14 @@ def read_table(path: Path, options: TableOptions, progress: Progress = no_progre
         rows, more = divided(rows, options.text_column)
         problems += more
         hints += [_SPLITS] if more and has_splits else []
+    hints = [*_hints(rejects, path, options), *hints]
+    rejected = keep_rejects(rejects, total, rejects_file)
     if problems:
-        first, *others = [*problems, *_kinds(rejects)]
-        hint = "\n".join(dict.fromkeys([*_hints(rejects, path, options), *hints]))
-        error = TableError("\n  ".join([f"{path} cannot be trained on: {first}", *others]), hint)
-        error.rejects = rejects
-        raise error
+        lines = [*problems, *_kinds(rejects), *([f"All rejected rows: {rejects_file}"] if rejects else [])]
+        message = "\n  ".join([f"{path} cannot be trained on: {lines[0]}", *lines[1:]])
+        raise UsageError(message, "\n".join(dict.fromkeys(hints)))
     joined = Joined(len(files) - len(outputs), outputs, repeated, relabelled)
-    return Table(rows, rejects, dict(left_out.most_common()), joined)
+    return Table(rows, rejected, dict(left_out.most_common()), joined)
 
 
 _Read = tuple[list[Labelled], list[Reject], list[str]]  # rows to train on, rejects, and labels to skip

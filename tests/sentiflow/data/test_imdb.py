@@ -3,13 +3,16 @@
 import hashlib
 import json
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sentiflow.data import imdb
+from sentiflow.data.reviews import Reviews
 from sentiflow.errors import ExternalError, UnreachableError, UsageError
+from sentiflow.scoring import Vocabulary
 from sentiflow.settings import Settings
 
 INDEX = {"film": 3, "the": 1, "good": 4, "and": 2}
@@ -163,3 +166,21 @@ def test_an_unreachable_mirror_is_answered_with_both_ways_out(settings: Settings
         with pytest.raises(UnreachableError) as caught:
             imdb.fetch(dead)
     assert all(way in caught.value.hint for way in ("SENTIFLOW_IMDB_URL", "--dataset sample"))
+
+
+def test_the_published_reviews_are_25_000_a_split_of_known_words_and_half_of_them_positive() -> None:
+    label = np.array([1, 0] * 25_000, np.int8)
+    split = np.array(["train"] * 25_000 + ["test"] * 25_000)
+    tokens = [np.array([1, 4], np.int32)] * 50_000
+    many, words = Reviews(np.arange(50_000).astype(str), split, label, tokens), Vocabulary(["film"])
+    imdb.check(many, words)
+    for wrong in ([1], [1, 5], [1, 3], [1, -1]):
+        with pytest.raises(ExternalError, match="words of the word index"):
+            imdb.check(replace(many, tokens=[np.array(wrong, np.int32), *tokens[1:]]), words)
+    for at, value in ((1, 1), (0, 9)):
+        other = label.copy()
+        other[at] = value
+        with pytest.raises(ExternalError, match="train split: expected 25,000 reviews, half of them positive"):
+            imdb.check(replace(many, label=other), words)
+    with pytest.raises(ExternalError, match="test split"):
+        imdb.check(many.take(np.arange(49_998)), words)

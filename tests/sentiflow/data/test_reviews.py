@@ -14,8 +14,7 @@ import pytest
 from sentiflow.data.reviews import (
     Reviews,
     digest,
-    is_whole,
-    made_of,
+    find,
     mark_used,
     of_test,
     read,
@@ -149,23 +148,24 @@ def test_a_table_whose_names_of_labels_are_damaged_is_refused(tmp_path: Path, wr
 def test_places_and_the_texts_of_test_reviews_are_kept_beside_the_content(tmp_path: Path) -> None:
     places, texts = [f"a.csv line {k}" for k in range(5)], [f"Text {k}, as it is." for k in range(5)]
     table = write(FIVE, VOCABULARY, tmp_path, places, texts, "source")
-    assert (table.stem, made_of(table)) == (digest(FIVE, VOCABULARY), "source") and same(read(table), FIVE)
+    assert table.stem == digest(FIVE, VOCABULARY) and same(read(table), FIVE)
+    assert find(table, "source") and not find(table, "another")
     assert of_test(table, "place") == {"r1": places[1], "r4": places[4]}
     assert of_test(table, "text") == {"r1": texts[1], "r4": texts[4]}
     assert pd.read_parquet(table)["text"].tolist() == ["", texts[1], "", "", texts[4]]
     table = write(FIVE, VOCABULARY, tmp_path)
-    assert (of_test(table, "place"), of_test(table, "text"), made_of(table)) == ({"r1": "r1", "r4": "r4"}, {}, "")
+    assert (of_test(table, "place"), of_test(table, "text")) == ({"r1": "r1", "r4": "r4"}, {})
 
 
 @pytest.mark.parametrize("kept", [None, 0, 4, 200, -1])
 def test_a_truncated_or_missing_table_is_refused_by_name(tmp_path: Path, kept: int | None) -> None:
     table = write(FIVE, VOCABULARY, tmp_path)
-    assert is_whole(table)
+    assert find(table)
     if kept is None:
         table.unlink()
     else:
         table.write_bytes(table.read_bytes()[:kept])
-    assert not is_whole(table)
+    assert not find(table)
     with pytest.raises(ExternalError, match=table.stem):
         read(table)
 
@@ -191,7 +191,7 @@ def test_words_that_are_damaged_or_of_another_table_are_refused(
         vocabulary_file(table).write_text(content, encoding="utf-8")
     with pytest.raises(ExternalError, match=told):
         read_vocabulary(table)
-    assert not is_whole(table)
+    assert not find(table)
 
 
 def test_a_table_of_other_columns_or_types_is_refused(tmp_path: Path) -> None:

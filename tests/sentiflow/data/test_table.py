@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from sentiflow.batch.writers import output_schema
 from sentiflow.data.division import Labelled, in_fixed_order, sample_rows, text_id, to_reviews
 from sentiflow.data.inputs import open_input
-from sentiflow.data.table import Joined, Table, TableError, TableOptions, as_options, read_table
+from sentiflow.data.rows import rejects_of
+from sentiflow.data.table import Joined, Table, TableOptions, as_options, read_table
 from sentiflow.errors import UsageError
 from tests.sentiflow.data.test_download import Steps
 
@@ -40,7 +41,12 @@ def table(folder: Path, pairs: list[tuple[str, str]], **options: str) -> Path:
 
 
 def read(path: Path, **options: object) -> Table:
-    return read_table(path, TableOptions(**options))  # type: ignore[arg-type]
+    return read_table(path, TableOptions(**options), rejects_of(path))  # type: ignore[arg-type]
+
+
+def rejects(path: Path) -> list[dict[str, object]]:
+    """What was written of the rejected rows when a table was read."""
+    return [json.loads(line) for line in rejects_of(path).read_text(encoding="ascii").splitlines()]
 
 
 def labels(path: Path, **options: object) -> list[int]:
@@ -90,7 +96,7 @@ def test_json_lines_are_read_by_the_same_rules(tmp_path: Path) -> None:
     path = csv(tmp_path, [*lines[:5], "", '{"text": null, "label": 1}', *lines[5:]], name="mine.jsonl")
     made = read(path, max_rejects="1")
     assert [row.label for row in made.rows] == [0, 1] * 5
-    assert [tuple(reject) for reject in made.rejects] == [(6, 7, "", "no text", '{"text": null, "label": 1}')]
+    assert rejects(path) == [{"row": 6, "line": 7, "reason": "no text", "value": '{"text": null, "label": 1}'}]
 
 
 @pytest.mark.parametrize("name", ["rating", " Rating", "RATING"])
@@ -162,7 +168,7 @@ def test_rows_of_labels_to_skip_are_no_rejects_and_count_against_no_bound(tmp_pa
     path = table(tmp_path, [*((text, "15"[i % 2]) for i, text in enumerate(texts(9))), *skipped, ("film", "2")])
     made = read(path, labels=stars, max_rejects="10%")
     assert [row.label for row in made.rows] == [0, 1, 0, 1, 0, 1, 0, 1, 0]
-    assert (made.left_out, [reject.row for reject in made.rejects]) == ({"3": 3, "unsure": 1}, [14])
+    assert (made.left_out, [reject["row"] for reject in rejects(path)]) == ({"3": 3, "unsure": 1}, [14])
     error = refused(path, labels=stars)
     assert "1 of 10 rows are rejected, 0 may be (--max-rejects 1%)" in str(error)
     assert "2 has no meaning yet: add 2=1, 2=0 or 2=skip to --labels." in error.hint
@@ -205,7 +211,7 @@ def test_the_first_option_that_cannot_be_read_is_named(given: dict[str, object],
 
 def test_progress_follows_the_bytes_of_the_table(tmp_path: Path) -> None:
     path, progress = table(tmp_path, rows()), Steps()
-    read_table(path, TableOptions(), progress)
+    read_table(path, TableOptions(), rejects_of(path), progress)
     size = path.stat().st_size
     assert (progress.begun, sum(progress.steps)) == ([("Reading mine.csv", size)], size)
 
@@ -213,8 +219,9 @@ def test_progress_follows_the_bytes_of_the_table(tmp_path: Path) -> None:
 def test_rejects_may_be_so_many(tmp_path: Path) -> None:
     """Of 250 rows 2 are 0.8%, and 3 are 1.2%."""
     good = rows(247)
-    made = read(table(tmp_path, [*good, (texts(1)[0], "1"), ("film", "2"), ("", "1")]))
-    assert [(each.row, each.line, each.reason, each.value) for each in made.rejects] == [
+    path = table(tmp_path, [*good, (texts(1)[0], "1"), ("film", "2"), ("", "1")])
+    assert str(read(path).rejected).startswith("2 of 250 rows rejected (1 unknown label, 1 no text)")
+    assert [tuple(each.values()) for each in rejects(path)] == [
         (249, 250, "unknown label", "2"), (250, 251, "no text", ""),
     ]  # fmt: skip
     path = table(tmp_path, [*good, ("film", ""), ("film", "2"), ("", "1")])
@@ -228,7 +235,7 @@ def test_a_text_that_looks_like_rows_is_a_text(tmp_path: Path, text: str) -> Non
     """Red if a sound review is rejected by a guess."""
     lines = ["text,label", *(f'"{text} {k}",{k % 2}' for k in range(80))]
     made = read(csv(tmp_path, lines))
-    assert (len(made.rows), made.rejects) == (80, [])
+    assert (len(made.rows), made.rejected) == (80, None)
 
 
 def test_all_problems_are_listed_at_once_with_their_lines(tmp_path: Path) -> None:
@@ -250,6 +257,7 @@ def test_all_problems_are_listed_at_once_with_their_lines(tmp_path: Path) -> Non
         "  no word in the text (1 row): line 9 ('?!')",
         "  unknown split (1 row): line 10 ('dev')",
         "  no label (1 row): line 11",
+        f"  All rejected rows: {rejects_of(path)}",
     ]
     assert error.hint.splitlines() == [
         f"If all of it has another encoding, save it as UTF-8: iconv -f cp1252 -t utf-8 {path} > utf8-mine.csv",
@@ -260,7 +268,7 @@ def test_all_problems_are_listed_at_once_with_their_lines(tmp_path: Path) -> Non
         "Rows without a label are left out by =skip: --labels good=1,bad=0,=skip",
         "Correct the rows, or allow more of them with --max-rejects.",
     ]
-    assert isinstance(error, TableError) and [reject.line for reject in error.rejects] == list(range(5, 14))
+    assert [reject["line"] for reject in rejects(path)] == list(range(5, 14))
 
 
 @pytest.mark.parametrize(
@@ -478,7 +486,7 @@ def test_a_folder_is_the_union_of_its_tables_in_the_order_of_their_names(tmp_pat
     assert [row.text for row in made.rows] == [*texts(30), "a last film", "a film of another name"]
     assert [row.place for row in made.rows[9:11]] == ["00.csv line 11", "01.csv line 2"]
     assert [row.place for row in made.rows[-2:]] == ["3.parquet row 1", "Ünï код\\xe9.jsonl line 1"]
-    assert (made.joined.tables, made.rejects) == (5, [])
+    assert (made.joined.tables, made.rejected) == (5, None)
 
 
 def test_the_first_file_by_name_gives_a_text_its_label(tmp_path: Path) -> None:
@@ -496,16 +504,17 @@ def test_rejects_of_a_folder_name_their_file_and_count_over_all(tmp_path: Path) 
     """Of 102 rows 1 may be rejected at 1%, whichever file it is in."""
     folder = folder_of(tmp_path)
     table(folder, [("fine", "perhaps")], name="03b.csv")
-    (reject,) = read(folder).rejects
-    assert json.loads(reject.to_json()) == {
-        "row": 1, "line": 2, "source": "03b.csv", "reason": "unknown label", "value": "perhaps",
-    }  # fmt: skip
+    read(folder)
+    assert rejects(folder) == [
+        {"row": 1, "line": 2, "source": "03b.csv", "reason": "unknown label", "value": "perhaps"}
+    ]
     (folder / "09b.csv").write_bytes(b"text,label\ncaf\xe9,1\n")
     error = refused(folder)
     assert str(error.args[0]).splitlines() == [
         f"{folder} cannot be trained on: 2 of 102 rows are rejected, 1 may be (--max-rejects 1%)",
         "  unknown label (1 row): 03b.csv line 2 ('perhaps')",
         "  not UTF-8 (1 row): 09b.csv line 2 ('caf\\xe9')",
+        f"  All rejected rows: {rejects_of(folder)}",
     ]
     assert f"iconv -f cp1252 -t utf-8 {folder}/09b.csv > utf8-09b.csv" in error.hint
 
