@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 from benchmarks import machine
 from sentiflow.data import prepare, reviews
-from sentiflow.data.download import fetch_file
+from sentiflow.data.imdb import fetch_file
 from sentiflow.settings import Settings, load_settings
 
 IMDB_PARTS = (500, 1_000, 2_500, 5_000, 10_000)

@@ -1,27 +1,45 @@
-"""The IMDB reviews: download of the archive, a restricted reader of its pickles, conversion."""
+"""The IMDB reviews: the files fetched, verified, whole or not at all; a restricted reader of their pickles."""
 
+import contextlib
 import io
 import json
+import logging
+import math
+import os
 import pickle
+import re
+import time
 import zipfile
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 import numpy as np
+import pooch
+import requests
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from sentiflow.console import Progress, no_progress
-from sentiflow.data.download import fetch_file
+from sentiflow.console import Advance, Progress, no_progress
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import ExternalError, UnreachableError, UsageError
+from sentiflow.folder import expanded
+from sentiflow.locks import file_lock
+from sentiflow.redaction import redact
 from sentiflow.scoring import START, Vocabulary
 from sentiflow.scoring.vocabulary import FIRST_WORD, OFFSET
 from sentiflow.settings import Settings
 
-_MAX_SIZE = 1_000_000_000  # bytes of one array once unpacked; the largest of imdb.npz has 14 million
+logger = logging.getLogger(__name__)
+
+DEADLINE = 1_800.0  # seconds a file, retries included: imdb.npz at 10 kB a second
+MAX_SIZE = 500_000_000  # bytes: thirty times imdb.npz
+_CHUNK = 2**10  # bytes; the time is looked at with each
+_MAX_ARRAY = 1_000_000_000  # bytes of one array once unpacked; the largest of imdb.npz has 14 million
 
 
 class _Rows:
@@ -75,12 +93,9 @@ class _RowsOnly(pickle.Unpickler):
 
 
 def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    """Read named arrays of an npz whose hash has been checked.
+    """Read named arrays of an npz whose hash has been checked; object arrays must hold lists of integers.
 
-    Object arrays must hold lists of integers. Their pickles make no array: a hostile one could name any memory.
-
-    Raises:
-        ExternalError: the archive is damaged or too large, lacks an array, or holds a pickle of anything else.
+    Their pickles make no array: a hostile one could name any memory.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -96,7 +111,7 @@ def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
 
 
 def _read(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    if (size := archive.getinfo(name).file_size) > _MAX_SIZE:  # zipfile unpacks no more than it says
+    if (size := archive.getinfo(name).file_size) > _MAX_ARRAY:  # zipfile unpacks no more than it says
         raise ValueError(f"{name} has {size:,} bytes")
     content = archive.read(name)
     stream = io.BytesIO(content)
@@ -105,10 +120,7 @@ def _read(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     _shape, _fortran, dtype = read_header(stream)
     if not dtype.hasobject:
         return np.load(io.BytesIO(content), allow_pickle=False)  # type: ignore[no-any-return]
-    loaded = _RowsOnly(stream).load()
-    if not isinstance(loaded, _Rows):
-        raise ValueError(f"expected an array, got {type(loaded).__name__}")
-    rows = loaded.rows()
+    rows: list[list[int]] = _RowsOnly(stream).load().rows()  # an AttributeError for anything else
     if sum(map(len, rows)) > len(content):  # each number takes a byte or more, unless rows are repeated
         raise ValueError(f"{name} holds more numbers than bytes")
     return np.fromiter(rows, dtype=object, count=len(rows))
@@ -156,27 +168,126 @@ def _address(name: str, official: str, url: str | None, sha256: str | None, sett
 
 def fetch(settings: Settings, progress: Progress = no_progress) -> tuple[list[Path], bool]:
     """Fetch the reviews and the word index into the data folder; gives both, and whether anything was fetched."""
-    fetched = False
-    files = []
+    files, fetched = [], False
+    limits: dict[str, Any] = {"timeout": settings.download_timeout, "retries": settings.download_retries}
     for address in addresses(settings):
-        target = address.target(settings.data_dir)
+        files.append(address.target(settings.data_dir))
         try:
-            fetched |= fetch_file(
-                address.url,
-                address.sha256,
-                target,
-                timeout=settings.download_timeout,
-                retries=settings.download_retries,
-                progress=progress,
-            )
+            fetched |= fetch_file(address.url, address.sha256, files[-1], progress=progress, **limits)
         except UnreachableError as err:
             raise UnreachableError(
                 str(err.args[0]),
                 "Either point SENTIFLOW_IMDB_URL and SENTIFLOW_WORD_INDEX_URL (each with its ..._SHA256) at a "
                 "mirror, or train on the built-in reviews: --dataset sample",
             ) from err
-        files.append(target)
     return files, fetched
+
+
+def fetch_file(
+    url: str,
+    sha256: str,
+    target: Path,
+    *,
+    timeout: float,
+    retries: int,
+    progress: Progress = no_progress,
+) -> bool:
+    """Copy an http(s) or file URL, or a path, unless the target, in a folder of its own, has the right hash.
+
+    Gives whether it did. An attempt ends after ``timeout`` seconds without an answer, all together
+    after ``DEADLINE`` seconds; over http(s) there are ``retries`` further ones.
+
+    Raises:
+        UnreachableError: the address does not answer, holds no such file, or sends it too slowly.
+        ExternalError: what came is too large or has another hash; nothing is kept of it.
+    """
+    lock = target.with_name(f".{target.name}.lock")
+    with file_lock(lock, f"Another download of {target.name}", "download", patience=DEADLINE, logger=logger):
+        if target.exists() and pooch.hashes.hash_matches(target, sha256):
+            with contextlib.suppress(OSError):  # of a read-only folder, which is never cleared
+                os.utime(target)  # its last use
+            return False
+        for path in target.parent.iterdir():  # what a killed download left
+            if path.is_file() and path != target and path.suffix != ".lock":
+                path.unlink()
+        pooch.get_logger().setLevel("WARNING")  # its own lines would stand between ours
+        local = _local_path(url)
+        registry, urls, retry = {target.name: sha256}, {target.name: url}, 0 if local else retries
+        source = pooch.create(target.parent, base_url="", registry=registry, urls=urls, retry_if_failed=retry)
+        until = time.monotonic() + DEADLINE
+        copy = partial(_copy, local, progress) if local else partial(_download, timeout, until, progress)
+        # What libraries say of a failure may name the address, and Prefect stores it: it is left out.
+        try:
+            source.fetch(target.name, downloader=copy)
+        except requests.RequestException as err:
+            raise UnreachableError(f"Cannot download {redact(url)}: {_reason(err)}.") from None
+        except ValueError as err:
+            hashes = " ".join(str(err).split())  # both, on one line
+            raise ExternalError(
+                f"{redact(url)} is not the expected file: {hashes}",
+                "The download was discarded. Check the address and its hash in the settings.",
+            ) from None
+        return True
+
+
+def _download(
+    timeout: float, until: float, progress: Progress, url: str, output_file: str, _pooch: object
+) -> None:
+    try:
+        with requests.get(url, stream=True, timeout=timeout) as response:
+            response.raise_for_status()
+            length = response.headers.get("content-length", "")
+            size = int(length) if re.fullmatch(r"[0-9]{1,18}", length) else 0  # it only moves a bar
+            with progress(f"downloading {Path(urlparse(url).path).name}", size) as advance:
+                _write(response.iter_content(_CHUNK), url, Path(output_file), advance, until)
+    except requests.RequestException as err:
+        logger.warning("Download attempt failed: %s.", _reason(err))
+        raise
+
+
+def _copy(source: Path, progress: Progress, url: str, output_file: str, _pooch: object) -> None:
+    if not source.is_file():  # opening a pipe would wait for ever
+        raise UnreachableError(f"There is no file {source}.")
+    with source.open("rb") as reader, progress(f"copying {source.name}", source.stat().st_size) as advance:
+        _write(iter(lambda: reader.read(_CHUNK), b""), url, Path(output_file), advance)
+
+
+def _write(chunks: Iterable[bytes], url: str, target: Path, advance: Advance, until: float = math.inf) -> None:
+    written = 0
+    with target.open("wb") as file:
+        for chunk in chunks:
+            written += len(chunk)
+            if written > MAX_SIZE:
+                raise ExternalError(
+                    f"{redact(url)} is not the expected file: it is larger than {MAX_SIZE:,} bytes.",
+                    "The download was discarded. Check the address in the settings.",
+                )
+            if time.monotonic() >= until:
+                raise UnreachableError(f"Cannot download {redact(url)}: it took longer than {DEADLINE:,.0f} s.")
+            file.write(chunk)
+            advance(len(chunk))
+
+
+def _local_path(url: str) -> Path | None:
+    try:
+        parts = urlparse(url)
+    except ValueError:
+        raise UnreachableError(f"{redact(url)} is not an address.") from None
+    if parts.scheme in ("http", "https"):
+        return None
+    return expanded(unquote(parts.path) if parts.scheme == "file" else url)
+
+
+def _reason(err: requests.RequestException) -> str:
+    if err.response is not None:
+        return f"the server answered {err.response.status_code} {err.response.reason}"
+    if isinstance(err, requests.Timeout):
+        return "no answer in time"
+    if isinstance(err, requests.exceptions.ChunkedEncodingError):
+        return "the connection broke off in the middle"
+    if isinstance(err, requests.ConnectionError):
+        return "no connection (is there a network?)"
+    return redact(str(err))
 
 
 def load(reviews_file: Path, word_index_file: Path) -> tuple[Reviews, Vocabulary]:

@@ -37,7 +37,7 @@ TRAINING = Command(
     lambda _: ("train", "--dataset", "imdb", "--recipe", "tutorial", *QUICK),
     lambda world: any((world.root / "data" / "downloads").rglob("*.*")), 8,
     {
-        "sentiflow.store.client:_create_sqlite": 1, "sentiflow.data.download:_write": 2,
+        "sentiflow.store.client:_create_sqlite": 1, "sentiflow.data.imdb:_write": 2,
         "sentiflow.data.imdb:fetch_file": 2, "sentiflow.data.reviews:write": 1,
         "sentiflow.data.prepare:publish": 1,
     },
@@ -112,8 +112,8 @@ F1D = Case(
     long=14,
     reds=(
         Red(
-            "what a killed download left stays", "sentiflow/data/download.py",
-            "        _remove_leftovers(target)\n", "", "files beside the downloads", seed=1,
+            "what a killed download left stays", "sentiflow/data/imdb.py",
+            "                path.unlink()\n", "                pass\n", "files beside the downloads", seed=1,
         ),
     ),
 )  # fmt: skip

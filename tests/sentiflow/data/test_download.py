@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sentiflow.console import Advance
-from sentiflow.data.download import fetch_file
+from sentiflow.data.imdb import fetch_file
 from sentiflow.errors import ExternalError, UnreachableError
 
 CONTENT = bytes(range(256)) * 1_000  # 256 kB: several chunks
@@ -226,7 +226,7 @@ def test_a_server_that_sends_a_little_now_and_then_is_ended_by_the_deadline(
     server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Red if only the time between two bytes were bounded, or each attempt had a deadline of its own."""
-    monkeypatch.setattr("sentiflow.data.download.DEADLINE", 1)
+    monkeypatch.setattr("sentiflow.data.imdb.DEADLINE", 1)
     with pytest.raises(UnreachableError, match="it took longer than 1 s"):
         fetch(server.url("dripping"), target, timeout=20, retries=3)
     assert (files_of(target.parent), server.asked) == ([], ["/dripping"])
@@ -235,7 +235,7 @@ def test_a_server_that_sends_a_little_now_and_then_is_ended_by_the_deadline(
 def test_a_file_larger_than_the_bound_is_given_up_while_it_arrives(
     server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sentiflow.data.download.MAX_SIZE", 1_000_000)
+    monkeypatch.setattr("sentiflow.data.imdb.MAX_SIZE", 1_000_000)
     with pytest.raises(
         ExternalError, match=r"/endless is not the expected file: it is larger than 1,000,000 bytes"
     ):
@@ -246,8 +246,8 @@ def test_a_file_larger_than_the_bound_is_given_up_while_it_arrives(
 def test_what_is_no_file_here_is_told(tmp_path: Path, target: Path) -> None:
     """A pipe is not waited for."""
     os.mkfifo(tmp_path / "pipe")
-    for name, reason in (("nowhere.bin", "No such file"), ("pipe", "it is not a file")):
-        with pytest.raises(UnreachableError, match=f"Cannot read .*{name}: {reason}"):
+    for name in ("nowhere.bin", "pipe"):
+        with pytest.raises(UnreachableError, match=f"There is no file .*{name}"):
             fetch(str(tmp_path / name), target)
 
 
@@ -262,7 +262,7 @@ def test_no_failure_gives_the_mirrors_password_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Neither the message nor a log line nor the traceback, which Prefect stores."""
-    monkeypatch.setattr("sentiflow.data.download.MAX_SIZE", 300_000)
+    monkeypatch.setattr("sentiflow.data.imdb.MAX_SIZE", 300_000)
     address = server.url(path).replace("//", f"//{login}") + "?token=S3CRET"
     with socket.socket() as listener, pytest.raises(ExternalError) as caught:
         listener.bind(("127.0.0.1", 0))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sentiflow.data import prepare, reviews
-from sentiflow.data.download import fetch_file
+from sentiflow.data.imdb import fetch_file
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import vocabulary_file
 from sentiflow.operations.cleanup import delete_old_files

@@ -61,7 +61,7 @@ def test_the_dataset_of_a_run_does_not_tell_the_mirrors_password(
                 (("url", address), ("sha256", "ab" * 32))}
     )  # fmt: skip
     monkeypatch.setattr("sentiflow.data.imdb.fetch_file", lambda *_a, **_k: True)
-    monkeypatch.setattr("sentiflow.data.prepare._digest", lambda _files: source.digest)
+    monkeypatch.setattr("sentiflow.data.inputs.digest_of", lambda _files: source.digest)
     origin = fetch("imdb", settings)
     assert origin.origin == " and ".join(["http://***@mirror.example/imdb.npz?***"] * 2)
     client = connect(world.settings)
