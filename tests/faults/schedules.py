@@ -219,7 +219,7 @@ def _without_server(home: Home, schedule: Scheduled) -> Scheduled:
     """Kill a schedule's Prefect server, which ends the schedule, and start both again."""
     own = psutil.Process(schedule.process.pid).children(recursive=True)
     living = [each for each in own if each.status() != psutil.STATUS_ZOMBIE]  # not the training killed just now
-    (server,) = [each for each in living if "sentiflow.operations.prefect_server:main" in each.cmdline()]
+    (server,) = [each for each in living if "prefect.server.api.server:create_app" in each.cmdline()]
     server.kill()
     assert schedule.process.wait(60) == 3, schedule.output[-2_000:]
     again = Scheduled(home, *IDLE)
