@@ -1,8 +1,7 @@
 """Messages to people and programs, sent by Apprise: to webhooks as JSON, to chats and to mailboxes."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
@@ -44,17 +43,18 @@ def send(settings: Settings, to: Sequence[str], what: Notification, text: str, *
 
     fields = {"event": what, "at": datetime.now(UTC).isoformat(timespec="seconds"), **more}
     problems = {}
-    with _silenced("apprise", "urllib3"):
-        for address in to:
-            target = _target(address, fields, _TIMEOUT)
-            if target is None:
-                reason = "is not one that Apprise can use"
-            elif not Apprise(target).notify(body=f"Sentiflow: {text}", title="Sentiflow"):
-                reason = "did not take it"
-            else:
-                continue
-            place = f"{addresses(settings).index(address) + 1} of SENTIFLOW_NOTIFY_URL"
-            problems[address] = f"Address {place}, {address.partition('://')[0]}://, {reason}."
+    for name in ("apprise", "urllib3"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what they log names addresses
+    for address in to:
+        target = _target(address, fields, _TIMEOUT)
+        if target is None:
+            reason = "is not one that Apprise can use"
+        elif not Apprise(target).notify(body=f"Sentiflow: {text}", title="Sentiflow"):
+            reason = "did not take it"
+        else:
+            continue
+        place = f"{addresses(settings).index(address) + 1} of SENTIFLOW_NOTIFY_URL"
+        problems[address] = f"Address {place}, {address.partition('://')[0]}://, {reason}."
     return problems
 
 
@@ -80,17 +80,3 @@ def _target(address: str, fields: Mapping[str, str], timeout: float) -> "NotifyB
         if hasattr(target, "payload_extras"):  # one that sends fields; `message` is renamed to `text`
             target.payload_extras = {"message": "text", "attachments": "", **fields, **target.payload_extras}
     return target
-
-
-@contextmanager
-def _silenced(*names: str) -> Iterator[None]:
-    """Let libraries log nothing meanwhile: they name addresses."""
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

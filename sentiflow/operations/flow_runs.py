@@ -34,7 +34,7 @@ from sentiflow.errors import SentiflowError, UsageError, first_line
 from sentiflow.notifications import addresses, send, wanted
 from sentiflow.operations.deployments import TAG
 from sentiflow.operations.prefect_server import flow_run_url
-from sentiflow.settings import Notification, Settings, load_settings
+from sentiflow.settings import Notification, load_settings
 
 BEGUN = (StateType.RUNNING, StateType.CANCELLING)
 _NOTIFIED = "sentiflow.notified"  # label of a flow run: the attempt of which all addresses were told
@@ -282,7 +282,7 @@ def notify(flow: str, flow_run: FlowRun, state: State[Any], logger: Logger, *, k
             ]  # fmt: skip
             problems: dict[str, str] = {}
             if to:
-                text, fields = _message(flow, flow_run, state, _mlflow_url(flow_run.id, settings, logger))
+                text, fields = _message(flow, flow_run, state)
                 problems = send(settings, to, what, text, **fields)
             for problem in problems.values():
                 logger.warning(_NOT_SENT, flow, flow_run.name, problem)
@@ -304,38 +304,10 @@ def is_notified(flow_run: FlowRun) -> bool:
     return flow_run.labels.get(_NOTIFIED) == flow_run.run_count
 
 
-def _message(
-    flow: str, flow_run: FlowRun, state: State[Any], mlflow_url: str | None
-) -> tuple[str, dict[str, str]]:
+def _message(flow: str, flow_run: FlowRun, state: State[Any]) -> tuple[str, dict[str, str]]:
     """The line for people, and the fields for programs."""
     url = flow_run_url(str(flow_run.id))
     reason = " ".join(ENCOUNTERED.sub("", state.message or "").split())[:_LONGEST]
     word = (state.name or state.type.value).lower()
-    links = {"flow_run_url": url} | ({} if mlflow_url is None else {"mlflow_run_url": mlflow_url})
-    fields = {"flow": flow, "flow_run": flow_run.name, "state": state.type.value, "reason": reason, **links}
-    return f"{flow} {flow_run.name} {word}. {reason} {url}", fields
-
-
-def _mlflow_url(flow_run_id: UUID, settings: Settings, logger: Logger) -> str | None:
-    """Address of the MLflow run of the flow run's last attempt; the message goes out without it, too."""
-    if settings.sqlite_file is not None and not settings.sqlite_file.exists():
-        return None
-    from sentiflow.store.client import connect, tracking_errors  # MLflow: seconds for `trigger`
-    from sentiflow.store.ui import run_url
-
-    try:
-        client = connect(settings)
-        with tracking_errors(settings.tracking_uri):
-            experiment = client.get_experiment_by_name(settings.experiment)
-            found = [] if experiment is None else client.search_runs(
-                [experiment.experiment_id], f"tags.`prefect.flow_run_id` = '{flow_run_id}'",
-                order_by=["attributes.start_time DESC"], max_results=1,
-            )  # fmt: skip
-            if not found:
-                return None
-            last = found[0]
-            run_id = last.data.tags.get("mlflow.parentRunId", last.info.run_id)
-            return run_url(settings, last.info.experiment_id, run_id)
-    except (SentiflowError, OSError) as err:
-        logger.warning("The notification has no link to MLflow: %s", first_line(err))
-        return None
+    fields = {"flow": flow, "flow_run": flow_run.name, "state": state.type.value, "reason": reason}
+    return f"{flow} {flow_run.name} {word}. {reason} {url}", {**fields, "flow_run_url": url}

@@ -4,7 +4,6 @@ A pure function of two score tables and the candidate's cost. Both models have s
 their accuracies are compared review by review, with the interval that every other comparison shows.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
@@ -183,8 +182,7 @@ def _minimum(accuracy: float, limits: Limits, *, floor: bool) -> list[Rule]:
     if least is None and not floor:
         return []
     least = _MIN_ACCURACY if least is None else least
-    text = "{}, at least {}".format(*_distinct(lambda x, digits: f"{x:.{digits}%}", accuracy, least, 2))
-    return [Rule("minimum accuracy", accuracy >= least, accuracy, least, text)]
+    return [Rule("minimum accuracy", accuracy >= least, accuracy, least, f"{accuracy:.2%}, at least {least:.2%}")]
 
 
 def _against_yardstick(candidate: ScoreTable, yardstick: ScoreTable | None) -> list[Rule]:
@@ -248,20 +246,10 @@ def _slice(name: str, candidate: NDArray[np.bool_], champion: NDArray[np.bool_],
     # By counts: the difference of two means may differ from the limit by a rounding error.
     change = (int(candidate.sum()) - int(champion.sum())) / len(candidate)
     least = 0.0 - limits.slice_margin
-    number, limit = _distinct(lambda x, digits: f"{100 * x:+.{digits}f} points", change, least, 2)
-    text = f"{number} on its {len(candidate):,} reviews, at least {limit}"
+    text = f"{100 * change:+.2f} points on its {len(candidate):,} reviews, at least {100 * least:+.2f} points"
     return Rule(f"slice {name}", change >= least, change, least, text)
 
 
 def _at_most(name: str, number: float, limit: float, unit: str) -> Rule:
-    texts = _distinct(lambda x, digits: f"{x:,.{max(digits, len(f'{x:.0f}'))}g} {unit}", number, limit, 3)
-    return Rule(name, number <= limit, number, limit, "{}, at most {}".format(*texts))
-
-
-def _distinct(write: Callable[[float, int], str], number: float, limit: float, digits: int) -> tuple[str, str]:
-    """A number and its limit as texts, with more digits if they would look alike."""
-    for more in range(4):
-        texts = write(number, digits + more), write(limit, digits + more)
-        if texts[0] != texts[1]:
-            break
-    return texts
+    measured, most = (f"{each:,.{max(3, len(f'{each:.0f}'))}g} {unit}" for each in (number, limit))
+    return Rule(name, number <= limit, number, limit, f"{measured}, at most {most}")
