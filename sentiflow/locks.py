@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 from pydantic import SecretStr
@@ -33,6 +33,8 @@ _LOOK = 1.0  # seconds: many times what it takes to see whether a lock is free; 
 _BRIEF = 30.0  # seconds: many times what a change of the champion, or housekeeping, takes
 _BRIEF_STEP = 120.0  # seconds: many times what it takes to make a store, also on a busy machine
 _POLL = 0.5  # seconds between two attempts
+_OWN_TAG = re.compile(r"(?P<host>[^:]*):(?P<id>[0-9a-f]{32})-(?P<inode>\d+):(?P<path>.*?(?P<name>[^/]+))", re.S)
+_SAME = ("id", "inode", "name"), ("host", "id", "path")  # parts of such tags of which one group must agree
 
 
 def lock_file(model_name: str, settings: Settings) -> Path:
@@ -63,33 +65,18 @@ def names_own_lock(tag: str | None, model_name: str, settings: Settings) -> bool
     mounted. A copy has another inode; it counts as the folder only in its place, on a machine of the same name.
     """
     own = own_lock_tag(model_name, settings)
-    there, here = _parts(tag), _parts(own)
+    there, here = _OWN_TAG.fullmatch(tag or ""), _OWN_TAG.fullmatch(own)
     if there is None or here is None:
         return tag in (own, lock_tag(model_name, settings))
-    same_folder = there.id == here.id and there.inode == here.inode and there.path.name == here.path.name
-    return same_folder or there._replace(inode="") == here._replace(inode="")
+    return any(there.group(*parts) == here.group(*parts) for parts in _SAME)
 
 
 def place_of(tag: str | None) -> str:
     """Where a run began, by the tag of its lock, as a message says it."""
     if (tag or "").startswith("shared:"):
         return "with SENTIFLOW_LOCK_URL"
-    parts = _parts(tag)
-    return "elsewhere" if parts is None else f"on {parts.host} with the data folder {parts.path.parent.parent}"
-
-
-class _Tag(NamedTuple):
-    """The parts of ``own_lock_tag``."""
-
-    host: str
-    id: str
-    inode: str
-    path: Path
-
-
-def _parts(tag: str | None) -> _Tag | None:
-    found = re.fullmatch(r"([^:]*):([0-9a-f]{32})-(\d+):(.+)", tag or "", re.DOTALL)
-    return _Tag(found[1], found[2], found[3], Path(found[4])) if found else None
+    found = _OWN_TAG.fullmatch(tag or "")
+    return f"on {found['host']} with the data folder {Path(found['path']).parents[1]}" if found else "elsewhere"
 
 
 def _id_of(folder: Path) -> str:
@@ -262,23 +249,21 @@ class _Session:
     """An advisory lock of PostgreSQL; the session that holds it is named after its process."""
 
     def __init__(self, url: str, name: str, purpose: str | None, logger: Logger) -> None:
-        self._url, self._name, self._logger = url, name, logger
+        self._url, self._name, self._key, self._logger = url, name, key_of(name), logger
         self._application = _PREFIX + _who(purpose)  # PostgreSQL keeps 63 characters
         self._connection: Connection[Any] | None = None
-        self._held = False
 
     def take(self) -> str | None:
         """Take the lock if it is free; else say who holds it."""
         if self._connection is None or self._connection.closed:
             self._connection = _connect(self._url, self._application)
         try:
-            row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", [key_of(self._name)]).fetchone()
-            self._held = bool(row and row[0])
-            row = None if self._held else self._connection.execute(_HOLDER, [key_of(self._name)]).fetchone()
+            row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", [self._key]).fetchone()
+            if row and row[0]:
+                return None
+            row = self._connection.execute(_HOLDER, [self._key]).fetchone()
         except _driver().Error as err:
             raise _away(err) from err
-        if self._held:
-            return None
         return f"{row[0].removeprefix(_PREFIX)}, since {row[1]}" if row else "a process that has just ended"
 
     def release(self) -> None:
@@ -288,12 +273,8 @@ class _Session:
         try:
             self._connection.execute("SELECT 1")
         except _driver().Error:
-            if self._held:
-                self._logger.warning(
-                    "The connection that held the shared lock of %s was lost: another process may have taken it "
-                    "meanwhile.",
-                    self._name,
-                )
+            lost = "The connection of the shared lock of %s was lost: another process may have taken it meanwhile."
+            self._logger.warning(lost, self._name)
         self._connection.close()
 
 

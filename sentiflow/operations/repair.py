@@ -23,7 +23,7 @@ from sentiflow.operations import flow_runs
 from sentiflow.redaction import escape_markdown, redact
 from sentiflow.runs import KIND, MONITOR
 from sentiflow.settings import Settings
-from sentiflow.store import ATTEMPT, LOCK, MISSING, time_of
+from sentiflow.store import ATTEMPT, LOCK, time_of
 from sentiflow.store.client import connect, tracking_errors
 
 RUNNING = "attributes.status = 'RUNNING'"
@@ -129,19 +129,10 @@ def close(client: MlflowClient, run: Run, who: str, logger: Logger, ending: tupl
 
 def _delete_unfinished_models(client: MlflowClient, experiment: str, name: str) -> None:
     """Delete pending models of this name, unless their run goes on, on another machine."""
+    running = {run.info.run_id for run in client.search_runs([experiment], RUNNING)}
     for model in client.search_logged_models([experiment], f"name = '{name}'"):
-        run_id = model.source_run_id
-        if model.status == LoggedModelStatus.PENDING and (run_id is None or not _is_open(client, run_id)):
+        if model.status == LoggedModelStatus.PENDING and model.source_run_id not in running:
             client.delete_logged_model(model.model_id)
-
-
-def _is_open(client: MlflowClient, run_id: str) -> bool:
-    try:
-        return bool(client.get_run(run_id).info.status == "RUNNING")
-    except MlflowException as err:
-        if err.error_code in MISSING:  # `mlflow gc` deleted it, and left its model
-            return False
-        raise
 
 
 def close_killed(settings: Settings, logger: Logger, now: datetime) -> CleanupReport:

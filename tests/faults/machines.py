@@ -106,12 +106,12 @@ F18 = Case(
     reds=(
         Red(
             "the machine's name decides whose run it is", "sentiflow/locks.py",
-            "same_folder = there.id == here.id", "same_folder = there.host == here.host and there.id == here.id",
+            '_SAME = ("id", "inode", "name")', '_SAME = ("host", "id", "inode", "name")',
             "Left alone | the killed run is RUNNING",
         ),
         Red(
             "a copy of a data folder is taken for the folder", "sentiflow/locks.py",
-            "there.inode == here.inode and ", "", "closed from a copy",
+            '_SAME = ("id", "inode", "name")', '_SAME = ("id", "name")', "closed from a copy",
         ),
     ),
 )  # fmt: skip

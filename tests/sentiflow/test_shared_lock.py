@@ -129,7 +129,7 @@ def test_a_connection_that_was_lost_is_logged_at_the_end(
         with training_lock("lost", machine(tmp_path / "there", server), patience=30):
             pass
         assert "was lost" not in caplog.text
-    assert "The connection that held the shared lock of lost was lost" in caplog.text
+    assert "The connection of the shared lock of lost was lost" in caplog.text
 
 
 @pytest.mark.story
