@@ -15,7 +15,6 @@ from sentiflow.baselines import ABOUT, FitInput, Name
 from sentiflow.console import progress_bar
 from sentiflow.data import prepare as preparing
 from sentiflow.data import reviews
-from sentiflow.data.facts import warnings
 from sentiflow.data.prepare import Prepared, Source
 from sentiflow.data.rows import count_left_out
 from sentiflow.data.table import TableOptions
@@ -113,7 +112,7 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
 
     epochs = EpochLog(run, config.epochs, logger)
     logger.info("training on %d reviews, validating on %d", len(train_split), len(validation))
-    for warning in warnings(table):
+    for warning in reviews.warnings(table):
         logger.warning("%s", warning)
     start = load_start(run.start, run.settings)
     trained = train_from(

@@ -25,7 +25,7 @@ from sentiflow.names import AUTO, BUILT_IN, dataset_of, model_name
 from sentiflow.redaction import redact
 
 if TYPE_CHECKING:
-    from sentiflow.data.facts import DatasetFacts
+    from sentiflow.data.prepare import DatasetFacts
     from sentiflow.data.table import TableOptions
     from sentiflow.promotion.candidate import Candidate
     from sentiflow.results import ModelResult, Registered, RepeatsResult, Skipped, SweepResult, TrainingResult
@@ -123,8 +123,7 @@ def data(
 ) -> None:
     """Check and describe a dataset without training."""
     from sentiflow.data import reviews
-    from sentiflow.data.facts import describe, warnings
-    from sentiflow.data.prepare import fetch, prepare
+    from sentiflow.data.prepare import describe, fetch, prepare
     from sentiflow.data.rows import count_left_out
     from sentiflow.scoring.vocabulary import FIRST_WORD
     from sentiflow.settings import load_settings
@@ -146,7 +145,7 @@ def data(
         stdout.say(escape(count_left_out(prepared.left_out)))
     for sentence in prepared.joined.sentences() if prepared.joined else ():
         stdout.say(escape(sentence))
-    for warning in warnings(rows):
+    for warning in reviews.warnings(rows):
         stdout.say(f"[yellow]{escape(warning)}[/]")
     if start is not None:
         stdout.say(f"A training now starts {escape(start.text())}: {fitted_text(config)}")
@@ -178,7 +177,7 @@ def _words(facts: "DatasetFacts", kept: int, name: str) -> str:
 
 def _splits(facts: "DatasetFacts", config: "TrainConfig") -> Table:
     """A column a split, a row a figure."""
-    from sentiflow.data.facts import QUANTILES
+    from sentiflow.data.prepare import QUANTILES
 
     table = Table(box=None, pad_edge=False)
     table.add_column("")

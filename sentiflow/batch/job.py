@@ -28,7 +28,7 @@ from sentiflow.console import Progress, no_progress
 from sentiflow.data.inputs import open_input
 from sentiflow.data.rows import Chunk, Input, changed, count_reasons
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.monitoring.text_log import MEGABYTE, SCORED, Entry, TextLog, configured_log
+from sentiflow.monitoring import MEGABYTE, SCORED, Entry, TextLog, configured_log
 from sentiflow.names import model_name
 from sentiflow.scoring import TextScorer, cores
 from sentiflow.settings import Settings

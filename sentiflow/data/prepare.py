@@ -1,4 +1,4 @@
-"""From the name of a dataset to its canonical, checked table."""
+"""From the name of a dataset to its canonical, checked table, and its figures."""
 
 import hashlib
 import json
@@ -10,10 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sentiflow import base, files
 from sentiflow.console import Progress, no_progress
 from sentiflow.data import division, imdb, inputs, parquet, reviews, rows, table
 from sentiflow.data.division import in_fixed_order
+from sentiflow.data.reviews import Reviews
 from sentiflow.data.rows import Rejected, changed, is_kept, rejects_of
 from sentiflow.data.table import DEFAULT_OPTIONS, Joined, TableOptions
 from sentiflow.errors import UsageError
@@ -22,7 +25,8 @@ from sentiflow.folder import expanded
 from sentiflow.locks import file_lock
 from sentiflow.names import BASE, BUILT_IN, dataset_name, located
 from sentiflow.redaction import redact
-from sentiflow.scoring import vocabulary
+from sentiflow.scoring import OUT_OF_VOCABULARY, Vocabulary, vocabulary
+from sentiflow.scoring.vocabulary import FIRST_WORD, limit
 from sentiflow.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -228,3 +232,73 @@ def check_data(
         with tempfile.TemporaryFile(dir=settings.data_dir):
             return
     prepare(fetch(dataset, settings, progress, options), settings, progress)
+
+
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """Figures of one split."""
+
+    name: str
+    reviews: int
+    positive: float  # fraction of label 1
+    quantiles: tuple[int, ...]  # lengths in ids at ``QUANTILES``
+    mean_length: float  # in ids
+    truncated: float  # fraction longer than the recipe's sequence length
+    unknown: float  # fraction of words out of the recipe's vocabulary
+    shape: tuple[int, int]  # of the split once padded
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """Figures of a dataset under a recipe, of splits that have reviews; ``words`` counts the whole vocabulary."""
+
+    splits: tuple[SplitFacts, ...]
+    in_both: int  # test reviews whose ids stand in the training split, too
+    words: int
+    training_words: int  # those that the training split has
+    kept_words: int  # those of them that the recipe keeps
+    first_ids: tuple[int, ...]  # of the first training review, rare words replaced
+    first_text: str  # the same, decoded; ``?`` for the start marker and for rare words
+    first_label: int  # 0 or 1
+    label_names: tuple[str, str]  # what the source calls 0 and 1
+
+
+def describe(content: Reviews, vocabulary: Vocabulary, vocabulary_size: int, sequence_length: int) -> DatasetFacts:
+    """Gather the figures of a dataset as a recipe would see it."""
+    train = content.of("train")
+    ids = limit(train.tokens[0], vocabulary_size)
+    held = np.unique(np.concatenate(train.tokens))
+    held = held[held >= FIRST_WORD]
+    return DatasetFacts(
+        splits=tuple(
+            _split(name, content.of(name), vocabulary_size, sequence_length)
+            for name in reviews.SPLITS
+            if name in content.split
+        ),
+        in_both=reviews.in_both_splits(content),
+        words=len(vocabulary),
+        training_words=len(held),
+        kept_words=int((held < vocabulary_size).sum()),
+        first_ids=tuple(int(i) for i in ids),
+        first_text=vocabulary.decode(ids),
+        first_label=int(train.label[0]),
+        label_names=content.label_names,
+    )
+
+
+def _split(name: str, split: Reviews, vocabulary_size: int, sequence_length: int) -> SplitFacts:
+    lengths = split.n_tokens
+    flat = limit(np.concatenate(split.tokens), vocabulary_size)
+    return SplitFacts(
+        name=name,
+        reviews=len(split),
+        positive=float(split.label.mean()),
+        quantiles=tuple(int(q) for q in np.quantile(lengths, QUANTILES, method="nearest")),
+        mean_length=float(lengths.mean()),
+        truncated=float((lengths > sequence_length).mean()),
+        unknown=float((flat == OUT_OF_VOCABULARY).sum() / max(len(flat) - len(split), 1)),  # without start markers
+        shape=(len(split), sequence_length),
+    )

@@ -18,9 +18,8 @@ from sentiflow.errors import ExternalError
 from sentiflow.evaluation.statistics import format_p
 from sentiflow.files import make_folder
 from sentiflow.locks import file_lock, lock_file, work_folder
-from sentiflow.monitoring import drift
+from sentiflow.monitoring import DamagedLogError, TextLog, drift, need_log
 from sentiflow.monitoring.drift import FEATURES, UNKNOWN, FeatureDrift, Floats, UnusualText
-from sentiflow.monitoring.text_log import DamagedLogError, TextLog, need_log
 from sentiflow.names import BUILT_IN, model_name
 from sentiflow.reports import PAGE, Picture, Quote, Report, Section, Table, Text, plots
 from sentiflow.reports.plots import BLUE, ORANGE, describe

@@ -8,9 +8,8 @@ from numpy import float64
 from numpy.typing import NDArray
 
 from sentiflow.data import reviews
-from sentiflow.data.facts import in_both_splits
 from sentiflow.data.prepare import Prepared
-from sentiflow.data.reviews import Reviews
+from sentiflow.data.reviews import Reviews, in_both_splits
 from sentiflow.evaluation import YARDSTICK, Epoch, ScoreTable, metrics
 from sentiflow.evaluation.metrics import BASELINE, SLICES, Measured, Yardstick, reliability
 from sentiflow.names import BUILT_IN

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from fastapi import HTTPException
 
-from sentiflow.monitoring.text_log import SERVED, Entry, TextLog
+from sentiflow.monitoring import SERVED, Entry, TextLog
 from sentiflow.serving.champion import Loaded
 from sentiflow.serving.metrics import Metrics
 from sentiflow.serving.middleware import SOON

@@ -27,7 +27,7 @@ from uvicorn.supervisors import Multiprocess
 from sentiflow.children import collect_less
 from sentiflow.environment import BACKLOG, address_of, open_socket
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.monitoring.text_log import configured_log
+from sentiflow.monitoring import configured_log
 from sentiflow.names import BASE
 from sentiflow.serving.app import build, describe_token, public_paths
 from sentiflow.serving.batching import Batcher, Keeper

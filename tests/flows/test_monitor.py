@@ -20,8 +20,8 @@ from flows import monitor as flow_module
 from flows.monitor import monitor
 from sentiflow.errors import ExternalError
 from sentiflow.locks import own_lock_tag
+from sentiflow.monitoring import SERVED, Entry, TextLog
 from sentiflow.monitoring.check import drift_check
-from sentiflow.monitoring.text_log import SERVED, Entry, TextLog
 from sentiflow.runs import RunRecord
 from sentiflow.runs.query import Query, select
 from sentiflow.store import LOCK

@@ -11,7 +11,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 
 from benchmarks import sample
-from sentiflow.monitoring.text_log import SCORED, Entry, TextLog
+from sentiflow.monitoring import SCORED, Entry, TextLog
 from tests.servers import free_port
 from tests.world import Trained, World, command, copy_world
 

@@ -20,7 +20,7 @@ from sentiflow.batch.job import Request, Scored, Workers, _pool, score_input
 from sentiflow.batch.writers import Totals
 from sentiflow.console import Advance
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.monitoring.text_log import Entry, TextLog
+from sentiflow.monitoring import Entry, TextLog
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.settings import Settings
 from sentiflow.store import Version

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sentiflow.data import imdb as module
-from sentiflow.data.facts import describe
+from sentiflow.data.prepare import describe
 from sentiflow.data.reviews import Reviews
 from sentiflow.scoring import Vocabulary
 from sentiflow.scoring.vocabulary import limit

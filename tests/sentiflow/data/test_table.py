@@ -18,7 +18,7 @@ from sentiflow.data.inputs import open_input
 from sentiflow.data.rows import rejects_of
 from sentiflow.data.table import Joined, Table, TableOptions, as_options, read_table
 from sentiflow.errors import UsageError
-from tests.sentiflow.data.test_download import Steps
+from tests.sentiflow.data.test_imdb_fetch import Steps
 
 
 def texts(n: int) -> list[str]:

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from prometheus_client import generate_latest
 
-from sentiflow.monitoring.text_log import Entry, TextLog
+from sentiflow.monitoring import Entry, TextLog
 from sentiflow.serving import batching
 from sentiflow.serving.batching import Keeper
 from sentiflow.serving.metrics import Metrics

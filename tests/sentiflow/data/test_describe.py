@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sentiflow.data.facts import DatasetFacts, describe, in_both_splits, warnings
-from sentiflow.data.reviews import Reviews
+from sentiflow.data.prepare import DatasetFacts, describe
+from sentiflow.data.reviews import Reviews, in_both_splits, warnings
 from sentiflow.scoring import Vocabulary
 
 VOCABULARY = Vocabulary(["the", "film", "good", "bad", "rare"])  # ids 4 to 8; the recipe keeps 4 to 6

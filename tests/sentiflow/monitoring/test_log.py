@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sentiflow.monitoring import text_log
-from sentiflow.monitoring.text_log import SCORED, SERVED, Entry, TextLog
+from sentiflow import monitoring
+from sentiflow.monitoring import SCORED, SERVED, Entry, TextLog
 from tests.world import ROOT
 
 MODEL = "sample-sentiment"
@@ -20,7 +20,7 @@ LARGE = 10_000_000  # bytes
 WRITER = """
 import sys
 from pathlib import Path
-from sentiflow.monitoring.text_log import SERVED, Entry, TextLog
+from sentiflow.monitoring import SERVED, Entry, TextLog
 log, name, number = TextLog(Path(sys.argv[1]), int(sys.argv[2])), sys.argv[3], int(sys.argv[4])
 for first in range(0, number, 10):
     texts = [f"{name} {k} " + "x" * 1000 for k in range(first, first + 10)]
@@ -32,7 +32,7 @@ for first in range(0, number, 10):
 FULL = """
 import resource, sys
 from pathlib import Path
-from sentiflow.monitoring.text_log import SERVED, Entry, TextLog
+from sentiflow.monitoring import SERVED, Entry, TextLog
 log = TextLog(Path(sys.argv[1]), 10_000_000)
 log.append([Entry("", SERVED, "sample-sentiment", 1, 0.5, "before")])
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
@@ -163,7 +163,7 @@ def test_a_damaged_note_is_an_error_that_names_it(tmp_path: Path, content: str) 
     log = TextLog(tmp_path, LARGE)
     log.append([entry("text")])
     (tmp_path / f"{MODEL}.checked.json").write_text(content)
-    with pytest.raises(text_log.DamagedLogError, match=rf"{MODEL}\.checked\.json: "):
+    with pytest.raises(monitoring.DamagedLogError, match=rf"{MODEL}\.checked\.json: "):
         list(log.unchecked(MODEL))
 
 
@@ -179,7 +179,7 @@ def test_what_was_checked_is_not_read_again_and_what_comes_later_is(tmp_path: Pa
 def test_texts_are_read_in_batches_without_those_written_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(text_log, "_BATCH", 2)
+    monkeypatch.setattr(monitoring, "_BATCH", 2)
     log = TextLog(tmp_path, LARGE)
     log.append([entry(str(k)) for k in range(5)])
     batches = []
@@ -250,7 +250,7 @@ def test_a_killed_writer_does_not_block_others(tmp_path: Path) -> None:
 def test_a_file_that_another_process_locks_for_long_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(text_log, "_TIMEOUT", 0.1)
+    monkeypatch.setattr(monitoring, "_TIMEOUT", 0.1)
     log = TextLog(tmp_path, LARGE)
     log.append([entry("before")])
     other = sqlite3.connect(tmp_path / "texts.db", isolation_level=None)
