@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 
 from benchmarks.machine import describe, log
 from benchmarks.table import put_into
-from sentiflow.baselines import STRENGTHS, FitInput, counts
+from sentiflow.baselines import STRENGTHS, counts
 from sentiflow.baselines import fit as fit_baseline
 from sentiflow.data import reviews
 from sentiflow.data.prepare import fetch, prepare
@@ -138,7 +138,7 @@ def _fit_tfidf(learnt: Reviews, strength: float, whole: Any) -> tuple[TfidfTrans
 def _nb_bigrams(content: Reviews) -> Right:
     learnt, validation = content.learning_splits(FITTED.validation_fraction)
     test = content.of("test")
-    scores = fit_baseline("nb-bigrams", FitInput(learnt, validation, FITTED)).score(test)
+    scores = fit_baseline("nb-bigrams", learnt, validation, FITTED).score(test)
     found: Right = is_positive(scores) == (test.label == 1)
     return found
 

@@ -50,20 +50,6 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class FitInput:
-    """What a baseline is fitted on.
-
-    Attributes:
-        training: the only reviews that are learned from; those of ``validation`` choose settings.
-        config: the recipe to compare with, which sets vocabulary and length.
-    """
-
-    training: Reviews
-    validation: Reviews
-    config: TrainConfig
-
-
-@dataclass(frozen=True)
 class Fitted:
     """A fitted baseline.
 
@@ -80,18 +66,21 @@ class Fitted:
     summary: str
 
 
-def fit(name: str, given: FitInput) -> Fitted:
-    """Fit one of the baselines ``NAMES``."""
-    if not len(given.validation) or len(set(given.training.label.tolist())) != 2:
+def fit(name: str, training: Reviews, validation: Reviews, config: TrainConfig) -> Fitted:
+    """Fit one of the baselines ``NAMES``, to compare with a recipe, which sets vocabulary and length.
+
+    Only the training reviews are learnt from; those of validation choose settings.
+    """
+    if not len(validation) or len(set(training.label.tolist())) != 2:
         raise UsageError(
             "The baselines need validation reviews, and training reviews of both labels.",
             "Use a larger table, or another validation_fraction.",
         )
     if name == "majority":
-        return fit_majority(given)
+        return fit_majority(training, validation)
     if name == "tfidf":
-        return fit_tfidf(given)
-    return fit_nb_bigrams(given)
+        return fit_tfidf(training, validation, config)
+    return fit_nb_bigrams(training, validation)
 
 
 def loss_and_accuracy(labels: NDArray[np.int8], scores: Floats) -> tuple[float, float]:
@@ -99,15 +88,15 @@ def loss_and_accuracy(labels: NDArray[np.int8], scores: Floats) -> tuple[float, 
     return cross_entropy(labels, scores), float((is_positive(scores) == labels).mean())
 
 
-def fit_majority(given: FitInput) -> Fitted:
+def fit_majority(training: Reviews, validation: Reviews) -> Fitted:
     """Score every review with the share of positive training reviews; equal shares count as negative."""
-    share = float((given.training.label == 1).mean())
+    share = float((training.label == 1).mean())
 
     def score(reviews: Reviews) -> Floats:
         return np.full(len(reviews), share)
 
-    loss, accuracy = loss_and_accuracy(given.validation.label, score(given.validation))
-    summary = f"{share:.2%} of {len(given.training):,} training reviews are positive: the score of every review.\n"
+    loss, accuracy = loss_and_accuracy(validation.label, score(validation))
+    summary = f"{share:.2%} of {len(training):,} training reviews are positive: the score of every review.\n"
     return Fitted(score, 1, loss, accuracy, {}, summary)
 
 
@@ -127,9 +116,9 @@ def counts(reviews: Reviews, config: TrainConfig) -> scipy.sparse.csr_array:
     return scipy.sparse.csr_array((ones, (row, ids[row, step] - FIRST_WORD)), shape=shape)
 
 
-def fit_tfidf(given: FitInput) -> Fitted:
+def fit_tfidf(training: Reviews, validation: Reviews, config: TrainConfig) -> Fitted:
     """Fit a logistic regression for each of a few values of C; the one with the lowest validation loss is kept."""
-    training, validation, config = given.training, given.validation, given.config
+    training, validation, config = training, validation, config
     tfidf = TfidfTransformer(sublinear_tf=True).fit(counts(training, config))
     learned, held_out = (tfidf.transform(counts(part, config)) for part in (training, validation))
     tried = []
@@ -167,7 +156,7 @@ _MOST_WORDS = 20_000_000  # learnt from: they take 2 GB and a minute
 Keys = NDArray[np.int64]
 
 
-def fit_nb_bigrams(given: FitInput) -> Fitted:
+def fit_nb_bigrams(training: Reviews, validation: Reviews) -> Fitted:
     """Choose C by validation loss, then fit once more to training and validation reviews together.
 
     Words and pairs of neighbours, weighted by naive Bayes, in a logistic regression: Wang and Manning (2012),
@@ -176,7 +165,7 @@ def fit_nb_bigrams(given: FitInput) -> Fitted:
     Reviews are read whole, with all words, whatever the recipe cuts; of a very large table the first of them. The
     validation loss is that of the fit that chose.
     """
-    training, validation = _first(given.training), _first(given.validation)
+    training, validation = _first(training), _first(validation)
     keys, rows = features(training)
     ratio, tried = log_count_ratio(rows, training.label), []
     learned, held_out = weighted(rows, ratio), weighted(features(validation, keys)[1], ratio)
@@ -306,23 +295,19 @@ class Row:
     @property
     def cells(self) -> tuple[str, ...]:
         """What stands below each of ``HEADINGS``."""
-        measured = self.measured
+        measured, against = self.measured, ("", "")
+        if (found := self.comparison) is not None:
+            points = f"{format_points(found.difference)} ({format_interval(found.low, found.high)})"
+            against = points, format_p(found.p_value)
         return (
             self.name,
             f"{measured.accuracy:.2%} ({measured.accuracy_ci_low:.2%} to {measured.accuracy_ci_high:.2%})",
-            *_against(self.comparison),
+            *against,
             f"{self.val_loss:.4f}",
             f"{self.parameters:,}",
             f"{self.seconds:.1f} s",
             f"{self.reviews_per_second:,.0f}" if self.reviews_per_second < _READS_NOTHING else "",
         )
-
-
-def _against(comparison: Comparison | None) -> tuple[str, str]:
-    if comparison is None:
-        return "", ""
-    interval = format_interval(comparison.low, comparison.high)
-    return f"{format_points(comparison.difference)} ({interval})", format_p(comparison.p_value)
 
 
 def markdown(rows: Sequence[Row]) -> str:

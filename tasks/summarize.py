@@ -153,9 +153,7 @@ def summarize_baselines(
         f"- network: the recipe {_recipe(network)}",
         *(f"- {name}: {about}" for name, about in ABOUT.items() if name in baselines),
         f"{_dataset(prepared)}, seed {network.seed}\n",
-        "Same reviews and splits for all, and the same vocabulary and length, but nb-bigrams reads whole reviews "
-        "with all words. Differences are review by review, against the network. Nothing of this is registered: "
-        "train the recipe for a version.",
+        "Differences are review by review, against the network. Nothing of this is registered.",
     ]
     seconds = _compare(
         parent, [network, *baselines.values()], "models", "baselines-summary", markdown(rows), lines

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from prefect import get_run_logger, task
 
 from sentiflow import baselines
-from sentiflow.baselines import ABOUT, FitInput, Name
+from sentiflow.baselines import ABOUT, Name
 from sentiflow.console import progress_bar
 from sentiflow.data import prepare as preparing
 from sentiflow.data import reviews
@@ -190,9 +190,9 @@ def fit_yardstick(run: RunContext, prepared: Prepared) -> Path | None:
     logger, file = get_run_logger(), run.work / "yardstick.npy"
     with run.timed("baseline"):
         content = reviews.read(prepared.table)
-        given = FitInput(*content.learning_splits(run.config.validation_fraction), run.config)
+        learnt = content.learning_splits(run.config.validation_fraction)
         try:
-            fitted = baselines.fit(YARDSTICK, given)
+            fitted = baselines.fit(YARDSTICK, *learnt, run.config)
         except UsageError as err:  # a table of very few rows: its network is evaluated all the same
             logger.warning("No %s to compare with: %s", YARDSTICK, first_line(err))
             return None
@@ -207,11 +207,10 @@ def measure_baseline(run: RunContext, name: Name, prepared: Prepared) -> None:
     logger = get_run_logger()
     with run.timed("load"):
         content, words = reviews.read(prepared.table), reviews.read_vocabulary(prepared.table)
-    given = FitInput(*content.learning_splits(run.config.validation_fraction), run.config)
-    counts = len(given.training), len(given.validation)
-    logger.info("%s, on %d training and %d validation reviews", ABOUT[name], *counts)
+    learnt = content.learning_splits(run.config.validation_fraction)
+    logger.info("%s, on %d training and %d validation reviews", ABOUT[name], *map(len, learnt))
     with run.timed("train"):
-        fitted = baselines.fit(name, given)
+        fitted = baselines.fit(name, *learnt, run.config)
     run.params(fitted.found)
     run.text(fitted.summary, "model_summary.txt")
     run.log({"val/loss": fitted.val_loss, "val/accuracy": fitted.val_accuracy})

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from flows.cli.options import (
     TRAIN,
@@ -23,6 +22,7 @@ from sentiflow.console import CONSOLE, Console, escape, progress_bar
 from sentiflow.errors import UnreachableError
 from sentiflow.names import AUTO, BUILT_IN, dataset_of, model_name
 from sentiflow.redaction import redact
+from sentiflow.reports import Table
 
 if TYPE_CHECKING:
     from sentiflow.data.prepare import DatasetFacts
@@ -150,7 +150,7 @@ def data(
     if start is not None:
         stdout.say(f"A training now starts {escape(start.text())}: {fitted_text(config)}")
     stdout.print()
-    stdout.print(_splits(facts, config))
+    print_table(_splits(facts, config), stdout)
     words = _words(facts, min(facts.words, config.vocabulary_size - FIRST_WORD), prepared.name)
     in_both = f"{facts.in_both:,} test reviews have the very words of a training review.\n"
     stdout.say(f"\n{words}", in_both)
@@ -179,13 +179,9 @@ def _splits(facts: "DatasetFacts", config: "TrainConfig") -> Table:
     """A column a split, a row a figure."""
     from sentiflow.data.prepare import QUANTILES
 
-    table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    for split in facts.splits:
-        table.add_column(split.name, justify="right")
     rows = {
         "reviews": [f"{split.reviews:,}" for split in facts.splits],
-        f"labelled {escape(facts.label_names[1])}": [f"{split.positive:.2%}" for split in facts.splits],
+        f"labelled {facts.label_names[1]}": [f"{split.positive:.2%}" for split in facts.splits],
         f"shape padded to {config.sequence_length}": [str(split.shape) for split in facts.splits],
         f"longer than {config.sequence_length}, cut": [f"{split.truncated:.2%}" for split in facts.splits],
         "words out of vocabulary": [f"{split.unknown:.2%}" for split in facts.splits],
@@ -194,9 +190,7 @@ def _splits(facts: "DatasetFacts", config: "TrainConfig") -> Table:
     for position, quantile in enumerate(QUANTILES):
         name = {0.0: "shortest", 0.5: "median length", 1.0: "longest"}.get(quantile, f"{quantile:.0%} are up to")
         rows[name] = [f"{split.quantiles[position]:,}" for split in facts.splits]
-    for name, cells in rows.items():
-        table.add_row(name, *cells)
-    return table
+    return Table(("", *(split.name for split in facts.splits)), [(name, *cells) for name, cells in rows.items()])
 
 
 def start_up(

@@ -250,15 +250,12 @@ def marked_words(reading: "Attribution") -> list[MarkedWord]:
 
 
 def explanation_page(reading: "Attribution", scorer: "TextScorer", by: str) -> str:
-    """An HTML page of one explanation by a version: words, and a table of every step."""
+    """An HTML page of one explanation by a version: its words, coloured, each with the score before and after."""
     zero, one = scorer.label_names
     return Report(
         f"Explanation: {scorer.label_of(reading.score)}, score {reading.score:.4f}",
         [Text(f"Classified by {by}. The score goes from 0 ({zero}) to 1 ({one}); above 0.5 the label is {one}.")],
-        [
-            Section("Words", [Quote("", marked_words(reading)), Legend()]),
-            Section("Score after each word", [_steps(reading)]),
-        ],
+        [Section("Words", [Quote("", marked_words(reading)), Legend()])],
     ).page()
 
 
@@ -269,14 +266,3 @@ def _mark(word: "Word", before: float, most: float) -> MarkedWord:
         return MarkedWord(word.text)
     effect = "up" if word.change > 0 else "down"
     return MarkedWord(word.text, effect, f"{before:.3f} to {word.score:.3f}", abs(word.change) / most)
-
-
-def _steps(reading: "Attribution") -> Table:
-    """A row a word; words that were not read have no score of their own."""
-    rows = [("", "before the first word", f"{reading.start:.4f}", "")]
-    for number, word in enumerate(reading.words, 1):
-        if word.status in _UNREAD:
-            rows.append((str(number), f"{word.text} ({_UNREAD[word.status]})", "-", "-"))
-        else:
-            rows.append((str(number), word.text, f"{word.score:.4f}", f"{word.change:+.4f}"))
-    return Table(("number", "word", "score after it", "change"), rows, words=2)

@@ -26,11 +26,10 @@ from sentiflow.reports import (
     SideBySide,
     Table,
     Text,
-    format_cell,
     marked_words,
     template,
 )
-from sentiflow.reports.summary import ECE, PARAMETERS, SPEED, RunSummary, TestData, worst_errors_text, worst_rows
+from sentiflow.reports.summary import ECE, PARAMETERS, SPEED, RunSummary, TestData, worst_errors_text
 from sentiflow.runs import RunRecord, number, start_text
 from sentiflow.runs.comparison import figure, figure_text, metric_names
 from sentiflow.scoring import Attribution, TextScorer, Vocabulary
@@ -59,7 +58,6 @@ _MEANINGS = {
     "brier": "mean squared difference of score and label; a constant 0.5 gets 0.25",
 }
 _ENDED = {"RUNNING": "is still running", "FAILED": "failed", "KILLED": "was killed", "FINISHED": "trained nothing"}
-_EPOCHS = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
 _ALT = {
     "learning_curves": "Loss and accuracy of training and validation over the epochs",
     "confusion_matrix": "Counts of true against predicted labels",
@@ -91,7 +89,7 @@ def report(
         drawn = pictures(run) if figures is None else figures
         calibration = _drawn(drawn, "reliability_curve", "confusion_matrix", "roc_curve")
         sections += [
-            Section("Learning curves", _curves(run, drawn), brief=False),
+            Section("Learning curves", _drawn(drawn, "learning_curves"), brief=False),
             Section("Calibration", [SideBySide(calibration)] if calibration else [], brief=False),
             Section("Worst errors", _worst_errors(run), brief=False),
             Section("Run", [_facts(run)], brief=False),
@@ -203,27 +201,16 @@ def _facts(run: RunSummary) -> Table:
 
 
 def _worst_errors(run: RunSummary) -> list[Block]:
-    """The worst errors: explained, or as texts, or without the texts as a table of their names."""
+    """The worst errors: explained, or as texts."""
     errors = run.misclassified
     if errors is None:
-        return _names(run)
+        return []
     if not errors:
         return [Text("None: no test review is misclassified.")]
     blocks: list[Block] = [Legend()] if run.scorer else []
     for error in errors:
         blocks += [Heading(error.heading), quote(error.text, error.reading)]
     return blocks
-
-
-def _names(run: RunSummary) -> list[Block]:
-    table = run.table
-    if table is None:
-        return []
-    rows = [
-        (str(table.review_id[row]), run.record.label_names[table.label[row]], f"{table.score[row]:.4f}")
-        for row in worst_rows(table.label, table.score)
-    ]
-    return [Table(("review", "label", "score"), rows, words=2)]
 
 
 def _metrics(run: RunSummary) -> list[Block]:
@@ -242,22 +229,6 @@ def _metrics(run: RunSummary) -> list[Block]:
     }
     rows += [(*about, f"{run.metrics[name]:.4f}") for name, about in logged.items() if name in run.metrics]
     return [Table(("metric", "meaning", "value"), rows, words=2)]
-
-
-def _curves(run: RunSummary, drawn: Mapping[str, "Figure"]) -> list[Block]:
-    if not run.curves.get("val/loss"):
-        return []
-    epochs = sorted({epoch for name in _EPOCHS for epoch, _ in run.curves.get(name, ())})
-    by_name = {name: dict(run.curves.get(name, ())) for name in _EPOCHS}
-    rows = [
-        (
-            f"{epoch}{' (kept)' if epoch == run.record.kept_epoch else ''}",
-            *(format_cell(by_name[name].get(epoch), ".4f") for name in _EPOCHS),
-        )
-        for epoch in epochs
-    ]
-    heading = ("epoch", "training loss", "training accuracy", "validation loss", "validation accuracy")
-    return [*_drawn(drawn, "learning_curves"), Table(heading, rows)]
 
 
 def _slices(run: RunSummary) -> list[Block]:

@@ -132,14 +132,8 @@ def describe(axes: Axes, title: str, x: str, y: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def style(number: int) -> dict[str, Any]:
-    """Colour, line and marker of the run with this number; 0 is the first."""
-    turn, colour = divmod(number, len(COLOURS))
-    return {"color": COLOURS[colour], "linestyle": _LINES[turn % len(_LINES)], "marker": _MARKERS[colour]}
-
-
 def learning_curves_of_runs(runs: Sequence[RunSummary]) -> Figure:
-    """Loss and accuracy on the validation split over the epochs, a line per run; its number sets its ``style``."""
+    """Loss and accuracy on the validation split over the epochs, a line per run; its number sets its look."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for run in runs:
@@ -163,8 +157,10 @@ def reliability_of_runs(runs: Sequence[RunSummary]) -> Figure:
 
 
 def _look(run: RunSummary) -> dict[str, Any]:
-    """Style and label of a run."""
-    return {"label": _plain(run.label), "markersize": 4, **style(run.number - 1)}
+    """Label, colour, line and marker of a run."""
+    turn, colour = divmod(run.number - 1, len(COLOURS))
+    drawn = {"color": COLOURS[colour], "linestyle": _LINES[turn % len(_LINES)], "marker": _MARKERS[colour]}
+    return {"label": _plain(run.label), "markersize": 4, **drawn}
 
 
 def _plain(text: str) -> str:

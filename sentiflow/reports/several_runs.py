@@ -13,7 +13,7 @@ from sentiflow.evaluation.metrics import SLICES, spread
 from sentiflow.evaluation.statistics import beyond_chance, format_points
 from sentiflow.reports import Block, Heading, Legend, Picture, Report, Section, Table, Text, format_cell, one_run
 from sentiflow.reports.one_run import figures_table, quote
-from sentiflow.reports.summary import RunSummary, load_summaries
+from sentiflow.reports.summary import RunSummary, TestData, load_summaries
 from sentiflow.runs import REPEAT, RunRecord
 from sentiflow.runs.comparison import (
     ACCURACY,
@@ -315,28 +315,25 @@ def _common_errors(same: _SameReviews) -> list[Block]:
 
 
 def _reviews(same: _SameReviews, rows: Sequence[int]) -> list[Block]:
-    blocks: list[Block] = []
-    if any(run.scorer and run.test_data for run in same.runs):
-        blocks.append(Legend())
+    test_data = next((run.test_data for run in same.runs if run.test_data), None)
+    if test_data is None:
+        return []
+    blocks: list[Block] = [Legend()] if any(run.scorer for run in same.runs) else []
     for row in rows:
-        blocks += _review(same, row)
+        blocks += _review(same, row, test_data)
     return blocks
 
 
-def _review(same: _SameReviews, row: int) -> list[Block]:
+def _review(same: _SameReviews, row: int, test_data: TestData) -> list[Block]:
     """One review with the score of each run, explained by the two that are farthest apart."""
     name, scores = str(same.table.review_id[row]), same.scores[:, row]
     ordered = [(same.runs[i], scores[i]) for i in np.argsort(scores, kind="stable")]
-    test_data = next((run.test_data for run in same.runs if run.test_data), None)
-    place = name if test_data is None else test_data.place(name)
-    blocks: list[Block] = [
-        Heading(f"{place}: {same.runs[0].record.label_names[same.table.label[row]]}"),
-        Table(("run", "score"), [(run.label, f"{score:.4f}") for run, score in ordered]),
-    ]
-    if test_data is None:
-        return blocks
     text = test_data.text(name)
     explaining = [run for run, _ in ordered if run.scorer is not None]
     ends = explaining if len(explaining) < 3 else [explaining[0], explaining[-1]]
     quotes = [quote(text, run.explain(text), f"as read by {run.label}:") for run in ends]
-    return [*blocks, *(quotes or [quote(text, None)])]
+    return [
+        Heading(f"{test_data.place(name)}: {same.runs[0].record.label_names[same.table.label[row]]}"),
+        Table(("run", "score"), [(run.label, f"{score:.4f}") for run, score in ordered]),
+        *(quotes or [quote(text, None)]),
+    ]

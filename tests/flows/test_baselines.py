@@ -10,15 +10,16 @@ from mlflow.tracking import MlflowClient
 
 from flows.baselines import baselines
 from sentiflow import baselines as fitting
-from sentiflow.baselines import NAMES, TOP, FitInput, Fitted
+from sentiflow.baselines import NAMES, TOP, Fitted
 from sentiflow.data import reviews
+from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
 from sentiflow.evaluation import ScoreTable
 from sentiflow.evaluation.statistics import compare, tango
 from sentiflow.results import BaselinesResult
 from sentiflow.store.client import connect
 from sentiflow.store.find import open_store, score_table
-from sentiflow.training.recipes import load_recipe
+from sentiflow.training.recipes import TrainConfig, load_recipe
 from tests.prefect_store import artifacts_of, tasks_of
 from tests.world import World, make_world, refusal
 
@@ -46,9 +47,9 @@ def seen() -> Seen:
 def result(measured: World, prefect_server: None, seen: Seen) -> BaselinesResult:
     fit = fitting.fit
 
-    def watched(name: str, given: FitInput) -> Fitted:
-        seen[name] = set(given.training.review_id), set(given.validation.review_id)
-        return fit(name, given)
+    def watched(name: str, training: Reviews, validation: Reviews, config: TrainConfig) -> Fitted:
+        seen[name] = set(training.review_id), set(validation.review_id)
+        return fit(name, training, validation, config)
 
     with pytest.MonkeyPatch.context() as patch:
         measured.enter(patch)

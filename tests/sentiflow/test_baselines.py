@@ -14,7 +14,6 @@ from sentiflow.baselines import (
     HEADINGS,
     NAMES,
     STRENGTHS,
-    FitInput,
     Row,
     choose,
     counts,
@@ -86,7 +85,7 @@ def test_scores_are_those_of_another_way_to_the_same_model(config: TrainConfig) 
         scores = model.predict_proba(vectoriser.transform(as_text(held_back)))[:, 1]
         losses[strength] = -np.log(np.where(held_back.label == 1, scores, 1 - scores)).mean(), model
     expected, best = min(losses.values(), key=lambda one: one[0])
-    fitted = fit("tfidf", FitInput(learnt, held_back, config))
+    fitted = fit("tfidf", learnt, held_back, config)
     assert losses[fitted.found["C"]][1] is best
     assert fitted.val_loss == pytest.approx(expected, abs=1e-6)
     others = best.predict_proba(vectoriser.transform(as_text(OTHERS)))[:, 1]
@@ -97,14 +96,14 @@ def test_validation_reviews_choose_and_are_not_learnt_from(config: TrainConfig) 
     """Whatever they are, the model is one of the five that the training reviews give."""
     strengths = {}
     for held_back in (HELD_BACK, blurred(HELD_BACK), replace(HELD_BACK, label=1 - HELD_BACK.label)):
-        fitted = fit("tfidf", FitInput(LEARNT, held_back, config))
+        fitted = fit("tfidf", LEARNT, held_back, config)
         scores = fitted.score(OTHERS).tolist()
         assert strengths.setdefault(fitted.found["C"], scores) == scores
     assert len(strengths) > 1
 
 
 def test_a_vocabulary_without_words_is_no_error(config: TrainConfig) -> None:
-    fitted = fit("tfidf", FitInput(LEARNT, HELD_BACK, config.model_copy(update={"vocabulary_size": 4})))
+    fitted = fit("tfidf", LEARNT, HELD_BACK, config.model_copy(update={"vocabulary_size": 4}))
     assert fitted.score(OTHERS) == pytest.approx([0.5] * 20)
 
 
@@ -115,7 +114,7 @@ def labelled(*labels: int) -> Reviews:
 
 
 def test_every_review_is_scored_with_the_share_of_the_positive_ones(config: TrainConfig) -> None:
-    fitted = fit("majority", FitInput(labelled(1, 1, 0, 1), labelled(1, 0), config))
+    fitted = fit("majority", labelled(1, 1, 0, 1), labelled(1, 0), config)
     assert fitted.score(labelled(0, 0, 1)).tolist() == [0.75] * 3
     assert fitted.parameters == 1
     # worked out by hand: one right at 0.75, one wrong
@@ -132,7 +131,7 @@ def test_parts_that_nothing_can_be_learnt_from_are_refused(
     name: str, training: Reviews, validation: Reviews, config: TrainConfig
 ) -> None:
     with pytest.raises(UsageError, match="training reviews of both labels"):
-        fit(name, FitInput(training, validation, config))
+        fit(name, training, validation, config)
 
 
 def test_no_name_means_all_of_them() -> None:
@@ -207,7 +206,7 @@ def test_scores_of_words_and_pairs_are_those_of_another_way_to_the_same_model(co
         losses[strength] = -np.log(np.where(NOISY_HELD_BACK.label == 1, scores, 1 - scores)).mean()
     best = min(losses, key=losses.__getitem__)
     assert best not in (min(BIGRAM_STRENGTHS), max(BIGRAM_STRENGTHS))
-    found = fit("nb-bigrams", FitInput(NOISY, NOISY_HELD_BACK, config))
+    found = fit("nb-bigrams", NOISY, NOISY_HELD_BACK, config)
     assert found.found == {"C": best}
     assert found.val_loss == pytest.approx(losses[best], abs=1e-3)
     tokens, label = NOISY.tokens + NOISY_HELD_BACK.tokens, np.concatenate([NOISY.label, NOISY_HELD_BACK.label])
@@ -217,22 +216,22 @@ def test_scores_of_words_and_pairs_are_those_of_another_way_to_the_same_model(co
 
 def test_neither_length_nor_vocabulary_of_the_recipe_cuts_a_review(config: TrainConfig) -> None:
     short = config.model_copy(update={"sequence_length": 1, "vocabulary_size": 4})
-    whole, cut = (fit("nb-bigrams", FitInput(NOISY, NOISY_HELD_BACK, each)) for each in (config, short))
+    whole, cut = (fit("nb-bigrams", NOISY, NOISY_HELD_BACK, each) for each in (config, short))
     assert (cut.score(OTHERS) == whole.score(OTHERS)).all()
 
 
 def test_the_same_reviews_give_the_same_bits(config: TrainConfig) -> None:
-    one, other = (fit("nb-bigrams", FitInput(NOISY, NOISY_HELD_BACK, config)) for _ in range(2))
+    one, other = (fit("nb-bigrams", NOISY, NOISY_HELD_BACK, config) for _ in range(2))
     assert (one.score(OTHERS) == other.score(OTHERS)).all()
 
 
 def test_texts_of_one_word_or_none_and_validation_reviews_of_one_label_are_no_error(config: TrainConfig) -> None:
     words = reviews_of([1, 4], [1, 5], [1], [1, 5])
     held_back = reviews_of([1, 5], label=[1])
-    negative, positive = fit("nb-bigrams", FitInput(words, held_back, config)).score(words)[:2]
+    negative, positive = fit("nb-bigrams", words, held_back, config).score(words)[:2]
     assert negative < positive
     nothing = reviews_of([1], [1], [1])  # two of three are negative
-    assert (fit("nb-bigrams", FitInput(nothing, nothing, config)).score(words) < 0.5).all()
+    assert (fit("nb-bigrams", nothing, nothing, config).score(words) < 0.5).all()
 
 
 def test_of_very_many_words_the_first_reviews_are_learnt(
@@ -242,11 +241,11 @@ def test_of_very_many_words_the_first_reviews_are_learnt(
     few = NOISY.take(np.arange(40))
     monkeypatch.setattr("sentiflow.baselines._MOST_WORDS", int(few.n_tokens.sum()))
     short = NOISY_HELD_BACK.take(np.arange(10))
-    some, all_of_them = (fit("nb-bigrams", FitInput(each, short, config)) for each in (few, NOISY))
+    some, all_of_them = (fit("nb-bigrams", each, short, config) for each in (few, NOISY))
     assert (some.score(OTHERS) == all_of_them.score(OTHERS)).all()
     assert some.val_loss == all_of_them.val_loss
     monkeypatch.undo()
-    assert (fit("nb-bigrams", FitInput(few, short, config)).score(OTHERS) != some.score(OTHERS)).all()
+    assert (fit("nb-bigrams", few, short, config).score(OTHERS) != some.score(OTHERS)).all()
 
 
 MEASURED = Measured(0.8325, 0.82783, 0.83708, 0.8325, 0.5, 0.4, 0.83, 0.83, 0.9, 0.12)

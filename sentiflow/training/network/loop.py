@@ -25,10 +25,6 @@ from sentiflow.training.network.model import build, optimizer, prepare_to_fit, s
 from sentiflow.training.recipes import TrainConfig
 
 
-class Diverged(RuntimeError):
-    """The loss is no number, or a weight is none: the network is spoilt."""
-
-
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
     """Turns Keras's events into epochs and progress; ``epoch`` is the number of the one that goes on."""
 
@@ -89,14 +85,14 @@ def _check(logs: dict[str, float] | None) -> None:
     (``pythonify_logs``), and leaves the value as it is, which shows where no handler listens to signals.
 
     Raises:
-        Diverged: a value is no finite number.
+        FloatingPointError: a value is no finite number.
     """
     values = (logs or {}).values()
     signals.stop_if_asked()
     if not all(isinstance(value, float) for value in values):
         raise KeyboardInterrupt
     if not all(map(math.isfinite, values)):
-        raise Diverged
+        raise FloatingPointError
 
 
 def run_epochs(
@@ -107,7 +103,7 @@ def run_epochs(
     Gives the epoch whose weights it ends with. An optimizer that averages the weights leaves those.
 
     Raises:
-        Diverged: the loss or a weight became NaN or infinite.
+        FloatingPointError: the loss or a weight became NaN or infinite.
     """
     epochs = recorder.epochs
     stopper = keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True)
@@ -125,13 +121,13 @@ def run_epochs(
             )
     except (RuntimeError, tf.errors.InvalidArgumentError) as err:
         # With Keras's own layers the recorder looks too late: TensorFlow fails first, on sparse gradients.
-        if isinstance(err, Diverged) or _is_finite(core):
+        if _is_finite(core):
             raise
-        raise Diverged from err
+        raise FloatingPointError from err
     finally:
         recorder.close()
     if not _is_finite(core):  # in a word, say, that no validation review holds
-        raise Diverged
+        raise FloatingPointError
     if recorder.epoch < epochs and not stopper.stopped_epoch:
         raise RuntimeError(
             f"Keras ended the training after epoch {recorder.epoch} of {epochs}, and not by early stopping"
@@ -201,7 +197,7 @@ def train(
             with _core(network, config, steps, seed) as core:
                 held_out = batches(validation, config)
                 kept = run_epochs(core, mixed, held_out, recorder, config.early_stopping_patience)
-    except Diverged as err:
+    except FloatingPointError as err:
         raise DivergedError(
             f"The training diverged: the loss became NaN or infinite in epoch {recorder.epoch}.",
             f"Lower learning_rate, now {config.learning_rate:g}, or set global_clipnorm.",
