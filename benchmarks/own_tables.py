@@ -96,8 +96,8 @@ def _facts(content: Reviews) -> dict[str, Any]:
 
 def _train(content: Reviews, words: Vocabulary, start: TextScorer | None, seed: int) -> tuple[Right, float]:
     """Which test reviews one training gets right, and its seconds."""
+    from sentiflow.training.network.loop import train_from
     from sentiflow.training.network.model import weights_of
-    from sentiflow.training.network.start import train_from
 
     began = time.perf_counter()
     config = fit(FITTED, content, FIRST_WORD + len(words), started=start is not None)

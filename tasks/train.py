@@ -108,7 +108,7 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
         table = reviews.read(prepared.table)
         train_split, validation = table.learning_splits(config.validation_fraction)
         from sentiflow.training.network import model  # TensorFlow: only here
-        from sentiflow.training.network.start import train_from
+        from sentiflow.training.network.loop import train_from
 
     epochs = EpochLog(run, config.epochs, logger)
     logger.info("training on %d reviews, validating on %d", len(train_split), len(validation))

@@ -189,7 +189,7 @@ def run_trial(asked: Trial, run: RunContext, prepared: Prepared, logger: Logger)
 def _trained(run: RunContext, prepared: Prepared, on_epoch: Callable[[Epoch], None]) -> tuple[str, Epoch | None]:
     """Train; gives the trial's state, and if it is complete the epoch whose weights are kept."""
     train_split, validation = reviews.read(prepared.table).learning_splits(run.config.validation_fraction)
-    from sentiflow.training.network.start import train_from
+    from sentiflow.training.network.loop import train_from
 
     try:
         start, words = load_start(run.start, run.settings), reviews.read_vocabulary(prepared.table)

@@ -191,7 +191,7 @@ def test_a_sweep_in_which_all_trials_diverge_says_so(
     def diverging(*_arguments: object) -> None:
         raise DivergedError("The training diverged: the loss became NaN or infinite in epoch 1.")
 
-    monkeypatch.setattr("sentiflow.training.network.start.train", diverging)
+    monkeypatch.setattr("sentiflow.training.network.loop.train", diverging)
     with pytest.raises(UsageError, match="Every trial diverged"):
         sweep(CONFIG, "sample", trials=2, workers=1, repeats=1, space=space)
     found = connect(world.settings).search_runs(["1"], "tags.kind = 'trial'")
@@ -211,7 +211,7 @@ def test_where_the_best_diverges_with_another_seed_the_same_command_trains_the_n
         return real(learnt, held_back, config, seed, *more)
 
     with monkeypatch.context() as patch:
-        patch.setattr("sentiflow.training.network.start.train", diverging)
+        patch.setattr("sentiflow.training.network.loop.train", diverging)
         with pytest.raises(UsageError, match="the best, diverged with another seed") as caught:
             sweep(CONFIG, "sample", trials=3, workers=2, repeats=2, space=space)
     client = connect(world.settings)

@@ -1,4 +1,4 @@
-"""Training of the network, epoch by epoch."""
+"""Training of the network, epoch by epoch; from the words and weights of another, if one is given."""
 
 import math
 import random
@@ -6,7 +6,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import keras
 import numpy as np
@@ -19,10 +20,21 @@ from sentiflow.console import Progress, no_progress
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import DivergedError, UsageError
 from sentiflow.evaluation import Epoch
-from sentiflow.scoring import Weights
+from sentiflow.scoring import TextScorer, Vocabulary, Weights
+from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.training.network.fast import FastNetwork
-from sentiflow.training.network.model import build, optimizer, prepare_to_fit, set_weights, weights_of
+from sentiflow.training.network.model import (
+    build,
+    first_weights,
+    known_rows,
+    optimizer,
+    prepare_to_fit,
+    set_weights,
+    weights_of,
+    widened,
+)
 from sentiflow.training.recipes import TrainConfig
+from sentiflow.training.start_from import learnt_ids
 
 
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
@@ -209,6 +221,42 @@ def train(
             "vocabulary_size or ensemble_size.",
         ) from err
     return Trained(network, tuple(recorder.history), kept, time.perf_counter() - started)
+
+
+def train_from(
+    start: TextScorer | None,
+    words: Vocabulary,
+    training: Reviews,
+    validation: Reviews,
+    config: TrainConfig,
+    seed: int,
+    on_epoch: Callable[[Epoch], None] = lambda _epoch: None,
+    progress: Progress = no_progress,
+) -> Trained:
+    """Train by the recipe, from another network if one is given, and with ``final_training`` once more.
+
+    Words that the training reviews lack are not trained: they are put beside the trained ones at the end, as the
+    start has them; unless rare words, which stand behind them, are to be learnt, too. The final training makes as
+    many epochs as were kept, on the validation reviews, too; history and kept epoch are those of the first.
+    """
+    own, begin = config, None
+    if start is not None:
+        begin = partial(first_weights, words=words, start=start, training=training)
+        every, size = training.joined(validation), config.vocabulary_size
+        learnt, _ = learnt_ids(every, FIRST_WORD + len(words))
+        behind = np.concatenate([ids[(ids >= learnt) & (ids < size)] for ids in every.tokens])
+        if np.isin(behind, known_rows(start, words, size)[0]).all():
+            own = config.model_copy(update={"vocabulary_size": min(size, learnt)})
+    trained = train(training, validation, own, seed, on_epoch, progress, begin)
+    if config.final_training:
+        last = own.model_copy(update={"epochs": trained.kept.number, "early_stopping_patience": 0})
+        again = train(training.joined(validation), validation, last, seed, progress=progress, begin=begin)
+        trained = replace(trained, network=again.network, seconds=trained.seconds + again.seconds)
+    if start is None or own.vocabulary_size == config.vocabulary_size:
+        return trained
+    network = build(config, seed)
+    set_weights(network, widened(weights_of(trained.network), config.vocabulary_size, words, start))
+    return replace(trained, network=network)
 
 
 # Compiled for a recipe and a number of steps, and not in use: the next training of the same goes on with it.

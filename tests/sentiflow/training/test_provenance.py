@@ -60,7 +60,7 @@ def change(project: Path) -> None:
     """What somebody at work leaves: changes, one staged, a new file, a removed one, and what git ignores."""
     (project / CODE).write_text((project / CODE).read_text() + "# caf\xe9\n", encoding="latin-1")
     (project / "tasks" / "new.py").write_bytes(b"# new, without a line's end")
-    (project / "tasks" / "monitor.py").unlink()
+    (project / "tasks" / "operations.py").unlink()
     (project / SETTING).write_bytes(bytes(range(256)))
     git(project, "add", str(SETTING))
     (project / "docs" / "mine.md").write_text("notes\n")

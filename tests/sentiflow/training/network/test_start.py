@@ -7,9 +7,8 @@ import pytest
 
 from sentiflow.data.reviews import Reviews
 from sentiflow.scoring import Network, TextScorer, Vocabulary, Weights
-from sentiflow.training.network.loop import train
-from sentiflow.training.network.model import build, weights_of
-from sentiflow.training.network.start import first_weights, inherited, train_from, widened
+from sentiflow.training.network.loop import train, train_from
+from sentiflow.training.network.model import build, first_weights, inherited, weights_of, widened
 from sentiflow.training.recipes import TrainConfig
 
 TINY = TrainConfig(
