@@ -11,7 +11,7 @@ from sentiflow.sweeps import Choices, Range, SearchSpace, load_space
 from sentiflow.sweeps.study import Sweep, ask, distributions, finished, identity, open_study
 from sentiflow.training.recipes import TUNED, load_recipe
 from sentiflow.training.start_from import fit
-from tests.sentiflow.training.test_fitting import table
+from tests.sentiflow.training.test_start_from import table
 
 SPACE = SearchSpace({"dropout": Range(low=0.0, high=0.6)})
 

@@ -1,9 +1,141 @@
-"""Tests of the compiled tanh; the kernels around it are tested through ``Recurrence``."""
+"""Compiled code that is kept on disk: found again, made again when its files are damaged; and tanh.
 
+The kernels around it are tested through ``Recurrence``.
+"""
+
+import importlib.util
+import os
+import pickle
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numba
 import numpy as np
 import pytest
 
 from sentiflow.training.network import kernels
+
+SOURCE = "def double(x):\n    return x + x\n"
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> Iterator[None]:
+    kernels._warn.cache_clear()
+    yield
+    kernels._warn.cache_clear()
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where compiled code is kept; a folder below it has what was compiled."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "kept"))
+    return tmp_path / "kept"
+
+
+@pytest.fixture
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
+    """Compile a function as a new process would."""
+    (tmp_path / "doubling.py").write_text(SOURCE)
+    about = importlib.util.spec_from_file_location("doubling", tmp_path / "doubling.py")
+    assert about and about.loader
+
+    def load() -> Any:
+        module = importlib.util.module_from_spec(about)
+        monkeypatch.setitem(sys.modules, "doubling", module)  # numba looks it up by name where it is not in use
+        about.loader.exec_module(module)  # type: ignore[union-attr]
+        return kernels.compiled(module.double)
+
+    assert load()(21) == 42
+    return load
+
+
+def hits(function: Any) -> int:
+    return sum(function.stats.cache_hits.values())
+
+
+def test_what_one_process_compiled_the_next_one_finds(kept: Path, load: Callable[[], Any]) -> None:
+    """Red if numba keeps its cache in another attribute: every process would compile for itself, unnoticed."""
+    again = load()
+    assert again(21) == 42 and hits(again) == 1
+    assert [file.suffix for file in sorted(kept.rglob("*.*"))] == [".nbc", ".nbi", ".sha256"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[: len(content) // 3],
+        lambda _content: b"",
+        lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+    ],
+    ids=["truncated", "empty", "a bit"],
+)
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc", ".sha256"])
+def test_damaged_files_are_made_again_with_a_line(
+    kept: Path,
+    load: Callable[[], Any],
+    caplog: pytest.LogCaptureFixture,
+    suffix: str,
+    damage: Callable[[bytes], bytes],
+) -> None:
+    """Red if what a loss of power or a bad disk left failed every training, or was run as it is."""
+    (file,) = kept.rglob(f"*{suffix}")
+    file.write_bytes(damage(file.read_bytes()))
+    again = load()
+    assert again(21) == 42 and hits(again) == 0
+    assert [line.split(" in ")[0] for line in caplog.messages] == ["Compiled code"]
+    last = load()
+    assert last(21) == 42 and hits(last) == 1
+
+
+def test_code_that_cannot_be_kept_is_used_all_the_same(
+    kept: Path, load: Callable[[], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Red if a cache on a full or read-only disk ended a training."""
+    function = load()
+    (folder,) = kept.iterdir()
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()
+    folder.write_text("in the way")
+    assert function(21) == 42
+    assert caplog.messages == [f"Compiled code cannot be kept in {folder}: File exists."]
+
+
+class Planted:
+    """What runs code when it is unpickled."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self._place,)
+
+
+def test_what_others_may_have_written_is_not_read(kept: Path, load: Callable[[], Any], tmp_path: Path) -> None:
+    """Red if another user's pickle were read from a cache folder that everybody can write to."""
+    (index,) = kept.rglob("*.nbi")
+    index.write_bytes(pickle.dumps(Planted(tmp_path / "ran")))
+    (sums,) = kept.rglob("*.sha256")
+    sums.write_bytes(kernels.digests([*kept.rglob("*.nb[ic]")]))
+    index.parent.chmod(0o777)
+    again = load()
+    assert again(21) == 42 and hits(again) == 0
+    assert not (tmp_path / "ran").exists()
+    assert index.parent.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_folder_of_another_user_is_not_used(
+    kept: Path, load: Callable[[], Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    if os.getuid():
+        pytest.skip("only root can give a folder away")
+    (folder,) = kept.iterdir()
+    os.chown(folder, 65534, 65534)
+    again = load()
+    assert again(21) == 42 and not again.stats.cache_hits
+    assert "belongs to another user" in caplog.text
 
 
 @pytest.mark.parametrize("scale", [1e-6, 0.1, 1, 5, 50])
