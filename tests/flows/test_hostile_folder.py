@@ -74,7 +74,9 @@ def run(
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.story) for name in SLOW)])
+@pytest.mark.parametrize(
+    "name", [*QUICK, *(pytest.param(name, marks=[pytest.mark.story, pytest.mark.weekly]) for name in SLOW)]
+)
 def test_a_command_leaves_the_folder_alone(registry: World, theirs: Hostile, name: str) -> None:
     arguments, code = (QUICK | SLOW)[name]
     done = run(registry, theirs, arguments)
@@ -128,6 +130,7 @@ def test_the_pages_of_mlflow_leave_the_folder_alone(registry: World, theirs: Hos
 
 
 @pytest.mark.story
+@pytest.mark.weekly
 @pytest.mark.timeout(900)
 def test_a_schedule_and_its_runs_leave_the_folder_alone_but_for_the_tables_named(
     registry: World, theirs: Hostile

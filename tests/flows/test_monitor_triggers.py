@@ -15,7 +15,7 @@ from sentiflow.monitoring import SCORED, Entry, TextLog
 from tests.servers import free_port
 from tests.world import Trained, World, command, copy_world
 
-pytestmark = [pytest.mark.story, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.story, pytest.mark.weekly, pytest.mark.timeout(900)]
 
 MODEL = "sample-sentiment"
 

@@ -13,6 +13,7 @@ from tests.world import World, command
 
 
 @pytest.mark.story
+@pytest.mark.weekly
 @pytest.mark.timeout(600)
 def test_a_training_whose_prefect_server_is_killed_ends_within_seconds_and_says_what_is_registered(
     world: World,

@@ -186,6 +186,7 @@ def test_the_recipe_of_a_run_is_read_back_as_it_was(copied: World) -> None:
 
 
 @pytest.mark.story
+@pytest.mark.weekly
 def test_a_dirty_tree_reproduces_from_its_patch(world: World, prefect_server: None, tmp_path: Path) -> None:
     """The commands that the page of reproduction gives, on clones of this project."""
     dirty, clean = tmp_path / "dirty", tmp_path / "clean"

@@ -80,14 +80,6 @@ def test_a_cluster_of_two_workers_runs_every_trial_once_as_threads_and_processes
         assert len(here) == 2
 
 
-def test_a_cluster_that_is_not_there_is_told_in_two_lines(world: World, prefect_server: None) -> None:
-    told = {"SENTIFLOW_TASK_RUNNER": "dask", "SENTIFLOW_DASK_ADDRESS": "tcp://127.0.0.1:9"}
-    done = world.run(*SWEEP, "--trials", "2", **told)
-    assert done.returncode == 3
-    assert "No Dask scheduler with a worker answers at tcp://127.0.0.1:9" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 # A sweep whose trial does not listen, as while TensorFlow is imported or compiles, and that ends by an error.
 ENDED_IN_A_TRIAL = """
 import time

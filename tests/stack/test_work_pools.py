@@ -40,16 +40,12 @@ def read(client: SyncPrefectClient, entry: dict[str, Any]) -> DeploymentResponse
     return client.read_deployment_by_name(f"{entry['name']}/{entry['name']}")
 
 
-@pytest.mark.parametrize("kind", ["docker", "kubernetes"])
-def test_prefect_deploys_the_file_to_a_pool_of_each_type(
-    kind: str, client: SyncPrefectClient, tmp_path: Path
-) -> None:
-    options = DOCKER
-    if kind == "kubernetes":
-        with (tmp_path / "pool.json").open("w") as made:
-            subprocess.run([sys.executable, ROOT / "stack" / "kubernetes_pool.py"], check=True, stdout=made)
-        options = ["--type", kind, "--base-job-template", made.name]
-    run(tmp_path, "prefect", "--no-prompt", "work-pool", "create", "sentiflow", *options)
+def test_prefect_makes_a_pool_of_each_type_and_deploys_the_file(client: SyncPrefectClient, tmp_path: Path) -> None:
+    with (tmp_path / "pool.json").open("w") as file:
+        subprocess.run([sys.executable, ROOT / "stack" / "kubernetes_pool.py"], check=True, stdout=file)
+    pods = ["--type", "kubernetes", "--base-job-template", file.name]
+    for name, options in (("pods", pods), ("sentiflow", DOCKER)):
+        run(tmp_path, "prefect", "--no-prompt", "work-pool", "create", name, *options)
     told = run(tmp_path, "prefect", "--no-prompt", "deploy", "--all")
     assert "Unable to" not in told and "not found" not in told, told
     for entry in ENTRIES:

@@ -221,6 +221,7 @@ print(hashlib.sha256(b"".join(each.tobytes() for each in network.get_weights()))
 
 
 @pytest.mark.story
+@pytest.mark.weekly
 def test_members_and_directions_are_read_side_by_side_with_the_same_weights_for_any_number_of_threads() -> None:
     """Red if they wait for each other, or if a sum depends on who comes first."""
     found = {}
@@ -251,6 +252,7 @@ print(before, count())
 
 
 @pytest.mark.story
+@pytest.mark.weekly
 def test_a_training_compiles_no_kernel_anew_after_the_set_up(tmp_path: Path) -> None:
     """Red if they were compiled for other types of arrays than TensorFlow hands over."""
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}

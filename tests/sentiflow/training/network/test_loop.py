@@ -132,6 +132,7 @@ def test_members_go_through_all_reviews_in_orders_of_their_own_and_anew_each_tim
 
 
 @pytest.mark.story
+@pytest.mark.weekly
 def test_another_process_trains_the_same_weights() -> None:
     assert digest_of(TUNED) == digest_elsewhere(TUNED)
 
@@ -175,6 +176,7 @@ print(weights_digest(trained), *{variable.value.device[-5:] for variable in vari
 
 
 @pytest.mark.story
+@pytest.mark.weekly
 def test_the_fast_core_stays_on_the_processor_where_tensorflow_prefers_another_device() -> None:
     """Red if the variables were on a GPU: every batch would be copied to the recurrence and back."""
     assert printed_by(TWO_PROCESSORS).split() == [weights_digest(trained_once(FULL)), "CPU:0"]
