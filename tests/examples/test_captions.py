@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 
 from examples import captions
 
@@ -20,10 +19,3 @@ def test_a_caption_names_the_colour_that_the_picture_has_on_its_left() -> None:
     for picture, colour in beside:
         lit = picture[:, :12][picture[:, :12].max(axis=2) > 0.5]  # the shape's pixels, without the background
         assert np.allclose(lit.mean(axis=0), captions.COLOURS[colour], atol=0.1)
-
-
-@pytest.mark.story
-def test_the_same_seed_trains_the_same_network() -> None:
-    pictures, _ = captions.examples(10, 1)
-    first, second = (captions.train(count=128, epochs=1)[0].predict(pictures, verbose=0) for _ in range(2))
-    assert np.array_equal(first, second)

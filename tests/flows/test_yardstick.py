@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
@@ -84,17 +83,3 @@ def test_seeds_are_compared_with_one_yardstick_and_the_parent_has_the_registered
     assert result.yardstick is not None and result.yardstick.text in parent.tags["mlflow.note.content"]
     names = [each.name for each in tasks_of(parent.tags["prefect.flow_run_id"], 9)]
     assert names.count("yardstick") == 1
-
-
-@pytest.mark.story
-def test_the_terminal_says_it_and_unbalanced_labels_have_more_figures(own: World) -> None:
-    rng = np.random.default_rng(0)
-    rows = pd.DataFrame([(text, label) for text, label, *_ in sample_rows()], columns=["text", "label"])
-    kept = (rows["label"] == 1) | (rng.random(len(rows)) < 0.2)
-    rows[kept][:800].to_csv(own.root / "rare.csv", index=False)
-    done = own.run("train", "--dataset", "rare.csv", "--set", "sequence_length=20", "--set", "epochs=1")
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    (accuracy,) = (number for number, line in enumerate(lines) if line.startswith("Test accuracy"))
-    assert "; balanced accuracy" in lines[accuracy] and "the commoner label alone gets 79.87%" in lines[accuracy]
-    assert lines[accuracy + 1].startswith("nb-bigrams reaches")

@@ -102,8 +102,6 @@ def test_rare_words_behind_those_of_the_start_are_learnt_if_the_vocabulary_is_to
     rows.tokens[0] = np.array([1, 4, 9], np.int32)
     found = weights_of(train_from(start(), words, rows, reviews(4, 2), config, 0).network)
     assert np.abs(found.embedding[9]).min() > 0
-    cut = weights_of(train_from(start(), words, rows, reviews(4, 2), replace_size(TINY, 9), 0).network)
-    np.testing.assert_array_equal(cut.embedding[8], start().weights.embedding[4])
 
 
 def test_the_final_training_makes_the_kept_epochs_once_more_on_all_reviews() -> None:
