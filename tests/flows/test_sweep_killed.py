@@ -84,6 +84,7 @@ def check_whole(world: World) -> None:
     assert not list((world.root / "data" / "sweeps").glob("*/*"))
 
 
+@pytest.mark.weekly
 def test_asked_to_end_or_killed_it_leaves_nothing_running_and_goes_on(
     world: World, prefect_server: None, begin: Callable[..., "subprocess.Popen[bytes]"]
 ) -> None:
