@@ -66,10 +66,7 @@ class DaskWorkers:
     """The cluster, from entering the context until leaving it; takes the place of ``Workers``.
 
     Each worker gets the scorer once, and chunks of texts as they come; what it computes is the same code in one
-    thread, so that the scores are the same.
-
-    Attributes:
-        number: how many chunks are scored at a time, known in the context.
+    thread, so that the scores are the same. In the context, ``number`` chunks are scored at a time.
     """
 
     def __init__(self, settings: Settings, scorer: TextScorer, wanted: int | None) -> None:

@@ -149,10 +149,8 @@ def check_output(output: Path, source: Path | None = None, *, escape_formulas: b
     if not output.parent.is_dir():
         raise UsageError(f"There is no folder {output.parent}.", "Make it, or name a file elsewhere.")
     for written in (output, rejects_of(output)):
-        if written.is_dir():
-            raise UsageError(f"{written} is a folder.", _HINT)
         if written.exists() and not written.is_file():
-            raise UsageError(f"{written} is a device or a pipe.", _HINT)
+            raise UsageError(f"{written} is a folder, a device or a pipe.", _HINT)
         if source is not None and written.exists() and written.samefile(source):
             raise UsageError(f"{written} is the input; it would be replaced.", "Name another output with -o.")
 

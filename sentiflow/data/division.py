@@ -26,12 +26,7 @@ _DIGITS = 16  # 64 bits: two of a million texts share them with a probability of
 
 
 def text_id(text: str) -> str:
-    """The id of a review of a user's table: the beginning of its text's SHA-256.
-
-    Example:
-        >>> text_id("A quiet film.")
-        'text-d1d0754626c819b5'
-    """
+    """The id of a review of a user's table: the beginning of its text's SHA-256."""
     return f"{_ID}{sha256(text.encode()).hexdigest()[:_DIGITS]}"
 
 
@@ -90,11 +85,7 @@ def divided(rows: Sequence[Labelled], text_column: str) -> tuple[list[Labelled],
 
 
 def in_fixed_order(rows: Sequence[Labelled]) -> list[Labelled]:
-    """Rows in the order of their texts' hashes.
-
-    The last part of the training split, which validates, is then beyond a threshold of them, as the test is below
-    one.
-    """
+    """Rows in the order of their texts' hashes: those that validate, the last, are beyond a threshold of it."""
     return sorted(rows, key=lambda row: row.review_id)
 
 
@@ -135,15 +126,9 @@ def to_reviews(rows: Sequence[Labelled], base_words: Sequence[str] = ()) -> tupl
 
 
 def _name_of(label: int, rows: Sequence[Labelled]) -> str:
-    """What the training rows call a label: of several names the commonest, as it is written most often."""
-    written = Counter(row.name for row in rows if row.split == "train" and row.label == label and row.name)
-    if not written:
-        return LABEL_NAMES[label]
-    names: Counter[str] = Counter()
-    for name, count in written.items():
-        names[name.lower()] += count
-    commonest = min(names, key=lambda name: (-names[name], name))  # of equals the first by the alphabet
-    return min((name for name in written if name.lower() == commonest), key=lambda name: (-written[name], name))
+    """What the training rows call a label: of several names the commonest, of equals the first by the alphabet."""
+    names = Counter(row.name for row in rows if row.split == "train" and row.label == label and row.name)
+    return min(names, key=lambda name: (-names[name], name), default=LABEL_NAMES[label])
 
 
 SAMPLE = Path(__file__).with_name("sample.csv.gz")  # made by benchmarks/sample.py

@@ -15,19 +15,20 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Any, BinaryIO
 
+import pyarrow as pa
+
 from sentiflow.data.parquet import ParquetTable
 from sentiflow.data.rows import (
     NOT_CSV,
     NOT_JSON,
     NOT_UTF8,
+    REJECTS,
     TOO_LONG,
     Input,
     Row,
     RowInput,
     beginning,
     find_columns,
-    is_rejects,
-    text_schema,
     why_not,
 )
 from sentiflow.errors import UsageError
@@ -48,14 +49,12 @@ class CsvTable(RowInput):
         self.names = self._header()
 
     def select(self, text: str, others: Sequence[str] = ()) -> None:
-        """Choose the column of texts and others; see ``Input.select``."""
         column, kept = find_columns(self.path, self.names, text, others)
         self._text = self.names.index(column)
         self._kept = [self.names.index(name) for name in kept]
-        self.schema = text_schema(kept)
+        self.schema = pa.schema([(name, pa.string()) for name in kept])
 
     def rows(self) -> Iterator[Row]:
-        """Read from the beginning; blank lines are no rows."""
         for fields, wrong, line, done in itertools.islice(self._records(), 1, None):
             reason = wrong or self._why_not(fields)
             if reason:
@@ -119,14 +118,12 @@ class JsonLines(RowInput):
         self.names = self._keys()
 
     def select(self, text: str, others: Sequence[str] = ()) -> None:
-        """Choose the column of texts and others; see ``Input.select``."""
         self._column, self._keep = text, list(dict.fromkeys(others))
         if self.names:  # without any object, the rejects show better what is wrong
             self._column, self._keep = find_columns(self.path, self.names, text, others)
-        self.schema = text_schema(self._keep)
+        self.schema = pa.schema([(name, pa.string()) for name in self._keep])
 
     def rows(self) -> Iterator[Row]:
-        """Read from the beginning; blank lines are no rows."""
         with self.path.open("rb") as stream:
             for number, line in _lines(stream):
                 text, reason, kept = self._read(line)
@@ -193,7 +190,7 @@ class Folder(RowInput):
     """
 
     many = True
-    schema = text_schema(["source"])
+    schema = pa.schema([("source", pa.string())])
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -205,7 +202,6 @@ class Folder(RowInput):
         self.size = sum(about.st_size for _, about in self._stats() if about)
 
     def select(self, text: str, others: Sequence[str] = ()) -> None:
-        """Refuse any choice of columns."""
         if others or text != "text":
             raise UsageError(
                 f"{self.path} is a folder: it has no columns.",
@@ -213,13 +209,11 @@ class Folder(RowInput):
             )
 
     def rows(self) -> Iterator[Row]:
-        """Read file by file."""
         for done, name in enumerate(self._names, 1):
             text, reason, value = self._read(name)
             yield Row(text, reason, value, done, 0, (shown(name),), shown(name))
 
     def state(self) -> object:
-        """Names, sizes and times of change of all files that are there now."""
         self._names = _find(self.path)
         return [(name, about and (about.st_size, about.st_mtime_ns)) for name, about in self._stats()]
 
@@ -288,7 +282,7 @@ def tables_of(path: Path) -> list[Path]:
     found = [
         each
         for each in path.iterdir()
-        if each.suffix.lower() in _KINDS and not each.name.startswith(".") and not is_rejects(each)
+        if each.suffix.lower() in _KINDS and not each.name.startswith(".") and not each.name.endswith(REJECTS)
     ]
     if not found:
         raise UsageError(

@@ -58,7 +58,6 @@ class ParquetTable(Input):
         self._check(about.num_rows, _ROWS + _ROWS_A_BYTE * self._bytes, "rows")
 
     def select(self, text: str, others: Sequence[str] = ()) -> None:
-        """Choose the column of texts and others; see ``Input.select``."""
         self._column, kept = find_columns(self.path, self.names, text, others)
         self.schema = pa.schema([self._fields.field(name) for name in kept])
         kind = self._fields.field(self._column).type
@@ -72,7 +71,6 @@ class ParquetTable(Input):
                 )
 
     def groups(self) -> Iterator[tuple[list[Row], pa.Table, int]]:
-        """Read from the beginning."""
         for table in grouped_tables(self._tables(), CHUNK_ROWS, CHUNK_SIZE):
             group = [
                 Row("", reason, beginning(value or ""), 0) if (reason := why_not(value)) else Row(value, "", "", 0)

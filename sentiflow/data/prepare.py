@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -20,7 +19,7 @@ from sentiflow.data.reviews import Reviews
 from sentiflow.data.rows import Rejected, changed, is_kept, rejects_of
 from sentiflow.data.table import DEFAULT_OPTIONS, Joined, TableOptions
 from sentiflow.errors import UsageError
-from sentiflow.files import PARTIAL, make_folder, publish
+from sentiflow.files import PARTIAL, publish
 from sentiflow.folder import expanded
 from sentiflow.locks import file_lock
 from sentiflow.names import BASE, BUILT_IN, dataset_name, located
@@ -225,12 +224,10 @@ def _code_version() -> str:
 def check_data(
     dataset: str, settings: Settings, options: TableOptions = DEFAULT_OPTIONS, progress: Progress = no_progress
 ) -> None:
-    """Prepare a user's table; for a built-in dataset check the settings, and that files can be kept."""
-    if dataset in BUILT_IN or dataset == BASE:
+    """Prepare a user's table; of a built-in dataset check that it can be asked for."""
+    if dataset in BUILT_IN:
         _check_built_in(dataset, settings, options)
-        make_folder(settings.data_dir)
-        with tempfile.TemporaryFile(dir=settings.data_dir):
-            return
+        return
     prepare(fetch(dataset, settings, progress, options), settings, progress)
 
 

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sentiflow.errors import ExternalError
-from sentiflow.files import create_private, publish, publish_private
-from sentiflow.scoring import LABEL_NAMES, Vocabulary, is_name, pad
+from sentiflow.files import publish_private
+from sentiflow.scoring import LABEL_NAMES, Vocabulary, pad
 
 logger = logging.getLogger(__name__)
 
@@ -151,13 +151,10 @@ def write(
     content = pa.table(columns, schema=_SCHEMA.with_metadata(metadata))
     words = json.dumps(vocabulary.words, ensure_ascii=False).encode()
     publish_private(folder / f"{name}.vocabulary.json", words)
-    publish(table, lambda path: _write_table(path, content))
+    file = pa.BufferOutputStream()
+    pq.write_table(content, file, compression="zstd", write_page_checksum=True)
+    publish_private(table, memoryview(file.getvalue()))
     return table
-
-
-def _write_table(path: Path, content: pa.Table) -> None:
-    with create_private(path) as file:
-        pq.write_table(content, file, compression="zstd", write_page_checksum=True)
 
 
 def read(table: Path) -> Reviews:
@@ -201,15 +198,13 @@ _AGAIN = "Prepare them again with sentiflow data or a training, which read their
 def _read_table(table: Path) -> Reviews:
     try:
         columns = pq.read_table(table, page_checksum_verification=True)
-        if columns.schema.names != _SCHEMA.names or any(column.null_count for column in columns.columns):
-            raise pa.ArrowInvalid(f"expected the columns {', '.join(_SCHEMA.names)} without missing values")
-        written = (columns.schema.metadata or {}).get(_NAMES, b"null")
+        about = columns.schema.metadata or {}
         columns = columns.cast(_SCHEMA)
         columns.validate(full=True)
-        names = json.loads(written)
-        if not isinstance(names, list) or len(names) != 2 or not all(map(is_name, names)):
-            raise pa.ArrowInvalid("expected the names of two labels in its metadata")
-    except (OSError, ValueError, MemoryError, pa.ArrowException) as err:
+        if any(column.null_count for column in columns.columns):
+            raise pa.ArrowInvalid("expected no missing values")
+        zero, one = json.loads(about.get(_NAMES, b"null"))
+    except (OSError, ValueError, TypeError, MemoryError, pa.ArrowException) as err:
         raise ExternalError(f"Cannot read the prepared reviews {table}: {str(err).rstrip('.')}.", _AGAIN) from err
     lists = columns["token_ids"].combine_chunks()
     flat, ends = lists.values.to_numpy(), lists.offsets.to_numpy()
@@ -218,7 +213,7 @@ def _read_table(table: Path) -> Reviews:
         columns["split"].to_numpy().astype(str),
         columns["label"].to_numpy(),
         np.split(flat[ends[0] : ends[-1]], ends[1:-1] - ends[0]),
-        (names[0], names[1]),
+        (zero, one),
     )
 
 

@@ -66,53 +66,28 @@ def hints_for(kinds: Iterable[str], path: Path) -> list[str]:
 OUTPUT_COLUMNS = ("row", "label", "score", "model", "version")
 """Columns that each output of scoring has."""
 
-_REJECTS = ".rejects.jsonl"
+REJECTS = ".rejects.jsonl"
 
 
 def rejects_of(path: Path) -> Path:
-    """The file of rejects beside an output or a training table.
-
-    Example:
-        >>> rejects_of(Path("reviews.csv")).name
-        'reviews.csv.rejects.jsonl'
-    """
-    return path.with_name(f"{path.name}{_REJECTS}")
-
-
-def is_rejects(path: Path) -> bool:
-    """Whether a file is named as rejects are."""
-    return path.name.endswith(_REJECTS)
+    """The file of rejects beside an output or a training table."""
+    return path.with_name(f"{path.name}{REJECTS}")
 
 
 def count_reasons(reasons: Mapping[str, int]) -> str:
-    """Reasons and how often each.
-
-    Example:
-        >>> count_reasons({"no text": 1200, "not UTF-8": 1})
-        '1,200 no text, 1 not UTF-8'
-    """
+    """Reasons and how often each."""
     return ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
 
 
 def count_left_out(labels: Mapping[str, int]) -> str:
-    """Labels whose rows are left out, and how many rows these are; the empty label is none.
-
-    Example:
-        >>> count_left_out({"3": 600, "": 8})
-        '608 rows left out (label 3, none)'
-    """
+    """Labels whose rows are left out, and how many rows these are; the empty label is none."""
     count = sum(labels.values())
     names = ", ".join(label or "none" for label in labels)
     return f"{count:,} {'row' if count == 1 else 'rows'} left out (label {names})"
 
 
 def why_not(value: object) -> str:
-    """Why a value, a text or whatever stands in its place, is no text to use; empty when it is one.
-
-    Example:
-        >>> why_not(None), why_not(" "), why_not(7), why_not("fine")
-        ('no text', 'no text', 'not text: int', '')
-    """
+    """Why a value, a text or whatever stands in its place, is no text to use; empty when it is one."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NO_TEXT
     if not isinstance(value, str):
@@ -125,12 +100,7 @@ def why_not(value: object) -> str:
 
 
 def beginning(value: object) -> str:
-    r"""The first characters of a value as valid text; bytes that are none are written as ``\xff``.
-
-    Example:
-        >>> beginning(b"caf\xe9")
-        'caf\\xe9'
-    """
+    r"""The first characters of a value as valid text; bytes that are none are written as ``\xff``."""
     if isinstance(value, bytes):
         return value[:_SHOWN].decode(errors="backslashreplace")
     text = (value if isinstance(value, str) else str(value))[:_SHOWN]
@@ -184,12 +154,7 @@ def numbers(values: NDArray[np.int64] | NDArray[np.int32] | NDArray[np.float64])
 
 
 def strings(values: Iterable[str | bytes | None]) -> pa.Array:
-    """An array of texts, None where one is missing; ``pa.array`` would import pandas, in half a second.
-
-    Example:
-        >>> strings(["é", b"e", None]).to_pylist()
-        ['é', 'e', None]
-    """
+    """An array of texts, None where one is missing; ``pa.array`` would import pandas, in half a second."""
     builder = StringBuilder()
     builder.append_values(values)
     return builder.finish()
@@ -214,8 +179,6 @@ def changed(source: object) -> ExternalError:
 
 CHUNK_ROWS = 2_048  # enough to sort by length, few enough to share out
 CHUNK_SIZE = 8_000_000  # characters or bytes: a chunk of long texts ends sooner
-
-_MAX_COLUMNS = 20  # columns in a message
 
 
 @dataclass(frozen=True)
@@ -273,7 +236,7 @@ class RowInput(Input):
 
     @abstractmethod
     def rows(self) -> Iterator[Row]:
-        """Read from the beginning, row by row."""
+        """Read from the beginning, row by row; blank lines are no rows."""
 
     def groups(self) -> Iterator[tuple[list[Row], pa.Table, int]]:
         """Read from the beginning."""
@@ -304,18 +267,12 @@ def find_columns(path: Path, found: Sequence[str], text: str, others: Sequence[s
     matches = {name: match(name, found) for name in (text, *others)}
     problems = [f"no column {name}" for name, there in matches.items() if not there]
     if problems:
-        more = f" and {len(found) - _MAX_COLUMNS} more" if len(found) > _MAX_COLUMNS else ""
-        problems.append(f"there are: {', '.join(map(_shown, found[:_MAX_COLUMNS])) or 'none'}{more}")
+        problems.append(f"there are: {', '.join(map(_shown, found)) or 'none':.2000}")
     problems += [f"the column {there[0]} appears twice" for there in matches.values() if len(there) > 1]
     if problems:
         hint = "Give the names of your columns: --text-column, and for a training --label-column."
         raise UsageError(f"{path}: {'; '.join(problems)}.", hint)
     return matches[text][0], list(dict.fromkeys(matches[name][0] for name in others))
-
-
-def text_schema(names: Iterable[str]) -> pa.Schema:
-    """Columns of text."""
-    return pa.schema([(name, pa.string()) for name in names])
 
 
 def _grouped(rows: Iterable[Row]) -> Iterator[list[Row]]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -80,12 +81,7 @@ class TableOptions(BaseModel):
         return plain
 
     def allowed(self, rows: int) -> int:
-        """How many of ``rows`` rows may be rejected.
-
-        Example:
-            >>> [TableOptions(max_rejects=most).allowed(10_000) for most in ("0.57%", "7")]
-            [57, 7]
-        """
+        """How many of ``rows`` rows may be rejected."""
         share, percent, _ = self.max_rejects.partition("%")
         return int(Decimal(share) * rows / 100) if percent else int(share)
 
@@ -249,15 +245,11 @@ def _written(value: Any) -> str:
 
 
 def _kinds(rejects: Sequence[Reject]) -> list[str]:
-    """A line for each kind of reason, the commonest first, with the first rows that show different values."""
+    """A line for each kind of reason, the commonest first, with the first rows that have it."""
     lines = []
     for kind, count in Counter(kind_of(reject.reason) for reject in rejects).most_common():
-        different: dict[str | int, Reject] = {}
-        for reject in rejects:
-            if kind_of(reject.reason) == kind:
-                different.setdefault(_detail(reject) or reject.row, reject)
-        shown = ", ".join(_place(reject) for reject in list(different.values())[:_SHOWN])
-        more = count - min(len(different), _SHOWN)
+        first = islice((reject for reject in rejects if kind_of(reject.reason) == kind), _SHOWN)
+        shown, more = ", ".join(map(_place, first)), max(count - _SHOWN, 0)
         rows = "1 row" if count == 1 else f"{count:,} rows"
         lines.append(f"{kind} ({rows}): {shown}{f' and {more:,} more' if more else ''}")
     return lines
@@ -280,12 +272,7 @@ def _hints(rejects: Sequence[Reject], path: Path, options: TableOptions) -> list
 
 
 def _place(reject: Reject) -> str:
-    """Where a rejected row stands, and what is wrong there.
-
-    Example:
-        >>> _place(Reject(4, 6, "", "unknown label", "goood"))
-        "line 6 ('goood')"
-    """
+    """Where a rejected row stands, and what is wrong there."""
     where = f"line {reject.line:,}" if reject.line else f"row {reject.row:,}"
     where = f"{reject.source} {where}" if reject.source else where
     detail = "" if reject.reason == NO_TEXT else _detail(reject)  # the value is then the whole line

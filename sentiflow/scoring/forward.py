@@ -76,12 +76,8 @@ class _Member:
     def scores(self, handed_on: list[Floats]) -> Floats:
         """From what each reader hands on, (n, u), to probabilities, (n,)."""
         features = handed_on[0] if len(handed_on) == 1 else np.concatenate(handed_on, axis=1)  # (n, f)
-        return _sigmoid((features @ self._dense + self._bias)[:, 0])
-
-
-def _sigmoid(x: Floats) -> Floats:
-    """Logistic function without overflow at either end."""
-    return np.exp(-np.logaddexp(0.0, -x))
+        x = (features @ self._dense + self._bias)[:, 0]
+        return np.exp(-np.logaddexp(0.0, -x))  # the logistic function without overflow at either end
 
 
 _CHUNK = 1_024  # reviews advanced together: their states stay in the processor's cache

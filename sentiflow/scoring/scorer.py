@@ -20,15 +20,10 @@ READ, RARE, UNKNOWN, CUT = "read", "rare", "unknown", "cut"
 
 @dataclass(frozen=True)
 class Word:
-    """One word of a text.
+    """One word of a text, as the tokeniser made it."""
 
-    Attributes:
-        status: ``read``; ``rare`` (read as the one id that all rare words share); ``unknown`` (left out, as no
-            review of the dataset held it); ``cut`` (left out, as it stands before the last words that are read).
-    """
-
-    text: str  # as the tokeniser made it
-    status: str
+    text: str
+    status: str  # read, rare (as the one id of all such words), or left out: unknown to the dataset, cut in front
     score: float  # after the word, 0 to 1
     change: float  # what it added to the score; 0 when it was left out
 
@@ -66,12 +61,7 @@ def is_positive(scores: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def is_name(text: object) -> bool:
-    r"""Whether answers may call a label so: 1 to ``MAX_NAME`` characters, none of which controls a terminal.
-
-    Example:
-        >>> [is_name(text) for text in ("complaint", "5", "", "a\x1b[2J", "a" * 61)]
-        [True, True, False, False, False]
-    """
+    """Whether answers may call a label so: 1 to ``MAX_NAME`` characters, none of which controls a terminal."""
     if not isinstance(text, str) or not 0 < len(text) <= MAX_NAME:
         return False
     return all(each.isprintable() or each in _JOINERS for each in text)

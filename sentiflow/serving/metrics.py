@@ -35,11 +35,7 @@ def _size(file: Path) -> int:
 
 
 class Metrics:
-    """Prometheus metrics of the service; their labels have few values.
-
-    Attributes:
-        registry: what ``/metrics`` shows: figures of this process, or sums over all workers.
-    """
+    """Prometheus metrics of the service; ``/metrics`` shows their registry. Labels have few values."""
 
     def __init__(self) -> None:
         self.registry = own = CollectorRegistry()

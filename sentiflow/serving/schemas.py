@@ -210,18 +210,10 @@ class Error(_Response):
     detail: str
 
 
-class ErrorDetail(_Response):
-    """One error in a body."""
-
-    loc: list[str | int]
-    msg: str
-    type: str
-
-
 class ValidationErrors(_Response):
     """All that is wrong with a body."""
 
-    detail: list[ErrorDetail]
+    detail: list[dict[str, Any]] = Field(description="Of each fault its place loc, a message msg and its type")
 
 
 def texts_of(content_type: str, max_characters: int, max_texts: int, body: bytes) -> list[str]:

@@ -33,8 +33,8 @@ def done(*rows: int, rejects: tuple[Reject, ...] = ()) -> tuple[Chunk, pa.Table]
 @pytest.mark.parametrize(
     ("source", "output", "message"),
     [
-        ("in.csv", "made.csv", "is a folder"),
-        ("in.csv", "pipe.csv", "is a device or a pipe"),
+        ("in.csv", "made.csv", "is a folder, a device or a pipe"),
+        ("in.csv", "pipe.csv", "is a folder, a device or a pipe"),
         ("in.csv", "rejecting.parquet", "is a folder"),  # of its rejects
         ("in.csv", "missing/out.csv", "There is no folder .*missing"),
         ("in.csv", "out.tsv", "not a supported format"),

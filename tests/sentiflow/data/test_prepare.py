@@ -242,14 +242,13 @@ def test_rejected_rows_are_counted_and_written_beside_the_table(settings: Settin
     assert (again.made, again.rejected) == (False, rejected)
 
 
-def test_the_check_makes_the_data_folder_and_the_table_that_the_training_finds(
-    table: str, settings: Settings, tmp_path: Path
+def test_the_check_makes_the_table_that_the_training_finds_and_nothing_of_a_built_in_dataset(
+    table: str, settings: Settings
 ) -> None:
-    deep = settings.model_copy(update={"data_dir": tmp_path / "a" / "b"})
-    check_data("sample", deep)
-    assert list((tmp_path / "a" / "b").iterdir()) == []
-    check_data(table, deep)  # the folder is there
-    assert run(table, deep).made is False
+    check_data("sample", settings)
+    assert not settings.data_dir.exists()
+    check_data(table, settings)
+    assert run(table, settings).made is False
 
 
 def test_rejects_that_were_lost_or_are_of_another_state_are_written_again(
