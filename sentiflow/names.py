@@ -26,14 +26,8 @@ def dataset_name(dataset: str) -> str:
     alphabets.
 
     Example:
-        >>> dataset_name("my Reviews.csv"), dataset_name("imdb.csv"), dataset_name("Crítica.csv")
-        ('my-reviews', 'imdb-table', 'critica')
-        >>> dataset_name("tables/"), dataset_name("tables.2024"), dataset_name("./imdb/")
-        ('tables', 'tables-2024', 'imdb-table')
-        >>> dataset_name("base"), dataset_name("base.csv")
-        ('base', 'base-table')
-        >>> dataset_name("отзывы 2024.csv")
-        '2024-bd9724'
+        >>> dataset_name("my Reviews.csv"), dataset_name("imdb.csv"), dataset_name("отзывы 2024.csv")
+        ('my-reviews', 'imdb-table', '2024-bd9724')
     """
     if dataset in _RESERVED:
         return dataset
@@ -48,12 +42,7 @@ def dataset_name(dataset: str) -> str:
 
 
 def located(dataset: str) -> str:
-    """A table or a folder of them by its whole path, which is the same from every folder; others as they are.
-
-    Example:
-        >>> located("imdb"), located("/data/reviews.csv"), located("/data/reviews/")
-        ('imdb', '/data/reviews.csv', '/data/reviews')
-    """
+    """A table or a folder of them by its whole path, which is the same from every folder; others as they are."""
     if not dataset or dataset in _RESERVED:
         return dataset
     is_path = os.sep in dataset or Path(dataset).suffix or expanded(dataset).is_dir()
@@ -79,10 +68,5 @@ def dataset_of(model: str) -> str:
 
 
 def is_model_name(name: str) -> bool:
-    """Whether a text is what ``model_name`` makes; anything else, such as a path, names no lock and no folder.
-
-    Example:
-        >>> is_model_name("imdb-sentiment"), is_model_name("../imdb-sentiment")
-        (True, False)
-    """
+    """Whether a text is what ``model_name`` makes; anything else, such as a path, names no lock and no folder."""
     return re.fullmatch(r"[a-z0-9-]+-sentiment", name) is not None

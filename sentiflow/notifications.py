@@ -46,7 +46,7 @@ def send(settings: Settings, to: Sequence[str], what: Notification, text: str, *
     for name in ("apprise", "urllib3"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what they log names addresses
     for address in to:
-        target = _target(address, fields, _TIMEOUT)
+        target = _target(address, fields)
         if target is None:
             reason = "is not one that Apprise can use"
         elif not Apprise(target).notify(body=f"Sentiflow: {text}", title="Sentiflow"):
@@ -58,7 +58,7 @@ def send(settings: Settings, to: Sequence[str], what: Notification, text: str, *
     return problems
 
 
-def _target(address: str, fields: Mapping[str, str], timeout: float) -> "NotifyBase | None":
+def _target(address: str, fields: Mapping[str, str]) -> "NotifyBase | None":
     from apprise import Apprise, AppriseAsset
 
     # A redirect would turn the message into a GET without it.
@@ -76,7 +76,7 @@ def _target(address: str, fields: Mapping[str, str], timeout: float) -> "NotifyB
             asset,
         )  # fmt: skip
     if target is not None:
-        target.socket_connect_timeout = target.socket_read_timeout = timeout
+        target.socket_connect_timeout = target.socket_read_timeout = _TIMEOUT
         if hasattr(target, "payload_extras"):  # one that sends fields; `message` is renamed to `text`
             target.payload_extras = {"message": "text", "attachments": "", **fields, **target.payload_extras}
     return target

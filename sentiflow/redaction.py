@@ -74,12 +74,7 @@ def redact(text: str) -> str:
 
 
 def without_login(address: str) -> str:
-    """An http(s) address that leads to the same page, but without the login, which no link may carry.
-
-    Example:
-        >>> without_login("https://me:secret@mlflow.example:5000/x?token=secret")
-        'https://mlflow.example:5000/x'
-    """
+    """An http(s) address that leads to the same page, but without login and query, which no link may carry."""
     parts = urlparse(address)
     return redact(urlunparse(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="")))
 
@@ -100,11 +95,7 @@ def printable(text: str, keep: str = "") -> str:
     r"""A text that a terminal shows and does not obey, on one line.
 
     Control characters, line ends, marks that turn the direction of writing, and halves of surrogate pairs become
-    what Python would write for them. Those to ``keep``, such as line ends, are left as they are.
-
-    Example:
-        >>> print(printable("a\x1b[31m name\nin \u202etwo lines"))
-        a\x1b[31m name\nin \u202etwo lines
+    what Python would write for them (``\x1b``). Those to ``keep``, such as line ends, are left as they are.
     """
     if text.isprintable():
         return text
@@ -127,10 +118,5 @@ def is_unicode(text: str) -> bool:
 
 
 def escape_markdown(text: str) -> str:
-    r"""A text on one line that Markdown shows as it is.
-
-    Example:
-        >>> escape_markdown("a|b <i>")
-        'a\\|b \\<i>'
-    """
+    """A text on one line that Markdown shows as it is."""
     return _MARKUP.sub(r"\\\1", " ".join(text.splitlines()))

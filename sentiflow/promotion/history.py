@@ -219,9 +219,8 @@ def need_champion(settings: Settings, name: str, number: int) -> None:
     if champion_of(store, name) != number:
         found = store.version(name, number)
         tags = {} if found is None else found.tags
-        refused = f"was refused before: {tags.get('gate.reason', '')}"
-        what = refused if tags.get("gate.outcome") in _REFUSALS else "was in use before, and is not now."
+        outcome, why = tags.get("gate.outcome", "judged"), tags.get("gate.reason", "")
         raise RejectedError(
-            f"{name} version {number}, an equal one, {what}",
+            f"{name} version {number}, an equal one, was {outcome} before, and is not in use: {why}",
             f"To judge it again: sentiflow promote {number} --dataset {dataset_of(name)}",
         )

@@ -68,8 +68,7 @@ def decide(candidate: Candidate, *, force: bool = False, reason: str = "") -> Ca
 def carry_out(candidate: Candidate, settings: Settings) -> Candidate:
     """Write the answer on the candidate's version and, if it promotes, make it champion.
 
-    Written: decision and answer as tags of the version; of a promotion also who, when, why and the version it
-    replaces, the event in the model's history, and the alias last. Nothing, if the champion has changed since.
+    Nothing is written if the champion has changed since.
     """
     name, number = candidate.name, candidate.version
     with changing(name, settings) as (client, store):
@@ -195,11 +194,9 @@ def need_unchanged(store: Store, name: str, expected: int | None) -> None:
 
 
 def move(client: MlflowClient, store: Store, name: str, event: Event) -> None:
-    """Write the event on the version and in the history, then move the alias.
+    """Write the event on the version and in the history, move the alias, and mark the event as done.
 
-    The champion's lock must be held (``changing``), and the champion must be the one that the event replaces
-    (``need_unchanged``). The event is marked as done afterwards; after a kill in between, the alias shows whether
-    it took effect.
+    The champion's lock must be held (``changing``), and the champion be the one that the event replaces.
     """
     model = store.model(name)
     keys = [key for key in (model.tags if model else {}) if TAG.fullmatch(key)]

@@ -53,15 +53,7 @@ def epoch_tags(trained: int, best: int | None) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run.
-
-    Attributes:
-        run_id: of MLflow, 32 hexadecimal digits.
-        status: RUNNING, FINISHED, FAILED or KILLED.
-        started: with a time zone.
-        metrics: the latest value of each.
-        tags: including MLflow's own (``mlflow.``).
-    """
+    """A run: its status as MLflow writes it, the latest value of each metric, and MLflow's own tags with ours."""
 
     run_id: str
     name: str
@@ -149,8 +141,6 @@ def short_name(name: str, dataset: str) -> str:
     """A run's name without its dataset, which stands before the seeds, and the moment at its end.
 
     Example:
-        >>> short_name("tuned+epochs=2-imdb-seed0-261126-085713", "imdb")
-        'tuned+epochs=2-seed0'
         >>> short_name("small-imdb-imdb-seed0-261126-085713", "imdb")
         'small-imdb-seed0'
     """
@@ -159,12 +149,7 @@ def short_name(name: str, dataset: str) -> str:
 
 
 def without_seeds(name: str) -> str:
-    """A short name without the seed, or the seeds, at its end.
-
-    Example:
-        >>> without_seeds("tuned+epochs=2-seed0"), without_seeds("large-seeds0to4")
-        ('tuned+epochs=2', 'large')
-    """
+    """A short name without the seed, or the seeds (``-seeds0to4``), at its end."""
     return re.sub(r"-seeds?\d+(to\d+)?$", "", name)
 
 
@@ -208,11 +193,7 @@ class Fields:
         }
 
     def getter(self, name: str) -> Callable[[RunRecord], Value]:
-        """A function that gives a run's value, or None if the run has none.
-
-        Raises:
-            UsageError: no run has this name.
-        """
+        """A function that gives a run's value, or None if the run has none."""
         if name in FIELDS:
             return FIELDS[name]
         for prefix in _PREFIXES:
@@ -243,13 +224,11 @@ def _value(value: Value) -> Value:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def value_text(value: Value, digits: int | None = None) -> str:
+def value_text(value: Value) -> str:
     """A value for a table: numbers short, and nothing for what is not there."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if not isinstance(value, float):
         return str(value)
-    if digits is not None:
-        return f"{value:.{digits}f}"
     whole = value.is_integer() or abs(value) >= 1_000
     return f"{value:,.0f}" if whole and abs(value) < 1e15 else f"{value:.4g}"

@@ -29,15 +29,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class AccuracyDifference:
-    """The test accuracy of a run less that of another.
+    """The test accuracy of a run less that of another, with its 95% interval; of sets of repeats, of their means.
 
-    Attributes:
-        difference: of the accuracies, of sets of repeats of their means; None if one of them has none.
-        low, high: its 95% interval, or None.
-        p_value: of McNemar's exact test for two runs, of Welch's t-test for two sets of repeats; None without
-            an interval.
-        paired: review by review; None if they cannot be paired.
-        why_not: the reason if they cannot be paired, else empty.
+    ``p_value`` is of McNemar's exact test for two runs, of Welch's t-test for two sets. ``why_not`` says why they
+    are not ``paired``, review by review.
     """
 
     difference: float | None
@@ -47,13 +42,13 @@ class AccuracyDifference:
     paired: Comparison | None = None
     why_not: str = ""
 
-    def cells(self, none: str = "-") -> tuple[str, ...]:
-        """What ``HEADING`` names, for a table; ``none`` is what is missing."""
-        only = (f"{self.paired.gained:,}", f"{self.paired.lost:,}") if self.paired else (none, none)
+    def cells(self) -> tuple[str, ...]:
+        """What ``HEADING`` names, for a table."""
+        only = (f"{self.paired.gained:,}", f"{self.paired.lost:,}") if self.paired else ("-", "-")
         return (
-            none if self.difference is None else statistics.format_points(self.difference, ""),
-            statistics.format_interval(self.low, self.high) or none,
-            none if self.p_value is None else statistics.format_p(self.p_value),
+            "-" if self.difference is None else statistics.format_points(self.difference, ""),
+            statistics.format_interval(self.low, self.high) or "-",
+            "-" if self.p_value is None else statistics.format_p(self.p_value),
             *only,
         )
 

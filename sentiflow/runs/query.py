@@ -27,13 +27,8 @@ _ORDERED: dict[str, Callable[[float, float], bool]] = {
 class Query:
     """Conditions, all of which must hold; empty ones always do.
 
-    Attributes:
-        kinds: as in ``sentiflow.runs``; empty for all but monitoring runs.
-        datasets: names, or the tables' files.
-        statuses: of MLflow, in upper or lower case.
-        since: a date, a time, or a span before now, such as 7d.
-        where: conditions like ``test/accuracy>=0.88``.
-        sort: a field to sort by; with a minus before it, the highest first.
+    No ``kinds`` are all but monitoring runs. ``where`` are conditions like ``test/accuracy>=0.88``. ``sort`` is a
+    field; with a minus before it, the highest comes first.
     """
 
     kinds: Sequence[str] = ()
@@ -130,11 +125,11 @@ def _same(found: Value, value: str) -> bool:
 
 def _sorted(runs: Sequence[RunRecord], text: str, fields: Fields) -> list[RunRecord]:
     """Sorted by a value, numbers before words; runs without it are always last."""
-    down = text.startswith("-")
-    get = fields.getter(text.removeprefix("-"))
-    found = [(run, get(run)) for run in runs]
-    numbers = [(run, amount) for run, value in found if (amount := number(value)) is not None]
-    words = [(run, str(value)) for run, value in found if value is not None and number(value) is None]
-    numbers.sort(key=lambda each: each[1], reverse=down)
-    words.sort(key=lambda each: each[1], reverse=down)
-    return [run for run, _ in (*numbers, *words)] + [run for run, value in found if value is None]
+    down, get = text.startswith("-"), fields.getter(text.removeprefix("-"))
+
+    def place(run: RunRecord) -> tuple[bool, float, str]:
+        amount = number(get(run))
+        return (not down, 0.0, str(get(run))) if amount is None else (down, amount, "")
+
+    there = sorted((run for run in runs if get(run) is not None), key=place, reverse=down)
+    return there + [run for run in runs if get(run) is None]

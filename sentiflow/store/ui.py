@@ -79,8 +79,7 @@ def login_note(settings: Settings, listener: socket.socket, address: str) -> Ite
 def use_login(settings: Settings) -> None:
     """Use the login of a running `sentiflow ui` whose address is the tracking store's, unless that brings one.
 
-    It must run with this data folder. Written: the login, in this process's environment, for MLflow's client and
-    our reader.
+    It must run with this data folder. MLflow's client and our reader take it from this process's environment.
     """
     place = urlsplit(settings.tracking_uri)
     if place.scheme != "http" or place.username is not None or not place.hostname:

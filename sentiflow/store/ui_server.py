@@ -238,10 +238,7 @@ UVICORN: Mapping[str, Any] = {
 def set_environment(store: str, artifact_root: str, destination: str = "") -> None:
     """Set what the command ``mlflow server`` sets for its processes; before MLflow's server is imported.
 
-    Args:
-        store: address of the database.
-        artifact_root: where experiments keep their artifacts.
-        destination: a folder that the server hands out in their place; empty if clients see the files.
+    Clients see the files of ``artifact_root``; if not, the server hands those of a ``destination`` out.
     """
     for name in [name for name in os.environ if name.startswith("_MLFLOW_")]:
         del os.environ[name]

@@ -81,16 +81,7 @@ validation loss is optimistic, as the best of the trials was chosen by it.
 
 
 def recipe_file(config: TrainConfig, head: str) -> str:
-    """A recipe as ``--recipe FILE`` reads it: the fields that differ from ``tutorial``, below a comment.
-
-    Example:
-        >>> print(recipe_file(TrainConfig(recipe="mine", units=8, mask_zero=True), "Mine."))
-        # Mine.
-        recipe = "mine"
-        units = 8
-        mask_zero = true
-        <BLANKLINE>
-    """
+    """A recipe as ``--recipe FILE`` reads it: the fields that differ from ``tutorial``, below a comment."""
     base = TUTORIAL.model_dump()
     fields = {
         name: value for name, value in config.model_dump().items() if name == "recipe" or value != base[name]
@@ -114,9 +105,8 @@ def describe_importance(shares: Mapping[str, float], rows: Sequence[TrialRow]) -
     """The shares in words, or why there are none."""
     if shares:
         return ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
-    count = len(by_loss(rows))
-    if count < _MIN_FOR_IMPORTANCE:
-        return f"needs {_MIN_FOR_IMPORTANCE} complete trials; there {'is' if count == 1 else 'are'} {count}"
+    if (count := len(by_loss(rows))) < _MIN_FOR_IMPORTANCE:
+        return f"needs {_MIN_FOR_IMPORTANCE} complete trials; there are {count}"
     return "all complete trials have nearly the same validation loss"
 
 
@@ -177,8 +167,7 @@ def run_trial(asked: Trial, run: RunContext, prepared: Prepared, logger: Logger)
     run.tag({"trial.state": state, **epoch_tags(len(epochs), best), NOTE: f"{title}\n\n{line}"})
     logger.info("%s", line)
     # The study before the run's end: an open run of a finished trial is complete, and closed with the next sweep.
-    for name, value in ((RUN_ID, run.run_id), (ENDED_AS, state)):
-        asked.set_user_attr(name, value)
+    asked.set_user_attr(ENDED_AS, state)
     if kept is None:
         asked.study.tell(asked, state=TrialState.PRUNED)
     else:

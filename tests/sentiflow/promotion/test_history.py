@@ -242,10 +242,10 @@ def test_a_version_was_judged_once_it_was_refused_or_in_use_against_the_same_cha
 def test_a_version_that_was_judged_and_is_not_the_champion_is_told_why(world: World, client: MlflowClient) -> None:
     client.set_registered_model_alias(NAME, "champion", "1")
     need_champion(world.settings, NAME, 1)
-    with pytest.raises(RejectedError, match="was in use before"):
+    with pytest.raises(RejectedError, match="before, and is not in use"):
         need_champion(world.settings, NAME, 3)
     client.set_model_version_tag(NAME, "3", "gate.outcome", "declined")
     client.set_model_version_tag(NAME, "3", "gate.reason", "too slow")
-    with pytest.raises(RejectedError, match="refused before: too slow") as refused:
+    with pytest.raises(RejectedError, match="declined before, and is not in use: too slow") as refused:
         need_champion(world.settings, NAME, 3)
     assert "sentiflow promote 3 --dataset imdb" in refused.value.hint

@@ -71,7 +71,7 @@ def test_equal_losses_tell_nothing() -> None:
     ("shares", "trials", "told"),
     [
         ({"units": 0.754, "dropout": 0.246}, rows(10), "units 75%, dropout 25%"),
-        ({}, rows(1, 4), "needs 10 complete trials; there is 1"),
+        ({}, rows(1, 4), "needs 10 complete trials; there are 1"),
         ({}, rows(2), "needs 10 complete trials; there are 2"),
         ({}, rows(10), "all complete trials have nearly the same validation loss"),
     ],
