@@ -35,10 +35,7 @@ def announce(settings: Settings, logger: Logger, what: Notification, text: str, 
 
 
 def send(settings: Settings, to: Sequence[str], what: Notification, text: str, **more: str) -> dict[str, str]:
-    """Send a message to addresses of the settings: a line for people, and fields for programs that read JSON.
-
-    Gives the addresses that did not take it, each with a reason that does not show it.
-    """
+    """Send a line for people, fields for programs; gives why an address did not take it, without showing it."""
     from apprise import Apprise
 
     fields = {"event": what, "at": datetime.now(UTC).isoformat(timespec="seconds"), **more}

@@ -37,11 +37,6 @@ class Original:
     table: TableOptions
     version: str | None
 
-    @property
-    def weights(self) -> str:
-        """The digest of all that its scores depend on."""
-        return self.record.tags[SCORER_DIGEST]
-
 
 def find_original(called: str, settings: Settings) -> Original:
     """Find the run that a user means, with all that it needs to be trained again and compared."""
@@ -101,10 +96,7 @@ _DECIDES = {
 
 
 def differences(original: Original, data: str) -> list[str]:
-    """What decided a run's training and is otherwise here and now, a line each.
-
-    ``data`` is the digest of what its dataset gives now, or why it gives nothing.
-    """
+    """What decided a run's training and is otherwise here and now, a line each; ``data`` as of ``need_data``."""
     then, now = original.record.tags, provenance_tags() | {"dataset.digest": data}
     found = ((what, then.get(tag, "unknown"), now[tag]) for what, tag in _DECIDES.items())
     return [
@@ -129,7 +121,7 @@ def compared(run: RunContext, scorer: TextScorer, original: Original, found: Seq
         run.run_id, run.name, run.url,
         original=original.record.run_id,
         called=original.version or original.record.name,
-        same_weights=scorer.digest == original.weights,
+        same_weights=scorer.digest == original.record.tags[SCORER_DIGEST],
         score_change=float(np.abs(now.score - then.score).max()),
         accuracy=float(now.right.mean()),
         accuracy_then=float(then.right.mean()),
@@ -143,7 +135,7 @@ def tag_versions(run: RunContext, original: Original, verdict: str) -> None:
     tags = {
         "reproduced.at": datetime.now(UTC).isoformat(timespec="seconds"),
         "reproduced.run": run.run_id,
-        REPRODUCED_DIGEST: original.weights,
+        REPRODUCED_DIGEST: original.record.tags[SCORER_DIGEST],
         REPRODUCED: verdict,  # last: a reader that sees it finds the others
     }
     for version in open_store(run.settings).versions(name):

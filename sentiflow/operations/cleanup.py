@@ -34,9 +34,7 @@ def digests_of_champions(settings: Settings) -> set[str]:
     store = open_store(settings)
     found = set()
     for name in store.models():
-        number = champion_of(store, name)
-        champion = None if number is None else store.version(name, number)
-        if champion is not None:
+        if (number := champion_of(store, name)) and (champion := store.version(name, number)):
             found.add(with_dataset(store, champion).tags.get("dataset.digest", ""))
     return found
 

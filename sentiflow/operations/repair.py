@@ -21,7 +21,7 @@ from sentiflow.names import is_model_name
 from sentiflow.notifications import wanted
 from sentiflow.operations import flow_runs
 from sentiflow.redaction import escape_markdown, redact
-from sentiflow.runs import KIND, MONITOR
+from sentiflow.runs import MONITOR
 from sentiflow.settings import Settings
 from sentiflow.store import ATTEMPT, LOCK, time_of
 from sentiflow.store.client import connect, tracking_errors
@@ -191,10 +191,8 @@ class _Closing:
             return
         flow_run, what = flow_runs.find(self.prefect, flow_run_id), f"run {run.info.run_name}"
         if flow_run is None or flow_run.state is None or not flow_run.state.is_final():
-            checks, place = run.data.tags.get(KIND) == MONITOR, place_of(run.data.tags.get(LOCK))
-            there = f"it began {place}; if it was killed, housekeeping there closes it"
-            why = "if it was killed, the next drift check closes it" if checks else there
-            self.report.left.append(f"{what}: {why}")
+            place = place_of(run.data.tags.get(LOCK))
+            self.report.left.append(f"{what}: it began {place}; if it was killed, what runs next there closes it")
         else:
             state = flow_run.state.name or flow_run.state.type.value
             ending = "FAILED" if flow_run.state.is_failed() else "KILLED", f"its flow run ended as {state}"

@@ -157,11 +157,10 @@ def choose(
     candidates = [number for number in left if not _was_refused(versions[number].tags, champion)] or left
     best = min(candidates, key=lambda number: (_validation_loss(versions[number]), -number))
     loss = _validation_loss(versions[best])
-    kind = "" if len(candidates) == len(left) else " not refused before"
     if len(candidates) == 1:
-        return best, "the only version" if len(versions) == 1 else f"the only candidate{kind}"
+        return best, "the only version" if len(versions) == 1 else "the only candidate"
     why = "newest" if math.isinf(loss) else f"lowest validation loss, {loss:.4f},"
-    return best, f"{why} of {len(candidates)} candidates{kind}"
+    return best, f"{why} of {len(candidates)} candidates"
 
 
 def _was_refused(tags: Mapping[str, str], champion: int | None) -> bool:

@@ -29,7 +29,7 @@ from sentiflow.runs import EPOCH_METRICS, TIME, RunRecord
 from sentiflow.settings import Settings, load_settings
 from sentiflow.store import HTTP, hint_for, time_of
 from sentiflow.store.find import need_readable
-from sentiflow.store.sqlite import DAMAGED, is_damaged, locked_error, need_schema
+from sentiflow.store.sqlite import DAMAGED, is_damaged, locked_error, other_schema
 from sentiflow.store.ui import UI_TAGS, VIEW, run_url, use_login
 
 # One bar a file, for files that are there at once, in the middle of a log.
@@ -127,7 +127,9 @@ def _create_sqlite(file: Path) -> None:
     next.
     """
     if file.exists():
-        need_schema(file)  # of one that is damaged MLflow would retry for many minutes
+        # MLflow would upgrade some older ones without a backup, and retry a damaged one for many minutes.
+        if other := other_schema(file):
+            raise ExternalError(*other)
         return
     with brief_lock(file.with_name(f".{file.name}.lock"), f"The making of {file.name} by another process"):
         for leftover in leftovers(file):  # the lock is held: no other process is making it

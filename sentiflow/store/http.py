@@ -41,7 +41,7 @@ def create_run(client: "MlflowClient", experiment: str, tags: Pairs, name: str) 
         return str(client.create_run(experiment, tags=dict(tags), run_name=name).info.run_id)
     now = int(time.time() * 1000)
     body = {"experiment_id": experiment, "run_name": name, "start_time": now, "tags": _listed(tags)}
-    return str(_creation(client, "runs/create", body)["run"]["info"]["run_id"])
+    return str(Api(client.tracking_uri, creates=True).post("runs/create", body)["run"]["info"]["run_id"])
 
 
 def create_model(
@@ -52,7 +52,8 @@ def create_model(
         return client.create_logged_model(experiment, name, run_id, dict(tags), dict(params))
     body: dict[str, Any] = {"experiment_id": experiment, "name": name, "source_run_id": run_id}
     body |= {"tags": _listed(tags), "params": _listed(params)}
-    return client.get_logged_model(_creation(client, "logged-models", body)["model"]["info"]["model_id"])
+    made = Api(client.tracking_uri, creates=True).post("logged-models", body)["model"]
+    return client.get_logged_model(made["info"]["model_id"])
 
 
 def create_version(
@@ -63,16 +64,12 @@ def create_version(
     if not _is_server(client):
         return client.create_model_version(name, source, run_id, dict(tags), None, description, model_id=model_id)
     body = {"name": name, "source": source, "run_id": run_id, "model_id": model_id, "description": description}
-    made = _creation(client, "model-versions/create", {**body, "tags": _listed(tags)})["model_version"]
-    return client.get_model_version(name, made["version"])
+    made = Api(client.tracking_uri, creates=True).post("model-versions/create", {**body, "tags": _listed(tags)})
+    return client.get_model_version(name, made["model_version"]["version"])
 
 
 def _is_server(client: "MlflowClient") -> bool:
     return urlparse(client.tracking_uri).scheme in ("http", "https")
-
-
-def _creation(client: "MlflowClient", what: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    return Api(client.tracking_uri, creates=True).post(what, body)
 
 
 def _listed(values: Pairs) -> list[dict[str, str]]:

@@ -84,12 +84,6 @@ def other_schema(file: Path) -> tuple[str, str] | None:
     )
 
 
-def need_schema(file: Path) -> None:
-    """Check that MLflow can write to a store: by itself it would upgrade some older ones without a backup."""
-    if other := other_schema(file):
-        raise ExternalError(*other)
-
-
 @cache
 def _warn_of_schema(file: Path) -> None:
     """Say once a process that a store which can be read was made by another MLflow."""
@@ -154,9 +148,8 @@ class SqliteStore:
         return {run_id: name or "" for run_id, name in self._query(sql, *run_ids)}
 
     def models(self) -> list[str]:
-        prompts = (
-            "SELECT name FROM registered_model_tags WHERE key = 'mlflow.prompt.is_prompt'"  # kept beside them
-        )
+        # MLflow keeps prompts beside them.
+        prompts = "SELECT name FROM registered_model_tags WHERE key = 'mlflow.prompt.is_prompt'"
         sql = f"SELECT name FROM registered_models WHERE name NOT IN ({prompts}) ORDER BY name"
         return [row[0] for row in self._query(sql)]
 

@@ -35,12 +35,7 @@ _TRAINING = "?workflowType=machine_learning"  # else a new browser shows MLflow'
 VIEW = "sentiflow"
 """Name of the view that MLflow's page of runs opens with: ``?viewStateShareKey=sentiflow``."""
 
-
-def _section(name: str) -> dict[str, object]:
-    """A group of charts; MLflow fills it with the metrics of that prefix."""
-    shown = {"display": True, "isReordered": True, "deleted": False, "isGenerated": True}
-    return {"uuid": f"{VIEW}-{name}", "name": name, **shown}
-
+_SHOWN = {"display": True, "isReordered": True, "deleted": False, "isGenerated": True}  # of a group of charts
 
 # What MLflow's UI shows of the experiment. Without a view its table has no metrics.
 UI_TAGS = {
@@ -52,7 +47,10 @@ UI_TAGS = {
             "columnOrder": list(_COLUMNS),
             "columnWidths": _COLUMNS,
             "compareRunCharts": [],
-            "compareRunSections": [_section(name) for name in ("val", "test", "train", "test_slices")],
+            "compareRunSections": [
+                {"uuid": f"{VIEW}-{name}", "name": name, **_SHOWN}
+                for name in ("val", "test", "train", "test_slices")
+            ],
             "isAccordionReordered": True,
         }
     ),

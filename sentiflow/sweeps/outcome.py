@@ -126,10 +126,7 @@ def format_values(values: Mapping[str, Any]) -> str:
 
 
 def write_files(folder: Path, rows: Sequence[TrialRow], config: TrainConfig, name: str) -> None:
-    """Write ``trials.parquet``, ``trials.csv`` and ``best.toml`` into a new folder.
-
-    ``config`` is the best recipe, ``name`` that of the sweep's run.
-    """
+    """Write ``trials.parquet``, ``trials.csv`` and ``best.toml`` (the best recipe) of a sweep into a folder."""
     folder.mkdir(parents=True)
     own = pd.DataFrame([vars(row) for row in rows]).drop(columns="values")
     own = own.rename(columns={"number": "trial", "loss": "val_loss", "epochs": "epochs_trained"})

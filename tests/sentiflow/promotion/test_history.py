@@ -195,7 +195,7 @@ def test_the_candidate_is_chosen_by_validation_among_what_was_never_in_use(
         # Version 2 has the lower loss, and is not what version 3 was chosen from.
         (
             [version(1), version(2, "0.2", outcome="refused", against="version 1"), version(3, "0.3")],
-            [promote(1, None)], 1, "the only candidate not refused before",
+            [promote(1, None)], 1, "the only candidate",
         ),
     ],
 )  # fmt: skip
