@@ -8,6 +8,7 @@ import pytest
 from sentiflow import folder
 from sentiflow.children import Child
 from sentiflow.settings import Settings
+from tests.scheduled import until
 
 LEAVE = "import os, sys; from sentiflow import folder; folder.leave(); "
 
@@ -99,7 +100,8 @@ def test_a_child_works_nowhere_and_knows_the_folder(tmp_path: Path, monkeypatch:
     child = Child(["asyncio"], dict(os.environ))  # it waits for its standard input
     try:
         assert Path(f"/proc/{child.pid}/cwd").readlink() == Path("/")
-        variables = Path(f"/proc/{child.pid}/environ").read_bytes().split(b"\0")
+        environ = Path(f"/proc/{child.pid}/environ")
+        variables = until(environ.read_bytes, "its environment", []).split(b"\0")  # empty for a moment
         assert {f"{folder.VARIABLE}={tmp_path}".encode(), b"PYTHONSAFEPATH=1"} <= set(variables)
     finally:
         child.stop(at_once=True)
