@@ -52,9 +52,7 @@ def rows(count: int, seed: int, *, strange: bool = False) -> list[Row]:
     return made
 
 
-FIRST = rows(2_000, 1)
 TYPO, EMPTY = ("The plot was lovely.", "goood"), (None, "good")
-TWICE = (FIRST[1][0], "bad" if FIRST[1][1] == "good" else "good")  # with another label than before
 
 
 @dataclass(frozen=True)
@@ -72,34 +70,39 @@ class Expected:
     verdict: str
 
 
-EXPECTED = [
-    Expected(
-        FIRST, lambda table, path: table.to_csv(path, index=False), "2025.csv",
-        texts="2,000 texts of 1 table", rejects="", start="base", before=0,
-        gate=("passed", "no champion"), verdict="version 1 is now the champion, the first one",
-    ),
-    Expected(
-        [*rows(297, 2), TYPO, EMPTY, TWICE], lambda table, path: table.to_csv(path, index=False), "2026-01.csv",
-        texts="2,297 texts of 2 tables", rejects="2 of 2,300 rows rejected (1 unknown label, 1 no text)",
-        start=f"{MODEL}/1", before=0,
-        gate=("refused", "version 1"), verdict="version 2 was not promoted: 1 of 6 checks failed (better)",
-    ),
-    # Words that the champion does not know: what has learnt them is better.
-    Expected(
-        [*rows(298, 3, strange=True), TYPO, EMPTY],
-        lambda table, path: table.to_json(path, orient="records", lines=True), "2026-02.jsonl",
-        texts="2,595 texts of 3 tables", rejects="4 of 2,600 rows rejected (2 unknown label, 2 no text)",
-        start=f"{MODEL}/1", before=0,
-        gate=("passed", "version 1"), verdict="version 3 is now the champion, replacing version 1",
-    ),
-    Expected(
-        [*rows(149, 4), *rows(150, 5, strange=True), TYPO],
-        lambda table, path: table.to_parquet(path, index=False), "2026-03.parquet",
-        texts="2,894 texts of 4 tables", rejects="5 of 2,900 rows rejected (3 unknown label, 2 no text)",
-        start=f"{MODEL}/3", before=2,
-        gate=("refused", "version 3"), verdict="version 4 was not promoted: 1 of 6 checks failed (better)",
-    ),
-]  # fmt: skip
+def expected_nights() -> list[Expected]:
+    """The first training and three nights."""
+    first = rows(2_000, 1)
+    twice = (first[1][0], "bad" if first[1][1] == "good" else "good")  # with another label than before
+    return [
+        Expected(
+            first, lambda table, path: table.to_csv(path, index=False), "2025.csv",
+            texts="2,000 texts of 1 table", rejects="", start="base", before=0,
+            gate=("passed", "no champion"), verdict="version 1 is now the champion, the first one",
+        ),
+        Expected(
+            [*rows(297, 2), TYPO, EMPTY, twice],
+            lambda table, path: table.to_csv(path, index=False), "2026-01.csv",
+            texts="2,297 texts of 2 tables", rejects="2 of 2,300 rows rejected (1 unknown label, 1 no text)",
+            start=f"{MODEL}/1", before=0,
+            gate=("refused", "version 1"), verdict="version 2 was not promoted: 1 of 6 checks failed (better)",
+        ),
+        # Words that the champion does not know: what has learnt them is better.
+        Expected(
+            [*rows(298, 3, strange=True), TYPO, EMPTY],
+            lambda table, path: table.to_json(path, orient="records", lines=True), "2026-02.jsonl",
+            texts="2,595 texts of 3 tables", rejects="4 of 2,600 rows rejected (2 unknown label, 2 no text)",
+            start=f"{MODEL}/1", before=0,
+            gate=("passed", "version 1"), verdict="version 3 is now the champion, replacing version 1",
+        ),
+        Expected(
+            [*rows(149, 4), *rows(150, 5, strange=True), TYPO],
+            lambda table, path: table.to_parquet(path, index=False), "2026-03.parquet",
+            texts="2,894 texts of 4 tables", rejects="5 of 2,900 rows rejected (3 unknown label, 2 no text)",
+            start=f"{MODEL}/3", before=2,
+            gate=("refused", "version 3"), verdict="version 4 was not promoted: 1 of 6 checks failed (better)",
+        ),
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Iter
 def nights(home: Home) -> list[Night]:
     """The first training and three nights, each with rows that came the day before."""
     client, found = connect(home.world.settings), []
-    for number, expected in enumerate(EXPECTED, 1):
+    for number, expected in enumerate(expected_nights(), 1):
         written = home.world.root / expected.file
         expected.write(pd.DataFrame(expected.rows, columns=["review", "rating"]), written)
         written.rename(home.world.root / "reviews" / expected.file)
