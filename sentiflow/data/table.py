@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -245,11 +244,15 @@ def _written(value: Any) -> str:
 
 
 def _kinds(rejects: Sequence[Reject]) -> list[str]:
-    """A line for each kind of reason, the commonest first, with the first rows that have it."""
+    """A line for each kind of reason, the commonest first, with the first rows that show different values."""
     lines = []
     for kind, count in Counter(kind_of(reject.reason) for reject in rejects).most_common():
-        first = islice((reject for reject in rejects if kind_of(reject.reason) == kind), _SHOWN)
-        shown, more = ", ".join(map(_place, first)), max(count - _SHOWN, 0)
+        different: dict[str | int, Reject] = {}
+        for reject in rejects:
+            if kind_of(reject.reason) == kind:
+                different.setdefault(_detail(reject) or reject.row, reject)
+        first = list(different.values())[:_SHOWN]
+        shown, more = ", ".join(map(_place, first)), count - len(first)
         rows = "1 row" if count == 1 else f"{count:,} rows"
         lines.append(f"{kind} ({rows}): {shown}{f' and {more:,} more' if more else ''}")
     return lines
