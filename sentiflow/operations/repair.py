@@ -129,9 +129,12 @@ def close(client: MlflowClient, run: Run, who: str, logger: Logger, ending: tupl
 
 def _delete_unfinished_models(client: MlflowClient, experiment: str, name: str) -> None:
     """Delete pending models of this name, unless their run goes on, on another machine."""
-    running = {run.info.run_id for run in client.search_runs([experiment], RUNNING)}
-    for model in client.search_logged_models([experiment], f"name = '{name}'"):
-        if model.status == LoggedModelStatus.PENDING and model.source_run_id not in running:
+    found = client.search_logged_models([experiment], f"name = '{name}'")
+    pending = [model for model in found if model.status == LoggedModelStatus.PENDING]
+    # After the models: what makes one meanwhile runs, and is found.
+    running = {run.info.run_id for run in client.search_runs([experiment], RUNNING)} if pending else ()
+    for model in pending:
+        if model.source_run_id not in running:
             client.delete_logged_model(model.model_id)
 
 
