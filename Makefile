@@ -158,7 +158,7 @@ endif
 	$(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/.compiled: .venv/.installed sentiflow/training/network/compiled.py sentiflow/training/network/recurrence.py
+.venv/.compiled: .venv/.installed sentiflow/training/network/kernels.py sentiflow/training/network/recurrence.py
 	$(BIN)/python -c 'from sentiflow.training.network.recurrence import compile_kernels; compile_kernels()'
 	@touch $@
 

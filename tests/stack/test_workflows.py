@@ -186,3 +186,11 @@ def test_newer_patch_releases_and_newer_builds_of_an_image_are_named(
     )  # fmt: skip
     assert done.returncode == status, done.stderr
     assert ("is outdated" in done.stdout) == bool(status)
+
+
+@pytest.mark.parametrize("target", ["setup", "run", "test"])
+def test_every_file_that_the_readmes_targets_need_is_there(target: str) -> None:
+    """Nothing counts as made, as on a fresh machine."""
+    command = ["make", "-n", "--always-make", target]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
