@@ -118,7 +118,6 @@ def counts(reviews: Reviews, config: TrainConfig) -> scipy.sparse.csr_array:
 
 def fit_tfidf(training: Reviews, validation: Reviews, config: TrainConfig) -> Fitted:
     """Fit a logistic regression for each of a few values of C; the one with the lowest validation loss is kept."""
-    training, validation, config = training, validation, config
     tfidf = TfidfTransformer(sublinear_tf=True).fit(counts(training, config))
     learned, held_out = (tfidf.transform(counts(part, config)) for part in (training, validation))
     tried = []
