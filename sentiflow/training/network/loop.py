@@ -259,32 +259,42 @@ def train_from(
     return replace(trained, network=network)
 
 
-# Compiled for a recipe and a number of steps, and not in use: the next training of the same goes on with it.
-_IDLE: dict[tuple[TrainConfig, int], FastNetwork] = {}
+# Compiled, and not in use: the next training of the same steps goes on with it, and with its number of steps.
+_IDLE: dict[tuple[TrainConfig, int], tuple[FastNetwork, tf.Variable]] = {}
 _MAX_IDLE = 2  # each keeps the weights and the optimizer's memory of a training
 
 
 @contextmanager
 def _core(network: keras.Model, config: TrainConfig, steps: int, seed: int) -> Iterator[keras.Model]:
-    """What trains the network in ``steps`` steps; compiled once a process: TensorFlow keeps what it compiles."""
+    """What trains the network in ``steps`` steps; compiled once a process: TensorFlow keeps what it compiles.
+
+    Before a final training it is compiled for any number of steps: a constant would give other last bits.
+    """
     if config.backend == "keras":
         core = keras.Sequential([network])
         prepare_to_fit(core, optimizer(config, steps))
         yield core
         return
-    core = _IDLE.pop((config, steps), None) or FastNetwork(
-        build(config, seed),
-        optimizer(config, steps),
-        config.vocabulary_dropout,
-        config.dropout,
-        steps_at_once(config),
-    )
+    key = config, steps
+    if config.final_training:
+        key = config.model_copy(update={"epochs": 1, "early_stopping_patience": 0}), 0
+    core, total = _IDLE.pop(key) if key in _IDLE else _compiled(config, steps, seed)
+    total.assign(steps)
     core.begin(network.get_weights(), seed)
     yield core  # one that fails is not used again
     network.set_weights(core.stock.get_weights())
-    _IDLE[config, steps] = core
+    _IDLE[key] = core, total
     for other in list(_IDLE)[:-_MAX_IDLE]:
         _IDLE.pop(other, None)
+
+
+def _compiled(config: TrainConfig, steps: int, seed: int) -> tuple[FastNetwork, tf.Variable]:
+    total = tf.Variable(float(steps), trainable=False)
+    by = optimizer(config, total if config.final_training else steps)
+    made = FastNetwork(
+        build(config, seed), by, config.vocabulary_dropout, config.dropout, steps_at_once(config)
+    )  # fmt: skip
+    return made, total
 
 
 def steps_at_once(config: TrainConfig) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from sentiflow.data.reviews import Reviews
@@ -97,7 +98,7 @@ def _simple_rnn(config: TrainConfig, name: str, kernel: int, recurrent: int, **o
     )
 
 
-def optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
+def optimizer(config: TrainConfig, steps: int | tf.Variable) -> keras.optimizers.Optimizer:
     """Make the recipe's optimizer for a training of ``steps`` steps in all."""
     rate: float | keras.optimizers.schedules.LearningRateSchedule = config.learning_rate
     if config.learning_rate_schedule == "cosine":

@@ -169,7 +169,7 @@ from sentiflow.training.network import loop as training
 from tests.sentiflow.training.network.test_loop import FULL, HELD_BACK, LEARNT, weights_digest
 with tf.device("CPU:1"):  # as TensorFlow would choose a GPU
     trained = training.train(LEARNT, HELD_BACK, FULL, 5)
-(core,) = training._IDLE.values()
+((core, _total),) = training._IDLE.values()
 variables = *trained.network.variables, *core.variables, *core.optimizer.variables
 print(weights_digest(trained), *{variable.value.device[-5:] for variable in variables})
 """
@@ -199,6 +199,20 @@ def test_a_recipe_is_compiled_once_and_nothing_of_a_training_reaches_the_next(
     assert len(set(compiled)) == 1
     assert same(first, again) and not same(first, other)
     assert without_times(first.history) == without_times(again.history)
+
+
+@pytest.mark.story
+def test_a_final_training_goes_on_with_what_is_compiled_at_a_rate_of_its_own_length(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Red if it were compiled again, seconds of a small table's training, or if the rate fell as in the first."""
+    config = FULL.model_copy(update={"learning_rate_schedule": "cosine", "final_training": True, "units": 6})
+    longer = config.model_copy(update={"epochs": config.epochs + 2})
+    monkeypatch.setattr(module, "_IDLE", {})
+    _, second = train(LEARNT, HELD_BACK, longer, 5), train(LEARNT, HELD_BACK, config, 5)
+    assert len(module._IDLE) == 1
+    monkeypatch.setattr(module, "_IDLE", {})
+    assert same(second, train(LEARNT, HELD_BACK, config, 5))
 
 
 @pytest.mark.story
