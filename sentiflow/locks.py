@@ -252,6 +252,7 @@ class _Session:
         self._url, self._name, self._key, self._logger = url, name, key_of(name), logger
         self._application = _PREFIX + _who(purpose)  # PostgreSQL keeps 63 characters
         self._connection: Connection[Any] | None = None
+        self._held = False
 
     def take(self) -> str | None:
         """Take the lock if it is free; else say who holds it."""
@@ -260,6 +261,7 @@ class _Session:
         try:
             row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", [self._key]).fetchone()
             if row and row[0]:
+                self._held = True
                 return None
             row = self._connection.execute(_HOLDER, [self._key]).fetchone()
         except _driver().Error as err:
@@ -270,11 +272,12 @@ class _Session:
         """End the session, which gives the lock back; the log says if it had ended before."""
         if self._connection is None:
             return
-        try:
-            self._connection.execute("SELECT 1")
-        except _driver().Error:
-            lost = "The connection of the shared lock of %s was lost: another process may have taken it meanwhile."
-            self._logger.warning(lost, self._name)
+        if self._held:
+            try:
+                self._connection.execute("SELECT 1")
+            except _driver().Error:
+                lost = "The connection of the shared lock of %s was lost: another process may have had it."
+                self._logger.warning(lost, self._name)
         self._connection.close()
 
 

@@ -188,8 +188,8 @@ F11 = Case(
         ),
         Red(
             "a shared lock that was lost ends the training as a bug", "sentiflow/locks.py",
-            "        except _driver().Error:\n            lost",
-            "        except LookupError:\n            lost", "This is a bug", seed=7,
+            "            except _driver().Error:\n                lost",
+            "            except LookupError:\n                lost", "This is a bug", seed=7,
         ),
     ),
 )  # fmt: skip

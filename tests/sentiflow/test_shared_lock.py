@@ -1,4 +1,5 @@
 import gc
+import logging
 import signal
 import sys
 import threading
@@ -13,7 +14,7 @@ from pydantic import SecretStr
 
 from flows.train import train
 from sentiflow.errors import BusyError, ExternalError, UsageError
-from sentiflow.locks import _connect, champion_lock, check_free, file_lock, key_of, training_lock
+from sentiflow.locks import _connect, _Session, champion_lock, check_free, file_lock, key_of, training_lock
 from sentiflow.settings import Settings
 from sentiflow.store import LOCK
 from sentiflow.store.client import connect, experiment_id
@@ -120,12 +121,18 @@ def test_a_connection_that_was_lost_is_logged_at_the_end(
 ) -> None:
     here = machine(tmp_path / "here", server)
     with training_lock("lost", here):
+        waits = _Session(server.address, "lost", "a test", logging.getLogger("sentiflow"))
+        assert waits.take() is not None
         with psycopg.connect(server.address, autocommit=True) as admin:
             admin.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' "
                 "AND (classid::bigint << 32) | objid::bigint = %s",
                 (key_of("lost"),),
             )
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name ~ 'a test'"
+            )
+        waits.release()  # it had nothing to lose
         with training_lock("lost", machine(tmp_path / "there", server), patience=30):
             pass
         assert "was lost" not in caplog.text
