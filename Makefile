@@ -56,10 +56,11 @@ format: setup-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Writes the tables of docs/settings.md, and the docs as a site into site/; a dead link, or a page outside the menu,
-# ends it (not so with --quiet, which does not count warnings).
+# Writes the tables of docs/settings.md, the tutorial as a notebook, and the docs as a site into site/; a dead link,
+# or a page outside the menu, ends it (not so with --quiet, which does not count warnings).
 docs: setup-dev
 	$(BIN)/python -m docs.pages
+	$(BIN)/python -m docs.notebook
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 # Compares with PyTorch, too. Writes the table in docs/speed.md.

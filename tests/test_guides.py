@@ -9,8 +9,10 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import nbformat
 import pytest
 from matplotlib import image
+from nbclient import NotebookClient
 from prefect.client.orchestration import SyncPrefectClient
 
 from sentiflow.settings import Settings
@@ -140,36 +142,45 @@ def asked(world: World, block: str, code: str) -> str:
 
 
 @pytest.mark.timeout(600)
-def test_tutorial(world: World, imdb_settings: Settings) -> None:
-    assert len(shown_in(TUTORIAL)) > 20
-    (world.root / "examples").symlink_to(ROOT / "examples")
+def test_the_tutorial_as_a_notebook(world: World, imdb_settings: Settings) -> None:
+    """In a kernel of Jupyter, from its own folder; each cell prints what the page shows."""
+    for name in ("examples", "pyproject.toml"):
+        (world.root / name).symlink_to(ROOT / name)
+    (world.root / ".venv").symlink_to(sys.prefix)
+    (world.root / "docs").mkdir()
     mirror = {f"SENTIFLOW_{name.upper()}": str(getattr(imdb_settings, name)) for name in MIRROR}
-    for block, rest in steps_of(TUTORIAL):
-        if CAPTIONS not in block:
-            run_step(block, rest, world, **mirror)
+    page = nbformat.read(ROOT / "docs" / "tutorial.ipynb", as_version=4)
+    page.cells = [cell for cell in page.cells if CAPTIONS not in cell.source]  # it needs no reviews: see below
+    place = {"metadata": {"path": str(world.root / "docs")}}
+    NotebookClient(page, timeout=300, resources=place).execute(env=world.environment(**mirror))
+    outputs = ["".join(each.text for each in cell.outputs) for cell in page.cells if cell.cell_type == "code"]
+    steps = [step for step in steps_of(TUTORIAL) if CAPTIONS not in step[0]]
+    assert len(shown_in(TUTORIAL)) > 20
+    for (block, rest), printed in zip(steps, outputs, strict=True):
+        check_printed(block, rest, printed)
     (summary,) = world.root.glob("mlruns/**/model_summary.txt")
     assert summary.read_text(encoding="utf-8").strip() in TUTORIAL
+    assert image.imread(world.root / "state.png").shape[:2] == (900, 1100)
 
 
 def test_captions_of_the_tutorial_are_right_and_of_several_lengths(world: World) -> None:
     """Without the reviews of IMDB."""
     (world.root / "examples").symlink_to(ROOT / "examples")
     ((block, rest),) = (step for step in steps_of(TUTORIAL) if CAPTIONS in step[0])
-    told = run_step(block, rest, world)
+    told = run_block(f"exec 2>&1\n{block}", world)
+    check_printed(block, rest, told)
     assert float(told.partition("%")[0].split()[-1]) >= 95
     assert "Captions have 3, 7, 8 words." in told
     assert image.imread(world.root / "captions.png").shape[:2] == (850, 1100)
 
 
-def run_step(block: str, rest: str, world: World, **variables: str) -> str:
-    """Run a block of the tutorial, which prints what the page shows; gives what it printed."""
-    figures = "train" in block or CAPTIONS in block
-    told = run_block(f"exec 2>&1\n{block}", world, **variables)
+def check_printed(block: str, rest: str, told: str) -> None:
+    """Check that a block printed what the page shows after it."""
+    figures = any(part in block for part in ("train", CAPTIONS, "state.py"))
     printed = plain(told, figures=figures)
     for shown in re.findall(r"^```text\n(.*?)^```$", rest, re.MULTILINE | re.DOTALL):
         lines = [shown] if "train" not in block else shown.splitlines()  # log lines, each after its time
         assert all(plain(line, figures=figures) in printed for line in lines), f"{block}\n{printed}"
-    return told
 
 
 def plain(text: str, *, figures: bool) -> str:

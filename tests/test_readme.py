@@ -6,6 +6,7 @@ from pathlib import Path
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from docs import notebook
 from docs.pages import all_options, with_settings
 from flows.cli import application
 from sentiflow.settings import PREFIX, Settings
@@ -24,6 +25,12 @@ def test_the_page_of_the_settings_has_each_as_the_code_has_it() -> None:
     assert page == with_settings(page), "`make docs` writes it again"
     told = re.findall(rf"^\| `({PREFIX}\w+)` \|", page, re.MULTILINE)
     assert sorted(told) == sorted(PREFIX + field.upper() for field in Settings.model_fields)
+
+
+def test_the_notebook_is_the_tutorial() -> None:
+    assert notebook.NOTEBOOK.read_text(encoding="utf-8") == notebook.written(DOCUMENTS["docs/tutorial.md"]), (
+        "`make docs` writes it again"
+    )
 
 
 def test_the_site_has_each_command_with_the_options_of_its_help() -> None:
