@@ -39,7 +39,7 @@ def baselines(
 
     Args:
         config: The recipe, field by field; for baselines it sets vocabulary, length and validation.
-        dataset: imdb, sample, or the path of a .csv, .jsonl or .parquet table, or of a folder of them.
+        dataset: imdb, sample, or the path of a .csv, .tsv, .jsonl or .parquet table, or of a folder of them.
         seed: Of initial weights and of the order of reviews.
         only: Baselines to fit; by default all.
         table: How a table of your own is read: its columns, its labels, how many rows may be rejected.

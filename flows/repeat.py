@@ -43,7 +43,7 @@ def repeat(
 
     Args:
         config: The recipe, field by field; those that fit_to_table names are chosen by rules.
-        dataset: imdb, sample, or the path of a .csv, .jsonl or .parquet table, or of a folder of them.
+        dataset: imdb, sample, or the path of a .csv, .tsv, .jsonl or .parquet table, or of a folder of them.
         seed: The first one, of the first weights and of the order of reviews.
         repeats: How many seeds, counted up from the first.
         promote: Afterwards promote the version if all checks pass.

@@ -32,7 +32,7 @@ def score(
     1. score: read, score and keep in chunks; what cannot be scored goes to a file of rejects
 
     Args:
-        source: A .csv, .jsonl or .parquet table, or a folder of .txt files.
+        source: A .csv, .tsv, .jsonl or .parquet table, or a folder of .txt files.
         output: The file to write, .csv, .jsonl or .parquet; rejects go to a file beside it.
         text_column: The table's column of texts.
         with_text: Copy the texts to the output.

@@ -58,7 +58,7 @@ def sweep(
 
     Args:
         config: The recipe to change, field by field; those that fit_to_table names are chosen by rules.
-        dataset: imdb, sample, or the path of a .csv, .jsonl or .parquet table, or of a folder of them.
+        dataset: imdb, sample, or the path of a .csv, .tsv, .jsonl or .parquet table, or of a folder of them.
         seed: Of the search, and of each trial's training.
         trials: How many to finish.
         workers: How many run in parallel; by default one a core, or as many as Dask has; at most trials or seeds.

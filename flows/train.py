@@ -76,7 +76,7 @@ def train(
 
     Args:
         config: The recipe, field by field; those that fit_to_table names are chosen by rules.
-        dataset: imdb, sample, or the path of a .csv, .jsonl or .parquet table, or of a folder of them.
+        dataset: imdb, sample, or the path of a .csv, .tsv, .jsonl or .parquet table, or of a folder of them.
         seed: Of the first weights and of the order of reviews.
         promote: Afterwards promote the version if all checks pass.
         force: Train even if an equal version is registered.

@@ -10,7 +10,7 @@ from sentiflow.folder import expanded
 
 IMDB = "imdb"
 BUILT_IN = (IMDB, "sample")
-TABLE_SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet", ".pq")
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".parquet", ".pq")
 BASE = "base"
 """In place of a dataset and of a model: what the package carries, which answers before anything was trained."""
 _RESERVED = (*BUILT_IN, BASE)

@@ -55,7 +55,7 @@ def fetch(run: RunContext, table: TableOptions) -> Source:
     if source.fetched:
         logger.info("fetched %s, hash verified", ", ".join(file.name for file in source.files))
     else:
-        logger.info("skipped: %s is here", Path(source.origin).name)
+        logger.info("nothing to download: %s is on this machine", Path(source.origin).name)
     return source
 
 

@@ -172,7 +172,7 @@ def _shown(word: "Word") -> str:
 def score(
     source: Annotated[
         Path,
-        typer.Argument(metavar="INPUT", help="A .csv, .jsonl or .parquet table, or a folder of .txt files."),
+        typer.Argument(metavar="INPUT", help="A .csv, .tsv, .jsonl or .parquet table, or a folder of .txt files."),
     ],
     output: Annotated[
         Path,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 import typer
 
 from flows.cli import output
-from sentiflow.errors import UsageError
+from sentiflow.errors import UsageError, plain_reason
 from sentiflow.folder import typed
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ SetOption = Annotated[
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Random seed.")]
 DatasetOption = Annotated[
     str,
-    typer.Option("--dataset", "-d", help="imdb, sample, a .csv, .jsonl or .parquet table, or a folder of them."),
+    typer.Option(
+        "--dataset", "-d", help="imdb, sample, a .csv, .tsv, .jsonl or .parquet table, or a folder of them."
+    ),
 ]
 TextColumnOption = Annotated[
     str | None,
@@ -162,18 +164,21 @@ def table_options(
     given: dict[str, Any] = {"text_column": text_column, "label_column": label_column}
     given["max_rejects"] = max_rejects and max_rejects.strip()
     if labels is not None:
-        pairs = (part.rpartition("=") for part in labels.split(",") if part.strip())
+        parts = (part if "=" in part else f"{part}=" for part in labels.split(",") if part.strip())
+        pairs = (part.rpartition("=") for part in parts)
         known = {"0": 0, "1": 1, "skip": "skip"}
         given["labels"] = {name.strip(): known.get(value.strip(), value) for name, _, value in pairs}
     try:
         return TableOptions(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as err:
-        name = str(err.errors()[0]["loc"][0])
+        first = err.errors()[0]
+        (name, *key), problem = map(str, first["loc"]), plain_reason(first["msg"])
         option = "--" + name.replace("_", "-")
         typed = labels if name == "labels" else given[name]
-        raise UsageError(
-            f"{option} {typed!r} cannot be read.", _FORMS.get(option, "Give the name of a column.")
-        ) from err
+        if key:  # a label
+            problem = f"{key[0]}={first['input']} is none of {key[0]}=1, {key[0]}=0 and {key[0]}=skip"
+        hint = _FORMS.get(option, "Give the name of a column.")
+        raise UsageError(f"{option} {typed!r}: {problem}.", hint) from err
 
 
 def table_arguments(table: "TableOptions") -> list[str]:
@@ -185,6 +190,6 @@ def table_arguments(table: "TableOptions") -> list[str]:
 
 
 _FORMS = {
-    "--labels": "Each label needs =1, =0 or =skip; both 1 and 0 must occur: --labels good=1,bad=0,so-so=skip",
+    "--labels": "The network has two answers, 1 and 0; skip leaves rows out: --labels good=1,bad=0,so-so=skip",
     "--max-rejects": "Give a number or a percentage: --max-rejects 20 or --max-rejects 0.5%",
 }

@@ -40,7 +40,10 @@ _HEAD = 1_000  # lines whose keys are the columns that a message names
 
 
 class CsvTable(RowInput):
-    """A CSV table with a header; its columns are separated by a semicolon or tab if the header has no comma."""
+    """A CSV table with a header; its columns are separated by a semicolon or tab if the header has no comma.
+
+    Tabs separate those of a ``.tsv`` or ``.txt`` file.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -71,10 +74,9 @@ class CsvTable(RowInput):
         return why_not(fields[self._text])
 
     def _separator(self) -> str:
-        with self.path.open("rb") as stream:
-            head = stream.read(_HEAD_SIZE)
-        unquoted = re.sub(rb'"[^"]*"', b"", head.lstrip(codecs.BOM_UTF8 + b"\r\n"))
-        header = re.split(rb"[\r\n]", unquoted, maxsplit=1)[0].decode(errors="replace")
+        if self.path.suffix.lower() in _TABS:
+            return "\t"
+        header = _first_line(self.path)
         return "," if "," in header else max(",;\t", key=header.count)
 
     def _header(self) -> list[str]:
@@ -107,6 +109,14 @@ class CsvTable(RowInput):
                         ) from err
                 if fields or wrong:
                     yield fields, wrong, first, stream.tell()
+
+
+def _first_line(path: Path) -> str:
+    """What stands in the first line outside of quotes."""
+    with path.open("rb") as stream:
+        head = stream.read(_HEAD_SIZE)
+    unquoted = re.sub(rb'"[^"]*"', b"", head.lstrip(codecs.BOM_UTF8 + b"\r\n"))
+    return re.split(rb"[\r\n]", unquoted, maxsplit=1)[0].decode(errors="replace")
 
 
 class JsonLines(RowInput):
@@ -268,11 +278,17 @@ def shown(name: str) -> str:
 
 _KINDS: dict[str, Callable[[Path], Input]] = {
     ".csv": CsvTable,
+    ".tsv": CsvTable,
+    ".txt": CsvTable,
     ".jsonl": JsonLines,
     ".ndjson": JsonLines,
     ".parquet": ParquetTable,
     ".pq": ParquetTable,
 }
+
+
+_TABS = (".tsv", _SUFFIX)
+_SUPPORTED = f"files that end in {', '.join(each for each in _KINDS if each != _SUFFIX)}, or in .txt with tabs"
 
 
 def tables_of(path: Path) -> list[Path]:
@@ -282,12 +298,10 @@ def tables_of(path: Path) -> list[Path]:
     found = [
         each
         for each in path.iterdir()
-        if each.suffix.lower() in _KINDS and not each.name.startswith(".") and not each.name.endswith(REJECTS)
+        if _may_be_table(each) and not each.name.startswith(".") and not each.name.endswith(REJECTS)
     ]
     if not found:
-        raise UsageError(
-            f"{path}: no table in this folder.", f"Put files into it that end in {', '.join(_KINDS)}."
-        )
+        raise UsageError(f"{path}: no table in this folder.", f"Put tables into it: {_SUPPORTED}.")
     for each in found:
         if not each.is_file():
             raise UsageError(
@@ -295,6 +309,12 @@ def tables_of(path: Path) -> list[Path]:
                 "Put the table itself there, or remove it.",
             )
     return sorted(found, key=lambda each: each.name)
+
+
+def _may_be_table(path: Path) -> bool:
+    """Whether a file's ending is that of a table; other texts than tables end in ``.txt``, too."""
+    suffix = path.suffix.lower()
+    return suffix in _KINDS and (suffix != _SUFFIX or not path.is_file() or "\t" in _first_line(path))
 
 
 _hashed: dict[tuple[Path, int, int, int, int], bytes] = {}
@@ -330,12 +350,10 @@ def open_input(path: Path) -> Input:
         return Folder(path)
     if not path.exists():
         raise UsageError(f"{path}: no such file or folder.", "Give a table or a folder of .txt files.")
-    kind = _KINDS.get(path.suffix.lower())
-    if kind is None or not path.is_file():
-        raise UsageError(
-            f"{path}: not a supported table.",
-            f"Give a file that ends in {', '.join(_KINDS)}, or a folder of .txt files.",
-        )
-    if path.stat().st_size == 0:
+    if path.is_file() and path.stat().st_size == 0:
         raise UsageError(f"{path} is empty.", "A table needs column names and rows.")
-    return kind(path)
+    if not path.is_file() or not _may_be_table(path):
+        raise UsageError(
+            f"{path}: not a supported table.", f"Give {_SUPPORTED}; for `score`, also a folder of .txt files."
+        )
+    return _KINDS[path.suffix.lower()](path)

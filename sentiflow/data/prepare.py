@@ -92,8 +92,8 @@ def fetch(
     if not dataset or not (there.is_dir() or there.is_file()):
         raise UsageError(
             f"No dataset or table {dataset!r}.",
-            "Give imdb, sample, or the path of a .csv, .jsonl or .parquet table, or of a folder of such tables: "
-            "each training reads it.",
+            "Give imdb, sample, or the path of a .csv, .tsv, .jsonl or .parquet table, or of a folder of such "
+            "tables: each training reads it.",
         )
     path = Path(located(dataset))
     name = dataset_name(dataset)

@@ -58,7 +58,7 @@ _HINTS = {
 
 def hints_for(kinds: Iterable[str], path: Path) -> list[str]:
     """What to do about rejects of these kinds in a table."""
-    is_text = path.suffix.lower() in (".csv", ".jsonl", ".ndjson")
+    is_text = path.suffix.lower() not in (".parquet", ".pq")
     hints = _HINTS if is_text else {NOT_UTF8: "Write those texts as UTF-8."}
     return [hints[kind].format(path=quote(str(path)), name=quote(path.name)) for kind in kinds if kind in hints]
 
@@ -262,15 +262,16 @@ def match(name: str, found: Sequence[str]) -> list[str]:
 def find_columns(path: Path, found: Sequence[str], text: str, others: Sequence[str] = ()) -> tuple[str, list[str]]:
     """The columns of a table that some names mean, as the table writes them; the others each once.
 
-    Names are compared as ``match`` does.
+    Names are compared as ``match`` does; several of the others may stand in one text, with commas.
     """
+    others = [one for name in others for one in ([name] if match(name, found) else name.split(","))]
     matches = {name: match(name, found) for name in (text, *others)}
     problems = [f"no column {name}" for name, there in matches.items() if not there]
     if problems:
         problems.append(f"there are: {', '.join(map(_shown, found)) or 'none':.2000}")
     problems += [f"the column {there[0]} appears twice" for there in matches.values() if len(there) > 1]
     if problems:
-        hint = "Give the names of your columns: --text-column, and for a training --label-column."
+        hint = "Name your columns with --text-column and --label-column; the first line of a CSV names them."
         raise UsageError(f"{path}: {'; '.join(problems)}.", hint)
     return matches[text][0], list(dict.fromkeys(matches[name][0] for name in others))
 

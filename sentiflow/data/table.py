@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -41,6 +42,8 @@ LABELS: dict[str, Label] = {
 }  # fmt: skip
 _SPLITS = f"Known splits: {', '.join(SPLITS)}. Without the column a fifth is set aside for the test."
 _SHOWN = 3  # rejected rows of a kind in a message
+_STARS = {"5": "1", "4": "1", "3": "skip", "2": "0", "1": "0"}
+_STAR = re.compile(r"([1-5])(\.\d)?( ?/ ?5| out of 5.*| stars?)?")
 _WORD = re.compile(f"[^ {re.escape(FILTERED)}]")
 
 
@@ -54,7 +57,8 @@ class TableOptions(BaseModel):
     labels: dict[str, Label] = Field(
         default={},
         description="What each label means, 0, 1 or skip (its rows are left out); answers are called like the "
-        f"table's labels. Empty for {', '.join(LABELS)}, and answers negative and positive. Case does not matter.",
+        f"table's labels. Unless some mean 0 and some 1, {', '.join(LABELS)} are known, too, with the answers "
+        "negative and positive. Case does not matter.",
     )
     max_rejects: str = Field(
         default="1%",
@@ -64,9 +68,7 @@ class TableOptions(BaseModel):
 
     @field_validator("labels")
     @classmethod
-    def _mean_both(cls, labels: dict[str, Label]) -> dict[str, Label]:
-        if labels and set(labels.values()) - {"skip"} != {0, 1}:
-            raise ValueError("labels must give 0 and 1 a meaning each, such as good=1,bad=0")
+    def _can_be_answers(cls, labels: dict[str, Label]) -> dict[str, Label]:
         plain = {_plain(name): value for name, value in labels.items()}
         if len(plain) < len(labels):
             raise ValueError("labels must differ in more than case")
@@ -78,6 +80,11 @@ class TableOptions(BaseModel):
                     "characters; leave such rows out by skip, or rename the label"
                 )
         return plain
+
+    @property
+    def known(self) -> dict[str, Label]:
+        """The meaning of each label; a whole set of them stands alone, others add to those known by themselves."""
+        return self.labels if {0, 1} <= set(self.labels.values()) else LABELS | self.labels
 
     def allowed(self, rows: int) -> int:
         """How many of ``rows`` rows may be rejected."""
@@ -163,8 +170,8 @@ def read_table(path: Path, options: TableOptions, rejects_file: Path, progress: 
     total = len(rows) + len(rejects)
     allowed = options.allowed(total)
     if len(rejects) > allowed:
-        limit = f"{allowed:,} may be (--max-rejects {options.max_rejects})"
-        problems.append(f"{len(rejects):,} of {total:,} rows are rejected, {limit}")
+        limit = f"at most {allowed:,} may be rejected (--max-rejects {options.max_rejects})"
+        problems.append(f"{len(rejects):,} of {total:,} rows are rejected; {limit}")
         hints.append("Correct the rows, or allow more of them with --max-rejects.")
     rows, repeated, relabelled = each_once(rows)
     if rows or not problems:
@@ -172,7 +179,7 @@ def read_table(path: Path, options: TableOptions, rejects_file: Path, progress: 
         rows, more = divided(rows, options.text_column)
         problems += more
         hints += [_SPLITS] if more and has_splits else []
-    hints = [*_hints(rejects, path, options), *hints]
+    hints = [*_hints(rejects, path, options, some_known=bool(rows)), *hints]
     rejected = keep_rejects(rejects, total, rejects_file)
     if problems:
         lines = [*problems, *_kinds(rejects), *([f"All rejected rows: {rejects_file}"] if rejects else [])]
@@ -203,7 +210,7 @@ def _read_file(source: Input, options: TableOptions, progress: Progress) -> _Rea
 
 def _labelled(chunk: Chunk, options: TableOptions, file: str) -> _Read:
     """The rows of a chunk with a text, a label and a split that are known, and the others."""
-    known = options.labels or LABELS
+    known = options.known
     labels, *others = map(to_values, chunk.columns.columns)  # as they were selected
     splits = others[0] if others else None
     rows: list[Labelled] = []
@@ -224,7 +231,7 @@ def _labelled(chunk: Chunk, options: TableOptions, file: str) -> _Read:
             reason, value = ("unknown split", splits[k]) if split else ("no split", "")
         else:
             where = f"line {line}" if line else f"row {number}"
-            name = sys.intern(_written(labels[k])) if options.labels else ""
+            name = sys.intern(_written(labels[k])) if label in options.labels else ""
             rows.append(Labelled(text_id(text), text, meaning, split, f"{file} {where}", name))
             continue
         rejects.append(Reject(number, line, "", reason, beginning(value)))
@@ -258,20 +265,34 @@ def _kinds(rejects: Sequence[Reject]) -> list[str]:
     return lines
 
 
-def _hints(rejects: Sequence[Reject], path: Path, options: TableOptions) -> list[str]:
+def _hints(rejects: Sequence[Reject], path: Path, options: TableOptions, *, some_known: bool) -> list[str]:
     kinds = {kind_of(reject.reason): reject.source for reject in reversed(rejects)}  # a file that has it
     hints = [hint for kind in sorted(kinds) for hint in hints_for([kind], path / kinds[kind])]
-    unknown = next((reject.value for reject in rejects if reject.reason == "unknown label"), None)
-    if unknown is not None and options.labels:
-        name = f"{_plain(unknown)!r:.40}".strip("'")
-        hints.append(f"{name} has no meaning yet: add {name}=1, {name}=0 or {name}=skip to --labels.")
-    elif unknown is not None:
-        hints.append(f"Known labels: {', '.join(LABELS)}. Give others a meaning: --labels good=1,bad=0")
+    unknown = list({_plain(each.value): None for each in rejects if each.reason == "unknown label"})
+    if unknown:
+        hints.append(f"The network has two answers, 1 and 0. {_advice(unknown, options, some_known=some_known)}")
     if any(reject.reason in ("unknown split", "no split") for reject in rejects):
         hints.append(_SPLITS)
     if any(reject.reason == "no label" for reject in rejects):
         hints.append("Rows without a label are left out by =skip: --labels good=1,bad=0,=skip")
     return hints
+
+
+def _advice(unknown: Sequence[str], options: TableOptions, *, some_known: bool) -> str:
+    """What to type for labels without a meaning, the first of them first."""
+    name = f"{unknown[0]!r:.40}".strip("'")
+    if options.labels:
+        return f"{name} has no meaning yet: add {name}=1, {name}=0 or {name}=skip to --labels."
+    stars = [found for label in unknown if (found := _STAR.fullmatch(label))]
+    numbers = {found[1] for found in stars}
+    if len(stars) == len(unknown) and ("5" in numbers or {"3", "4"} <= numbers):
+        labels = sorted({*unknown, *(() if stars[0][3] else _STARS)}, reverse=True)
+        meant = quote(",".join(f"{label}={_STARS[label[0]]}" for label in labels))
+        return f"By itself, 1 means positive. If the labels are stars: --labels {meant}"
+    if all(re.fullmatch(r"-?\d+", label) for label in unknown):
+        return "By itself, 1 means positive and 0 negative. Name each of your numbers, such as --labels 2=1,1=0"
+    example = f"{name}=skip" if some_known else "good=1,bad=0"
+    return f"Known labels: {', '.join(LABELS)}. Say what others mean, or leave their rows out: --labels {example}"
 
 
 def _place(reject: Reject) -> str:

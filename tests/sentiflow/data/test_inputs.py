@@ -39,6 +39,25 @@ def test_a_column_named_twice_is_selected_once(tmp_path: Path) -> None:
     source = open_input(table(tmp_path))
     source.select("text", ("source", "text", "Source"))
     assert source.schema.names == ["source", "text"]
+    source.select("text", ("label, source", "text"))
+    assert source.schema.names == ["label", "source", "text"]
+    source = open_input(table(tmp_path, content='text,"label, source"\ngood,1\n'))
+    source.select("text", ("label, source",))
+    assert source.schema.names == ["label, source"]
+
+
+@pytest.mark.parametrize("name", ["in.tsv", "in.TXT"])
+def test_tabs_separate_the_columns_of_tsv_and_txt_tables_whatever_the_header_holds(
+    tmp_path: Path, name: str
+) -> None:
+    content = 'text\tlabel, or stars\n"good,\nbut long"\t1\n'
+    assert open_input(table(tmp_path, name, content)).names == ["text", "label, or stars"]
+
+
+def test_a_text_file_is_a_table_if_tabs_separate_its_columns(tmp_path: Path) -> None:
+    found = table(tmp_path, "a.txt", "text\tlabel\n"), table(tmp_path, "b.tsv", "text\n")
+    table(tmp_path, "readme.txt", "What lies here,\tand why\n".replace("\t", " "))
+    assert inputs.tables_of(tmp_path) == list(found)
 
 
 def test_a_name_in_another_case_is_found_unless_one_is_written_so(tmp_path: Path) -> None:

@@ -169,14 +169,57 @@ def test_rows_of_labels_to_skip_are_no_rejects_and_count_against_no_bound(tmp_pa
     assert [row.label for row in made.rows] == [0, 1, 0, 1, 0, 1, 0, 1, 0]
     assert (made.left_out, [reject["row"] for reject in rejects(path)]) == ({"3": 3, "unsure": 1}, [14])
     error = refused(path, labels=stars)
-    assert "1 of 10 rows are rejected, 0 may be (--max-rejects 1%)" in str(error)
+    assert "1 of 10 rows are rejected; at most 0 may be rejected (--max-rejects 1%)" in str(error)
     assert "2 has no meaning yet: add 2=1, 2=0 or 2=skip to --labels." in error.hint
 
 
 @pytest.mark.parametrize(
+    ("given", "meanings", "called"),
+    [
+        ({"neutral": "skip"}, [0, 1] * 5, ("negative", "positive")),
+        ({"neutral": 1}, [0, 1, 1] * 5, ("negative", "neutral")),
+        ({"neutral": "skip", "positive": 0}, [], ()),
+        ({"Negative": 1, "POSITIVE": 0, "neutral": "skip"}, [1, 0] * 5, ("positive", "Negative")),
+    ],
+)
+def test_labels_add_to_the_known_ones_unless_they_give_both_meanings(
+    tmp_path: Path, given: dict[str, object], meanings: list[int], called: tuple[str, ...]
+) -> None:
+    """Labels of the third have one meaning alone; a name is the table's only where it was given a meaning."""
+    written = ["Negative", "positive", "neutral"] * 5
+    path = table(tmp_path, list(zip(texts(15), written, strict=True)))
+    if not meanings:
+        assert "needs reviews of both labels" in str(refused(path, labels=given))
+        return
+    assert labels(path, labels=given) == meanings
+    assert names(path, labels=given) == called
+
+
+@pytest.mark.parametrize(
+    ("written", "advice"),
+    [
+        (["positive", "negative", "neutral"], "--labels neutral=skip"),
+        (["good", "bad", "so-so"], "--labels good=1,bad=0"),
+        (["1", "2", "3", "4", "5"], "--labels 5=1,4=1,3=skip,2=0,1=0"),
+        (["1.0", "5.0"], "--labels 5=1,4=1,3=skip,2=0,1=0"),
+        (["1/5", "3/5", "5/5"], "--labels 5/5=1,3/5=skip,1/5=0"),
+        (["1 out of 5 stars", "5 out of 5 stars"], "--labels '5 out of 5 stars=1,1 out of 5 stars=0'"),
+        (["1", "2"], "--labels 2=1,1=0"),
+        (["0", "1", "2"], "--labels 2=1,1=0"),
+        (["0", "4"], "--labels 2=1,1=0"),
+    ],
+)
+def test_labels_that_are_not_known_get_advice_that_fits_them(
+    tmp_path: Path, written: list[str], advice: str
+) -> None:
+    """Red if a column of stars counted its 1 as positive without a word."""
+    rows = [(text, written[k % len(written)]) for k, text in enumerate(texts(30))]
+    assert advice in refused(table(tmp_path, rows)).hint.splitlines()[0]
+
+
+@pytest.mark.parametrize(
     "options",
-    [{"labels": {"good": 1}}, {"labels": {"good": 1, "bad": "skip"}},
-     {"labels": {"good": 1, "bad": 2}}, {"labels": {"a": 1, "b": 0, "B ": 1}},
+    [{"labels": {"good": 1, "bad": 2}}, {"labels": {"a": 1, "b": 0, "B ": 1}},
      {"max_rejects": "-1"}, {"max_rejects": "some"},
      {"max_rejects": "9" * 5_000},
      {"max_rejects": "1.5"}, {"max_rejects": "150%"}, {"text_column": ""}, {"label_column": ""},
@@ -224,7 +267,7 @@ def test_rejects_may_be_so_many(tmp_path: Path) -> None:
         (249, 250, "unknown label", "2"), (250, 251, "no text", ""),
     ]  # fmt: skip
     path = table(tmp_path, [*good, ("film", ""), ("film", "2"), ("", "1")])
-    assert "3 of 250 rows are rejected, 2 may be (--max-rejects 1%)" in str(refused(path))
+    assert "3 of 250 rows are rejected; at most 2 may be rejected" in str(refused(path))
     assert len(read(path, max_rejects="3").rows) == 247
     assert len(read(path, max_rejects="1.2%").rows) == 247
 
@@ -247,7 +290,7 @@ def test_all_problems_are_listed_at_once_with_their_lines(tmp_path: Path) -> Non
     path.write_bytes(b"\n".join(content))
     error = refused(path)
     assert str(error.args[0]).splitlines() == [
-        f"{path} cannot be trained on: 10 of 13 rows are rejected, 0 may be (--max-rejects 1%)",
+        f"{path} cannot be trained on: 10 of 13 rows are rejected; at most 0 may be rejected (--max-rejects 1%)",
         "  the test split needs reviews of both labels, got 1 of label 0 and 0 of label 1",
         "  unknown label (4 rows): line 5 ('perhaps'), line 13 ('Perhaps'), line 14 ('maybe') and 1 more",
         "  no text (1 row): line 7",
@@ -261,8 +304,8 @@ def test_all_problems_are_listed_at_once_with_their_lines(tmp_path: Path) -> Non
     assert error.hint.splitlines() == [
         f"If all of it has another encoding, save it as UTF-8: iconv -f cp1252 -t utf-8 {path} > utf8-mine.csv",
         "A text that contains the separator of the columns needs quotes around it.",
-        "Known labels: 0, 1, negative, positive, neg, pos, false, true. "
-        "Give others a meaning: --labels good=1,bad=0",
+        "The network has two answers, 1 and 0. Known labels: 0, 1, negative, positive, neg, pos, false, true. "
+        "Say what others mean, or leave their rows out: --labels perhaps=skip",
         "Known splits: train, validation, test. Without the column a fifth is set aside for the test.",
         "Rows without a label are left out by =skip: --labels good=1,bad=0,=skip",
         "Correct the rows, or allow more of them with --max-rejects.",
@@ -317,7 +360,7 @@ def test_three_different_texts_of_each_label_are_enough_for_a_test(tmp_path: Pat
         ([], {}, "is empty"),
         (["text,label"], {}, "there are no rows to train on"),
         (["text,label", "good,1"], {"name": "mine.parquet"}, "cannot be read as Parquet"),
-        (["text,label", "good,1"], {"name": "mine.xlsx"}, ".csv, .jsonl"),
+        (["text,label", "good,1"], {"name": "mine.xlsx"}, ".csv, .tsv, .jsonl"),
         (["text,label", '"good,1', "bad,0"], {}, "the row that begins in line 2 opens a quote"),
         (["text,label", '"good,1', "bad,0"], {}, "Close it, or double it"),
     ],
@@ -510,7 +553,7 @@ def test_rejects_of_a_folder_name_their_file_and_count_over_all(tmp_path: Path) 
     (folder / "09b.csv").write_bytes(b"text,label\ncaf\xe9,1\n")
     error = refused(folder)
     assert str(error.args[0]).splitlines() == [
-        f"{folder} cannot be trained on: 2 of 102 rows are rejected, 1 may be (--max-rejects 1%)",
+        f"{folder} cannot be trained on: 2 of 102 rows are rejected; at most 1 may be rejected (--max-rejects 1%)",
         "  unknown label (1 row): 03b.csv line 2 ('perhaps')",
         "  not UTF-8 (1 row): 09b.csv line 2 ('caf\\xe9')",
         f"  All rejected rows: {rejects_of(folder)}",
