@@ -138,27 +138,27 @@ def data(
         start, config = choose_and_fit(AUTO, dataset, config, rows, known, settings)
     facts = describe(rows, known, config.vocabulary_size, config.sequence_length)
     stdout = stdout_for({"dataset": prepared, "facts": facts}, as_json=as_json)
-    stdout.say(f"[bold]Dataset {escape(prepared.name)}[/], digest {prepared.digest}", escape(str(prepared.table)))
+    stdout.say(f"[bold]Dataset {escape(prepared.name)}[/]")
     if prepared.rejected:
         stdout.say(f"[yellow]{escape(str(prepared.rejected))}[/]")
     if prepared.left_out:
         stdout.say(escape(count_left_out(prepared.left_out)))
     for sentence in prepared.joined.sentences() if prepared.joined else ():
         stdout.say(escape(sentence))
-    for warning in reviews.warnings(rows):
+    in_both, many = reviews.in_both_note(facts.in_both, next(s.reviews for s in facts.splits if s.name == "test"))
+    for warning in (*reviews.warnings(rows), *([in_both] if many else [])):
         stdout.say(f"[yellow]{escape(warning)}[/]")
     if start is not None:
         stdout.say(f"A training now starts {escape(start.text())}: {fitted_text(config)}")
     stdout.print()
     print_table(_splits(facts, config), stdout)
     words = _words(facts, min(facts.words, config.vocabulary_size - FIRST_WORD), prepared.name)
-    in_both = f"{facts.in_both:,} test reviews have the very words of a training review.\n"
-    stdout.say(f"\n{words}", in_both)
+    stdout.say(f"\n{words}", "" if many else f"{in_both}\n")
     label = escape(facts.label_names[facts.first_label])
     stdout.say(f"[bold]First training review[/]: label {facts.first_label} ({label}), {len(facts.first_ids)} ids")
     stdout.print(f"{list(facts.first_ids)}\n", markup=False, soft_wrap=True)
     stdout.print(f"[bold]Decoded[/]: {len(facts.first_text.split())} words")
-    stdout.say(escape(facts.first_text))
+    stdout.say(escape(facts.first_text), f"\nPrepared table, named by its digest: {escape(str(prepared.table))}")
 
 
 def _words(facts: "DatasetFacts", kept: int, name: str) -> str:

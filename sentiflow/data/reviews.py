@@ -272,6 +272,18 @@ def in_both_splits(reviews: Reviews) -> int:
     return sum(ids.tobytes() in seen for ids in reviews.of("test").tokens)
 
 
+_MANY = 0.1  # of the test reviews; where texts are short, one in 25 stands in both by chance
+
+
+def in_both_note(both: int, tested: int) -> tuple[str, bool]:
+    """What to say of test reviews that stand in the training split, too, and whether it is a warning."""
+    told = f"{both:,} of the {tested:,} test reviews stand in the training split, too, word for word"
+    if both <= _MANY * tested:
+        return f"{told}.", False
+    worthless = "the test accuracy will be too high, and says little about new reviews"
+    return f"{told}: {worthless}. Keep each text in one split only.", True
+
+
 _UNREAD = 0.2  # of the test reviews
 _FEW = 10  # test reviews of a label
 _USUAL = 3.0  # standard errors

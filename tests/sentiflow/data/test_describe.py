@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sentiflow.data.prepare import DatasetFacts, describe
-from sentiflow.data.reviews import Reviews, in_both_splits, warnings
+from sentiflow.data.reviews import Reviews, in_both_note, in_both_splits, warnings
 from sentiflow.scoring import Vocabulary
 
 VOCABULARY = Vocabulary(["the", "film", "good", "bad", "rare"])  # ids 4 to 8; the recipe keeps 4 to 6
@@ -69,6 +69,13 @@ def test_in_both_splits_compares_whole_ids_before_rare_words_are_replaced() -> N
 def test_in_both_splits_counts_each_test_review() -> None:
     twice = REVIEWS.take(np.array([2, 1, 5, 5, 4]))
     assert in_both_splits(twice) == 2
+
+
+def test_test_reviews_that_stand_in_both_splits_are_a_warning_where_they_are_many() -> None:
+    few, is_warning = in_both_note(39, 391)
+    assert few.startswith("39 of the 391 test reviews") and not is_warning
+    many, is_warning = in_both_note(40, 391)
+    assert "too high" in many and is_warning
 
 
 @pytest.mark.parametrize(("unread", "warns"), [(1, False), (2, True)])
