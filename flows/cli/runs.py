@@ -254,6 +254,7 @@ def compare(
 
     Shows the difference in accuracy on the same test reviews, the parameters that differ, and the metrics.
     """
+    from sentiflow.reports.errors import errors_page
     from sentiflow.reports.several_runs import record, report_of
     from sentiflow.reports.summary import load_summaries
     from sentiflow.settings import load_settings
@@ -267,7 +268,11 @@ def compare(
     stdout, whole = Console(), html is not None or artifact
     with working("Reading the runs"):
         summaries = load_summaries(store, found, settings, whole=whole)
-    made = report_of(found, summaries, everything=everything, whole=whole)
+    table, test_data = summaries[0].table, summaries[0].test_data
+    alone = len(summaries) == 1 and table is not None and test_data is not None
+    beside = html.with_name(f"{html.stem}-errors.html") if html is not None and alone else None
+    name = "" if beside is None else beside.name
+    made = report_of(found, summaries, everything=everything, whole=whole, beside=name)
     if as_json:
         print_json(stdout, record(summaries))
     else:
@@ -278,6 +283,8 @@ def compare(
             page = made.page()
     if html is not None:
         write_page(html, page, notes)
+    if beside is not None and table is not None and test_data is not None:
+        write_page(beside, errors_page(summaries[0].record, table, test_data), notes)
     if markdown is not None:
         write_page(markdown, made.markdown(), notes)
     if artifact:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from sentiflow.redaction import escape_markdown
 
@@ -47,6 +48,19 @@ class Text:
     def markdown(self) -> str:
         """As Markdown."""
         return f"**{escape_markdown(self.text)}**" if self.strong else escape_markdown(self.text)
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link to a file that lies beside the page, for the page alone."""
+
+    text: str
+    file: str
+
+    @property
+    def address(self) -> str:
+        """Relative to the page."""
+        return quote(self.file, safe="")
 
 
 @dataclass(frozen=True)
@@ -132,7 +146,7 @@ class Legend:
     """What the colours of explained texts mean, for the page alone."""
 
 
-Block = Text | Heading | Table | Picture | SideBySide | Quote | Legend
+Block = Text | Link | Heading | Table | Picture | SideBySide | Quote | Legend
 
 
 @dataclass(frozen=True)
@@ -219,6 +233,7 @@ def template(name: str) -> "Template":
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
     return environment.get_template(name)
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from numpy import float64
 from numpy.typing import NDArray
 
-from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import Reviews, in_both_splits
 from sentiflow.evaluation import YARDSTICK, Epoch, ScoreTable, metrics
@@ -19,6 +18,7 @@ from sentiflow.reports import (
     Block,
     Heading,
     Legend,
+    Link,
     Picture,
     Quote,
     Report,
@@ -29,7 +29,17 @@ from sentiflow.reports import (
     marked_words,
     template,
 )
-from sentiflow.reports.summary import ECE, PARAMETERS, SPEED, RunSummary, TestData, worst_errors_text
+from sentiflow.reports.errors import ERRORS, errors_page
+from sentiflow.reports.summary import (
+    BREAK,
+    ECE,
+    PARAMETERS,
+    SPEED,
+    RunSummary,
+    TestData,
+    without_breaks,
+    worst_errors_text,
+)
 from sentiflow.runs import RunRecord, number, start_text
 from sentiflow.runs.comparison import figure, figure_text, metric_names
 from sentiflow.scoring import Attribution, TextScorer, Vocabulary
@@ -72,11 +82,12 @@ def report(
     *,
     everything: bool = False,
     whole: bool = True,
+    beside: str = "",
 ) -> Report:
     """The report of a run; its plots are given if they are drawn already.
 
     ``everything`` is every metric, not only those of the test split. If not ``whole``, only what tells it briefly
-    is there.
+    is there. ``beside`` is the name of the file with all errors, if one lies beside the page.
     """
     sections = [
         Section("Test split", _metrics(run)),
@@ -91,7 +102,7 @@ def report(
         sections += [
             Section("Learning curves", _drawn(drawn, "learning_curves"), brief=False),
             Section("Calibration", [SideBySide(calibration)] if calibration else [], brief=False),
-            Section("Worst errors", _worst_errors(run), brief=False),
+            Section("Worst errors", _worst_errors(run, beside), brief=False),
             Section("Run", [_facts(run)], brief=False),
         ]
     sections.append(Section("Not available", [Text(sentence) for sentence in run.missing]))
@@ -169,8 +180,11 @@ def _costs(run: RunSummary) -> list[Block]:
 
 
 def quote(text: str, reading: Attribution | None, caption: str = "") -> Quote:
-    """A review, explained word by word if a reading is given."""
-    return Quote(text, None if reading is None else marked_words(reading), caption)
+    """A review, explained word by word if a reading is given; the words of HTML's line breaks are left out."""
+    words = None if reading is None else marked_words(reading)
+    if words is not None and BREAK.search(text):
+        words = [word for word in words if word.text != "br"]
+    return Quote(without_breaks(text), words, caption)
 
 
 def _changed(params: Mapping[str, str]) -> list[Block]:
@@ -200,14 +214,15 @@ def _facts(run: RunSummary) -> Table:
     return Table(("fact", "value"), [*facts.items(), *run.facts.items(), *record.params.items()], words=2)
 
 
-def _worst_errors(run: RunSummary) -> list[Block]:
+def _worst_errors(run: RunSummary, beside: str) -> list[Block]:
     """The worst errors: explained, or as texts."""
     errors = run.misclassified
     if errors is None:
         return []
     if not errors:
         return [Text("None: no test review is misclassified.")]
-    blocks: list[Block] = [Legend()] if run.scorer else []
+    blocks: list[Block] = [Link(f"All errors, to filter and sort: {beside}", beside)] if beside else []
+    blocks += [Legend()] if run.scorer else []
     for error in errors:
         blocks += [Heading(error.heading), quote(error.text, error.reading)]
     return blocks
@@ -276,7 +291,7 @@ def record_evaluation(
 
     test = content.of("test")
     table = ScoreTable(test.review_id, test.label, scores, test.n_tokens, run.config.sequence_length)
-    test_data = TestData(test, words, reviews.of_test(prepared.table, "place"))
+    test_data = TestData.of(prepared.table, content, words)
     traits = metrics.traits_of(test, words, run.config.vocabulary_size)
     measured = metrics.measure(test.label, scores)
     slices = metrics.measure_slices(table, traits)
@@ -299,10 +314,11 @@ def record_evaluation(
         columns |= {} if yardstick is None else {YARDSTICK_SCORES: yardstick}
         folder, drawn = run.work / "artifacts", pictures(summary)
         plots.save(drawn, folder / "plots")
-        made = report(summary, drawn)
+        made = report(summary, drawn, beside=ERRORS)
         pd.DataFrame(columns).to_parquet(folder / SCORES, index=False)
         (folder / "worst_errors.txt").write_text(worst_errors_text(summary.misclassified or []), encoding="utf-8")
         (folder / PAGE).write_text(made.page(), encoding="utf-8")
+        (folder / ERRORS).write_text(errors_page(summary.record, table, test_data), encoding="utf-8")
         run.upload(folder)
         if run.parent is not None:  # other runs get their description with their summary
             part = f"Part of [{escape_markdown(run.parent.name)}]({run.parent.url})."

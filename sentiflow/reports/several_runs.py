@@ -62,13 +62,15 @@ def report_of(
     *,
     everything: bool = False,
     whole: bool = True,
+    beside: str = "",
 ) -> Report:
     """The report of the summaries that runs stand for.
 
-    The default title is the run's name, or how many runs there are. For the others see ``report``.
+    The default title is the run's name, or how many runs there are. For the others see ``report``, and of a single
+    run ``one_run.report``.
     """
     if len(summaries) == 1:
-        return one_run.report(summaries[0], everything=everything, whole=whole)
+        return one_run.report(summaries[0], everything=everything, whole=whole, beside=beside)
     default = f"{records[0].name}: {len(summaries)} runs compared" if len(records) == 1 else ""
     parents = [each for each in records if each.kind in PARENTS]
     return report(summaries, title or default, parents, everything=everything, whole=whole)
@@ -333,7 +335,7 @@ def _review(same: _SameReviews, row: int, test_data: TestData) -> list[Block]:
     ends = explaining if len(explaining) < 3 else [explaining[0], explaining[-1]]
     quotes = [quote(text, run.explain(text), f"as read by {run.label}:") for run in ends]
     return [
-        Heading(f"{test_data.place(name)}: {same.runs[0].record.label_names[same.table.label[row]]}"),
+        Heading(f"{test_data.place(name)}: labelled {same.runs[0].record.label_names[same.table.label[row]]}"),
         Table(("run", "score"), [(run.label, f"{score:.4f}") for run, score in ordered]),
         *(quotes or [quote(text, None)]),
     ]

@@ -1,6 +1,7 @@
 """What a report knows of one run: its record, scores, metrics and misclassified reviews, read from the store."""
 
 import math
+import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -33,7 +34,7 @@ Curves = Mapping[str, Sequence[tuple[int, float]]]
 
 @dataclass(frozen=True)
 class Misclassified:
-    """A review that the model gets wrong, whole and decoded."""
+    """A review that the model gets wrong, whole."""
 
     place: str  # where it stands in the source
     label: str  # the true one's name
@@ -44,20 +45,33 @@ class Misclassified:
     @property
     def heading(self) -> str:
         """Place, label and score on one line."""
-        return f"{self.place}: {self.label}, scored {self.score:.4f}"
+        return f"{self.place}: labelled {self.label}, scored {self.score:.4f}"
 
 
-def worst_rows(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Rows of the most confident errors, worst first; at most ``MAX_ERRORS``."""
+def wrong_rows(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Rows of the errors, the most confident first."""
     wrong = np.flatnonzero(is_positive(scores) != labels)
-    return wrong[np.argsort(-np.abs(scores[wrong] - labels[wrong]), kind="stable")][:MAX_ERRORS]
+    return wrong[np.argsort(-np.abs(scores[wrong] - labels[wrong]), kind="stable")]
 
 
 def worst_errors_text(errors: Sequence[Misclassified]) -> str:
     """The worst errors as plain text."""
     if not errors:
         return "No test review is misclassified.\n"
-    return "\n\n".join(f"{error.heading}\n{error.text}" for error in errors) + "\n"
+    return "\n\n".join(f"{error.heading}\n{without_breaks(error.text)}" for error in errors) + "\n"
+
+
+BREAK = re.compile(r"<br\s{0,9}/?>", re.IGNORECASE)
+"""A line break of HTML."""
+
+_BREAK_OF_IMDB = re.compile(r"(?<![^ ])br(?![^ ])")  # a word of its reviews, which are there as words
+
+
+def without_breaks(text: str) -> str:
+    """A text as it is shown: line breaks of HTML become plain ones."""
+    if not BREAK.search(text):
+        return text
+    return "\n".join(filter(None, map(str.strip, BREAK.sub("\n", text).split("\n"))))
 
 
 @dataclass(frozen=True)
@@ -69,6 +83,12 @@ class TestData:
     test: Reviews
     words: Vocabulary
     places: Mapping[str, str] = field(default_factory=dict)  # in the source, by id; of others the id says it
+    texts: Mapping[str, str] = field(default_factory=dict)  # as in the source, by id; others are decoded
+
+    @classmethod
+    def of(cls, table: Path, content: Reviews, words: Vocabulary) -> "TestData":
+        """Those of a canonical table, which holds this content and these words."""
+        return cls(content.of("test"), words, reviews.of_test(table, "place"), reviews.of_test(table, "text"))
 
     @cached_property
     def _rows(self) -> dict[str, int]:
@@ -79,8 +99,11 @@ class TestData:
         return printable(self.places.get(review_id, review_id))
 
     def text(self, review_id: str) -> str:
-        """A review, decoded."""
-        return self.words.decode(self.test.tokens[self._rows[review_id]], unknown="")
+        """A review as it came, or decoded; the tokeniser makes the same ids of both."""
+        if text := self.texts.get(review_id):
+            return text
+        decoded = self.words.decode(self.test.tokens[self._rows[review_id]], unknown="")
+        return _BREAK_OF_IMDB.sub("<br>", decoded)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +178,7 @@ class RunSummary:
         if table is None or test_data is None:
             return None
         errors = []
-        for row in worst_rows(table.label, table.score):
+        for row in wrong_rows(table.label, table.score)[:MAX_ERRORS]:
             name = str(table.review_id[row])
             text = test_data.text(name)
             place, label = test_data.place(name), self.record.label_names[table.label[row]]
@@ -234,7 +257,7 @@ def _curves(store: Store, record: RunRecord) -> Curves:
 def _read_test_data(settings: Settings, dataset: str, digest: str) -> TestData | None:
     if not dataset or not digest or not (path := kept_table(dataset, digest, settings)).exists():
         return None
-    return TestData(reviews.read(path).of("test"), reviews.read_vocabulary(path), reviews.of_test(path, "place"))
+    return TestData.of(path, reviews.read(path), reviews.read_vocabulary(path))
 
 
 def _represented(store: Store, record: RunRecord, *, alone: bool) -> list[RunRecord]:

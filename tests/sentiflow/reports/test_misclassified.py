@@ -5,16 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sentiflow.reports.summary import Misclassified, worst_errors_text, worst_rows
+from sentiflow.reports.one_run import quote
+from sentiflow.reports.summary import Misclassified, without_breaks, worst_errors_text, wrong_rows
 from sentiflow.runs import RunRecord
-from sentiflow.scoring import Attribution
-from tests.sentiflow.reports.made import LABELS, SCORER, SCORES, record, summary, test_data
+from sentiflow.scoring import Attribution, Vocabulary
+from tests.sentiflow.reports.made import LABELS, SCORER, SCORES, record, reviews, summary, test_data
 
 READING = Attribution(0.5, 0.9, ())
 
 
-def test_worst_errors_are_the_most_confident_first_and_equals_in_order() -> None:
-    assert worst_rows(LABELS, np.array(SCORES)).tolist() == [2, 1, 4, 3, 5]
+def test_errors_are_the_most_confident_first_and_equals_in_order() -> None:
+    assert wrong_rows(LABELS, np.array(SCORES)).tolist() == [2, 1, 4, 3, 5]
 
 
 def test_a_misclassified_review_holds_label_score_text_and_reading() -> None:
@@ -38,7 +39,7 @@ def test_a_heading_names_the_true_label(of: RunRecord, words: str) -> None:
     assert errors is not None
     headings = {each.heading for each in errors}
     zero, one = words.split()
-    assert {f"test-2: {zero}, scored 0.9900", f"test-1: {one}, scored 0.2000"} <= headings
+    assert {f"test-2: labelled {zero}, scored 0.9900", f"test-1: labelled {one}, scored 0.2000"} <= headings
 
 
 def test_worst_errors_as_text_hold_a_heading_and_the_review_each() -> None:
@@ -46,7 +47,7 @@ def test_worst_errors_as_text_hold_a_heading_and_the_review_each() -> None:
         Misclassified("a", "negative", 0.9, "bad film", READING),
         Misclassified("b", "positive", 0.2, "good", READING),
     ]
-    expected = "a: negative, scored 0.9000\nbad film\n\nb: positive, scored 0.2000\ngood\n"
+    expected = "a: labelled negative, scored 0.9000\nbad film\n\nb: labelled positive, scored 0.2000\ngood\n"
     assert worst_errors_text(errors) == expected
 
 
@@ -56,5 +57,19 @@ def test_an_error_is_named_by_where_its_review_stands_and_no_name_of_a_file_obey
     errors = summary(test_data=replace(test_data(), places=places)).misclassified
     assert errors is not None
     assert [error.heading for error in errors][:2] == [
-        "a\\x1b[2J.csv line 4: negative, scored 0.9900", "test-1: positive, scored 0.2000",
+        "a\\x1b[2J.csv line 4: labelled negative, scored 0.9900", "test-1: labelled positive, scored 0.2000",
     ]  # fmt: skip
+
+
+def test_line_breaks_of_html_are_shown_as_such_and_read_as_words() -> None:
+    """Red if IMDB's ``br br`` stood in a shown text, or left the text that is scored and explained."""
+    words = Vocabulary(["good", "br", "film"])  # ids 4 to 6
+    data = replace(test_data(), words=words, test=replace(reviews(), tokens=[np.array([1, 6, 5, 5, 4])] * 6))
+    text = data.text("test-2")
+    assert words.encode(text) == [1, 6, 5, 5, 4]
+    own = replace(data, texts={"test-2": "Bad!<br /><BR>\n A <b>film"}).text("test-2")
+    assert (without_breaks(text), without_breaks(own)) == ("film\ngood", "Bad!\nA <b>film")
+    scorer = replace(SCORER, vocabulary=words)
+    quoted = quote(text, scorer.explain(text))
+    assert quoted.words is not None
+    assert (quoted.text, [word.text for word in quoted.words]) == ("film\ngood", ["film", "good"])

@@ -75,7 +75,7 @@ def test_only_fields_that_differ_from_the_recipe_are_shown() -> None:
 
 def test_worst_errors_show_which_words_moved_the_score() -> None:
     page = run.report(summary()).page()
-    assert "test-2: negative, scored 0.9900" in page
+    assert "test-2: labelled negative, scored 0.9900" in page
     assert 'class="reading"' in page and 'class="up"' in page
 
 

@@ -105,7 +105,7 @@ def test_errors_of_all_runs_are_counted_and_the_worst_on_average_comes_first(rep
     part = content[content.index('id="worst-common') :]
     assert "2 of 6 test reviews are misclassified by all of them." in part
     # number 2 is off by 0.985 on average, number 1 by 0.85
-    assert 0 < part.index("<h3>test-2: negative") < part.index("<h3>test-1: positive")
+    assert 0 < part.index("<h3>test-2: labelled negative") < part.index("<h3>test-1: labelled positive")
 
 
 def test_runs_on_other_reviews_are_not_paired_and_it_says_so() -> None:
