@@ -192,7 +192,7 @@ def _answer(content: BaseModel, loaded: Loaded) -> Response:
 
 
 def _add_health(app: FastAPI, watcher: Watcher, registry: CollectorRegistry) -> None:
-    @app.get("/model", summary="The model in use", tags=["Health"], responses={503: {"model": schemas.Error}})
+    @app.get("/model", summary="The model in use", tags=["Model"], responses={503: {"model": schemas.Error}})
     async def model(response: Response) -> schemas.ModelInfo:
         """Name, version, MLflow run, test accuracy and labels of the model in use."""
         loaded = watcher.loaded
@@ -231,7 +231,7 @@ def _add_health(app: FastAPI, watcher: Watcher, registry: CollectorRegistry) -> 
     for path in ("/ping", "/health"):
         app.get(path, summary="Readiness, as MLflow's clients ask", tags=["Health"])(ping)
 
-    @app.get("/version", summary="The MLflow that /invocations speaks as", tags=["Health"])
+    @app.get("/version", summary="The MLflow that /invocations speaks as", tags=["Model"])
     async def version() -> Response:
         """MLflow's version."""
         return Response(PROTOCOL, media_type="application/json")
@@ -251,10 +251,10 @@ def _add_health(app: FastAPI, watcher: Watcher, registry: CollectorRegistry) -> 
 def _add_pages(app: FastAPI) -> None:
     """Add the pages and Swagger UI's files."""
     swagger = get_swagger_ui_html(
-        openapi_url="/openapi.json",
+        openapi_url="openapi.json",
         title="Sentiflow: API docs",
-        swagger_js_url="/docs/swagger-ui-bundle.js",
-        swagger_css_url="/docs/swagger-ui.css",
+        swagger_js_url="docs/swagger-ui-bundle.js",
+        swagger_css_url="docs/swagger-ui.css",
         swagger_favicon_url="data:,",
         swagger_ui_parameters={"validatorUrl": None},
     )

@@ -118,7 +118,7 @@ def _field(where: str, name: str, table: Any) -> Range | Choices:
         raise UsageError(f"{where} cannot be searched.", "Leave it out.")
     if name not in known:
         near = nearest_field(name)
-        problem = "is no field of a recipe" + (f"; did you mean {near!r}?" if near else ".")
+        problem = "is not a field of a recipe" + (f"; did you mean {near!r}?" if near else ".")
         raise UsageError(f"{where} {problem}", f"Fields: {', '.join(known)}.")
     if not isinstance(table, dict):
         raise UsageError(

@@ -274,7 +274,7 @@ def _problem(found: ErrorDetails) -> tuple[str, str]:
         description = TrainConfig.model_fields[field].description
         return f"{field} = {found['input']!r} is not allowed: {why}", f"{field}: {description}"
     if field == "seed":
-        return "the seed is no field of a recipe", f"Use --seed {found['input']}"
+        return "the seed is not a field of a recipe", f"Use --seed {found['input']}"
     near = nearest_field(field)
     there = f"Did you mean {near}?" if near else f"Fields: {', '.join(TrainConfig.model_fields)}."
     return f"unknown field {field!r}", there
