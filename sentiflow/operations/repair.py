@@ -66,7 +66,7 @@ class CleanupReport:
         if self.removed:
             size = f"{self.freed} bytes" if self.freed < 100_000 else f"{self.freed / 1e6:,.1f} MB"
             lines.append(f"Freed {size}")
-        return lines or ["Nothing to do: no run was left open, and nothing has reached the age at which it is removed."]
+        return lines or ["Nothing to do: no run was left open, and nothing is old enough to be removed."]
 
     @property
     def summary(self) -> str:

@@ -115,7 +115,8 @@ def test_a_killed_training_is_closed_on_both_sides_and_a_living_one_is_left_alon
         (message,) = about(flow_run.id, got)
         assert (message["flow"], message["flow_run"], message["state"]) == ("train", flow_run.name, "CRASHED")
 
-        assert housekeeping().lines() == ["Nothing to do: no run was left open, and nothing has reached the age at which it is removed."]
+        (line,) = housekeeping().lines()
+        assert line.startswith("Nothing to do:")
         assert len(about(flow_run.id, got)) == 1
 
 
