@@ -10,7 +10,7 @@ from sentiflow.names import model_name
 from sentiflow.operations.flow_runs import by_deployment, job
 from sentiflow.operations.prefect_server import lasting_api_url, use_running
 from sentiflow.promotion.candidate import Candidate
-from sentiflow.promotion.history import MAX_REASON, check_request, judged_already, nothing_new
+from sentiflow.promotion.history import MAX_REASON, asks, check_request, judged_already, nothing_new
 from sentiflow.results import Skipped
 from sentiflow.settings import Settings, load_settings
 from tasks.register import promote as promote_version
@@ -26,27 +26,25 @@ def promote(
     """Promote a registered version if all checks pass.
 
     1. the gate: candidate and champion on the same test reviews, and the cost of the packaged model
-    2. the decision: the gate's, unless overridden by force; with approval in the settings, a person's
+    2. the decision: the gate's, unless overridden by force; where approval is required, a person's
     3. the switch: write it down, then move the alias
 
-    A refusal fails the flow run, with the reason. A run of the deployment that has nothing new to judge ends as
-    Skipped.
+    A no ends the flow run as Refused (by the gate), Declined (by a person) or Unanswered, with the reason. A run
+    of the deployment that has nothing new to judge ends as Skipped.
 
     Args:
-        dataset: Whose model: imdb, sample, or the name of your table.
+        dataset: The dataset of the model: imdb, sample, or the name of your table.
         version: Which version; empty for the lowest validation loss of those never in use.
         force: Promote even if checks fail; needs a reason, and is recorded.
         reason: Why; kept in the history.
     """
     check_request(reason, force=force)
     settings, name = load_settings(), model_name(dataset)
-    need_server(settings)
+    need_server(settings, dataset)
     if by_deployment() and not force and (why := nothing_new(name, version, settings)):
         get_run_logger().info(why)
         return Skipped(why)
-    candidate = promote_version(name, version, force=force, reason=reason)
-    candidate.need_promotion()
-    return candidate
+    return promote_version(name, version, force=force, reason=reason)
 
 
 def after_training(name: str, version: int) -> Candidate | None:
@@ -61,10 +59,10 @@ def after_training(name: str, version: int) -> Candidate | None:
         raise type(err)(message, err.hint) from err
 
 
-def need_server(settings: Settings) -> None:
+def need_server(settings: Settings, dataset: str) -> None:
     """Check that a person can be asked: on the server that is set, or that of a running `sentiflow schedule`."""
-    if settings.promotion_approval and not (use_running(settings) and lasting_api_url()):
+    if asks(name := model_name(dataset), settings) and not (use_running(settings) and lasting_api_url()):
         raise UsageError(
-            "SENTIFLOW_PROMOTION_APPROVAL needs a person's answer, but no Prefect server is running to ask in.",
+            f"A promotion of {name} needs a person's approval, but no Prefect server is running to ask in.",
             "Start `sentiflow schedule`, or set PREFECT_API_URL to the server to use.",
         )

@@ -52,7 +52,7 @@ def repeat(
     """
     check_seeds(seed, repeats)
     if promote:
-        need_server(load_settings())
+        need_server(load_settings(), dataset)
     preload()
     with alone(dataset) as ready, training_run(ready, config, seed, REPEATS) as parent:
         parent.params({"repeats": repeats})

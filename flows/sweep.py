@@ -76,7 +76,7 @@ def sweep(
     searched = load_space(space, config)
     check_runner(settings)
     if promote:
-        need_server(settings)
+        need_server(settings, dataset)
     workers = min(workers_of(settings, workers), max(trials, repeats))
     with (
         alone(dataset) as ready,

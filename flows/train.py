@@ -85,7 +85,7 @@ def train(
     """
     settings = load_settings()
     if promote:
-        need_server(settings)  # reported before the training, not after
+        need_server(settings, dataset)  # reported before the training, not after
     with alone(dataset) as ready:  # what was trained until then may be the same
         equal = None if force else trained_already(config, dataset, seed, settings, table, start_from)
         if equal is None:

@@ -101,7 +101,8 @@ class Settings(BaseSettings):
     gate_reproduced: bool = False
     """A candidate must have been trained again with the same outcome, bit for bit; it costs a second training."""
     promotion_approval: bool = False
-    """Promotion waits for a person, who answers in the Prefect UI; needs a running Prefect server."""
+    """Promotion waits for a person, who answers in the Prefect UI; needs a running Prefect server. Once one was
+    asked, a tag of the registered model asks wherever it is promoted."""
     approval_timeout: int = Field(86_400, ge=1, le=31_536_000)
     """Seconds to wait for that answer; without one, nothing is promoted."""
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 from uuid import UUID
 
 import mlflow.artifacts
@@ -33,7 +34,7 @@ from sentiflow.operations.prefect_server import flow_run_url
 from sentiflow.promotion import switch
 from sentiflow.promotion.candidate import Candidate, cost_of
 from sentiflow.promotion.gate import Cost
-from sentiflow.promotion.history import NOBODY
+from sentiflow.promotion.history import asks
 from sentiflow.redaction import escape_markdown
 from sentiflow.reports import join
 from sentiflow.reports import one_run as run_report
@@ -187,54 +188,63 @@ def _create_version(
 
 
 _POLL = 2  # seconds between two checks for the answer
+_EFFECT = """**Submit** carries out the decision that you choose below:
+
+- *promote*: version {version} becomes the champion, which answers `predict`, `score` and `serve`.
+- *do not promote*: the champion stays. The history keeps your no; only `--force --reason` overrides it.
+"""
 
 
 class Approval(RunInput):
     """A person's answer."""
 
-    promote: bool = Field(False, description="Put this version in use")
+    decision: Literal["promote", "do not promote"] = Field(description="What Submit does")
     reason: str = Field("", max_length=500, description="Why, or why not; kept in the history")
     name: str = Field("", max_length=100, description="Who you are; kept in the history")
 
 
 @task(name="promote", task_run_name="promote", persist_result=False)
 def promote(name: str, version: int | None, *, force: bool = False, reason: str = "") -> Candidate:
-    """Judge a version, decide, and carry that out; with approval in the settings, a person decides last."""
+    """Judge a version, decide, and carry that out; where approval is required, a person decides last."""
     settings, logger = load_settings(), get_run_logger()
     review = partial(_review, settings)
     return switch.promote(name, version, settings, force=force, reason=reason, review=review, logger=logger)
 
 
 def _review(settings: Settings, candidate: Candidate) -> Candidate:
-    """Show the decision, and let a person answer where the settings ask for it."""
+    """Show the decision, and let a person answer where approval is required."""
     logger, decision = get_run_logger(), candidate.decision
     logger.info("%s", candidate.title)
     for rule in decision.rules:
-        logger.info("%s, %s: %s", "yes" if rule.passed else "NO", rule.name, rule.text)
+        logger.info("%s", rule.line)
     for note in decision.notes:
         logger.info("%s", note)
     about = f"{candidate.name} version {candidate.version}"
     create_markdown_artifact(candidate.markdown(), key="promotion", description=about)
-    if settings.promotion_approval and candidate.promotes:
+    if candidate.promotes and asks(candidate.name, settings):
         candidate = _ask(candidate, settings)
     logger.info("%s by %s: %s", candidate.answer, candidate.by, candidate.reason)
     return candidate
 
 
 def _ask(candidate: Candidate, settings: Settings) -> Candidate:
-    """Pause this flow run until a person answers in the Prefect UI."""
+    """Pause this flow run until a person answers in the Prefect UI; others ask for approval from now on, too."""
+    if settings.promotion_approval:
+        switch.require_approval(candidate.name, settings)
     url = flow_run_url(str(runtime.flow_run.id))
     get_run_logger().info("waiting for a person's answer: %s", url)
     text = f"{candidate.name} version {candidate.version} waits for an answer: promote it, or not? {url}"
     fields = {"model": candidate.name, "model_version": str(candidate.version), "flow_run_url": url}
     announce(settings, get_run_logger(), "approval", text, **fields)
     asked = escape_markdown(f"Asked for by {candidate.by}: {candidate.reason}.")
-    question = Approval.with_initial_data(description=f"{asked}\n\n{candidate.markdown()}")
+    effect = _EFFECT.format(version=candidate.version)
+    question = Approval.with_initial_data(description=f"{asked}\n\n{candidate.markdown()}\n{effect}")
     try:
         answer = pause_flow_run(wait_for_input=question, timeout=settings.approval_timeout, poll_interval=_POLL)
     except FlowPauseTimeout:
         with get_client(sync_client=True) as client:  # else Prefect says of whatever state follows: never resumed
             client.set_flow_run_state(UUID(str(runtime.flow_run.id)), Running(), force=True)
         reason = f"nobody answered within {settings.approval_timeout} s."
-        return replace(candidate, answer="declined", reason=reason, by=NOBODY)
-    return candidate.answered(promote=answer.promote, why=answer.reason.strip(), name=answer.name.strip())
+        return replace(candidate, answer="unanswered", reason=reason, by="nobody")
+    promote = answer.decision == "promote"
+    return candidate.answered(promote=promote, why=answer.reason.strip(), name=answer.name.strip())

@@ -274,10 +274,12 @@ async def _follow(flow_run_id: "UUID") -> None:
 
 
 def _end(state: "State[Any] | None") -> None:
-    from sentiflow.operations.flow_runs import ENCOUNTERED, error_of
+    from sentiflow.operations.flow_runs import ENCOUNTERED, NO, error_of
 
     if state is None or not state.is_final():
         raise ExternalError("The Prefect server sends nothing more of this run.", "It may continue: see its page.")
+    if state.name in NO:
+        raise RejectedError(state.message or "", "Its log in the Prefect UI has all checks.")
     if state.is_completed():
         first, *others = map(escape, (state.message or "").splitlines() or [""])
         CONSOLE.say(f"[bold]{escape(state.name or 'Completed')}.[/] {first}".rstrip(), *others)

@@ -43,6 +43,10 @@ def promote(
     ] = False,
     reason: ReasonOption = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the checks, and change nothing.")] = False,
+    require_approval: Annotated[
+        bool,
+        typer.Option("--require-approval", help="Promote nothing; from now on a person approves each promotion."),
+    ] = False,
     dataset: WhoseOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -50,17 +54,22 @@ def promote(
 
     Compares it with the champion on the same test reviews, and checks its accuracy, latency and size.
     """
-    from sentiflow.promotion.history import check_request
+    from sentiflow.promotion.history import asks, check_request
     from sentiflow.settings import load_settings
     from sentiflow.store.find import model_named
 
     check_request(reason, force=force)
     settings = load_settings()
     name = model_named(settings, dataset)
+    if require_approval:
+        if version or force or reason or dry_run:
+            raise UsageError("--require-approval promotes nothing.", "Give it alone, or with --dataset.")
+        _require_approval(name, settings, as_json=as_json)
+        return
     if dry_run:
         _show_dry(name, version, settings, force=force, as_json=as_json)
         return
-    if settings.promotion_approval:
+    if asks(name, settings):
         candidate = _with_approval(name, version, reason, settings, force=force)
     else:
         with working("Checking the candidate"):
@@ -83,14 +92,20 @@ def _with_approval(
     name: str, version: int | None, reason: str, settings: "Settings", *, force: bool
 ) -> "Candidate":
     """Run the flow: it pauses in the Prefect UI, and a person answers there."""
-    from flows.promote import promote
+    from flows.promote import need_server, promote
 
+    need_server(settings, dataset_of(name))
     start_servers(settings, asks=True)()
-    CONSOLE.print("The settings ask for a person's approval, in the Prefect UI.")
-    try:
-        return cast("Candidate", promote(dataset_of(name), version, force=force, reason=reason))
-    except RejectedError as err:
-        return cast("Candidate", err.result)
+    CONSOLE.print("A person approves each promotion of this model, in the Prefect UI.")
+    return cast("Candidate", promote(dataset_of(name), version, force=force, reason=reason))
+
+
+def _require_approval(name: str, settings: "Settings", *, as_json: bool) -> None:
+    from sentiflow.promotion.switch import require_approval
+
+    require_approval(name, settings)
+    stdout = stdout_for({"model": {"name": name}, "approval": True}, as_json=as_json)
+    stdout.say(f"From now on a person approves each promotion of {escape(name)}, in the Prefect UI.")
 
 
 def _show_dry(name: str, version: int | None, settings: "Settings", *, force: bool, as_json: bool) -> None:
@@ -103,11 +118,12 @@ def _show_dry(name: str, version: int | None, settings: "Settings", *, force: bo
     record = {**vars(candidate), "would_promote": would}
     stdout = stdout_for(_record(candidate, record), as_json=as_json)
     show_judgement(candidate, stdout)
-    done = "wait for a person's answer" if settings.promotion_approval else "be promoted"
+    from sentiflow.promotion.history import asks
+
+    done = "wait for a person's answer" if asks(candidate.name, settings) else "be promoted"
     stdout.print(f"Dry run: it would {done if would else 'not be promoted'}. Nothing was changed.")
     if not would:
-        refusal = f"{candidate.name} version {candidate.version}: {candidate.decision.refusal}"
-        raise RejectedError(refusal, candidate.way_out)
+        raise RejectedError(candidate.summary, candidate.way_out)
 
 
 @command(app, PROMOTE, 'sentiflow rollback --reason "complaints about version 5"')
@@ -142,7 +158,7 @@ def rollback(
 )
 def versions(
     history: Annotated[
-        bool, typer.Option("--history", help="List promotions and rollbacks instead, newest first.")
+        bool, typer.Option("--history", help="List promotions, declines and rollbacks instead, newest first.")
     ] = False,
     delete: Annotated[
         int | None,
@@ -213,13 +229,14 @@ def _show_history(name: str, settings: "Settings", *, as_json: bool) -> None:
     cells = [
         (
             short_moment(datetime.fromisoformat(event.at).astimezone()),
-            event.kind if done else f"{event.kind}, not in effect",
+            event.kind if done or event.kind == "decline" else f"{event.kind}, not in effect",
             str(event.version), "-" if event.replaced is None else str(event.replaced),
             format_cell(event.accuracy, ".2%"), event.reason, event.by,
         )
         for event, done in rows
     ]  # fmt: skip
     print_table(Table(heading, cells, words=7), stdout)
-    last = events[-1].version if effects[-1] else events[-1].replaced
+    moves = [(event, done) for event, done in rows if event.kind != "decline"]
+    last = next((event.version if done else event.replaced for event, done in moves), None)
     if champion != last:
         stdout.print("[yellow]The alias was changed outside Sentiflow since; the history does not show that.[/]")

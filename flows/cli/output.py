@@ -111,7 +111,7 @@ def show_judgement(candidate: "Candidate", console: Console) -> None:
 
     decision = candidate.decision
     console.say(f"[bold]{escape(candidate.title)}[/]\n")
-    rows = [("yes" if rule.passed else "no", rule.name, rule.text) for rule in decision.rules]
+    rows = [(rule.outcome, rule.name, rule.text) for rule in decision.rules]
     failed = [place for place, rule in enumerate(decision.rules) if not rule.passed]
     print_table(reports.Table(("", "", ""), rows, words=3, alarms=failed), console)
     console.say(*(f"[dim]{escape(note)}[/]" for note in decision.notes))

@@ -204,16 +204,17 @@ def start_up(
     from sentiflow.data.prepare import check_data
 
     check_data(dataset, settings, table, progress_bar)
-    return begin(message, model_name(dataset), settings, asks=promote and settings.promotion_approval)
+    return begin(message, model_name(dataset), settings, promote=promote)
 
 
-def begin(message: str, model: str, settings: "Settings", *, asks: bool = False) -> Callable[[], None]:
+def begin(message: str, model: str, settings: "Settings", *, promote: bool = False) -> Callable[[], None]:
     """The second half of ``start_up``, for the training of a registered model whose data was checked."""
     from sentiflow.locks import check_free
+    from sentiflow.promotion.history import asks
 
     check_free(model, settings)
     CONSOLE.say(message, f"Store: {escape(redact(settings.tracking_uri))}")
-    return start_servers(settings, asks=asks)
+    return start_servers(settings, asks=promote and asks(model, settings))
 
 
 def start_servers(settings: "Settings", *, asks: bool = False) -> Callable[[], None]:

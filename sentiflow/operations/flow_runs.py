@@ -37,6 +37,8 @@ from sentiflow.operations.prefect_server import flow_run_url
 from sentiflow.settings import Notification, load_settings
 
 BEGUN = (StateType.RUNNING, StateType.CANCELLING)
+NO = ("Refused", "Declined", "Unanswered")
+"""Names of the final states of a promotion that put nothing in use."""
 _NOTIFIED = "sentiflow.notified"  # label of a flow run: the attempt of which all addresses were told
 _NOT_SENT = "The notification of %s %s was not sent: %s"
 _LONGEST = 500
@@ -247,10 +249,10 @@ def notify_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> No
 
     It runs in the flow's own process, or, when that was killed, in the process that watched it. Nothing is sent to
     somebody who pressed Ctrl-C or is refused at a terminal as another process is at work: they know it. Nor is
-    anything sent of a run that had nothing to do.
+    anything sent of a run that had nothing to do, or of a promotion's no, which was sent with its reason.
     """
     seen = signals.first_signal() == signal.SIGINT or error_of(state) == "BusyError"
-    known = (seen and flow_run.deployment_id is None) or state.name == "Skipped"
+    known = (seen and flow_run.deployment_id is None) or state.name in ("Skipped", *NO)
     notify(flow.name, flow_run, state, flow_run_logger(flow_run, flow), known=known)
 
 
@@ -275,8 +277,7 @@ def notify(flow: str, flow_run: FlowRun, state: State[Any], logger: Logger, *, k
             flow_run = prefect.read_flow_run(flow_run.id)  # who watched it knows it as it was before it began
             if is_notified(flow_run):
                 return
-            refusal: Notification = "not-reproduced" if flow == "reproduce" else "refused"
-            notified = error_of(state) == "RejectedError" and wanted(settings, refusal)  # when it was refused
+            notified = error_of(state) == "RejectedError" and wanted(settings, "not-reproduced")
             to = [] if known or notified else [
                 each for each in addresses(settings) if flow_run.labels.get(_label(each)) != flow_run.run_count
             ]  # fmt: skip

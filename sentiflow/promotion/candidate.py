@@ -26,8 +26,8 @@ from sentiflow.errors import ExternalError, RejectedError, UsageError, first_lin
 from sentiflow.evaluation import YARDSTICK, ScoreTable
 from sentiflow.names import BUILT_IN, dataset_of
 from sentiflow.promotion import gate
-from sentiflow.promotion.gate import Cost, Decision, Learnt, Limits
-from sentiflow.promotion.history import NOBODY, Event, choose, history_of
+from sentiflow.promotion.gate import Cost, Decision, Learnt, Limits, Rule
+from sentiflow.promotion.history import Event, choose, decline_of, history_of
 from sentiflow.redaction import escape_markdown, redact, without_secrets
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
@@ -47,7 +47,7 @@ from sentiflow.store.find import (
 from sentiflow.training import package
 from sentiflow.training.context import NOTHING, learnt_by_version
 
-LOGGER = logging.getLogger("gate")
+LOGGER = logging.getLogger("promote")
 _SIMPLE_IS_BETTER = (
     f"{YARDSTICK}, a simple model of words and pairs of words, is better. What helps: more reviews, another "
     "start or seed, the recipe large. See what others reach: sentiflow baselines (docs/baselines.md).\n"
@@ -55,15 +55,15 @@ _SIMPLE_IS_BETTER = (
 _TEXTS = 30  # timed one by one
 _COMMON = 50  # words of the vocabulary that such a text repeats
 NO_REASON = "all checks passed"
-Answer = Literal["passed", "approved", "forced", "refused", "declined"]
+Answer = Literal["passed", "approved", "forced", "refused", "declined", "unanswered"]
 
 
 @dataclass(frozen=True)
 class Candidate:
     """A version of a registered model that was judged, why it was chosen, and what came of it.
 
-    The gate ``passed`` or ``refused`` it, or a person ``approved``, ``declined`` or ``forced`` it; the reason of a
-    refusal is the rules that do not hold. The event is what made it champion.
+    The gate ``passed`` or ``refused`` it, or a person ``approved``, ``declined`` or ``forced`` it, or left it
+    ``unanswered``; the reason of a refusal is the rules that do not hold. The event is what made it champion.
     """
 
     name: str
@@ -84,10 +84,9 @@ class Candidate:
 
     def answered(self, *, promote: bool, why: str, name: str) -> Self:
         """The candidate after a person's answer; it names who asked and who answered, with both reasons."""
-        who = name if name and name != NOBODY else "a person in the Prefect UI"
+        who = name or "a person in the Prefect UI"
         if not promote:
-            default = "no reason given" if name else "resumed without a yes"
-            return replace(self, answer="declined", reason=why or default, by=who)
+            return replace(self, answer="declined", reason=why or "no reason given", by=who)
         given = "" if self.reason == NO_REASON else self.reason
         return replace(
             self,
@@ -101,7 +100,7 @@ class Candidate:
         decision = self.decision
         outcome = "all checks passed" if decision.passed else f"**{escape_markdown(decision.refusal)}**"
         rules = [
-            f"- {'yes' if rule.passed else '**no**'}, *{rule.name}*: {escape_markdown(rule.text)}"
+            f"- {'passed' if rule.passed else '**failed**'}: *{rule.name}*, {escape_markdown(rule.text)}"
             for rule in decision.rules
         ]
         notes = [f"- {escape_markdown(note)}" for note in decision.notes]
@@ -112,16 +111,21 @@ class Candidate:
         """The outcome in a sentence."""
         version = f"{self.name} version {self.version}"
         if self.event is None:
-            declined = f"{self.by} declined: {self.reason}"
-            why = declined if self.answer == "declined" else self.decision.refusal
-            return f"{version} was not promoted: {why}"
+            declined = [rule.text for rule in self.decision.failures if rule.name == gate.DECLINE]
+            refused = declined[0] if declined else self.decision.refusal
+            whys = {"declined": f"declined by {self.by}: {self.reason}", "unanswered": self.reason}
+            return f"{version} was not promoted: {whys.get(str(self.answer), refused)}"
         replaced = "the first one" if self.event.replaced is None else f"replacing version {self.event.replaced}"
         return f"{version} is now the champion, {replaced} ({self.event.decision})."
+
+    @property
+    def state_name(self) -> str | None:
+        """The name of its flow run's final state where it was not promoted; a no is an answer, and no failure."""
+        return None if self.event else str(self.answer).capitalize()
 
     def need_promotion(self) -> Event:
         """The event that made it champion; an error, which holds this candidate, if it was refused."""
         if self.event is None:
-            # A person's refusal is final.
             way_out = self.way_out if self.answer == "refused" else ""
             raise RejectedError(self.summary, way_out, result=self)
         return self.event
@@ -143,9 +147,9 @@ class Candidate:
         reproduce = f"Train it again: sentiflow reproduce {self.name}/{self.version}\n"
         again = reproduce if gate.REPRODUCED in failed else ""
         simple = _SIMPLE_IS_BETTER if gate.BASELINE in failed else ""
+        other = "Train another recipe (docs/recipes.md) or change a limit (SENTIFLOW_GATE_*, docs/settings.md).\n"
         return (
-            f"{again}{simple}"
-            "Train another recipe (docs/recipes.md) or change a limit (SENTIFLOW_GATE_*, docs/settings.md).\n"
+            f"{again}{simple}{'' if failed == [gate.DECLINE] else other}"
             f'Promote it all the same: {command} --force --reason "..."'
         )
 
@@ -161,9 +165,9 @@ def evaluate_candidate(
     client, store = connect(settings), open_store(settings)
     with tracking_errors(settings.tracking_uri), tempfile.TemporaryDirectory() as folder:
         current = champion_of(store, name)  # before the versions: they include it then
-        found, why = need_versions(store, name), ""
+        found, why, events = need_versions(store, name), "", history_of(name, settings)[0]
         if number is None:
-            number, why = choose(found, history_of(name, settings)[0], current, dataset_of(name))
+            number, why = choose(found, events, current, dataset_of(name))
         versions = {key: with_dataset(store, version) for key, version in found.items()}
         candidate = versions[need_number(versions, name, number)]
         if current == number:
@@ -191,6 +195,8 @@ def evaluate_candidate(
     reproduced = reproduction_of(candidate.tags)
     limits = Limits.of(settings)
     decision = gate.judge(table, champion_table, cost, limits, reproduced, silent, learnt, yardstick)
+    if no := decline_of(events, number):
+        decision = replace(decision, rules=(*decision.rules, Rule(gate.DECLINE, False, None, 0.0, no.said)))
     return Candidate(name, number, why, candidate.run_id or "", current, decision)
 
 

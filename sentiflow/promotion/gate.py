@@ -14,7 +14,7 @@ from sentiflow.evaluation import YARDSTICK, ScoreTable, slices
 from sentiflow.evaluation.statistics import Comparison, compare, format_interval, format_p, format_points, newcombe
 from sentiflow.settings import Settings
 
-REPRODUCED, LATENCY, BASELINE = "reproduced", "latency", "baseline"  # names of rules
+REPRODUCED, LATENCY, BASELINE, DECLINE = "reproduced", "latency", "baseline", "no decline"  # names of rules
 FEWEST = 20  # test reviews to judge on, where some are left out
 
 _MIN_SLICE = 50  # reviews; smaller slices are not judged
@@ -64,6 +64,16 @@ class Rule:
     number: float | None
     limit: float
     text: str
+
+    @property
+    def outcome(self) -> str:
+        """In a word."""
+        return "passed" if self.passed else "failed"
+
+    @property
+    def line(self) -> str:
+        """Outcome, name and text in a line."""
+        return f"{self.outcome}: {self.name}, {self.text}"
 
 
 @dataclass(frozen=True)

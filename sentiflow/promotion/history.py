@@ -1,4 +1,4 @@
-"""The champion's history: promotions and rollbacks as events; which version is judged next, or was judged before.
+"""The history: promotions, declines and rollbacks as events; which version is judged next, or was judged before.
 
 An event is written before the champion's alias moves, and marked as done afterwards. If the process is killed in
 between, the event took effect only if the alias holds its version.
@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Literal, Self
 
 from sentiflow.errors import RejectedError, UsageError
@@ -18,13 +19,12 @@ from sentiflow.settings import Settings
 from sentiflow.store import HIDDEN, VALIDATION_LOSS, VersionRecord, compared_with
 from sentiflow.store.find import champion_of, open_store, reproduction_of
 
-Kind = Literal["promotion", "rollback"]
+Kind = Literal["promotion", "decline", "rollback"]
 MAX_REASON = 2_000  # characters
 PREFIX = f"{HIDDEN}history."  # of tags of the registered model, one an event: they outlive each version
 TAG = re.compile(rf"{re.escape(PREFIX)}\d{{6}}")
 GATE = "gate.settings"  # tag of a version
-NOBODY = "Nobody"  # its tag gate.by where a person was asked, and none answered
-_REFUSALS = ("refused", "declined")  # of its tag gate.outcome
+APPROVAL, REQUIRED = "promotion.approval", "required"  # tag of a registered model, and how its value begins
 _NOTHING_NEW = "Nothing new to promote"
 _ALL_USED = "every version of the newest data is the champion or was champion before."
 
@@ -43,8 +43,9 @@ def check_request(reason: str, *, force: bool = False) -> None:
 class Event:
     """One promotion or rollback; ``version`` is the new champion, once the alias has moved (``done``).
 
-    The decision is ``passed`` by the gate, ``approved`` by a person, ``forced`` or ``rollback``; the rules are the
-    gate's, one line each; ``at`` is ISO 8601 in UTC.
+    Or a person's no to a ``version``, which moves nothing. The decision is ``passed`` by the gate, ``approved`` or
+    ``declined`` by a person, ``forced`` or ``rollback``; the rules are the gate's, one line each; ``at`` is
+    ISO 8601 in UTC.
     """
 
     kind: Kind
@@ -69,9 +70,21 @@ class Event:
         fields = json.loads(text)
         return cls(**fields | {"rules": tuple(fields["rules"])})
 
+    @property
+    def said(self) -> str:
+        """What was decided, by whom, when and why."""
+        at = datetime.fromisoformat(self.at)
+        return f"{self.decision} by {self.by} on {at:%Y-%m-%d %H:%M} UTC: {self.reason}"
+
+
+def asks(name: str, settings: Settings) -> bool:
+    """Whether a person decides last about promotions: by the settings, or by a tag of the registered model."""
+    model = None if settings.promotion_approval else open_store(settings).model(name)
+    return settings.promotion_approval or bool(model and model.tags.get(APPROVAL, "").startswith(REQUIRED))
+
 
 def history_of(name: str, settings: Settings) -> tuple[list[Event], int | None]:
-    """Every promotion and rollback that was begun, oldest first, and today's champion."""
+    """Every promotion and rollback that was begun, and every decline, oldest first, and today's champion."""
     model = open_store(settings).model(name)
     if model is None:
         return [], None
@@ -80,8 +93,19 @@ def history_of(name: str, settings: Settings) -> tuple[list[Event], int | None]:
 
 def took_effect(events: Sequence[Event], champion: int | None) -> list[bool]:
     """Whether each event, oldest first, made its version the champion: it is marked so, or the next one saw it."""
-    found = [*(event.replaced for event in events), champion][1:]  # in the alias, after each
-    return [event.done or event.version == after for event, after in zip(events, found, strict=True)]
+    found: list[bool] = []
+    after = champion  # in the alias
+    for event in reversed(events):
+        moves = event.kind != "decline"
+        found.append(moves and (event.done or event.version == after))
+        after = event.replaced if moves else after
+    return found[::-1]
+
+
+def decline_of(events: Sequence[Event], number: int) -> Event | None:
+    """The no of a person to a version that stands: nobody has promoted it since."""
+    about = [event for event in events if event.version == number and event.kind != "rollback"]
+    return about[-1] if about and about[-1].kind == "decline" else None
 
 
 def champion_stack(events: Sequence[Event], champion: int | None) -> list[int]:
@@ -119,7 +143,7 @@ def nothing_new(name: str, number: int | None, settings: Settings) -> str:
     """Say why a promotion that nobody watches has nothing to judge; empty if it has.
 
     There is no version, the one that is named is the champion, or none is named and the one that ``choose`` gives
-    was judged before: against this champion and by these settings, or declined by a person.
+    was judged before, against this champion and by these settings, or a person declined it.
     """
     store = open_store(settings)
     champion, versions = champion_of(store, name), {each.number: each for each in store.versions(name)}
@@ -131,11 +155,12 @@ def nothing_new(name: str, number: int | None, settings: Settings) -> str:
     if not _never_used(versions, events, champion):
         return f"{_NOTHING_NEW}: {_ALL_USED}"
     number, _ = choose(versions, events, champion, dataset_of(name))
+    if no := decline_of(events, number):
+        return f"{_NOTHING_NEW}: {name} version {number} was {no.said}"
     tags = versions[number].tags
-    other_gate = tags.get("gate.outcome") == "refused" and tags.get(GATE) != gate_of(tags, settings)
-    if not _was_refused(tags, champion) or other_gate:
+    if not _was_refused(tags, champion) or tags.get(GATE) != gate_of(tags, settings):
         return ""
-    before = f"{name} version {number} was {tags.get('gate.outcome')} before: {tags.get('gate.reason')}"
+    before = f"{name} version {number} was refused before: {tags.get('gate.reason')}"
     return f"{_NOTHING_NEW}: {before} To judge it again: sentiflow promote {number} --dataset {dataset_of(name)}"
 
 
@@ -144,9 +169,8 @@ def choose(
 ) -> tuple[int, str]:
     """Choose the candidate: the lowest validation loss of the versions that were never in use.
 
-    Only versions trained on the newest one's data can be compared. Those that were refused or declined against
-    this champion come last, and versions without a validation loss after them. Gives the number, and why it was
-    chosen.
+    Only versions trained on the newest one's data can be compared. Those that were refused against this champion
+    come last, those that a person declined after them. Gives the number, and why it was chosen.
     """
     left = _never_used(versions, events, champion)
     if not left:
@@ -154,7 +178,9 @@ def choose(
             f"{_NOTHING_NEW}: {_ALL_USED}",
             f"To promote one again, name it: sentiflow promote VERSION --dataset {dataset}",
         )
-    candidates = [number for number in left if not _was_refused(versions[number].tags, champion)] or left
+    allowed = [number for number in left if not decline_of(events, number)]
+    candidates = [number for number in allowed if not _was_refused(versions[number].tags, champion)]
+    candidates = candidates or allowed or left
     best = min(candidates, key=lambda number: (_validation_loss(versions[number]), -number))
     loss = _validation_loss(versions[best])
     if len(candidates) == 1:
@@ -164,9 +190,8 @@ def choose(
 
 
 def _was_refused(tags: Mapping[str, str], champion: int | None) -> bool:
-    """Whether the gate or a person said no to a version against this champion, by its tags."""
-    said_no = tags.get("gate.outcome") in _REFUSALS and tags.get("gate.by") != NOBODY
-    return said_no and tags.get("gate.against") == compared_with(champion)
+    """Whether the gate refused a version against this champion, by its tags."""
+    return tags.get("gate.outcome") == "refused" and tags.get("gate.against") == compared_with(champion)
 
 
 def _never_used(versions: Mapping[int, VersionRecord], events: Sequence[Event], champion: int | None) -> list[int]:
@@ -196,14 +221,14 @@ def _validation_loss(version: VersionRecord) -> float:
 
 
 def judged_already(settings: Settings, name: str, number: int) -> bool:
-    """Whether a version is or was in use, or was refused as it stands against today's champion.
+    """Whether a version is or was in use, was declined, or refused as it stands against today's champion.
 
     One that passed and never came into use was not: its promotion was killed.
     """
     events, champion = history_of(name, settings)
     found = open_store(settings).version(name, number)
     refused = found is not None and _was_refused(found.tags, champion)
-    return refused or number in _used(events, champion)
+    return refused or decline_of(events, number) is not None or number in _used(events, champion)
 
 
 def gate_of(tags: Mapping[str, str], settings: Settings) -> str:
@@ -218,8 +243,9 @@ def need_champion(settings: Settings, name: str, number: int) -> None:
     if champion_of(store, name) != number:
         found = store.version(name, number)
         tags = {} if found is None else found.tags
-        outcome, why = tags.get("gate.outcome", "judged"), tags.get("gate.reason", "")
+        no = decline_of(history_of(name, settings)[0], number)
+        before = no.said if no else f"{tags.get('gate.outcome', 'judged')} before: {tags.get('gate.reason', '')}"
         raise RejectedError(
-            f"{name} version {number}, an equal one, was {outcome} before, and is not in use: {why}",
+            f"{name} version {number}, an equal one, is not in use; it was {before}",
             f"To judge it again: sentiflow promote {number} --dataset {dataset_of(name)}",
         )

@@ -19,11 +19,14 @@ from sentiflow.names import dataset_of
 from sentiflow.notifications import announce
 from sentiflow.promotion.candidate import LOGGER, NO_REASON, Candidate, evaluate_candidate, load
 from sentiflow.promotion.history import (
+    APPROVAL,
     GATE,
     PREFIX,
+    REQUIRED,
     TAG,
     Event,
     check_request,
+    decline_of,
     gate_of,
     history_of,
     previous_champion,
@@ -68,12 +71,18 @@ def decide(candidate: Candidate, *, force: bool = False, reason: str = "") -> Ca
 def carry_out(candidate: Candidate, settings: Settings) -> Candidate:
     """Write the answer on the candidate's version and, if it promotes, make it champion.
 
-    Nothing is written if the champion has changed since.
+    A person's no goes into the history first, and stands against a later yes. The rest is not written if the
+    champion has changed since.
     """
     name, number = candidate.name, candidate.version
     with changing(name, settings) as (client, store):
         if (found := store.version(name, number)) is None:
             raise ExternalError(f"{name} version {number} was deleted meanwhile.", "Nothing was changed.")
+        no = decline_of(history_of(name, settings)[0], number)
+        if no is not None and candidate.answer in ("passed", "approved"):  # it came while this one was judged
+            candidate = replace(candidate, answer="declined", reason=no.reason, by=no.by)
+        elif candidate.answer == "declined":
+            _record(client, store, name, replace(_event(candidate), kind="decline", replaced=None))
         if candidate.promotes or champion_of(store, name) == number:  # a no came after another's yes
             need_unchanged(store, name, candidate.champion)
         if candidate.promotes:
@@ -100,7 +109,7 @@ def _event(candidate: Candidate) -> Event:
         reason=candidate.reason,
         by=candidate.by,
         at=now(),
-        rules=tuple(f"{'yes' if rule.passed else 'NO'}, {rule.name}: {rule.text}" for rule in decision.rules),
+        rules=tuple(rule.line for rule in decision.rules),
     )
 
 
@@ -188,7 +197,7 @@ def need_unchanged(store: Store, name: str, expected: int | None) -> None:
     if found != expected:
         raise ExternalError(
             f"{name}: the champion is now {_called(found)}, no longer {_called(expected)}: somebody else "
-            "changed it meanwhile. Nothing was changed here.",
+            "changed it meanwhile. It stays.",
             f"See sentiflow versions --history {_of(name)}, then try again.",
         )
 
@@ -198,6 +207,20 @@ def move(client: MlflowClient, store: Store, name: str, event: Event) -> None:
 
     The champion's lock must be held (``changing``), and the champion be the one that the event replaces.
     """
+    key = _record(client, store, name, event)
+    client.set_registered_model_alias(name, CHAMPION, str(event.version))
+    client.set_registered_model_tag(name, key, replace(event, done=True).to_json())
+
+
+def require_approval(name: str, settings: Settings) -> None:
+    """Let a person decide last about each promotion of a registered model, whoever asks for it."""
+    with tracking_errors(settings.tracking_uri):
+        client = connect(settings)
+        client.set_registered_model_tag(name, APPROVAL, f"{REQUIRED} by {person()} since {now()}")
+
+
+def _record(client: MlflowClient, store: Store, name: str, event: Event) -> str:
+    """Write an event on its version and in the history; gives its tag there."""
     model = store.model(name)
     keys = [key for key in (model.tags if model else {}) if TAG.fullmatch(key)]
     key = f"{PREFIX}{1 + max((int(key.removeprefix(PREFIX)) for key in keys), default=0):06d}"
@@ -208,8 +231,7 @@ def move(client: MlflowClient, store: Store, name: str, event: Event) -> None:
     for tag, value in tags.items():
         client.set_model_version_tag(name, str(event.version), tag, value)
     client.set_registered_model_tag(name, key, event.to_json())
-    client.set_registered_model_alias(name, CHAMPION, str(event.version))
-    client.set_registered_model_tag(name, key, replace(event, done=True).to_json())
+    return key
 
 
 def now() -> str:

@@ -229,10 +229,10 @@ F1 = Case(
     reds=(
         Red(
             "the alias moves before the history is written", "sentiflow/promotion/switch.py",
-            "    client.set_registered_model_tag(name, key, event.to_json())\n"
+            "    key = _record(client, store, name, event)\n"
             "    client.set_registered_model_alias(name, CHAMPION, str(event.version))\n",
             "    client.set_registered_model_alias(name, CHAMPION, str(event.version))\n"
-            "    client.set_registered_model_tag(name, key, event.to_json())\n",
+            "    key = _record(client, store, name, event)\n",
             "another number of promotions", seed=26,
         ),
         Red(

@@ -201,7 +201,7 @@ def test_each_says_how_it_did_against_the_yardstick(nights: list[Night]) -> None
         assert against is not None and 0.85 < against.accuracy < 0.97
         for told in (night.log, night.description, night.version.description):
             assert against.text in told
-        assert re.search(r"task +yes, baseline: ", night.log)
+        assert re.search(r"task +passed: baseline, ", night.log)
 
 
 def test_each_says_how_it_did_against_the_champion(nights: list[Night]) -> None:
@@ -210,9 +210,9 @@ def test_each_says_how_it_did_against_the_champion(nights: list[Night]) -> None:
         assert (tags["gate.outcome"], tags["gate.against"]) == (outcome, champion)
         last = night.log.strip().splitlines()[-1]
         assert last.startswith("Completed. Test accuracy") and f"{MODEL} {night.expected.verdict}" in last
-        judged = re.search(r"task +(yes|NO), better: (.* than the champion \(95% interval .*)", night.log)
+        judged = re.search(r"task +(passed|failed): better, (.* than the champion \(95% interval .*)", night.log)
         assert (judged is None) == (champion == "no champion")
-        assert judged is None or (judged[1] == "yes") == (outcome == "passed")
+        assert judged is None or (judged[1] == "passed") == (outcome == "passed")
         assert outcome == "passed" or judged is None or judged[2] in tags["gate.reason"]
 
 

@@ -6,21 +6,24 @@ import threading
 import time
 from collections.abc import Callable
 from contextvars import copy_context
+from dataclasses import replace
 
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import SetStateStatus
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import PrefectHTTPStatusError
 
+from flows.cli.admin import _end
 from flows.promote import after_training, promote
 from flows.train import train
 from sentiflow.environment import person
 from sentiflow.errors import RejectedError
 from sentiflow.promotion import switch
-from sentiflow.promotion.candidate import Candidate
-from sentiflow.promotion.history import need_champion
+from sentiflow.promotion.candidate import Candidate, evaluate_candidate
+from sentiflow.promotion.history import decline_of, judged_already, need_champion
 from sentiflow.promotion.switch import rollback
 from sentiflow.settings import load_settings
 from sentiflow.store.client import connect
@@ -44,8 +47,8 @@ def flow_runs(flow: str) -> list[FlowRun]:
     return sorted(runs, key=lambda run: run.created)
 
 
-def answered(world: World, answer: dict[str, object], **options: object) -> tuple[object, str]:
-    """Run the flow, answer through the API once it pauses; the flow's result or error, and what was asked."""
+def answered(answer: dict[str, object], **options: object) -> tuple[Candidate, str]:
+    """Run the flow, answer through the API once it pauses; the flow's result, and what was asked."""
     before = {run.id for run in flow_runs("promote")}
     outcome: list[object] = []
 
@@ -63,10 +66,16 @@ def answered(world: World, answer: dict[str, object], **options: object) -> tupl
         )
         question = question_of(paused)
         with get_client(sync_client=True) as client:
+            for each in (
+                {},
+                {"decision": "yes"},
+                {**answer, "promote": True},
+            ):  # nothing, or something else, chosen
+                assert client.resume_flow_run(paused.id, run_input=each).status == SetStateStatus.REJECT
             client.resume_flow_run(paused.id, run_input=answer)
     finally:
         worker.join(60)
-    assert isinstance(outcome[0], Candidate | RejectedError), repr(outcome[0])
+    assert isinstance(outcome[0], Candidate), repr(outcome[0])
     return outcome[0], question
 
 
@@ -108,15 +117,16 @@ def test_the_flow_promotes_and_shows_the_comparison(registry: World, prefect_ser
     assert run.name == f"{NAME}-version-{Registry.GOOD}"
     assert run.state is not None
     assert run.state.message == f"{NAME} version {Registry.GOOD} is now the champion, the first one (passed)."
-    assert any("*minimum accuracy*: 9" in str(data) for data in shown)
+    assert any("*minimum accuracy*, 9" in str(data) for data in shown)
 
 
-def test_a_no_of_the_gate_fails_the_flow_run_and_says_why(registry: World, prefect_server: None) -> None:
+def test_a_no_of_the_gate_is_no_failure_and_says_why(registry: World, prefect_server: None) -> None:
     promote("sample", Registry.GOOD)
-    with pytest.raises(RejectedError, match="checks failed"):
-        promote("sample", Registry.POOR)
+    assert promote("sample", Registry.POOR).event is None
     state = flow_runs("promote")[-1].state
-    assert state is not None and state.is_failed() and "checks failed" in (state.message or "")
+    assert state is not None and (state.is_completed(), state.name) == (True, "Refused")
+    with pytest.raises(RejectedError, match="checks failed"):  # as `sentiflow trigger promote` ends
+        _end(state)
 
 
 @pytest.fixture
@@ -139,7 +149,7 @@ def test_a_scheduled_promotion_judges_each_version_once_and_is_skipped_then(
 ) -> None:
     client = connect(registry.settings)
     client.set_registered_model_alias(NAME, "champion", str(Registry.GOOD))
-    assert [ended()[0] for _ in range(2)] == ["Failed"] * 2  # NEWEST is not better, POOR is worse
+    assert [ended()[0] for _ in range(2)] == ["Refused"] * 2  # NEWEST is not better, POOR is worse
     times = [
         client.get_model_version(NAME, str(number)).tags["gate.at"] for number in (Registry.POOR, Registry.NEWEST)
     ]
@@ -153,7 +163,7 @@ def test_a_scheduled_promotion_judges_each_version_once_and_is_skipped_then(
         client.get_model_version(NAME, str(number)).tags["gate.at"] for number in (Registry.POOR, Registry.NEWEST)
     ]
     assert (after, champion_of(client, NAME)) == (times, Registry.GOOD)
-    assert ended(version=Registry.NEWEST)[0] == "Failed"  # asked for by its number
+    assert ended(version=Registry.NEWEST)[0] == "Refused"  # asked for by its number
     name, message, _ = ended(version=Registry.GOOD)
     assert (name, message) == ("Skipped", f"Nothing new to promote: {NAME} version 1 is the champion already.")
     for limit in ("MARGIN", "SLICE_MARGIN"):
@@ -162,18 +172,28 @@ def test_a_scheduled_promotion_judges_each_version_once_and_is_skipped_then(
     assert champion_of(client, NAME) == Registry.NEWEST
 
 
-@pytest.mark.parametrize("answer", ["declined", "refused"])
-def test_a_version_that_a_person_declined_is_not_asked_about_again(
-    registry: World, prefect_server: None, deployed: None, answer: str, monkeypatch: pytest.MonkeyPatch
+def test_a_version_that_a_person_declined_is_promoted_by_nobody_but_by_force(
+    registry: World, prefect_server: None, deployed: None
 ) -> None:
-    """A refusal by other limits than today's would be judged again."""
-    client = connect(registry.settings)
-    for number in (Registry.GOOD, Registry.POOR, Registry.NEWEST):
-        for key, value in {"outcome": answer, "against": "no champion", "reason": "too early"}.items():
-            client.set_model_version_tag(NAME, str(number), f"gate.{key}", value)
+    """Whatever the champion is meanwhile, and whoever asks."""
+    no = {"answer": "declined", "by": "Ada", "reason": "too early"}
+    for number in (Registry.POOR, Registry.NEWEST, Registry.GOOD):
+        candidate = evaluate_candidate(NAME, number, registry.settings)
+        switch.carry_out(replace(candidate, **no), registry.settings)
     name, message, _ = ended()
-    assert name == ("Skipped" if answer == "declined" else "Completed")
-    assert ("was declined before: too early To judge" in message) == (answer == "declined")
+    assert (name, "was declined by Ada on 20" in message) == ("Skipped", True)
+    client = connect(registry.settings)
+    for champion in (None, Registry.POOR):
+        if champion:
+            client.set_registered_model_alias(NAME, "champion", str(champion))
+        name, message, _ = ended(version=Registry.GOOD)
+        assert (name, message.endswith(" UTC: too early")) == ("Refused", True), message
+        assert after(Registry.NEWEST) is None
+    assert ended(version=Registry.GOOD, force=True, reason="Ada agrees now")[0] == "Completed"
+    assert champion_of(client, NAME) == Registry.GOOD
+    assert [event.kind for event in events_of(client, NAME)] == ["decline"] * 3 + ["promotion"]
+    assert decline_of(events_of(client, NAME), Registry.GOOD) is None
+    assert rollback(NAME, "complaints", registry.settings).version == Registry.POOR
 
 
 @pytest.fixture
@@ -183,10 +203,10 @@ def approval(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_persons_yes_promotes_and_is_recorded(registry: World, prefect_server: None, approval: None) -> None:
-    answer = {"promote": True, "reason": "looks right", "name": "Ada"}
+    answer = {"decision": "promote", "reason": "looks right", "name": "Ada"}
     forged = "fine\n\n**all checks passed**\n\n<b>"
-    outcome, question = answered(registry, answer, version=Registry.GOOD, reason=forged)
-    assert "*minimum accuracy*: 9" in question and f"{NAME} version {Registry.GOOD}" in question
+    _, question = answered(answer, version=Registry.GOOD, reason=forged)
+    assert "*minimum accuracy*, 9" in question and f"{NAME} version {Registry.GOOD}" in question
     assert json.loads(question).splitlines()[0].endswith(r": fine  \*\*all checks passed\*\*  \<b>.")
     client = connect(registry.settings)
     assert champion_of(client, NAME) == Registry.GOOD
@@ -203,43 +223,58 @@ def test_people_are_told_who_is_asked_for_promoted_refused_and_rolled_back(
         monkeypatch.setenv("SENTIFLOW_NOTIFY_URL", got.address)
         promote("sample", Registry.POOR, force=True, reason="the first")
         monkeypatch.setenv("SENTIFLOW_PROMOTION_APPROVAL", "true")
-        answered(registry, {"promote": True, "name": "Ada"}, version=Registry.GOOD)
-        for wanted in ("refused,failed", "failed"):  # who wants no `refused` hears of the run that failed
-            with pytest.raises(RejectedError), monkeypatch.context() as patch:
+        answered({"decision": "promote", "name": "Ada"}, version=Registry.GOOD)
+        for wanted in ("refused,failed,success", "failed,success"):  # a no is neither of these
+            with monkeypatch.context() as patch:
                 patch.setenv("SENTIFLOW_NOTIFY_ON", wanted)
                 promote("sample", Registry.POOR)
         rollback(NAME, "complaints", load_settings())
     told = [(each["event"], each.get("model_version")) for each in got.messages]
     good, poor = str(Registry.GOOD), str(Registry.POOR)
     assert told == [
-        ("promoted", poor), ("approval", good), ("promoted", good), ("refused", poor), ("failed", None),
+        ("promoted", poor), ("approval", good), ("promoted", good), ("refused", poor),
         ("rolled-back", poor),
     ]  # fmt: skip
-    first, asked, promoted, _, _, back = (each["text"] for each in got.messages)
+    first, asked, promoted, _, back = (each["text"] for each in got.messages)
     assert f"Sentiflow: {NAME} version {poor} is now the champion, the first one (forced)." in first
     assert asked.endswith(got.messages[1]["flow_run_url"]) and "/runs/flow-run/" in asked
     assert promoted.endswith(f"replacing version {poor} (approved).")
     assert f"version {poor} is the champion again, version {good} is not, by {person()}: complaints" in back
 
 
-def test_a_persons_no_ends_the_flow_and_moves_nothing(
-    registry: World, prefect_server: None, approval: None
+def test_a_persons_no_is_no_failure_moves_nothing_and_stands_in_the_history(
+    registry: World, prefect_server: None, approval: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer = {"promote": False, "reason": "not before the holidays", "name": "Ada"}
-    outcome, _ = answered(registry, answer, version=Registry.GOOD)
-    assert isinstance(outcome, RejectedError)
-    assert "Ada" in str(outcome) and "not before the holidays" in str(outcome)
+    answer = {"decision": "do not promote", "reason": "not before the holidays", "name": "Ada"}
+    outcome, _ = answered(answer, version=Registry.GOOD)
+    assert outcome.summary.endswith("declined by Ada: not before the holidays")
+    state = flow_runs("promote")[-1].state
+    assert state is not None and (state.is_completed(), state.name) == (True, "Declined")
+    with pytest.raises(RejectedError, match="declined by Ada: not before the holidays"):
+        _end(state)
     client = connect(registry.settings)
     assert champion_of(client, NAME) is None
     tags = client.get_model_version(NAME, str(Registry.GOOD)).tags
-    assert (tags["gate.outcome"], tags["gate.by"]) == ("declined", "Ada")
+    assert (tags["gate.outcome"], tags["decline.by"], tags["decline.reason"]) == (
+        "declined", "Ada", "not before the holidays",
+    )  # fmt: skip
+    (event,) = events_of(client, NAME)
+    assert (event.kind, event.version, event.by, event.reason) == (
+        "decline",
+        Registry.GOOD,
+        "Ada",
+        answer["reason"],
+    )
+    monkeypatch.setenv("SENTIFLOW_PROMOTION_APPROVAL", "false")  # another clone, which asks nevertheless
+    answer = {"decision": "promote"}
+    assert answered(answer, version=Registry.GOOD, force=True, reason="late")[0].event is not None
 
 
 @pytest.mark.story
 def test_who_forced_and_why_stays_on_record_beside_who_approved(
     registry: World, prefect_server: None, approval: None
 ) -> None:
-    answered(registry, {"promote": True}, version=Registry.POOR, force=True, reason="see issue 12")
+    answered({"decision": "promote"}, version=Registry.POOR, force=True, reason="see issue 12")
     event = events_of(connect(registry.settings), NAME)[-1]
     assert (event.decision, event.reason) == ("forced", "see issue 12")
     assert event.by == f"a person in the Prefect UI, asked by {person()}"
@@ -250,8 +285,7 @@ def test_nobody_is_asked_about_a_version_that_the_gate_refuses(
 ) -> None:
     promote("sample", Registry.GOOD)
     monkeypatch.setenv("SENTIFLOW_PROMOTION_APPROVAL", "true")
-    with pytest.raises(RejectedError, match="checks failed"):
-        promote("sample", Registry.POOR)
+    assert promote("sample", Registry.POOR).answer == "refused"
 
 
 @pytest.mark.story
@@ -259,11 +293,11 @@ def test_without_an_answer_in_time_nothing_is_promoted(
     registry: World, prefect_server: None, approval: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SENTIFLOW_APPROVAL_TIMEOUT", "3")
-    with pytest.raises(RejectedError, match="nobody answered within 3 s"):
-        promote("sample", Registry.GOOD)
+    assert "nobody answered within 3 s" in promote("sample", Registry.GOOD).summary
     assert champion_of(connect(registry.settings), NAME) is None
     state = flow_runs("promote")[-1].state
-    assert state is not None and state.is_failed() and "nobody answered within 3 s" in str(state.message)
+    assert state is not None and (state.is_completed(), state.name) == (True, "Unanswered")
+    assert not judged_already(registry.settings, NAME, Registry.GOOD)  # it is asked about again
 
 
 @flow(name="training")
@@ -281,7 +315,7 @@ def test_an_equal_version_that_was_judged_is_not_judged_again(registry: World, p
     assert after(Registry.POOR) is None
     with pytest.raises(
         RejectedError,
-        match=f"version {Registry.POOR}, an equal one, was refused before, and is not in use: minimum accuracy",
+        match=f"version {Registry.POOR}, an equal one, is not in use; it was refused before: minimum accuracy",
     ):
         need_champion(registry.settings, NAME, Registry.POOR)
 
@@ -309,7 +343,7 @@ def test_a_version_that_was_rolled_back_is_not_promoted_again_by_itself(
     rollback(NAME, "complaints", registry.settings)
     assert after(Registry.GOOD) is None
     assert champion_of(connect(registry.settings), NAME) == Registry.POOR
-    with pytest.raises(RejectedError, match="before, and is not in use"):
+    with pytest.raises(RejectedError, match="an equal one, is not in use"):
         need_champion(registry.settings, NAME, Registry.GOOD)
 
 
@@ -322,10 +356,10 @@ def test_a_running_schedule_is_where_people_are_asked(registry: World) -> None:
         running.until_says("Prefect UI")
         done = home.run("promote", str(Registry.GOOD))
         assert (done.returncode, "nobody answered within 3 s" in done.stderr) == (4, True), done.stderr
-        assert [run["state_type"] for run in home.flow_runs("promote")] == ["FAILED"]
+        assert [run["state_name"] for run in home.flow_runs("promote")] == ["Unanswered"]
     finally:
         assert running.ends(signal.SIGINT) == 0
-    done = home.run("promote", str(Registry.GOOD))
+    done = registry.run("promote", str(Registry.GOOD), PREFECT_API_URL="")  # without the setting
     assert (done.returncode, "no Prefect server is running to ask in" in done.stderr) == (2, True), done.stderr
 
 

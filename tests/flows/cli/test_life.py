@@ -82,7 +82,7 @@ def test_the_service_follows_each_change_of_the_champion_and_nothing_else(story:
 def test_a_dry_run_shows_the_rules_and_changes_nothing(story: list[Step]) -> None:
     told = story[0].told
     assert story[0].code == 0
-    assert re.search(r"yes +minimum accuracy +9\d\.\d\d%, at least 80\.00%", told)
+    assert re.search(r"passed +minimum accuracy +9\d\.\d\d%, at least 80\.00%", told)
     assert "it would be promoted. Nothing was changed." in told
     assert "replacing" not in story[1].told  # the next one is still the first
 
@@ -96,7 +96,7 @@ def test_a_promotion_names_the_new_champion(story: list[Step]) -> None:
 def test_a_refusal_ends_with_4_the_table_and_the_rule_that_failed(story: list[Step]) -> None:
     told, errors = story[2].told, story[2].errors
     assert story[2].code == 4
-    assert re.search(r"no +better +\d+\.\d\d points worse than the champion", told)
+    assert re.search(r"failed +better +\d+\.\d\d points worse than the champion", told)
     assert f"{NAME} version {Registry.POOR} was not promoted: " in errors
     assert "--force --reason" in errors
 

@@ -30,6 +30,10 @@ def promote(version: int, replaced: int | None, *, done: bool = True) -> Event:
     return Event("promotion", version, replaced, "run", 0.9, "passed", "why", "me", AT, ("a rule",), done)
 
 
+def decline(version: int) -> Event:
+    return Event("decline", version, None, "run", 0.9, "declined", "why", "me", AT)
+
+
 def roll_back(version: int, replaced: int) -> Event:
     return Event("rollback", version, replaced, "run", None, "rollback", "why", "me", AT, (), done=True)
 
@@ -120,6 +124,12 @@ def test_a_killed_promotion_is_no_place_to_roll_back_to_whatever_was_set_by_hand
     assert previous_champion(events, 3, {1, 2, 3}) == 1
 
 
+def test_a_decline_moves_nothing_whatever_came_before_and_after() -> None:
+    events = [promote(1, None), decline(2), promote(2, 1, done=False), decline(2), promote(3, 2)]
+    assert took_effect(events, 3) == [True, False, True, False, True]
+    assert champion_stack(events, 3) == [1, 2, 3]
+
+
 def test_without_a_champion_nothing_stands_in_line() -> None:
     assert champion_stack([promote(1, None)], None) == []
 
@@ -134,7 +144,7 @@ def version(number: int, loss: str = "0.3", data: str = "d", **gate: str) -> Ver
 
 
 REFUSED = {"outcome": "refused", "against": "no champion"}
-SILENT = {"outcome": "declined", "against": "no champion", "by": "Nobody"}
+SILENT = {"outcome": "unanswered", "against": "no champion"}
 
 
 @pytest.mark.parametrize(
@@ -169,7 +179,16 @@ SILENT = {"outcome": "declined", "against": "no champion", "by": "Nobody"}
         # refused as a first model, say for its accuracy
         ([version(1, "0.2", outcome="refused", against="no champion"), version(2, "0.3")], [], None, 2),
         # declined by a person: the next best is judged
-        ([version(1, "0.2", outcome="declined", against="no champion", by="Ada"), version(2)], [], None, 2),
+        ([version(1, "0.2"), version(2)], [decline(1)], None, 2),
+        # whatever the champion is now, and before what the gate refused
+        (
+            [version(1, "0.2"), version(2, outcome="refused", against="version 3"), version(3)],
+            [decline(1), promote(3, None)],
+            3,
+            2,
+        ),
+        # somebody forced it since, and its process was killed
+        ([version(1, "0.2"), version(2)], [decline(1), promote(1, None, done=False)], None, 1),
         # nobody answered: it is judged as one that never was
         ([version(1, "0.4", **SILENT), version(2, "0.3", **REFUSED)], [], None, 1),
         ([version(1, "unknown"), version(2, "0.9")], [], None, 2),
@@ -227,7 +246,7 @@ def test_a_version_was_judged_once_it_was_refused_or_in_use_against_the_same_cha
     client.set_registered_model_alias(NAME, "champion", "1")
     assert [judged_already(world.settings, NAME, number) for number in (1, 3)] == [True, False]
     for against, outcome, judged in [
-        ("version 1", "refused", True), ("version 1", "declined", True), ("no champion", "refused", False),
+        ("version 1", "refused", True), ("version 1", "unanswered", False), ("no champion", "refused", False),
         ("version 1", "passed", False),
     ]:  # fmt: skip
         client.set_model_version_tag(NAME, "3", "gate.against", against)
@@ -242,10 +261,9 @@ def test_a_version_was_judged_once_it_was_refused_or_in_use_against_the_same_cha
 def test_a_version_that_was_judged_and_is_not_the_champion_is_told_why(world: World, client: MlflowClient) -> None:
     client.set_registered_model_alias(NAME, "champion", "1")
     need_champion(world.settings, NAME, 1)
-    with pytest.raises(RejectedError, match="before, and is not in use"):
+    with pytest.raises(RejectedError, match="an equal one, is not in use"):
         need_champion(world.settings, NAME, 3)
-    client.set_model_version_tag(NAME, "3", "gate.outcome", "declined")
-    client.set_model_version_tag(NAME, "3", "gate.reason", "too slow")
-    with pytest.raises(RejectedError, match="declined before, and is not in use: too slow") as refused:
+    client.set_registered_model_tag(NAME, "mlflow.sentiflow.history.000001", decline(3).to_json())
+    with pytest.raises(RejectedError, match="it was declined by me on 2026-01-01 00:00 UTC: why") as refused:
         need_champion(world.settings, NAME, 3)
     assert "sentiflow promote 3 --dataset imdb" in refused.value.hint

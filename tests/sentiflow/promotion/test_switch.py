@@ -22,7 +22,7 @@ from sentiflow.environment import person
 from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.promotion import switch
 from sentiflow.promotion.candidate import Answer, Candidate, evaluate_candidate
-from sentiflow.promotion.history import history_of
+from sentiflow.promotion.history import history_of, previous_champion
 from sentiflow.store.client import connect
 from tests.mlflow_store import champion_of, events_of, versions_of
 from tests.receiver import receiver
@@ -79,17 +79,33 @@ def test_a_promotion_tells_who_when_why_and_what_it_replaced(registry: World, cl
     assert event.by in (tags["promotion.by"], tags["gate.by"])
 
 
-def test_a_no_that_comes_after_anothers_yes_changes_nothing(registry: World, client: MlflowClient) -> None:
-    """Two people are asked about one version, and the second one answers no, or not at all."""
+def test_a_no_that_comes_after_anothers_yes_moves_nothing_and_stands(
+    registry: World, client: MlflowClient
+) -> None:
+    """Two people are asked about one version, and the second one answers no."""
     first, second = (evaluate_candidate(NAME, Registry.GOOD, registry.settings) for _ in range(2))
     switch.carry_out(answered(first, "approved", "looks right", "Ada"), registry.settings)
     with pytest.raises(
         ExternalError, match=f"the champion is now version {Registry.GOOD}, no longer none"
     ) as late:
-        switch.carry_out(answered(second, "declined", "no answer", "Nobody"), registry.settings)
+        switch.carry_out(answered(second, "declined", "too early", "Bob"), registry.settings)
     assert late.value.hint == "See sentiflow versions --history --dataset sample, then try again."
     tags = client.get_model_version(NAME, str(Registry.GOOD)).tags
-    assert (tags["gate.outcome"], tags["gate.by"]) == ("approved", "Ada")
+    assert (tags["gate.outcome"], tags["gate.by"], champion_of(client, NAME)) == ("approved", "Ada", Registry.GOOD)
+    assert [(event.kind, event.by) for event in events_of(client, NAME)] == [
+        ("promotion", "Ada"),
+        ("decline", "Bob"),
+    ]
+    assert previous_champion(events_of(client, NAME), Registry.GOOD, {1, 2, 3}) is None
+
+
+def test_a_yes_that_comes_after_anothers_no_promotes_nothing(registry: World, client: MlflowClient) -> None:
+    first, second = (evaluate_candidate(NAME, Registry.GOOD, registry.settings) for _ in range(2))
+    switch.carry_out(answered(first, "declined", "too early", "Bob"), registry.settings)
+    late = switch.carry_out(answered(second, "approved", "looks right", "Ada"), registry.settings)
+    assert (late.event, champion_of(client, NAME)) == (None, None)
+    assert late.summary.endswith("declined by Bob: too early")
+    assert len(events_of(client, NAME)) == 1
 
 
 def test_each_decision_is_sent_in_one_sentence(registry: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,10 +141,6 @@ def test_the_gate_refuses_the_worse_and_nothing_moves(registry: World, client: M
         f'Promote it all the same: sentiflow promote {Registry.POOR} --dataset sample --force --reason "..."'
     )
     assert override in refused.value.hint and "SENTIFLOW_GATE_" in refused.value.hint
-    declined = answered(outcome, "declined", "", "somebody")
-    with pytest.raises(RejectedError) as final:  # a person's answer is not to be overridden
-        declined.need_promotion()
-    assert final.value.hint == ""
     assert client.get_model_version(NAME, str(Registry.POOR)).tags["gate.outcome"] == "refused"
     assert len(events_of(client, NAME)) == 1
 
@@ -139,7 +151,7 @@ def test_force_overrides_the_gate_and_is_recorded_as_such(registry: World, clien
     assert champion_of(client, NAME) == Registry.POOR
     event = events_of(client, NAME)[-1]
     assert (event.decision, event.reason) == ("forced", "an experiment")
-    assert any(rule.startswith("NO, better: ") for rule in event.rules)
+    assert any(rule.startswith("failed: better, ") for rule in event.rules)
 
 
 def test_force_where_the_gate_says_yes_is_no_force(registry: World, client: MlflowClient) -> None:
