@@ -9,6 +9,7 @@ from pydantic import Field
 
 from sentiflow.batch.job import Request, Scored, score_input
 from sentiflow.console import progress_bar
+from sentiflow.data.table import Label, as_options
 from sentiflow.folder import expanded
 from sentiflow.operations.flow_runs import due, job
 from sentiflow.redaction import escape_markdown
@@ -26,6 +27,8 @@ def score(
     version: Annotated[int | None, Field(ge=1)] = None,
     workers: Annotated[int | None, Field(ge=1, le=64)] = None,
     escape_formulas: bool = False,
+    label_column: str | None = None,
+    labels: dict[str, Label] = {},  # noqa: B006
 ) -> Scored:
     """Score every row of an input into a CSV, JSON Lines or Parquet file.
 
@@ -41,10 +44,13 @@ def score(
         version: A version; without it the champion, else the newest.
         workers: Processes that score; by default one a core.
         escape_formulas: In a .csv output, put ' before texts that a spreadsheet would take for formulas.
+        label_column: The table's column of labels, if the scores are to be compared with them.
+        labels: What they mean, 0, 1 or skip, such as {"neutral": "skip"}, beside those that are known.
     """
+    labelled = as_options({"label_column": label_column, "labels": labels}, "labels") if label_column else None
     request = Request(
         expanded(source), expanded(output), text_column, with_text, tuple(keep), dataset, version, workers,
-        escape_formulas,
+        escape_formulas, labelled,
     )  # fmt: skip
     return score_task(request)
 

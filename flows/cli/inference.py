@@ -15,16 +15,19 @@ from flows.cli.options import (
     AnsweringOption,
     JsonOption,
     KeepOption,
+    LabelsOption,
     TextColumnOption,
     VersionOption,
     command,
+    table_options,
 )
-from flows.cli.output import check_page, stdout_for, write_page
+from flows.cli.output import check_page, print_table, stdout_for, write_page
 from sentiflow.console import CONSOLE, Console, escape, progress_bar, working
 from sentiflow.errors import UsageError
 from sentiflow.names import model_name
 
 if TYPE_CHECKING:
+    from sentiflow.batch.labels import Evaluation
     from sentiflow.reports import MarkedWord
     from sentiflow.scoring import Attribution, TextScorer, Word
     from sentiflow.store import Version
@@ -193,12 +196,19 @@ def score(
             help="In a .csv output, put ' before texts that a spreadsheet would take for formulas.",
         ),
     ] = False,
+    label_column: Annotated[
+        str | None,
+        typer.Option("--label-column", metavar="NAME", help="Column of labels, to compare the scores with."),
+    ] = None,
+    labels: LabelsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score a table or a folder of texts.
 
     What cannot be scored goes to a file of rejects (exit code 5).
     """
+    if labels is not None and label_column is None:
+        raise UsageError("--labels says what a column of labels holds.", "Name it: --label-column NAME")
     from sentiflow.batch.job import Request, score_input
     from sentiflow.data.rows import hints_for
     from sentiflow.settings import load_settings
@@ -206,16 +216,34 @@ def score(
     column = "text" if text_column is None else text_column
     request = Request(
         source, output, column, with_text, tuple(keep or ()), dataset, version, workers, escape_formulas,
+        None if label_column is None else table_options(None, label_column, labels, None),
     )  # fmt: skip
     scored = score_input(request, load_settings(), progress_bar, _say)
     counts = {"output": scored.output, "totals": scored.totals, "seconds": scored.seconds}
+    counts |= {"evaluation": scored.evaluation} if scored.evaluation else {}
     stdout = stdout_for({"model": _model(scored.version), **counts}, as_json=as_json)
     counted, *others = map(escape, scored.lines)
     stdout.say(f"[bold]{counted}[/]", *others)
+    if scored.evaluation is not None:
+        _show_evaluation(scored.evaluation, stdout)
     for hint in hints_for(scored.totals.reasons, request.source):
         _say(hint)
     if scored.totals.rejects:
         raise typer.Exit(ROWS_REJECTED)
+
+
+def _show_evaluation(found: "Evaluation", stdout: Console) -> None:
+    """Print the counts of labels and answers, and the worst errors."""
+    from sentiflow.reports import Table
+
+    stdout.print()
+    names = found.label_names
+    rows = [(f"labelled {names[k]}", *(f"{count:,}" for count in found.confusion[k])) for k in (0, 1)]
+    print_table(Table(("", *(f"scored {name}" for name in names)), rows), stdout)
+    if found.worst:
+        stdout.say("\nThe worst errors:")
+    for each in found.worst:
+        stdout.say(escape(f"{each}: {' '.join(each.text.split())}"))
 
 
 def _say(line: str) -> None:

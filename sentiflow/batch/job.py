@@ -9,12 +9,13 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import accumulate
 from multiprocessing import Pipe
 from pathlib import Path
 from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +27,8 @@ from sentiflow.batch.worker import BulkScorer, Scores
 from sentiflow.batch.writers import Totals, check_output, output_lock, output_schema, to_table, write_output
 from sentiflow.console import Progress, no_progress
 from sentiflow.data.inputs import open_input
-from sentiflow.data.rows import Chunk, Input, changed, count_reasons
+from sentiflow.data.rows import Chunk, Input, changed, count_reasons, match
+from sentiflow.data.table import TableOptions
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring import MEGABYTE, SCORED, Entry, TextLog, configured_log
 from sentiflow.names import model_name
@@ -34,6 +36,9 @@ from sentiflow.scoring import TextScorer, cores
 from sentiflow.settings import Settings
 from sentiflow.store import BASE_MODEL, Version
 from sentiflow.store.find import find_version, load_scorer
+
+if TYPE_CHECKING:
+    from sentiflow.batch.labels import Evaluation
 
 Say = Callable[[str], None]
 
@@ -54,6 +59,7 @@ class Request:
     version: int | None = None  # its number; by default the champion, else the newest
     workers: int | None = None  # processes that score; by default as many as are worth it
     escape_formulas: bool = False  # in a .csv output: put ' before what a spreadsheet takes for a formula
+    labelled: TableOptions | None = None  # of a labelled table: its column of labels, and what they mean
 
 
 @dataclass(frozen=True)
@@ -64,19 +70,22 @@ class Scored:
     version: Version
     totals: Totals
     seconds: float
+    evaluation: "Evaluation | None" = None  # of a labelled table
 
     @property
     def summary(self) -> str:
-        """The counts and the file."""
-        return f"{self.lines[0]}: {self.output}"
+        """The counts, the accuracy of a labelled table, and the file."""
+        accuracy = "" if self.evaluation is None else f". {self.evaluation.lines[0]}"
+        return f"{self.lines[0]}{accuracy}: {self.output}"
 
     @property
     def lines(self) -> list[str]:
-        """The counts, the speed, the version, the output, and the rejects if there are any."""
+        """The counts, the accuracy if there are labels, speed, version, output, and rejects if there are any."""
         totals, version = self.totals, self.version
         rejected, speed = totals.rows - totals.scored, totals.rows / self.seconds
         lines = [
             f"{totals.scored:,} scored, {rejected:,} rejected, {totals.rows:,} rows in all{totals.note}",
+            *(self.evaluation.lines if self.evaluation else []),
             f"{speed:,.0f} reviews a second: {totals.rows:,} in {self.seconds:.1f} s",
             f"Scored by {version} ({version.why})",
             f"Scores:  {self.output}",
@@ -89,9 +98,11 @@ class Scored:
 def check_request(request: Request) -> tuple[Input, pa.Schema]:
     """The input with its columns chosen, and the columns of the output."""
     source = open_input(request.source)
-    source.select(request.text_column, request.keep)
+    keep = [one for name in request.keep for one in ([name] if match(name, source.names) else name.split(","))]
+    labels = [request.labelled.label_column] if request.labelled else []
+    source.select(request.text_column, [*labels, *keep])
     check_output(request.output.resolve(), request.source, escape_formulas=request.escape_formulas)
-    return source, output_schema(source, request.with_text)
+    return source, output_schema(source, request.with_text, source.schema.names[0] if labels else "")
 
 
 def score_input(
@@ -110,13 +121,21 @@ def score_input(
         version = find_version(settings, name, request.version)
         scorer = load_scorer(settings, version)
         log = configured_log(settings) if version != BASE_MODEL else None  # nothing is checked for drift from it
-        sample, before = Sample(), source.state()
+        sample, before, evaluator = Sample(), source.state(), None
+        if request.labelled is not None:
+            from sentiflow.batch.labels import Evaluator  # SciPy: only for its intervals
+
+            evaluator = Evaluator(source.schema.names[0], request.labelled, scorer.label_names)
         pool = _pool(source, scorer, request.workers, settings)
 
         def tables() -> Generator[tuple[Chunk, pa.Table]]:
             chunk = None
             with progress("Scoring", source.total) as advance, closing(chunks):
                 for chunk, scores in chunks:
+                    if evaluator is not None:
+                        evaluator.add(chunk, scores)
+                        named = schema.names[-len(source.schema) :]
+                        chunk = replace(chunk, columns=chunk.columns.rename_columns(named))
                     yield chunk, to_table(chunk, scores, scorer.label_names, version, schema)
                     if log is not None:
                         sample.add(chunk, scores)
@@ -125,6 +144,8 @@ def score_input(
                 raise UsageError(f"{source.path} holds no rows.", "There is nothing to score.")
             if source.state() != before:
                 raise changed(source.path)
+            if evaluator is not None:
+                evaluator.result()  # no usable label: an error before there is an output
 
         blank = float(scorer.score([""])[0])
         chunks = score_chunks(source.chunks(), scorer, pool)
@@ -132,7 +153,8 @@ def score_input(
             totals = write_output(scored, output, schema, blank, escape_formulas=request.escape_formulas)
         if log is not None:
             _log(sample, version, settings, log, say)
-    return Scored(output, version, totals, time.monotonic() - began)
+    evaluation = None if evaluator is None else evaluator.result()
+    return Scored(output, version, totals, time.monotonic() - began, evaluation)
 
 
 MOST = 5_000  # texts a run: the monitor's figures are steady with far fewer

@@ -43,18 +43,22 @@ def output_lock(output: Path) -> Iterator[None]:
 _SCORED = [("label", pa.string()), ("score", pa.float64()), ("model", pa.string()), ("version", pa.int32())]
 
 
-def output_schema(source: Input, with_text: bool) -> pa.Schema:
-    """The output's columns: row, for a folder the file, label, score, model, version, the text, and those kept."""
+def output_schema(source: Input, with_text: bool, labels: str = "") -> pa.Schema:
+    """The output's columns: row, for a folder the file, label, score, model, version, the text, and those kept.
+
+    The input's column of ``labels`` is called ``true_...`` if the output has one of its name.
+    """
     files, kept = (list(source.schema), []) if source.many else ([], list(source.schema))
     text = [("text", pa.string())] if with_text else []
     own = pa.schema([("row", pa.int64()), *files, *_SCORED, *text])
-    for field in kept:
-        if field.name in own.names:
+    named = [field.with_name(f"true_{labels}") if field.name == labels in own.names else field for field in kept]
+    for place, field in enumerate(named):
+        if field.name in [*own.names, *(each.name for each in named[:place])]:
             raise UsageError(
                 f"The output has a column {field.name} of its own, so {field.name} of the input cannot be kept.",
                 f"Rename it in the input; the output's own are: {', '.join(own.names)}.",
             )
-    return pa.schema([*own, *kept])
+    return pa.schema([*own, *named])
 
 
 def to_table(

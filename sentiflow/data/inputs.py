@@ -215,7 +215,7 @@ class Folder(RowInput):
         if others or text != "text":
             raise UsageError(
                 f"{self.path} is a folder: it has no columns.",
-                "Leave --text-column and --keep out; each file is a text.",
+                "Leave --text-column, --label-column and --keep out; each file is a text.",
             )
 
     def rows(self) -> Iterator[Row]:

@@ -79,11 +79,11 @@ def count_reasons(reasons: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
 
 
-def count_left_out(labels: Mapping[str, int]) -> str:
-    """Labels whose rows are left out, and how many rows these are; the empty label is none."""
+def count_left_out(labels: Mapping[str, int], of: str = "") -> str:
+    """Labels whose rows are left out of something, and how many rows these are; the empty label is none."""
     count = sum(labels.values())
     names = ", ".join(label or "none" for label in labels)
-    return f"{count:,} {'row' if count == 1 else 'rows'} left out (label {names})"
+    return f"{count:,} {'row' if count == 1 else 'rows'} left out{of} (label {names})"
 
 
 def why_not(value: object) -> str:
@@ -262,9 +262,8 @@ def match(name: str, found: Sequence[str]) -> list[str]:
 def find_columns(path: Path, found: Sequence[str], text: str, others: Sequence[str] = ()) -> tuple[str, list[str]]:
     """The columns of a table that some names mean, as the table writes them; the others each once.
 
-    Names are compared as ``match`` does; several of the others may stand in one text, with commas.
+    Names are compared as ``match`` does.
     """
-    others = [one for name in others for one in ([name] if match(name, found) else name.split(","))]
     matches = {name: match(name, found) for name in (text, *others)}
     problems = [f"no column {name}" for name, there in matches.items() if not there]
     if problems:

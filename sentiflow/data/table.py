@@ -69,22 +69,27 @@ class TableOptions(BaseModel):
     @field_validator("labels")
     @classmethod
     def _can_be_answers(cls, labels: dict[str, Label]) -> dict[str, Label]:
-        plain = {_plain(name): value for name, value in labels.items()}
-        if len(plain) < len(labels):
+        compared = {plain(name): value for name, value in labels.items()}
+        if len(compared) < len(labels):
             raise ValueError("labels must differ in more than case")
-        for name, value in plain.items():
+        for name, value in compared.items():
             if value != "skip" and not is_name(name):
                 shown = repr(name[:20]) if name else "a missing label"
                 raise ValueError(
                     f"{shown} cannot be an answer: a name of 1 to {MAX_NAME} characters can, without control "
                     "characters; leave such rows out by skip, or rename the label"
                 )
-        return plain
+        return compared
 
-    @property
-    def known(self) -> dict[str, Label]:
-        """The meaning of each label; a whole set of them stands alone, others add to those known by themselves."""
-        return self.labels if {0, 1} <= set(self.labels.values()) else LABELS | self.labels
+    def known(self, names: Sequence[str] = ()) -> Mapping[str, Label]:
+        """The meaning of each label; a whole set of them stands alone, others add to those known by themselves.
+
+        The ``names`` of labels 0 and 1 are known, too.
+        """
+        if {0, 1} <= set(self.labels.values()):
+            return self.labels
+        named: dict[str, Label] = {plain(name): 1 if label else 0 for label, name in enumerate(names)}
+        return LABELS | named | self.labels
 
     def allowed(self, rows: int) -> int:
         """How many of ``rows`` rows may be rejected."""
@@ -210,15 +215,15 @@ def _read_file(source: Input, options: TableOptions, progress: Progress) -> _Rea
 
 def _labelled(chunk: Chunk, options: TableOptions, file: str) -> _Read:
     """The rows of a chunk with a text, a label and a split that are known, and the others."""
-    known = options.known
+    known = options.known()
     labels, *others = map(to_values, chunk.columns.columns)  # as they were selected
     splits = others[0] if others else None
     rows: list[Labelled] = []
     rejects: list[Reject] = []
     skipped: list[str] = []
     for k, (number, line, text) in enumerate(zip(chunk.rows, chunk.lines, chunk.texts, strict=True)):
-        label = _plain(labels[k])
-        split = "" if splits is None else _plain(splits[k])
+        label = plain(labels[k])
+        split = "" if splits is None else plain(splits[k])
         meaning = known.get(label)
         if meaning == "skip":
             skipped.append(label)
@@ -238,7 +243,7 @@ def _labelled(chunk: Chunk, options: TableOptions, file: str) -> _Read:
     return rows, rejects, skipped
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
     """A label or a split as it is compared: 1, 1.0, " 1" and True of a Parquet table are the same as in a CSV."""
     return _written(value).lower()
 
@@ -268,9 +273,9 @@ def _kinds(rejects: Sequence[Reject]) -> list[str]:
 def _hints(rejects: Sequence[Reject], path: Path, options: TableOptions, *, some_known: bool) -> list[str]:
     kinds = {kind_of(reject.reason): reject.source for reject in reversed(rejects)}  # a file that has it
     hints = [hint for kind in sorted(kinds) for hint in hints_for([kind], path / kinds[kind])]
-    unknown = list({_plain(each.value): None for each in rejects if each.reason == "unknown label"})
+    unknown = list({plain(each.value): None for each in rejects if each.reason == "unknown label"})
     if unknown:
-        hints.append(f"The network has two answers, 1 and 0. {_advice(unknown, options, some_known=some_known)}")
+        hints.append(f"The network has two answers, 1 and 0. {advice(unknown, options, some_known=some_known)}")
     if any(reject.reason in ("unknown split", "no split") for reject in rejects):
         hints.append(_SPLITS)
     if any(reject.reason == "no label" for reject in rejects):
@@ -278,7 +283,7 @@ def _hints(rejects: Sequence[Reject], path: Path, options: TableOptions, *, some
     return hints
 
 
-def _advice(unknown: Sequence[str], options: TableOptions, *, some_known: bool) -> str:
+def advice(unknown: Sequence[str], options: TableOptions, *, some_known: bool) -> str:
     """What to type for labels without a meaning, the first of them first."""
     name = f"{unknown[0]!r:.40}".strip("'")
     if options.labels:
@@ -288,7 +293,7 @@ def _advice(unknown: Sequence[str], options: TableOptions, *, some_known: bool) 
     if len(stars) == len(unknown) and ("5" in numbers or {"3", "4"} <= numbers):
         labels = sorted({*unknown, *(() if stars[0][3] else _STARS)}, reverse=True)
         meant = quote(",".join(f"{label}={_STARS[label[0]]}" for label in labels))
-        return f"By itself, 1 means positive. If the labels are stars: --labels {meant}"
+        return f"{'' if stars[0][3] else 'By itself, 1 means positive. '}If the labels are stars: --labels {meant}"
     if all(re.fullmatch(r"-?\d+", label) for label in unknown):
         return "By itself, 1 means positive and 0 negative. Name each of your numbers, such as --labels 2=1,1=0"
     example = f"{name}=skip" if some_known else "good=1,bad=0"

@@ -42,19 +42,16 @@ _CLIP = 1e-7  # the largest loss of a review is 16.1 nats
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Metrics of scores against labels."""
+class Accuracy:
+    """Figures of answers against labels."""
 
     accuracy: float  # fraction of correct labels, with its 95% Wilson interval
     accuracy_ci_low: float
     accuracy_ci_high: float
     balanced_accuracy: float  # mean of that of the negative and that of the positive reviews
     majority_share: float  # fraction of reviews that have the commoner label
-    loss: float  # mean binary cross-entropy in nats
     f1_negative: float  # harmonic mean of precision and recall of the negative reviews
     f1_positive: float  # the same of the positive ones
-    auc: float  # area under the ROC curve
-    brier: float  # mean squared difference of score and label
 
     @property
     def unbalanced(self) -> bool:
@@ -73,6 +70,25 @@ class Measured:
             f"{accuracy}; balanced accuracy {self.balanced_accuracy:.2%}, F1 {self.f1_negative:.2f} of {names[0]} "
             f"and {self.f1_positive:.2f} of {names[1]}; the commoner label alone gets {self.majority_share:.2%}"
         )
+
+
+@dataclass(frozen=True)
+class Measured(Accuracy):
+    """Metrics of scores against labels."""
+
+    loss: float  # mean binary cross-entropy in nats
+    auc: float  # area under the ROC curve
+    brier: float  # mean squared difference of score and label
+
+
+def accuracy_of(confusion: Sequence[Sequence[int]]) -> Accuracy:
+    """Figures of counts, a row for each label and a column for each answer; one label may be missing."""
+    (zero, wrong), (missed, one) = confusion
+    counts, right = (zero + wrong, missed + one), (zero, one)
+    n = sum(counts)
+    recalls = [got / count for got, count in zip(right, counts, strict=True) if count]
+    f1 = [2 * got / (2 * got + wrong + missed) if got else 0.0 for got in right]
+    return Accuracy(sum(right) / n, *wilson(sum(right), n), statistics.mean(recalls), max(counts) / n, *f1)
 
 
 @dataclass(frozen=True)

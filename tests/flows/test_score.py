@@ -42,6 +42,12 @@ def test_the_flow_scores_logs_its_counts_and_leaves_a_summary(
     assert run.name.startswith("in.csv-")
 
 
+def test_the_flow_compares_a_labelled_table_with_the_scores(path: Path) -> None:
+    done = score(path, path.parent / "out.csv", label_column="id", labels={"1": 0, "3": "skip"})
+    assert done.evaluation is not None and done.evaluation.left_out == {"3": 1}
+    assert "rows in all. Accuracy " in done.summary
+
+
 def test_wrong_use_fails_the_flow_with_the_words_of_the_command(path: Path) -> None:
     with pytest.raises(UsageError, match="no column body; there are: id, text"):
         score(path, path.parent / "out.parquet", text_column="body")

@@ -19,6 +19,7 @@ from sentiflow.batch.dask import DaskWorkers
 from sentiflow.batch.job import Request, Scored, Workers, _pool, score_input
 from sentiflow.batch.writers import Totals
 from sentiflow.console import Advance
+from sentiflow.data.table import TableOptions
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring import Entry, TextLog
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
@@ -242,6 +243,36 @@ def test_what_a_run_came_to_is_told() -> None:
         "Scored by imdb-sentiment version 3 (champion)",
         "Scores:  /o.csv",
     ]
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
+def test_a_labelled_table_is_compared_with_the_scores_and_keeps_its_labels(
+    world: World, registry: MlflowClient, tmp_path: Path, ending: str
+) -> None:
+    """Every third row is labelled as it will be scored, every third otherwise, and the others have no use."""
+    given = scorer(2).score(TEXTS) > 0.5
+    labels = [str(int(given[k] ^ (k % 3 == 1))) if k % 3 < 2 else ("meh", "")[k % 2] for k in range(ROWS)]
+    frame = pd.DataFrame({"text": TEXTS, "label": labels, "id": range(ROWS), "a,b": "x"})
+    source = tmp_path / f"in.{ending}"
+    if ending == "parquet":
+        frame.to_parquet(source)
+    elif ending == "jsonl":
+        frame.to_json(source, orient="records", lines=True)
+    else:
+        frame.to_csv(source, index=False, sep="\t" if ending == "tsv" else ",")
+    request = Request(source, tmp_path / "out.parquet", keep=("a,b", "id,label"), labelled=TableOptions())
+    found = run(world, request).evaluation
+    right = np.bincount(given[::3], minlength=2).tolist()
+    wrong = np.bincount(given[1::3], minlength=2).tolist()
+    assert found is not None and found.confusion == ((right[0], wrong[1]), (wrong[0], right[1]))
+    assert found.left_out == {"meh": 1_167, "": 1_166}
+    output = pq.read_table(tmp_path / "out.parquet")
+    assert output.column_names == ["row", "label", "score", "model", "version", "true_label", "a,b", "id"]
+    assert output["true_label"].to_pylist() == labels
+    of_none = TableOptions(label_column="id", labels={"0": "skip", "1": "skip"})
+    with pytest.raises(UsageError, match="No row has a usable label in the column id"):
+        run(world, Request(source, tmp_path / "none.csv", labelled=of_none))
+    assert not list(tmp_path.glob("*none*"))
 
 
 def test_a_text_log_that_cannot_be_written_is_told_and_fails_no_scoring(

@@ -1,13 +1,14 @@
 """Tests of the metrics and of calibration, on reviews few enough to work out by hand."""
 
 import math
+from dataclasses import asdict
 
 import keras
 import numpy as np
 import pytest
 
 from sentiflow.evaluation import Epoch, best_epoch
-from sentiflow.evaluation.metrics import Spread, measure, reliability, spread
+from sentiflow.evaluation.metrics import Spread, accuracy_of, measure, reliability, spread
 from sentiflow.evaluation.statistics import wilson
 
 LABELS = np.array([1, 1, 1, 0, 0, 0], np.int8)
@@ -53,6 +54,9 @@ def test_f1_is_of_either_label_and_balanced_accuracy_of_both() -> None:
     found = measure(labels, scores)
     assert (found.f1_positive, found.f1_negative) == pytest.approx((4 / 7, 6 / 9))
     assert found.balanced_accuracy == pytest.approx((2 / 3 + 3 / 5) / 2)
+    assert asdict(accuracy_of([[3, 2], [1, 2]])) == pytest.approx(
+        {name: value for name, value in asdict(found).items() if name not in ("loss", "auc", "brier")}
+    )
     assert found.majority_share == measure(1 - labels, 1 - scores).majority_share == 5 / 8
 
 
