@@ -221,8 +221,8 @@ def _worst_errors(run: RunSummary, beside: str) -> list[Block]:
         return []
     if not errors:
         return [Text("None: no test review is misclassified.")]
-    blocks: list[Block] = [Link(f"All errors, to filter and sort: {beside}", beside)] if beside else []
-    blocks += [Legend()] if run.scorer else []
+    link = Link(f"All errors, to filter and sort: {beside}, beside this page", beside)
+    blocks: list[Block] = [*([link] if beside else []), *([Legend()] if run.scorer else [])]
     for error in errors:
         blocks += [Heading(error.heading), quote(error.text, error.reading)]
     return blocks

@@ -21,6 +21,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from sentiflow.names import BASE, BUILT_IN, dataset_of
 from sentiflow.serving import schemas
 from sentiflow.serving.batching import Batcher, Keeper
 from sentiflow.serving.champion import Loaded, Watcher
@@ -34,6 +35,17 @@ _INLINE = re.compile(r"<(?:script|style)>(.*?)</(?:script|style)>", re.DOTALL)
 # Of fastapi_offline, which ships them; FastAPI's own page loads them from another site.
 _SWAGGER_FILES = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"}
 _BODY_SECONDS = 30.0  # for all of a body
+# What the page tries a model with; not kept for monitoring, nor counted.
+_OF_FILMS = (
+    "It began well, but the ending was a mess.",
+    "A quiet film that stays with you.",
+    "Two hours that I will never get back.",
+)
+_OF_TABLES = (
+    "It began well, but in the end I was disappointed.",
+    "Better than I had hoped.",
+    "Never again.",
+)
 
 
 def build(
@@ -44,8 +56,9 @@ def build(
     parser: BodyParser,
     max_body: int,
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
+    ui: str = "",
 ) -> FastAPI:
-    """The paths of the service; ``max_body`` is in bytes."""
+    """The paths of the service; ``max_body`` is in bytes, ``ui`` the address of MLflow's pages, if it is set."""
     app = FastAPI(
         title="Sentiflow",
         version=metadata.version("sentiflow"),
@@ -53,12 +66,13 @@ def build(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        servers=[{"url": "."}],  # relative to the schema: a proxy may serve all under a path of its own
         lifespan=lifespan,
     )
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=max_body)
     _add_refusals(app)
     _add_predictions(app, watcher, batcher, keeper, metrics, parser)
-    _add_health(app, watcher, metrics.registry)
+    _add_health(app, watcher, metrics.registry, ui)
     _add_pages(app)
     return app
 
@@ -168,9 +182,13 @@ def _add_predictions(
 
         def work() -> Response:  # a long text makes a long answer, so it is written in the thread, too
             reading = loaded.scorer.explain(text)
-            (label,) = labels_of(loaded, [text], [reading.score])
+            score = reading.score
+            if text in (*_OF_FILMS, *_OF_TABLES):
+                label = loaded.scorer.label_of(score)
+            else:
+                (label,) = labels_of(loaded, [text], [score])
             explanation = schemas.Explanation(
-                label=label, score=reading.score, start=reading.start, words=reading.words, model=_model(loaded)
+                label=label, score=score, start=reading.start, words=reading.words, model=_model(loaded)
             )
             return _answer(explanation, loaded)
 
@@ -191,13 +209,14 @@ def _answer(content: BaseModel, loaded: Loaded) -> Response:
     return Response(content.model_dump_json(), headers=headers, media_type="application/json")
 
 
-def _add_health(app: FastAPI, watcher: Watcher, registry: CollectorRegistry) -> None:
+def _add_health(app: FastAPI, watcher: Watcher, registry: CollectorRegistry, ui: str) -> None:
     @app.get("/model", summary="The model in use", tags=["Model"], responses={503: {"model": schemas.Error}})
     async def model(response: Response) -> schemas.ModelInfo:
-        """Name, version, MLflow run, test accuracy and labels of the model in use."""
+        """Name, version, MLflow run, test accuracy and labels of the model in use, and texts to try it with."""
         loaded = watcher.loaded
         champion, version = loaded.champion, loaded.champion.version
         response.headers["X-Model-Version"] = _header(version)
+        is_of_films = dataset_of(version.name) in (BASE, *BUILT_IN)
         return schemas.ModelInfo(
             name=version.name,
             version=version.number or None,
@@ -205,6 +224,9 @@ def _add_health(app: FastAPI, watcher: Watcher, registry: CollectorRegistry) -> 
             run_id=champion.run_id,
             accuracy=champion.accuracy,
             label_names=loaded.scorer.label_names,
+            text_name="review" if is_of_films else "text",
+            examples=_OF_FILMS if is_of_films else _OF_TABLES,
+            url=f"{ui}/#/models/{version.name}/versions/{version.number}" if ui and version.number else None,
         )
 
     @app.get("/healthz", summary="Liveness", tags=["Health"])

@@ -37,6 +37,7 @@ from sentiflow.serving.middleware import HEALTH, Edge, Origins
 from sentiflow.serving.schemas import BodyParser
 from sentiflow.settings import TOKEN, Settings
 from sentiflow.store.find import find_champion
+from sentiflow.store.ui import ui_url
 
 _ACCEPT_AT_ONCE = 8  # connections that a worker takes at a time, so that the others get their share
 _KEEP_ALIVE_SECONDS = 30  # between an answer and the next request
@@ -163,7 +164,8 @@ def _application(
     log = configured_log(settings) if name != BASE else None  # nothing is checked for drift from it
     batcher, keeper = Batcher(settings.serve_queue, metrics), Keeper(log, metrics)
     threads = partial(_threads, watcher, batcher, keeper, metrics)
-    app = build(watcher, batcher, keeper, metrics, parser, settings.serve_max_body, threads)
+    ui = ui_url(settings) if "ui_url" in settings.model_fields_set else ""
+    app = build(watcher, batcher, keeper, metrics, parser, settings.serve_max_body, threads, ui)
     open_paths = [*HEALTH, *public_paths(app), *(["/metrics"] if settings.serve_metrics_open else [])]
     if token is not None:
         describe_token(app, open_paths)

@@ -188,6 +188,9 @@ class ModelInfo(ModelVersion):
     run_id: str | None = Field(description="MLflow run of its training")
     accuracy: float | None = Field(description="On the test split, 0 to 1")
     label_names: tuple[str, str] = Field(description="The labels of scores up to 0.5, and above")
+    text_name: str = Field(description="What its texts are: review or text")
+    examples: tuple[str, ...] = Field(description="Texts to try it with")
+    url: str | None = Field(description="Its page in MLflow, if SENTIFLOW_UI_URL is set")
 
 
 class Health(_Response):

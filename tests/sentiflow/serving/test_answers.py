@@ -3,18 +3,23 @@
 import asyncio
 import re
 import socket
+from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from jsonschema import Draft202012Validator
 from prometheus_client.parser import text_string_to_metric_families
 
 from sentiflow.scoring import TextScorer
 from sentiflow.serving.app import build
 from sentiflow.serving.batching import Batcher, Keeper
-from sentiflow.serving.champion import Watcher
+from sentiflow.serving.champion import Loaded, Watcher
 from sentiflow.serving.metrics import Metrics
 from sentiflow.serving.schemas import BodyParser
+from sentiflow.settings import Settings
+from sentiflow.store import BASE_MODEL, CHAMPION, Version
+from sentiflow.store.find import Champion
 from tests.sentiflow.serving.service import TEXTS, Running, figure, until
 from tests.world import Trained
 
@@ -101,6 +106,40 @@ def test_every_answer_fits_the_schema_that_the_openapi_page_shows(http: httpx.Cl
         assert http.post("/predict", json=wrong).status_code == 422
 
 
+async def asked(app: FastAPI, method: str, path: str, **body: Any) -> httpx.Response:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        return await http.request(method, path, **body)
+
+
+@pytest.mark.parametrize(
+    ("version", "texts", "film", "url"),
+    [
+        (Version("imdb-sentiment", 3, CHAMPION), "review", True, "https://ml/#/models/imdb-sentiment/versions/3"),
+        (
+            Version("hotels-sentiment", 1, CHAMPION),
+            "text",
+            False,
+            "https://ml/#/models/hotels-sentiment/versions/1",
+        ),
+        (BASE_MODEL, "review", True, None),
+    ],
+)
+def test_a_models_texts_are_called_what_they_are_and_its_page_is_named(
+    version: Version, texts: str, film: bool, url: str | None, scorer: TextScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red if a model of hotels were tried with films, or the base had a page in MLflow."""
+    metrics = Metrics()
+    watcher, batcher = Watcher(Settings(), version.name, metrics), Batcher(9, metrics)
+    loaded = Loaded(Champion(version, None, None), scorer)
+    monkeypatch.setattr(Watcher, "loaded", property(lambda _: loaded))
+    parser = BodyParser(100_000, 9)
+    app = build(watcher, batcher, Keeper(None, metrics), metrics, parser, 4_000_000, ui="https://ml")
+    told = asyncio.run(asked(app, "GET", "/model")).json()
+    assert (told["text_name"], told["url"]) == (texts, url)
+    assert any("film" in each for each in told["examples"]) is film
+
+
 def test_a_bug_is_answered_with_500_and_one_sentence(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     """As JSON, like every other answer, and without anything of the bug."""
     metrics = Metrics()
@@ -109,13 +148,7 @@ def test_a_bug_is_answered_with_500_and_one_sentence(trained: Trained, monkeypat
         watcher, Batcher(9, metrics), Keeper(None, metrics), metrics, BodyParser(100_000, 9), max_body=4_000_000
     )
     monkeypatch.setattr(Watcher, "loaded", property(lambda _: 1 / 0))
-
-    async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
-            return await http.post("/predict", json={"text": "dull"})
-
-    response = asyncio.run(ask())
+    response = asyncio.run(asked(app, "POST", "/predict", json={"text": "dull"}))
     assert (response.status_code, response.json()) == (500, {"detail": "The service failed; see its log."})
 
 
@@ -183,7 +216,7 @@ def test_a_client_that_goes_away_before_its_body_is_whole_is_counted_and_is_no_f
 @pytest.mark.parametrize(
     ("path", "kind", "holds"),
     [
-        ("/", "text/html", "<title>Sentiflow: classify a review</title>"),
+        ("/", "text/html", "<title>Sentiflow: classify a text</title>"),
         ("/docs", "text/html", "<title>Sentiflow: API docs</title>"),
         ("/docs/swagger-ui.css", "text/css", ".swagger-ui{"),
     ],

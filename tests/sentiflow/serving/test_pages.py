@@ -77,7 +77,7 @@ def test_a_screen_reader_hears_the_answer_and_finds_the_words_as_a_table(page: P
           - button "A quiet film that stays with you."
     """)
     send(page, REVIEW)
-    expect(page.locator("#answer")).to_be_visible()
+    expect(page.locator("#rows")).to_contain_text("zyzzyva")
     label, why = page.locator("#label").inner_text(), page.locator("#why").inner_text()
     score = float(page.locator("#score").inner_text().removeprefix("score "))
     expect(page.get_by_role("status")).to_have_text(f"{label}, score {score:.2f}. {why}")
@@ -92,6 +92,34 @@ def test_a_screen_reader_hears_the_answer_and_finds_the_words_as_a_table(page: P
               - row /the itself/
               - row /acting/
     """)
+
+
+def test_the_page_answers_at_once_also_below_a_path_of_a_proxy(
+    page: Page, served: Running, scorer: TextScorer
+) -> None:
+    """Red if the page opened without an answer, asked the root of its host, or named words against the label."""
+    expect(page.locator("#answer")).to_be_visible()
+    prefix = f"{served.address}/team/"
+
+    def pass_on(route: Route) -> None:
+        path = route.request.url.removeprefix(prefix)
+        route.fulfill(response=route.fetch(url=f"{served.address}/{path}"))
+
+    page.route(f"{prefix}**", pass_on)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(prefix)
+    expect(page.locator("#answer")).to_be_visible()
+    reading = scorer.explain(page.get_by_label("Review").input_value())
+    side = 1 if reading.score > 0.5 else -1
+    towards = [word for word in reading.words if side * word.change >= 0.005]
+    expect(page.locator("#score")).to_have_text(f"score {reading.score:.4f}")
+    strongest = max(towards, key=lambda word: abs(word.change)).text
+    label = scorer.label_of(reading.score)
+    expect(page.locator("#why")).to_contain_text(f"Moved most towards {label} by \u201c{strongest}\u201d")
+    page.get_by_role("link", name="API docs").click()
+    expect(page.locator(".opblock", has_text="/predict")).to_be_visible()
+    assert {url for url in asked if not url.startswith((prefix, "data:"))} == set()
 
 
 def test_markup_in_a_review_stays_text(page: Page) -> None:
@@ -129,6 +157,7 @@ def test_a_very_long_review_is_shown_by_its_end(page: Page) -> None:
 
 
 def test_only_one_request_is_under_way_however_often_one_asks(page: Page) -> None:
+    expect(page.locator("#answer")).to_be_visible()  # what the page asks for by itself
     held: list[Route] = []  # not answered until the last key was pressed
     page.route("**/explain", lambda route: held.append(route))
     page.get_by_label("Review").fill(REVIEW)
@@ -137,7 +166,7 @@ def test_only_one_request_is_under_way_however_often_one_asks(page: Page) -> Non
     while not held:  # the browser asks in its own time
         page.wait_for_timeout(10)
     held[0].continue_()
-    expect(page.locator("#answer")).to_be_visible(timeout=20_000)
+    expect(page.locator("#rows")).to_contain_text("zyzzyva", timeout=20_000)
     assert len(held) == 1
 
 
@@ -163,7 +192,8 @@ def test_a_service_without_a_champion_says_so_and_what_to_do(
         page = browser.new_page(base_url=running.address)
         page.goto("/")
         expect(page.locator("#model")).to_have_text("No model is in use yet")
-        send(page, REVIEW)
+        page.get_by_label("Text").fill(REVIEW)
+        page.keyboard.press("Control+Enter")
         expect(page.get_by_role("alert")).to_contain_text("sentiflow promote")
         running.process.terminate()
         running.process.wait(20)

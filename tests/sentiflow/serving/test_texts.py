@@ -36,6 +36,8 @@ def test_the_service_keeps_what_it_answered_and_nothing_else(trained: Trained, t
             predicted = http.post("/predict", json={"texts": TEXTS}).json()["predictions"]
             assert http.post("/predict", json={"text": " "}).status_code == 422
             explained = http.post("/explain", json={"text": TEXTS[0]}).json()
+            tried = http.get("/model").json()["examples"][0]  # which the page asks for by itself
+            assert http.post("/explain", json={"text": tried}).status_code == 200
             until(lambda: figures(http) == (4, 0))  # while it runs, not only at its end
             last = http.post("/predict", json={"text": "asked at the very end"}).json()["predictions"]
         running.process.terminate()
