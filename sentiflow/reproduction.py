@@ -2,8 +2,7 @@
 
 import re
 import tempfile
-from ast import literal_eval
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sentiflow.data.prepare import Prepared, fetch, find_kept, prepare
-from sentiflow.data.table import TableOptions
+from sentiflow.data.table import TableOptions, options_of
 from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.results import Reproduction
 from sentiflow.runs import RunRecord
@@ -50,21 +49,13 @@ def find_original(called: str, settings: Settings) -> Original:
     params = record.params
     try:
         config = TrainConfig(**{name: params[name] for name in TrainConfig.model_fields if name in params})
-        dataset, seed, table = params["dataset"], int(params["seed"]), _table_options(params)
+        dataset, seed, table = params["dataset"], int(params["seed"]), options_of(params)
     except (KeyError, ValueError, SyntaxError) as err:
         problem = f"Today's code does not train with the parameters of {record.name}: {err}"
         commit = record.tags.get("git.commit", "unknown")
         raise UsageError(problem, f"Train it again with its own code, of the commit {commit}.") from err
     version = store.versions_by_run().get(record.run_id)
     return Original(record, config, seed, started(record), dataset, table, version)
-
-
-def _table_options(params: Mapping[str, str]) -> TableOptions:
-    """How a user's table was read, by the parameters of its run; as usual for a built-in dataset."""
-    given = {name: params[f"table.{name}"] for name in TableOptions.model_fields if f"table.{name}" in params}
-    if "labels" in given:
-        return TableOptions(**given | {"labels": literal_eval(given["labels"])})
-    return TableOptions(**given)
 
 
 def need_data(original: Original, settings: Settings) -> tuple[Prepared, str]:

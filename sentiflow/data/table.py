@@ -2,6 +2,7 @@
 
 import re
 import sys
+from ast import literal_eval
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -111,6 +112,14 @@ def as_options(given: Mapping[str, Any], what: str) -> TableOptions:
             f"{what} cannot be read: {problem}.",
             'For example: {"text_column": "review", "labels": {"good": 1, "bad": 0}}',
         ) from err
+
+
+def options_of(params: Mapping[str, str]) -> TableOptions:
+    """How a user's table was read, by the parameters of its run; as usual for a built-in dataset."""
+    given = {name: params[f"table.{name}"] for name in TableOptions.model_fields if f"table.{name}" in params}
+    if "labels" in given:
+        return TableOptions(**given | {"labels": literal_eval(given["labels"])})
+    return TableOptions(**given)
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from mlflow.tracking import MlflowClient
 
 from sentiflow.batch import job as module
 from sentiflow.batch.dask import DaskWorkers
-from sentiflow.batch.job import Request, Scored, Workers, _pool, score_input
+from sentiflow.batch.job import Request, Scored, Workers, _pool, as_trained, score_input
 from sentiflow.batch.writers import Totals
 from sentiflow.console import Advance
-from sentiflow.data.table import TableOptions
+from sentiflow.data.table import Label, TableOptions
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring import Entry, TextLog
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
@@ -273,6 +273,28 @@ def test_a_labelled_table_is_compared_with_the_scores_and_keeps_its_labels(
     with pytest.raises(UsageError, match="No row has a usable label in the column id"):
         run(world, Request(source, tmp_path / "none.csv", labelled=of_none))
     assert not list(tmp_path.glob("*none*"))
+
+
+def test_labels_mean_what_they_meant_at_the_training_unless_a_whole_set_is_given(
+    world: World, registry: MlflowClient
+) -> None:
+    """Red if one star counted as positive for a version that was trained with 1=0."""
+    made = registry.create_run(registry.get_experiment_by_name("any").experiment_id)  # type: ignore[union-attr]
+    registry.log_param(made.info.run_id, "table.labels", {"5": 1, "3": "skip", "1": 0})
+    source = registry.get_model_version("imdb-sentiment", "2").source
+    registry.create_model_version("imdb-sentiment", source, run_id=made.info.run_id)
+
+    def labels(version: int, **given: Label) -> dict[str, Label]:
+        options = TableOptions(labels={name.removeprefix("l"): value for name, value in given.items()})
+        return as_trained(options, Version("imdb-sentiment", version, "any"), world.settings).labels
+
+    assert labels(3) == {"5": 1, "3": "skip", "1": 0}
+    assert labels(3, l3=0) == {"5": 1, "3": 0, "1": 0}
+    assert labels(3, l1=1, l2=0) == {"1": 1, "2": 0}
+    assert labels(2, meh="skip") == {"meh": "skip"}
+    registry.delete_run(made.info.run_id)
+    with pytest.raises(UsageError, match="was deleted, and with it what its labels mean"):
+        labels(3)
 
 
 def test_a_text_log_that_cannot_be_written_is_told_and_fails_no_scoring(
