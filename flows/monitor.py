@@ -17,7 +17,7 @@ def monitor(dataset: str = "imdb") -> CheckOutcome:
     5. mark checked: where the next check begins
 
     Args:
-        dataset: Whose model: imdb, sample, or the name of your table.
+        dataset: The model's dataset: imdb, sample, or the name of your table.
     """
     with drift_check(dataset) as check:
         texts = collect(check)

@@ -33,7 +33,7 @@ def promote(
     of the deployment that has nothing new to judge ends as Skipped.
 
     Args:
-        dataset: The dataset of the model: imdb, sample, or the name of your table.
+        dataset: The model's dataset: imdb, sample, or the name of your table.
         version: Which version; empty for the lowest validation loss of those never in use.
         force: Promote even if checks fail; needs a reason, and is recorded.
         reason: Why; kept in the history.

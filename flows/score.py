@@ -40,8 +40,8 @@ def score(
         text_column: The table's column of texts.
         with_text: Copy the texts to the output.
         keep: Columns of the table to copy to the output.
-        dataset: Whose model: imdb, sample, or your table's name. By default imdb, or the only one.
-        version: A version; without it the champion, else the newest.
+        dataset: The model's dataset: imdb, sample, or your table's name. By default imdb, or the only one.
+        version: A version; without it the champion, else the best by validation.
         workers: Processes that score; by default one a core.
         escape_formulas: In a .csv output, put ' before texts that a spreadsheet would take for formulas.
         label_column: The table's column of labels, if the scores are to be compared with them.

@@ -70,7 +70,7 @@ WhoseOption = Annotated[
     typer.Option(
         "--dataset",
         "-d",
-        help="Whose model: imdb, sample, or your table's name. By default imdb, or the only one.",
+        help="The model's dataset: imdb, sample, or your table's name. By default imdb, or the only one.",
     ),
 ]
 AnsweringOption = Annotated[
@@ -78,13 +78,13 @@ AnsweringOption = Annotated[
     typer.Option(
         "--dataset",
         "-d",
-        help="Whose model: imdb, sample, or your table's name; by default imdb, or the only one. base answers "
-        "before anything was trained.",
+        help="The model's dataset: imdb, sample, or your table's name; by default imdb, or the only one. base "
+        "answers before anything was trained.",
     ),
 ]
 VersionOption = Annotated[
     int | None,
-    typer.Option("--model-version", min=1, help="Version of the model; by default the champion, else the newest."),
+    typer.Option("--model-version", min=1, help="Version of the model; by default the champion, else the best."),
 ]
 PromoteOption = Annotated[
     bool, typer.Option("--promote", help="Promote the version afterwards if all checks pass.")

@@ -56,7 +56,7 @@ class Request:
     with_text: bool = False
     keep: tuple[str, ...] = ()  # columns to copy
     dataset: str | None = None  # whose model; by default imdb's, or the only one that there is
-    version: int | None = None  # its number; by default the champion, else the newest
+    version: int | None = None  # its number; by default the champion, else the best by validation
     workers: int | None = None  # processes that score; by default as many as are worth it
     escape_formulas: bool = False  # in a .csv output: put ' before what a spreadsheet takes for a formula
     labelled: TableOptions | None = None  # of a labelled table: its column of labels, and what they mean

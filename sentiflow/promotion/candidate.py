@@ -31,7 +31,7 @@ from sentiflow.promotion.history import Event, choose, decline_of, history_of
 from sentiflow.redaction import escape_markdown, redact, without_secrets
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
-from sentiflow.store import MISSING, SCORER_DIGEST, Store, VersionRecord, need_number
+from sentiflow.store import MISSING, SCORER_DIGEST, Store, VersionRecord, need_number, need_ours
 from sentiflow.store.client import connect, record_of, tracking_errors
 from sentiflow.store.find import (
     YARDSTICK_SCORES,
@@ -185,7 +185,7 @@ def evaluate_candidate(
         if champion is not None:
             try:
                 champion_table = scores.of_champion(champion, candidate, table)
-            except UnloadableError as err:
+            except (UnloadableError, UsageError) as err:
                 silent = f"the champion cannot be compared with: {first_line(err)}"
                 if not force:
                     again = f"sentiflow promote {number} --dataset {dataset_of(name)} --force --reason"
@@ -221,16 +221,26 @@ def load(name: str, number: int, folder: Path) -> tuple[Path, TextScorer]:
     it would run with the rights and passwords of the user who promotes. Gives the folder of its files, and what
     scores with them.
     """
+    path, tags = folder, MlflowClient().get_model_version(name, str(number)).tags
     try:
         path = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{number}", dst_path=str(folder)))
         if not package.need_whole(path):
             other = "%s version %d was packaged with other code; scored with this installation's"
             LOGGER.warning(other, name, number)
-        tags = MlflowClient().get_model_version(name, str(number)).tags
         return path, load_unchanged(path, tags)
-    except (MlflowException, OSError, ValueError, KeyError, TypeError, AttributeError, YAMLError) as err:
+    except (
+        MlflowException,
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ImportError,
+        YAMLError,
+    ) as err:
         message = f"Cannot load {name} version {number}: {redact(first_line(err)).removesuffix('.')}."
         if not _is_passing(err):
+            need_ours(name, number, tags, path)
             raise UnloadableError(message, "Are its files still there?") from without_secrets(err)
         if isinstance(err, MlflowException | RequestException):
             raise  # whoever connected says what to do

@@ -14,9 +14,8 @@ from typing import Literal, Self
 
 from sentiflow.errors import RejectedError, UsageError
 from sentiflow.names import dataset_of
-from sentiflow.runs import number as parse_number
 from sentiflow.settings import Settings
-from sentiflow.store import HIDDEN, VALIDATION_LOSS, VersionRecord, compared_with
+from sentiflow.store import HIDDEN, VersionRecord, best_by_validation, compared_with, of_newest_data
 from sentiflow.store.find import champion_of, open_store, reproduction_of
 
 Kind = Literal["promotion", "decline", "rollback"]
@@ -181,8 +180,7 @@ def choose(
     allowed = [number for number in left if not decline_of(events, number)]
     candidates = [number for number in allowed if not _was_refused(versions[number].tags, champion)]
     candidates = candidates or allowed or left
-    best = min(candidates, key=lambda number: (_validation_loss(versions[number]), -number))
-    loss = _validation_loss(versions[best])
+    best, loss = best_by_validation(versions, candidates)
     if len(candidates) == 1:
         return best, "the only version" if len(versions) == 1 else "the only candidate"
     why = "newest" if math.isinf(loss) else f"lowest validation loss, {loss:.4f},"
@@ -197,13 +195,7 @@ def _was_refused(tags: Mapping[str, str], champion: int | None) -> bool:
 def _never_used(versions: Mapping[int, VersionRecord], events: Sequence[Event], champion: int | None) -> list[int]:
     """The versions of the newest one's data that are not the champion and never were."""
     used = _used(events, champion)
-    known = [number for number, version in versions.items() if "dataset.digest" in version.tags]
-    data = versions[max(known)].tags["dataset.digest"] if known else None  # one registered by hand does not say
-    return [
-        number
-        for number, version in versions.items()
-        if number not in used and version.tags.get("dataset.digest") == data
-    ]
+    return [number for number in of_newest_data(versions) if number not in used]
 
 
 def _used(events: Sequence[Event], champion: int | None) -> set[int | None]:
@@ -212,12 +204,6 @@ def _used(events: Sequence[Event], champion: int | None) -> set[int | None]:
     for event, done in zip(events, took_effect(events, champion), strict=True):
         used |= {event.version, event.replaced} if done else {event.replaced}
     return used
-
-
-def _validation_loss(version: VersionRecord) -> float:
-    """Of a version; infinite when it does not say."""
-    loss = parse_number(version.tags.get(VALIDATION_LOSS))
-    return math.inf if loss is None else loss
 
 
 def judged_already(settings: Settings, name: str, number: int) -> bool:

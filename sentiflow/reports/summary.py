@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sentiflow.data import reviews
 from sentiflow.data.prepare import kept_table
 from sentiflow.data.reviews import Reviews
-from sentiflow.errors import ExternalError
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.evaluation import ScoreTable, metrics
 from sentiflow.evaluation.metrics import Measured, Reliability, Slice
 from sentiflow.redaction import printable
@@ -240,8 +240,8 @@ def _with_texts(
     elif test_data is not None and run.version is not None:
         name, _, number = run.version.rpartition("/")
         try:
-            scorer = load_scorer(settings, Version(name, int(number), "asked for"))
-        except ExternalError as err:
+            scorer = load_scorer(settings, Version(name, int(number), "of this run"))
+        except (ExternalError, UsageError) as err:
             missing.append(f"No word-by-word explanations: {err.args[0]}")
     curves = _curves(store, record)
     return replace(run, curves=curves, test_data=test_data, scorer=scorer, missing=tuple(missing))

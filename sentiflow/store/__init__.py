@@ -1,5 +1,6 @@
 """The store: what its runs and versions are as records. Its modules write it by MLflow, and read it without."""
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ from sentiflow.runs import RunRecord, number
 CHAMPION = "champion"  # alias of the version in use
 ACCURACY = "test.accuracy"  # tag of a version
 VALIDATION_LOSS = "val.loss"  # tag of a version
+_DIGEST = "dataset.digest"  # tag of a version
+SCORER = "artifacts/scorer.json"  # of a version's files; what is scored by
 SCORER_DIGEST = "scorer.digest"  # tag of a run and of its version: digest of all that their scores depend on
 NOTE = "mlflow.note.content"  # tag of a run that MLflow shows as its description
 REPRODUCED = "reproduced"  # tag of a run: the outcome
@@ -45,7 +48,7 @@ HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "
 
 @dataclass(frozen=True)
 class Version:
-    """A registered version that was chosen to answer; ``why``: champion, newest, or asked for.
+    """A registered version that was chosen to answer, and why.
 
     ``BASE_MODEL`` stands among them for what is not registered, without a number.
     """
@@ -154,14 +157,37 @@ def unreadable(what: str, uri: str) -> ExternalError:
     )
 
 
-def need_version_files(name: str, number: int, folder: Path) -> Path:
-    """The folder of a version's files."""
-    if not folder.is_dir():
-        raise ExternalError(
-            f"The files of {name} version {number} are not at {folder}.",
-            "Were they moved or deleted? Train again, or choose another with --model-version.",
-        )
-    return folder
+def need_ours(name: str, number: int, tags: Mapping[str, str], folder: Path) -> None:
+    """Check that a version whose files do not load was made by Sentiflow: others may register what they like."""
+    if SCORER_DIGEST not in tags and not (folder / SCORER).is_file():
+        problem = f"Version {number} of {name} was not made by Sentiflow: it has no {Path(SCORER).name}."
+        raise UsageError(problem, f"See the others: sentiflow versions --dataset {dataset_of(name)}")
+
+
+def of_newest_data(versions: Mapping[int, VersionRecord]) -> list[int]:
+    """The versions of the newest one's data; one that no training registered does not say."""
+    known = [number for number, version in versions.items() if _DIGEST in version.tags]
+    data = versions[max(known)].tags[_DIGEST] if known else None
+    return [number for number, version in versions.items() if version.tags.get(_DIGEST) == data]
+
+
+def best_by_validation(versions: Mapping[int, VersionRecord], among: Sequence[int]) -> tuple[int, float]:
+    """The version of the lowest validation loss, the newest of equals; infinite where none says it."""
+    losses = {each: number(versions[each].tags.get(VALIDATION_LOSS)) for each in among}
+    known = {each: math.inf if loss is None else loss for each, loss in losses.items()}
+    best = min(among, key=lambda each: (known[each], -each))
+    return best, known[best]
+
+
+def first_choice(versions: Mapping[int, VersionRecord]) -> tuple[int, str]:
+    """The version that answers before any is in use, and why; one that a person declined comes last."""
+    left = of_newest_data(versions)
+    left = [each for each in left if "decline.by" not in versions[each].tags] or left
+    best, loss = best_by_validation(versions, left)
+    why = "newest" if len(left) == 1 or math.isinf(loss) else f"lowest validation loss of {len(left)}"
+    others = [str(each) for each in versions if each not in left and SCORER_DIGEST not in versions[each].tags]
+    foreign = f"; left out, as not made by a training: version {', '.join(others)}" if others else ""
+    return best, f"{why}, no champion yet{foreign}"
 
 
 def choose_name(names: list[str], name: str | None) -> str:
@@ -191,6 +217,14 @@ def no_run(run_id: str, tracking_uri: str) -> UsageError:
 def compared_with(champion: int | None) -> str:
     """What a candidate was compared with; value of the version's tag ``gate.against``."""
     return "no champion" if champion is None else f"version {champion}"
+
+
+def gate_text(tags: Mapping[str, str]) -> str:
+    """What the gate or a person said of a version: ``passed, no champion`` or ``refused against v4``."""
+    outcome, champion = tags.get("gate.outcome", "-"), tags.get("gate.against")
+    if champion in (None, compared_with(None)):
+        return outcome if champion is None else f"{outcome}, {champion}"
+    return f"{outcome} against {champion.replace('version ', 'v')}"
 
 
 def need_number(numbers: Collection[int], name: str, number: int) -> int:

@@ -25,8 +25,10 @@ from sentiflow.store import (
     Version,
     VersionRecord,
     choose_name,
-    compared_with,
+    first_choice,
+    gate_text,
     need_number,
+    need_ours,
     parse_fraction,
 )
 from sentiflow.store.sqlite import SqliteStore
@@ -195,7 +197,7 @@ class VersionRow:
 
 
 def find_version(settings: Settings, name: str | None, number: int | None) -> Version:
-    """Find the version that was asked for, else the champion, else the newest.
+    """Find the version that was asked for, else the champion, else the best by validation of the newest data.
 
     Without the name of a registered model it is ``imdb-sentiment``, or the only one that there is. The base is no
     registered model; it is there without a store.
@@ -211,11 +213,11 @@ def find_version(settings: Settings, name: str | None, number: int | None) -> Ve
     name = choose_name(names, name)
     versions = need_versions(store, name)
     if number is not None:
-        return Version(name, need_number(versions, name, number), "asked for")
+        return Version(name, need_number(versions, name, number), "chosen by number")
     champion = champion_of(store, name)
     if champion is not None and champion in versions:
         return Version(name, champion, CHAMPION)
-    return Version(name, max(versions), "newest, no champion yet")
+    return Version(name, *first_choice(versions))
 
 
 def find_champion(settings: Settings, name: str | None) -> Champion | None:
@@ -252,12 +254,14 @@ def load_scorer(settings: Settings, version: Version) -> "TextScorer":
         store = open_store(settings)
         folder = store.version_files(version.name, version.number, Path(copies))
         found = store.version(version.name, version.number)
+        tags = {} if found is None else found.tags
         try:
-            return load_unchanged(folder, {} if found is None else found.tags)
+            return load_unchanged(folder, tags)
         except (OSError, ValueError) as err:
+            need_ours(version.name, version.number, tags, folder)
             raise ExternalError(
                 f"Cannot load {version}: {err}.",
-                "Choose another with --model-version, or train again.",
+                "Were its files moved or deleted? Choose another with --model-version, or train again.",
             ) from err
 
 
@@ -334,16 +338,8 @@ def version_rows(name: str, settings: Settings) -> list[VersionRow]:
         accuracy, low, high = (parse_fraction(tags.get(f"{ACCURACY}{end}")) for end in ("", "_ci_low", "_ci_high"))
         held = tuple(sorted(alias for alias, number in aliases.items() if number == version.number))
         run = names.get(version.run_id or "") or (version.run_id or "-")[:8]
-        gate, reproduced = _gate_of(tags), reproduction_of(tags)
+        gate, reproduced = gate_text(tags), reproduction_of(tags)
         rows.append(
             VersionRow(version.number, held, version.registered, accuracy, low, high, gate, reproduced, run)
         )
     return rows
-
-
-def _gate_of(tags: Mapping[str, str]) -> str:
-    """What the gate or a person said of a version: ``passed, no champion`` or ``refused against v4``."""
-    outcome, champion = tags.get("gate.outcome", "-"), tags.get("gate.against")
-    if champion in (None, compared_with(None)):
-        return outcome if champion is None else f"{outcome}, {champion}"
-    return f"{outcome} against {champion.replace('version ', 'v')}"

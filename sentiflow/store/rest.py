@@ -20,7 +20,6 @@ from sentiflow.store import (
     RegisteredModel,
     VersionRecord,
     local_path,
-    need_version_files,
     no_run,
     time_of,
     unreadable,
@@ -153,7 +152,7 @@ class ServerStore:
         location = self._api.get("model-versions/get-download-uri", name=name, version=number)["artifact_uri"]
         place = local_path(location)
         if place is not None:
-            return need_version_files(name, number, place)
+            return place
         served = f"{_served(f'The files of {name} version {number}', location)}/{ARTIFACTS}"
         for file in self._api.listed(served):
             if not file.endswith(KERAS):  # what trains further; nothing that scores reads it

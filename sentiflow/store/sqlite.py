@@ -21,7 +21,6 @@ from sentiflow.store import (
     VersionRecord,
     local_path,
     need_number,
-    need_version_files,
     no_run,
     time_of,
     unreadable,
@@ -181,7 +180,7 @@ class SqliteStore:
         place = local_path(location)
         if place is None:
             raise unreadable(f"The files of {name} version {number}", location)
-        return need_version_files(name, number, place)
+        return place
 
     def _versions(self, condition: str, *values: str | int) -> list[VersionRecord]:
         sql = f"SELECT version, creation_time, run_id FROM model_versions WHERE {condition} AND current_stage != ?"

@@ -58,7 +58,7 @@ class Start:
     def version(self) -> Version | None:
         """The registered version; None for nothing and the base."""
         name, _, number = self.name.rpartition("/")
-        return Version(name, int(number), "asked for") if name else None
+        return Version(name, int(number), "as then") if name else None
 
     def tags(self) -> dict[str, str]:
         """What a run and its version keep of it."""
@@ -200,7 +200,7 @@ def _load(
         share = known_share(content, words, found.scorer)
         why = "the packaged network of IMDB reviews"
         return Start(asked, BASE, why, found.digest, found.accuracy, share), found.scorer
-    why = "the champion" if asked == AUTO else "asked for"
+    why = "the champion" if asked == AUTO else "chosen by name"
     try:
         scorer = load_scorer(settings, Version(name, number, why))
     except ExternalError as err:

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow.models import Model
 
-from sentiflow.errors import ExternalError
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.evaluation.statistics import compare
 from sentiflow.promotion import candidate
 from sentiflow.promotion.gate import Decision, Rule
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.store import Version
+from sentiflow.store.client import connect
 from sentiflow.store.find import load_scorer, open_store
 from tests.world import ROOT, Registry, World, copy_world
 
@@ -98,6 +100,25 @@ def files_of_own(world: World, number: int) -> Path:
             "UPDATE model_versions SET storage_location = ? WHERE version = ?", (copy.as_uri(), number)
         )
     return copy
+
+
+@pytest.mark.parametrize("source", ["{root}/keras", "{root}/nowhere", "s3://bucket/model"])
+def test_a_version_of_others_is_no_candidate_and_a_champion_that_only_force_replaces(
+    registry: World, source: str
+) -> None:
+    (registry.root / "keras").mkdir()
+    kind = {"python_function": {"loader_module": "mlflow.keras"}}
+    Model(flavors=kind).save(str(registry.root / "keras" / "MLmodel"))
+    client = connect(registry.settings)
+    made = client.create_model_version(NAME, source.format(root=registry.root))
+    with pytest.raises(UsageError, match=rf"Version {made.version} of {NAME} was not made by Sentiflow"):
+        candidate.evaluate_candidate(NAME, int(made.version), registry.settings)
+    client.set_registered_model_alias(NAME, "champion", made.version)
+    with pytest.raises(ExternalError, match="not made by Sentiflow") as told:
+        candidate.evaluate_candidate(NAME, Registry.GOOD, registry.settings)
+    assert "--force --reason" in told.value.hint
+    found = candidate.evaluate_candidate(NAME, Registry.GOOD, registry.settings, force=True)
+    assert [rule.name for rule in found.decision.failures] == ["better"]
 
 
 PROMOTE = f"""
