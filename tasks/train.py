@@ -1,6 +1,5 @@
 """Tasks: fetch a dataset, prepare its canonical table, train the network, evaluate it, fit baselines."""
 
-import logging
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -115,9 +114,6 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
     logger.info("training on %d reviews, validating on %d", len(train_split), len(validation))
     for warning in reviews.warnings(table):
         logger.warning("%s", warning)
-    if both := reviews.in_both_splits(table):
-        note, many = reviews.in_both_note(both, int((table.split == "test").sum()))
-        logger.log(logging.WARNING if many else logging.INFO, "%s", note)
     start = load_start(run.start, run.settings)
     trained = train_from(
         start, reviews.read_vocabulary(prepared.table), train_split, validation, config, run.seed, epochs.add,

@@ -15,6 +15,7 @@ from flows.cli.options import (
     AnsweringOption,
     JsonOption,
     KeepOption,
+    LabelColumnOption,
     LabelsOption,
     TextColumnOption,
     VersionOption,
@@ -27,7 +28,6 @@ from sentiflow.errors import UsageError
 from sentiflow.names import model_name
 
 if TYPE_CHECKING:
-    from sentiflow.batch.labels import Evaluation
     from sentiflow.reports import MarkedWord
     from sentiflow.scoring import Attribution, TextScorer, Word
     from sentiflow.store import Version
@@ -196,10 +196,7 @@ def score(
             help="In a .csv output, put ' before texts that a spreadsheet would take for formulas.",
         ),
     ] = False,
-    label_column: Annotated[
-        str | None,
-        typer.Option("--label-column", metavar="NAME", help="Column of labels, to compare the scores with."),
-    ] = None,
+    label_column: LabelColumnOption = None,
     labels: LabelsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -211,6 +208,7 @@ def score(
         raise UsageError("--labels says what a column of labels holds.", "Name it: --label-column NAME")
     from sentiflow.batch.job import Request, score_input
     from sentiflow.data.rows import hints_for
+    from sentiflow.reports import Table
     from sentiflow.settings import load_settings
 
     column = "text" if text_column is None else text_column
@@ -224,26 +222,14 @@ def score(
     stdout = stdout_for({"model": _model(scored.version), **counts}, as_json=as_json)
     counted, *others = map(escape, scored.lines)
     stdout.say(f"[bold]{counted}[/]", *others)
-    if scored.evaluation is not None:
-        _show_evaluation(scored.evaluation, stdout)
+    if found := scored.evaluation:
+        of_labels = [(f"labelled {found.label_names[k]}", *map(str, found.confusion[k])) for k in (0, 1)]
+        print_table(Table(("", *(f"scored {name}" for name in found.label_names)), of_labels), stdout)
+        stdout.say(*(escape(f"{each.heading}: {' '.join(each.text.split())}") for each in found.worst))
     for hint in hints_for(scored.totals.reasons, request.source):
         _say(hint)
     if scored.totals.rejects:
         raise typer.Exit(ROWS_REJECTED)
-
-
-def _show_evaluation(found: "Evaluation", stdout: Console) -> None:
-    """Print the counts of labels and answers, and the worst errors."""
-    from sentiflow.reports import Table
-
-    stdout.print()
-    names = found.label_names
-    rows = [(f"labelled {names[k]}", *(f"{count:,}" for count in found.confusion[k])) for k in (0, 1)]
-    print_table(Table(("", *(f"scored {name}" for name in names)), rows), stdout)
-    if found.worst:
-        stdout.say("\nThe worst errors:")
-    for each in found.worst:
-        stdout.say(escape(f"{each}: {' '.join(each.text.split())}"))
 
 
 def _say(line: str) -> None:

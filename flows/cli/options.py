@@ -46,7 +46,9 @@ TextColumnOption = Annotated[
 ]
 LabelColumnOption = Annotated[
     str | None,
-    typer.Option("--label-column", metavar="NAME", help="Column of labels in your table; by default label."),
+    typer.Option(
+        "--label-column", metavar="NAME", help="Column of labels in your table; to train on it, by default label."
+    ),
 ]
 LabelsOption = Annotated[
     str | None,

@@ -145,15 +145,15 @@ def data(
         stdout.say(escape(count_left_out(prepared.left_out)))
     for sentence in prepared.joined.sentences() if prepared.joined else ():
         stdout.say(escape(sentence))
-    in_both, many = reviews.in_both_note(facts.in_both, next(s.reviews for s in facts.splits if s.name == "test"))
-    for warning in (*reviews.warnings(rows), *([in_both] if many else [])):
+    for warning in reviews.warnings(rows):
         stdout.say(f"[yellow]{escape(warning)}[/]")
     if start is not None:
         stdout.say(f"A training now starts {escape(start.text())}: {fitted_text(config)}")
     stdout.print()
     print_table(_splits(facts, config), stdout)
     words = _words(facts, min(facts.words, config.vocabulary_size - FIRST_WORD), prepared.name)
-    stdout.say(f"\n{words}", "" if many else f"{in_both}\n")
+    in_both = f"{facts.in_both:,} test reviews stand in the training split, too, word for word.\n"
+    stdout.say(f"\n{words}", in_both)
     label = escape(facts.label_names[facts.first_label])
     stdout.say(f"[bold]First training review[/]: label {facts.first_label} ({label}), {len(facts.first_ids)} ids")
     stdout.print(f"{list(facts.first_ids)}\n", markup=False, soft_wrap=True)

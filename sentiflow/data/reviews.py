@@ -272,27 +272,20 @@ def in_both_splits(reviews: Reviews) -> int:
     return sum(ids.tobytes() in seen for ids in reviews.of("test").tokens)
 
 
-_MANY = 0.1  # of the test reviews; where texts are short, one in 25 stands in both by chance
-
-
-def in_both_note(both: int, tested: int) -> tuple[str, bool]:
-    """What to say of test reviews that stand in the training split, too, and whether it is a warning."""
-    told = f"{both:,} of the {tested:,} test reviews stand in the training split, too, word for word"
-    if both <= _MANY * tested:
-        return f"{told}.", False
-    worthless = "the test accuracy will be too high, and says little about new reviews"
-    return f"{told}: {worthless}. Keep each text in one split only.", True
-
-
+_REPEATED = 0.1  # of the test reviews; where texts are short, one in 25 stands in both splits by chance
 _UNREAD = 0.2  # of the test reviews
 _FEW = 10  # test reviews of a label
 _USUAL = 3.0  # standard errors
 
 
 def warnings(reviews: Reviews) -> list[str]:
-    """What to say of a dataset whose test tells little: unread, few reviews of a label, or unlike the rest."""
+    """What to say of a dataset whose test tells little: learnt, unread, few of a label, or unlike the rest."""
     test, others = reviews.of("test"), reviews.label[reviews.split != "test"]
     found = []
+    if (both := in_both_splits(reviews)) > _REPEATED * len(test):
+        told = f"{both:,} of the {len(test):,} test reviews stand in the training split, too, word for word"
+        worthless = "the test accuracy will be too high, and says little about new reviews"
+        found.append(f"{told}: {worthless}. Keep each text in one split only.")
     unread = float((test.n_tokens == 1).mean())  # the start marker alone
     if unread > _UNREAD:  # as ids or numbers would be
         share = f"{unread:.0%} of the test reviews share no word with any training review."

@@ -79,10 +79,15 @@ def count_reasons(reasons: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
 
 
+_NAMED = 5  # labels in a message
+
+
 def count_left_out(labels: Mapping[str, int], of: str = "") -> str:
     """Labels whose rows are left out of something, and how many rows these are; the empty label is none."""
     count = sum(labels.values())
-    names = ", ".join(label or "none" for label in labels)
+    names = ", ".join([*(f"{label:.40}" or "none" for label in labels)][:_NAMED]) + ", ..." * (
+        len(labels) > _NAMED
+    )
     return f"{count:,} {'row' if count == 1 else 'rows'} left out{of} (label {names})"
 
 

@@ -127,24 +127,15 @@ def measure(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> Measured:
     Raises:
         ValueError: the labels hold one class only, or a score is not a number.
     """
-    from sklearn.metrics import brier_score_loss, f1_score, recall_score, roc_auc_score  # reports do without
+    from sklearn.metrics import brier_score_loss, roc_auc_score  # reports do without
 
     if len(np.unique(labels)) != 2:
         raise ValueError("labels of both classes are needed")
     predicted = is_positive(scores)
-    right = int((predicted == labels).sum())
-    low, high = wilson(right, len(labels))
-    f1_negative, f1_positive = f1_score(labels, predicted, labels=[0, 1], average=None, zero_division=0.0)
-    commoner = int(max(labels.sum(), len(labels) - labels.sum()))
+    confusion = [[int(((labels == one) & (predicted == other)).sum()) for other in (0, 1)] for one in (0, 1)]
     return Measured(
-        accuracy=right / len(labels),
-        accuracy_ci_low=low,
-        accuracy_ci_high=high,
-        balanced_accuracy=float(recall_score(labels, predicted, average="macro", zero_division=0.0)),
-        majority_share=commoner / len(labels),
+        **asdict(accuracy_of(confusion)),
         loss=cross_entropy(labels, scores),
-        f1_negative=float(f1_negative),
-        f1_positive=float(f1_positive),
         auc=float(roc_auc_score(labels, scores)),
         brier=float(brier_score_loss(labels, scores)),
     )

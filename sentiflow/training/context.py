@@ -115,10 +115,11 @@ def log_dataset(run: OpenRun, prepared: Prepared) -> None:
 
 def content_of(prepared: Prepared) -> str:
     """What came of a user's tables, for people: ``2,297 texts of 2 tables, 433 of them to test``."""
-    split = reviews.read(prepared.table).split
+    content = reviews.read(prepared.table)
     tables = prepared.joined.tables if prepared.joined else 1
-    test = int((split == "test").sum())
-    return f"{len(split):,} texts of {tables:,} {'table' if tables == 1 else 'tables'}, {test:,} of them to test"
+    test, both = int((content.split == "test").sum()), reviews.in_both_splits(content)
+    of = f"{len(content):,} texts of {tables:,} {'table' if tables == 1 else 'tables'}"
+    return f"{of}, {test:,} of them to test{f' ({both:,} stand in the training split, too)' if both else ''}"
 
 
 def dataset_key(prepared: Prepared, split: str) -> tuple[str, str]:

@@ -264,7 +264,7 @@ def test_a_labelled_table_is_compared_with_the_scores_and_keeps_its_labels(
     found = run(world, request).evaluation
     right = np.bincount(given[::3], minlength=2).tolist()
     wrong = np.bincount(given[1::3], minlength=2).tolist()
-    assert found is not None and found.confusion == ((right[0], wrong[1]), (wrong[0], right[1]))
+    assert found is not None and found.confusion == [[right[0], wrong[1]], [wrong[0], right[1]]]
     assert found.left_out == {"meh": 1_167, "": 1_166}
     output = pq.read_table(tmp_path / "out.parquet")
     assert output.column_names == ["row", "label", "score", "model", "version", "true_label", "a,b", "id"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sentiflow.data.prepare import DatasetFacts, describe
-from sentiflow.data.reviews import Reviews, in_both_note, in_both_splits, warnings
+from sentiflow.data.reviews import Reviews, in_both_splits, warnings
 from sentiflow.scoring import Vocabulary
 
 VOCABULARY = Vocabulary(["the", "film", "good", "bad", "rare"])  # ids 4 to 8; the recipe keeps 4 to 6
@@ -71,11 +71,11 @@ def test_in_both_splits_counts_each_test_review() -> None:
     assert in_both_splits(twice) == 2
 
 
-def test_test_reviews_that_stand_in_both_splits_are_a_warning_where_they_are_many() -> None:
-    few, is_warning = in_both_note(39, 391)
-    assert few.startswith("39 of the 391 test reviews") and not is_warning
-    many, is_warning = in_both_note(40, 391)
-    assert "too high" in many and is_warning
+@pytest.mark.parametrize(("repeated", "warns"), [(20, False), (21, True)])
+def test_many_test_reviews_that_stand_in_the_training_split_are_told(repeated: int, warns: bool) -> None:
+    reviews = balanced((400, 400), (100, 100))
+    told = warnings(replace(reviews, tokens=[*reviews.tokens[: -repeated or None], *reviews.tokens[:repeated]]))
+    assert [each.partition(" test reviews")[0] for each in told] == [f"{repeated} of the 200"] * warns
 
 
 @pytest.mark.parametrize(("unread", "warns"), [(1, False), (2, True)])
@@ -91,7 +91,7 @@ def balanced(train: tuple[int, int], test: tuple[int, int]) -> Reviews:
     """Reviews of so many of each label."""
     label = np.repeat([0, 1, 0, 1], [*train, *test]).astype(np.int8)
     split = np.repeat(["train", "test"], [sum(train), sum(test)])
-    return Reviews(split, split, label, [np.array([1, 4], np.int32)] * len(label))
+    return Reviews(split, split, label, [np.array([1, 4 + k], np.int32) for k in range(len(label))])
 
 
 @pytest.mark.parametrize(
