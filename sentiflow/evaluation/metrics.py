@@ -20,7 +20,7 @@ Rows = NDArray[np.bool_]
 _BINS = 10
 SLICES = {
     "short": "short: the shortest quarter",
-    "middle": "of middle length",
+    "middle": "middle: neither short nor long",
     "long": "long: the longest quarter",
     "whole": "read whole",
     "truncated": "truncated: longer than what is read",

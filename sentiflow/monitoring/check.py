@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -188,8 +189,8 @@ def compare(check: DriftCheck, texts: RecentTexts) -> DriftResult:
         "model": f"{version.name} version {version.number} ({version.why})",
         "dataset digest": digest,
         "texts": f"{texts.distinct:,} different ones, {texts.repeated:,} repeated; {sources}",
-        "from": texts.first,
-        "until": texts.last,
+        "from": _moment(texts.first),
+        "until": _moment(texts.last),
         "unknown words": f"{recent[UNKNOWN].mean():.2%} of a text on average are not in the vocabulary, against "
         f"{reference[UNKNOWN].mean():.2%} of a training review that only this one brought into it",
     }
@@ -198,6 +199,14 @@ def compare(check: DriftCheck, texts: RecentTexts) -> DriftResult:
     plots.save(figures, check.artifacts / "plots")
     (check.artifacts / PAGE).write_text(report(result, figures).page(), encoding="utf-8")
     return result
+
+
+def _moment(text: str) -> str:
+    """A moment in ISO format, for people; the log holds UTC, and of a hostile one anything."""
+    try:
+        return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    except ValueError:
+        return text
 
 
 def _training_reviews(version: Version, settings: Settings) -> tuple[str, Path]:

@@ -56,20 +56,23 @@ STAGES = ("startup", "open", "fetch", "prepare", "load", "train", "baseline", "e
 """Stages of a training, timed one by one: tags ``time.<stage>``."""
 
 _MEANINGS = {
-    "accuracy": "fraction of correct labels",
-    "accuracy_ci_low": "lower end of its 95% interval",
-    "accuracy_ci_high": "upper end",
-    "balanced_accuracy": "mean of that of reviews that are {0} and of those that are {1}",
-    "majority_share": "of the commoner label: the accuracy of giving it to every review",
-    "loss": "binary cross-entropy in nats",
-    "f1_negative": "harmonic mean of precision and recall of the reviews that are {0}",
-    "f1_positive": "the same of those that are {1}",
-    "auc": "area under the ROC curve",
-    "brier": "mean squared difference of score and label; a constant 0.5 gets 0.25",
+    "accuracy": ("accuracy", "fraction of correct labels"),
+    "accuracy_ci_low": ("accuracy, from", "lower end of its 95% interval"),
+    "accuracy_ci_high": ("accuracy, to", "upper end"),
+    "balanced_accuracy": ("balanced accuracy", "mean of that of reviews that are {0} and of those that are {1}"),
+    "majority_share": ("majority share", "of the commoner label: the accuracy of giving it to every review"),
+    "loss": ("loss", "binary cross-entropy in nats"),
+    "f1_negative": ("F1 of {0}", "harmonic mean of precision and recall of the reviews that are {0}"),
+    "f1_positive": ("F1 of {1}", "the same of those that are {1}"),
+    "auc": ("AUC", "area under the ROC curve"),
+    "brier": ("Brier score", "mean squared difference of score and label; a constant 0.5 gets 0.25"),
 }
+_ABOVE = (
+    "Why validation can be above training: training is measured while an epoch goes on, with weights that still "
+    "learn and with dropout, if the recipe has any; validation after the epoch, without dropout."
+)
 _ENDED = {"RUNNING": "is still running", "FAILED": "failed", "KILLED": "was killed", "FINISHED": "trained nothing"}
 _ALT = {
-    "learning_curves": "Loss and accuracy of training and validation over the epochs",
     "confusion_matrix": "Counts of true against predicted labels",
     "roc_curve": "True against false positive rate over all thresholds",
     "reliability_curve": "Share of label 1 over the score, and how many reviews have such a score",
@@ -100,7 +103,7 @@ def report(
         drawn = pictures(run) if figures is None else figures
         calibration = _drawn(drawn, "reliability_curve", "confusion_matrix", "roc_curve")
         sections += [
-            Section("Learning curves", _drawn(drawn, "learning_curves"), brief=False),
+            Section("Learning curves", _curves(run), brief=False),
             Section("Calibration", [SideBySide(calibration)] if calibration else [], brief=False),
             Section("Worst errors", _worst_errors(run, beside), brief=False),
             Section("Run", [_facts(run)], brief=False),
@@ -202,16 +205,19 @@ def _facts(run: RunSummary) -> Table:
     record = run.record
     facts = {
         "run id": record.run_id,
-        "status": record.status,
+        "status": "" if record.status == "RUNNING" else record.status,
         "started": f"{record.started:%Y-%m-%d %H:%M:%S %Z}",
-        "registered as": run.version or "-",
-        "git commit": record.tags.get("git.commit", "-"),
-        "tree dirty": record.tags.get("git.dirty", "-"),
+        "registered as": run.version or "",
+        "git commit": record.tags.get("git.commit", ""),
+        "tree dirty": record.tags.get("git.dirty", ""),
         "processor": f"{record.tags.get('processor', '-')}, threads: {record.tags.get('threads', '-')}",
-        "started by": record.tags.get("started_by", "-"),
-        "weights of epoch": "-" if record.kept_epoch is None else str(record.kept_epoch),
+        "started by": record.tags.get("started_by", ""),
+        "weights of epoch": "" if record.kept_epoch is None else str(record.kept_epoch),
     }
-    return Table(("fact", "value"), [*facts.items(), *run.facts.items(), *record.params.items()], words=2)
+    known = [
+        (name, value) for name, value in facts.items() if value
+    ]  # a page that is written meanwhile stays true
+    return Table(("fact", "value"), [*known, *run.facts.items(), *record.params.items()], words=2)
 
 
 def _worst_errors(run: RunSummary, beside: str) -> list[Block]:
@@ -232,10 +238,7 @@ def _metrics(run: RunSummary) -> list[Block]:
     if run.measured is None:
         return []
     values, names = asdict(run.measured), run.record.label_names
-    rows = [
-        (name.replace("_", " "), meaning.format(*names), f"{values[name]:.4f}")
-        for name, meaning in _MEANINGS.items()
-    ]
+    rows = [(*(part.format(*names) for part in about), f"{values[name]:.4f}") for name, about in _MEANINGS.items()]
     logged = {
         ECE: ("expected calibration error", "mean distance of score and share, over ten bins"),
         "val/loss": ("validation loss", "of the weights that were kept"),
@@ -256,6 +259,23 @@ def _slices(run: RunSummary) -> list[Block]:
     heading = ("slice", "reviews", "accuracy", "95% interval")
     note = "Quarters are of the test split, by length in ids or by share of rare words (out of vocabulary)."
     return [Table(heading, rows), Text(note)]
+
+
+def _curves(run: RunSummary) -> list[Block]:
+    """A picture each of loss and accuracy, and why validation may lie above training."""
+    if not run.curves.get("val/loss"):
+        return []
+    from sentiflow.reports import plots
+
+    drawn = {name: plots.learning_curves(run.curves, (name,)) for name in plots.CURVES}
+    alt = "{} of training and validation over the epochs"
+    blocks: list[Block] = [
+        SideBySide([Picture(each, alt.format(name.capitalize())) for name, each in drawn.items()])
+    ]
+    training, validation = (dict(run.curves.get(f"{split}/accuracy", ())) for split in ("train", "val"))
+    if any(value > training.get(epoch, value) for epoch, value in validation.items()):
+        blocks.append(Text(_ABOVE))
+    return blocks
 
 
 def _drawn(drawn: Mapping[str, "Figure"], *names: str) -> list[Picture]:

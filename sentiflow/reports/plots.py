@@ -52,16 +52,19 @@ def save(figures: Mapping[str, Figure], folder: Path) -> None:
         figure.savefig(folder / f"{name}.png", dpi=120)
 
 
-def learning_curves(curves: Curves) -> Figure:
-    """Loss and accuracy of training and validation over the epochs; the best epoch is marked."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+CURVES = ("loss", "accuracy")
+
+
+def learning_curves(curves: Curves, names: Sequence[str] = CURVES) -> Figure:
+    """Curves of training and validation over the epochs; the best epoch is marked."""
+    figure = Figure(figsize=(4.5 * len(names), 3.6), layout="constrained")
     best = min(curves["val/loss"], key=lambda point: point[1])[0]  # the earliest of equals
-    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for split, label, colour in (("train", "training", BLUE), ("val", "validation", ORANGE)):
             draw_line(axes, curves.get(f"{split}/{name}", ()), color=colour, label=label)
         axes.axvline(best, color=GREY, linestyle=":", label="lowest validation loss")
         finish_curves(axes, name)
-        if name == "loss":
+        if name == names[0]:
             axes.legend(frameon=False)
     return figure
 
@@ -132,13 +135,13 @@ def describe(axes: Axes, title: str, x: str, y: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def learning_curves_of_runs(runs: Sequence[RunSummary]) -> Figure:
-    """Loss and accuracy on the validation split over the epochs, a line per run; its number sets its look."""
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        for run in runs:
-            draw_line(axes, run.curves.get(f"val/{name}", ()), **_look(run))
-        finish_curves(axes, name, f"Validation {name}")
+def learning_curves_of_runs(runs: Sequence[RunSummary], name: str) -> Figure:
+    """Loss or accuracy on the validation split over the epochs, a line per run; its number sets its look."""
+    figure = Figure(figsize=(4.5, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for run in runs:
+        draw_line(axes, run.curves.get(f"val/{name}", ()), **_look(run))
+    finish_curves(axes, name, f"Validation {name}")
     _legend(figure)
     return figure
 

@@ -10,8 +10,20 @@ from numpy.typing import NDArray
 
 from sentiflow.evaluation import ScoreTable
 from sentiflow.evaluation.metrics import SLICES, spread
-from sentiflow.evaluation.statistics import beyond_chance, format_points
-from sentiflow.reports import Block, Heading, Legend, Picture, Report, Section, Table, Text, format_cell, one_run
+from sentiflow.evaluation.statistics import beyond_chance, format_interval, format_points
+from sentiflow.reports import (
+    Block,
+    Heading,
+    Legend,
+    Picture,
+    Report,
+    Section,
+    SideBySide,
+    Table,
+    Text,
+    format_cell,
+    one_run,
+)
 from sentiflow.reports.one_run import figures_table, quote
 from sentiflow.reports.summary import RunSummary, TestData, load_summaries
 from sentiflow.runs import REPEAT, RunRecord
@@ -140,9 +152,25 @@ def _outcomes(runs: Sequence[RunSummary]) -> list[AccuracyDifference]:
 
 
 def _lead(runs: Sequence[RunSummary], outcomes: Sequence[AccuracyDifference]) -> list[Text]:
-    sentences = [sentence for sentence in (_over_seeds(runs), _best(runs, outcomes)) if sentence]
+    sentences = [
+        sentence for sentence in (_over_seeds(runs), _of_two(runs, outcomes), _best(runs, outcomes)) if sentence
+    ]
     sentences = sentences or ["None of these runs has metrics to compare."]
     return [Text(sentence, strong=i == 0) for i, sentence in enumerate(sentences)]
+
+
+def _of_two(runs: Sequence[RunSummary], outcomes: Sequence[AccuracyDifference]) -> str:
+    """Which of two runs is better on the same test reviews."""
+    if len(runs) != 2 or (paired := outcomes[0].paired) is None:
+        return ""
+    first, second = (run.in_a_sentence for run in runs)
+    interval = f"95% interval {format_interval(paired.low, paired.high)}"
+    if not beyond_chance(paired.low, paired.high):
+        points = format_points(paired.difference)
+        return f"On the same test reviews {second} and {first} differ within chance ({points}, {interval})."
+    which = "better" if paired.difference > 0 else "worse"
+    points = f"{100 * abs(paired.difference):.2f} points"
+    return f"On the same test reviews {second} is {which} than {first} by {points} ({interval})."
 
 
 def _best(runs: Sequence[RunSummary], outcomes: Sequence[AccuracyDifference]) -> str:
@@ -155,7 +183,7 @@ def _best(runs: Sequence[RunSummary], outcomes: Sequence[AccuracyDifference]) ->
     sentence = f"By validation loss {best.in_a_sentence} is the best, with {best.loss:.4f}"
     if best.measured is not None:
         sentence += f": test accuracy {best.measured.accuracy:.2%}"
-    if best.number > 1 and (paired := outcomes[best.number - 2].paired) is not None:
+    if len(runs) > 2 and best.number > 1 and (paired := outcomes[best.number - 2].paired) is not None:
         chance = "beyond chance" if beyond_chance(paired.low, paired.high) else "within chance"
         sentence += f", {format_points(paired.difference)} against {runs[0].in_a_sentence}, {chance}"
     return f"{sentence}."
@@ -208,8 +236,7 @@ def _differences(runs: Sequence[RunSummary], outcomes: Sequence[AccuracyDifferen
         return notes
     explained = (
         f"Points: difference in accuracy to {runs[0].in_a_sentence} on the same reviews, with its 95% interval "
-        "and McNemar's exact test. Only here: right here and wrong in run 1. Only in 1: wrong here and right in "
-        "run 1."
+        "and McNemar's exact test. Right only here: wrong in run 1. Right only in 1: wrong here."
     )
     if len(scored) > 1:
         explained += f" No p-value is corrected for there being {len(scored)} comparisons."
@@ -282,8 +309,9 @@ def _pictures(runs: Sequence[RunSummary]) -> list[Block]:
 
     made: list[Block] = []
     if with_curves := [run for run in runs if run.curves.get("val/loss")]:
-        curves = plots.learning_curves_of_runs(with_curves)
-        made.append(Picture(curves, "Validation loss and accuracy of each run over the epochs"))
+        curves = {name: plots.learning_curves_of_runs(with_curves, name) for name in plots.CURVES}
+        drawn = [Picture(each, f"Validation {name} of each run over the epochs") for name, each in curves.items()]
+        made.append(SideBySide(drawn))
     if scored := [run for run in runs if run.reliability]:
         made.append(Picture(plots.reliability_of_runs(scored), "Share of label 1 over the score, a line per run"))
     return made

@@ -9,8 +9,12 @@ from sentiflow.evaluation.statistics import Comparison
 from sentiflow.runs import TIME, RunRecord, number, value_text, whole_number
 
 ACCURACY = "test/accuracy"
-HEADING = ("points", "95% interval", "p", "only here", "only in 1")
-_FIRST = ("recipe", "recipe.changes", "dataset", "dataset.digest", "seed", "repeats")
+HEADING = ("points", "95% interval", "p", "right only here", "right only in 1")
+_FIRST = (
+    "recipe", "recipe.changes", "dataset", "dataset.digest", "seed", "repeats", "start_from",
+    "vocabulary_size", "sequence_length", "embedding_size", "units", "bidirectional", "ensemble_size",
+    "epochs", "learning_rate", "optimizer", "batch_size", "dropout", "mask_zero",
+)  # fmt: skip
 _FOUND = ("dataset.in_both_splits", "dataset.truncated", "model.parameters")
 _GROUPS = ("test", "baseline", "val", "train")
 _INTERVAL = ("_ci_low", "_ci_high")

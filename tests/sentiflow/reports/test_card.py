@@ -51,8 +51,8 @@ def test_it_names_data_recipe_figures_slices_calibration_use_and_licence() -> No
 def test_it_names_the_labels_of_the_table() -> None:
     params = RECORD.params | {"table.name_of_0": "complaint", "table.name_of_1": "<b>"}
     text = "\n".join(card(RunSummary(replace(RECORD, params=params), {})))
-    said = "The score is the probability of \\<b>, the label is \\<b> above 0.5, else complaint: there is no third"
-    assert said in text and "| f1 positive | the same of those that are \\<b> |" in text
+    said = "The score is the probability of \\<b>, the label is \\<b> above 0.5, else complaint, whatever"
+    assert said in text and "| F1 of \\<b> | the same of those that are \\<b> |" in text
 
 
 def test_names_that_users_give_are_shown_as_they_are() -> None:

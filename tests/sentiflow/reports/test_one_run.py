@@ -9,7 +9,7 @@ from sentiflow.evaluation.statistics import wilson
 from sentiflow.reports import Report
 from sentiflow.reports import one_run as run
 from tests.pages import Page, tables
-from tests.sentiflow.reports.made import HOSTILE, record, summary
+from tests.sentiflow.reports.made import CURVES, HOSTILE, record, summary
 
 GONE = {"table": None, "test_data": None, "scorer": None}
 
@@ -77,6 +77,21 @@ def test_worst_errors_show_which_words_moved_the_score() -> None:
     page = run.report(summary()).page()
     assert "test-2: labelled negative, scored 0.9900" in page
     assert 'class="reading"' in page and 'class="up"' in page
+
+
+def test_a_page_that_is_written_while_its_run_goes_on_stays_true() -> None:
+    """Red if the report of a training said for ever that it runs, and is registered as nothing."""
+    facts = {row[0]: row[1] for row in Page(run.report(summary(of=record(status="RUNNING"))).page()).cells[-1]}
+    assert facts["run id"] == "0123456789abcdef0123456789abcdef"
+    assert not {"status", "registered as", "git commit"} & set(facts)
+    later = Page(run.report(summary(version="mine-sentiment/3")).page()).cells[-1]
+    assert ["status", "FINISHED"] in later and ["registered as", "mine-sentiment/3"] in later
+
+
+@pytest.mark.parametrize(("training", "told"), [(0.85, False), (0.75, True)])
+def test_curves_say_why_validation_can_lie_above_training(training: float, told: bool) -> None:
+    curves = CURVES | {"train/accuracy": [(1, 0.75), (2, training)]}  # of validation 0.72 and 0.81
+    assert ("Why validation can be above training" in run.report(summary(curves=curves)).page()) is told
 
 
 @pytest.mark.parametrize("gone", [{"scorer": None}, {"scorer": None, "test_data": None}])

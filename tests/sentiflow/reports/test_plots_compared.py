@@ -17,10 +17,8 @@ def run(number: int, name: str, **data: object) -> SimpleNamespace:
 
 
 def test_curves_of_each_run_stand_under_its_label() -> None:
-    figure = plots.learning_curves_of_runs(
-        [run(1, "a", curves=CURVES), run(3, "b", curves={"val/loss": [(1, 0.4)]})]
-    )
-    loss, accuracy = figure.axes
+    runs = [run(1, "a", curves=CURVES), run(3, "b", curves={"val/loss": [(1, 0.4)]})]
+    (loss,), (accuracy,) = (plots.learning_curves_of_runs(runs, name).axes for name in plots.CURVES)
     assert [(line.get_label(), list(line.get_ydata())) for line in loss.lines] == [
         ("1 a", [0.6, 0.5]),
         ("3 b", [0.4]),
@@ -31,7 +29,7 @@ def test_curves_of_each_run_stand_under_its_label() -> None:
 def test_a_run_has_the_colour_of_its_number_in_every_picture() -> None:
     bins = reliability(np.array([0, 1], np.int8), np.array([0.2, 0.9]))
     third = run(3, "b", curves=CURVES, reliability=bins)
-    curves = plots.learning_curves_of_runs([third]).axes[0].lines[0].get_color()
+    curves = plots.learning_curves_of_runs([third], "loss").axes[0].lines[0].get_color()
     calibrated = plots.reliability_of_runs([third]).axes[0].lines[1].get_color()
     assert curves == calibrated == plots.COLOURS[2]
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import t, ttest_ind_from_stats
 
+from sentiflow.evaluation import ScoreTable
 from sentiflow.reports import Report
 from sentiflow.reports import several_runs as comparison
 from sentiflow.reports.several_runs import MAX_RUNS
@@ -51,9 +52,26 @@ def test_sections_stand_in_the_order_of_asking(page: Page) -> None:
 
 def test_validation_chooses_and_the_test_split_reports(report: Report) -> None:
     # three of six differ, all gained, which is no proof: see below
-    assert report.lead[0].text == (
-        "By validation loss run 2 (tuned, seed 3) is the best, with 0.3100: test accuracy 66.67%, "
-        "+50.00 points against run 1 (tutorial, seed 0), within chance."
+    assert [each.text for each in report.lead] == [
+        "On the same test reviews run 2 (tuned, seed 3) and run 1 (tutorial, seed 0) differ within chance "
+        "(+50.00 points, 95% interval -8.55 to +81.24).",
+        "By validation loss run 2 (tuned, seed 3) is the best, with 0.3100: test accuracy 66.67%.",
+    ]
+
+
+def test_of_two_runs_the_lead_says_which_is_worse_and_by_how_much() -> None:
+    """Red if the direction were turned, or chance were taken for a difference."""
+    ids, labels = np.array([f"test-{i}" for i in range(30)]), np.arange(30, dtype=np.int8) % 2
+    lengths, right = np.full(30, 4, np.int32), 0.1 + 0.8 * labels
+    good, bad = (ScoreTable(ids, labels, scores, lengths, 5) for scores in (right, 1 - right))
+    made = comparison.report([summary(table=good, test_data=None), summary(of=OTHER, table=bad, test_data=None)])
+    assert made.lead[0].text.startswith(
+        "On the same test reviews run 2 (tuned, seed 3) is worse than run 1 (tutorial, seed 0) by 100.00 points"
+    )
+    assert (
+        comparison.report([summary(table=bad, test_data=None), summary(of=OTHER, table=good, test_data=None)])
+        .lead[0]
+        .text.startswith("On the same test reviews run 2 (tuned, seed 3) is better than run 1")
     )
 
 

@@ -31,7 +31,7 @@ def test_parameters_that_differ_are_those_of_any_run_and_in_a_reading_order() ->
     other = run(params={**first.params, "units": 64, "recipe": "tuned", "learning_rate": "1e-3", "alone": "x",
                         "version.keras": "3.16"})  # fmt: skip
     assert list(differing([first, other]).items()) == [
-        ("recipe", ("tutorial", "tuned")), ("alone", (None, "x")), ("units", ("32", "64")),
+        ("recipe", ("tutorial", "tuned")), ("units", ("32", "64")), ("alone", (None, "x")),
         ("version.keras", ("3.15", "3.16")),
     ]  # fmt: skip
 
