@@ -139,10 +139,11 @@ def score_input(
         log = configured_log(settings) if version != BASE_MODEL else None  # nothing is checked for drift from it
         sample, before, evaluator = Sample(), source.state(), None
         if request.labelled is not None:
-            from sentiflow.batch.labels import Evaluator  # SciPy: only for its intervals
+            from sentiflow.batch.labels import Evaluator, learnt_texts  # SciPy: only for its intervals
 
             labelled = as_trained(request.labelled, version, settings)
-            evaluator = Evaluator(source.schema.names[0], labelled, scorer.label_names)
+            learnt = learnt_texts(version, settings)
+            evaluator = Evaluator(source.schema.names[0], labelled, scorer.label_names, learnt)
         pool = _pool(source, scorer, request.workers, settings)
 
         def tables() -> Generator[tuple[Chunk, pa.Table]]:

@@ -4,15 +4,22 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from sentiflow.data.division import text_id
 from sentiflow.data.parquet import to_values
+from sentiflow.data.prepare import kept_table
 from sentiflow.data.rows import Chunk, beginning, count_left_out
 from sentiflow.data.table import TableOptions, advice, plain
 from sentiflow.errors import UsageError
 from sentiflow.evaluation.metrics import Accuracy, accuracy_of
+from sentiflow.names import BUILT_IN
 from sentiflow.reports.summary import Misclassified
 from sentiflow.scoring import is_positive
+from sentiflow.settings import Settings
+from sentiflow.store import Version
+from sentiflow.store.find import open_store, with_dataset
 
 _WORST = 5  # errors that are kept
 _KINDS = 20  # labels without a meaning that are told apart
@@ -28,18 +35,39 @@ class Evaluation:
     worst: list[Misclassified]  # the most confident first
     label_names: tuple[str, str]
 
+    learnt: int  # rows whose texts the version learnt from
+
     @property
     def lines(self) -> list[str]:
         """The accuracy with its interval, and how many rows it leaves out."""
         lines = [f"Accuracy {self.figures.text(self.label_names)}"]
+        if self.learnt:
+            lines.append(
+                f"{self.learnt:,} of these rows are texts that the version learnt from: it does better on them"
+            )
         return [*lines, count_left_out(self.left_out, " of the accuracy")] if self.left_out else lines
+
+
+def learnt_texts(version: Version, settings: Settings) -> frozenset[str]:
+    """Ids of the texts that a version of a user's table learnt from, if its prepared table is on this machine."""
+    store = open_store(settings)
+    found = store.version(version.name, version.number)
+    tags = {} if found is None else with_dataset(store, found).tags
+    dataset, digest = tags.get("dataset", ""), tags.get("dataset.digest", "")
+    if not dataset or dataset in BUILT_IN or not (table := kept_table(dataset, digest, settings)).exists():
+        return frozenset()
+    learnt = pq.read_table(table, columns=["review_id"], filters=[("split", "=", "train")])
+    return frozenset(learnt["review_id"].to_pylist())
 
 
 class Evaluator:
     """Gathers what an ``Evaluation`` tells, chunk by chunk."""
 
-    def __init__(self, column: str, options: TableOptions, names: tuple[str, str]) -> None:
-        self._column, self._options, self._names = column, options, names
+    def __init__(
+        self, column: str, options: TableOptions, names: tuple[str, str], learnt: frozenset[str] = frozenset()
+    ) -> None:
+        self._column, self._options, self._names, self._learnt = column, options, names, learnt
+        self._of_learnt = 0
         self._known = options.known(names)
         self._confusion = [[0, 0], [0, 0]]
         self._left_out: Counter[str] = Counter()
@@ -55,6 +83,7 @@ class Evaluator:
                 self._left_out[label if told else "others"] += 1
                 continue
             self._confusion[meaning][answers[k]] += 1
+            self._of_learnt += bool(self._learnt) and text_id(chunk.texts[k]) in self._learnt
             if answers[k] != meaning:
                 place = f"line {chunk.lines[k]:,}" if chunk.lines[k] else f"row {chunk.rows[k]:,}"
                 text = beginning(chunk.texts[k])
@@ -68,4 +97,7 @@ class Evaluator:
             hint = advice(list(filter(None, left_out)) or ["good"], self._options, some_known=False)
             where = f"No row has a usable label in the column {self._column}"
             raise UsageError(f"{where}: {count_left_out(left_out)}.", hint)
-        return Evaluation(accuracy_of(self._confusion), self._confusion, left_out, self._worst, self._names)
+        return Evaluation(
+            accuracy_of(self._confusion), self._confusion, left_out, self._worst, self._names,
+            self._of_learnt,
+        )  # fmt: skip

@@ -19,6 +19,8 @@ from sentiflow.batch.dask import DaskWorkers
 from sentiflow.batch.job import Request, Scored, Workers, _pool, as_trained, score_input
 from sentiflow.batch.writers import Totals
 from sentiflow.console import Advance
+from sentiflow.data.division import text_id
+from sentiflow.data.prepare import kept_table
 from sentiflow.data.table import Label, TableOptions
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring import Entry, TextLog
@@ -273,6 +275,24 @@ def test_a_labelled_table_is_compared_with_the_scores_and_keeps_its_labels(
     with pytest.raises(UsageError, match="No row has a usable label in the column id"):
         run(world, Request(source, tmp_path / "none.csv", labelled=of_none))
     assert not list(tmp_path.glob("*none*"))
+
+
+def test_rows_that_the_version_learnt_from_are_counted(
+    world: World, registry: MlflowClient, tmp_path: Path
+) -> None:
+    """Red if a table that was trained on told its accuracy as if it were new, or if its tested rows counted."""
+    for key, value in {"dataset": "mine", "dataset.digest": "abc"}.items():
+        registry.set_model_version_tag("imdb-sentiment", "2", key, value)
+    kept = kept_table("mine", "abc", world.settings)
+    kept.parent.mkdir(parents=True)
+    splits = {"good film": "train", "bad film": "test", "bad": "train"}
+    rows = {"review_id": [text_id(text) for text in splits], "split": list(splits.values())}
+    pd.DataFrame(rows).to_parquet(kept)
+    source = tmp_path / "in.csv"
+    source.write_text("text,label\ngood film,1\nbad film,0\nbad,meh\ngood film,0\nnew,1\n")
+    found = run(world, Request(source, tmp_path / "out.csv", labelled=TableOptions())).evaluation
+    assert found is not None and found.learnt == 2
+    assert found.lines[1].startswith("2 of these rows")
 
 
 def test_labels_mean_what_they_meant_at_the_training_unless_a_whole_set_is_given(
