@@ -36,13 +36,9 @@ class ExternalError(SentiflowError):
 
 
 class RejectedError(SentiflowError):
-    """A gate or a person said no (4); ``result`` is what the no was said to, in the process that raised it."""
+    """A gate or a person said no (4)."""
 
     exit_code = 4
-
-    def __init__(self, message: str, hint: str = "", result: object = None) -> None:
-        super().__init__(message, hint)
-        self.result = result
 
 
 class UnreachableError(ExternalError):

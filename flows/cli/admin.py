@@ -76,13 +76,24 @@ def monitor(dataset: WhoseOption = None, as_json: JsonOption = False) -> None:
 
         stdout.say(f"{escape(outcome.result.title)}: {outcome.texts:,} recent texts against the reviews\n")
         print_table(check.table(outcome.result), stdout)
-        stdout.say(f"\nReport: {escape(outcome.run_url)}")
+        stdout.say(f"\n{check.NO_LABELS}", f"Report: {escape(outcome.run_url)}")
     stdout.say(f"[bold]{escape(outcome.summary)}[/]")
     if outcome.drifted:
-        stdout.say(
-            "The event was sent to Prefect: a deployment that waits for it, if there is one, trains once "
-            "`sentiflow schedule` runs, and its version goes through the gate."
-        )
+        stdout.say(escape(_after_drift(outcome.model)))
+
+
+def _after_drift(model: str) -> str:
+    from prefect.client.orchestration import get_client
+
+    from sentiflow.operations.deployments import trains_after
+    from sentiflow.operations.prefect_server import lasting_api_url
+
+    with get_client(sync_client=True) as client:
+        waits = trains_after(client, model)
+    if not waits:
+        return f"No deployment waits for drift of {model}: nothing is trained. See docs/monitoring.md."
+    when = "now" if lasting_api_url() else "once `sentiflow schedule` runs again"
+    return f"The deployment train/train waits for drift of {model} and trains {when}; the gate judges its version."
 
 
 @command(app, INSPECT, "sentiflow ui", "sentiflow ui --port 5001")

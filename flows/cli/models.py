@@ -64,7 +64,11 @@ def promote(
     if require_approval:
         if version or force or reason or dry_run:
             raise UsageError("--require-approval promotes nothing.", "Give it alone, or with --dataset.")
-        _require_approval(name, settings, as_json=as_json)
+        from sentiflow.promotion import switch
+
+        switch.require_approval(name, settings)
+        stdout = stdout_for({"model": {"name": name}, "approval": True}, as_json=as_json)
+        stdout.say(f"From now on a person approves each promotion of {escape(name)}, in the Prefect UI.")
         return
     if dry_run:
         _show_dry(name, version, settings, force=force, as_json=as_json)
@@ -98,14 +102,6 @@ def _with_approval(
     start_servers(settings, asks=True)()
     CONSOLE.print("A person approves each promotion of this model, in the Prefect UI.")
     return cast("Candidate", promote(dataset_of(name), version, force=force, reason=reason))
-
-
-def _require_approval(name: str, settings: "Settings", *, as_json: bool) -> None:
-    from sentiflow.promotion.switch import require_approval
-
-    require_approval(name, settings)
-    stdout = stdout_for({"model": {"name": name}, "approval": True}, as_json=as_json)
-    stdout.say(f"From now on a person approves each promotion of {escape(name)}, in the Prefect UI.")
 
 
 def _show_dry(name: str, version: int | None, settings: "Settings", *, force: bool, as_json: bool) -> None:

@@ -106,7 +106,9 @@ def runs(
         print_json(stdout, listed.records())
     elif not every:
         where = f"the experiment {settings.experiment} of {redact(settings.tracking_uri)}"
-        stdout.say(f"No runs in {escape(where)}. Make one: sentiflow train")
+        others = store.experiments()
+        there = f"There are some in {', '.join(others)}: set SENTIFLOW_EXPERIMENT." if others else ""
+        stdout.say(escape(f"No runs in {where}. {there or 'Make one: sentiflow train'}"))
     elif not found:
         stdout.print(f"None of {len(every):,} runs matches. All runs: sentiflow runs --children", soft_wrap=True)
     else:

@@ -253,6 +253,9 @@ def table(result: DriftResult) -> Table:
     return Table(heading, rows, alarms=[row for row, feature in enumerate(result.features) if feature.drifted])
 
 
+NO_LABELS = "Drift says whether the texts have changed. Without labels it says nothing of the accuracy on them."
+
+
 def report(result: DriftResult, figures: Mapping[str, Figure]) -> Report:
     """The outcome as a page, and as Markdown for Prefect and MLflow."""
     rule = f"A feature has drifted when its PSI is at least {result.min_psi:g} and its p below {result.alpha:g}."
@@ -261,7 +264,7 @@ def report(result: DriftResult, figures: Mapping[str, Figure]) -> Report:
         result.title,
         [Text(f"{result.headline}.", strong=True)],
         [
-            Section("Features", [table(result), Text(rule)]),
+            Section("Features", [table(result), Text(f"{rule} {NO_LABELS}")]),
             Section("What was compared", [Table(("", ""), list(result.facts.items()), words=2)]),
             Section("Distributions", pictures),
             Section("The most unusual texts", [_quote(text) for text in result.unusual]),

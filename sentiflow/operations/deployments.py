@@ -167,6 +167,13 @@ def read(client: SyncPrefectClient, full_name: str) -> DeploymentResponse | None
         return None
 
 
+def trains_after(client: SyncPrefectClient, model: str) -> bool:
+    """Whether the deployment of trainings waits for drift of a registered model."""
+    found, wanted = read(client, "train/train"), {"prefect.resource.id": f"sentiflow.model.{model}"}
+    related = client.read_resource_related_automations(f"prefect.deployment.{found.id}") if found else []
+    return any(each.enabled and each.trigger.model_dump().get("match") == wanted for each in related)
+
+
 def _fields(spec: Deployment, work_pool: str | None) -> dict[str, Any]:
     """All but the schedule and the triggers."""
     flow: Flow[..., Any] = pkgutil.resolve_name(spec.entrypoint)

@@ -124,10 +124,9 @@ class Candidate:
         return None if self.event else str(self.answer).capitalize()
 
     def need_promotion(self) -> Event:
-        """The event that made it champion; an error, which holds this candidate, if it was refused."""
+        """The event that made it champion; an error if it was refused."""
         if self.event is None:
-            way_out = self.way_out if self.answer == "refused" else ""
-            raise RejectedError(self.summary, way_out, result=self)
+            raise RejectedError(self.summary, self.way_out if self.answer == "refused" else "")
         return self.event
 
     @property

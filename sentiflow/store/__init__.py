@@ -17,7 +17,7 @@ from sentiflow.runs import RunRecord, number
 CHAMPION = "champion"  # alias of the version in use
 ACCURACY = "test.accuracy"  # tag of a version
 VALIDATION_LOSS = "val.loss"  # tag of a version
-_DIGEST = "dataset.digest"  # tag of a version
+DIGEST = "dataset.digest"  # tag of a run and of its version
 SCORER = "artifacts/scorer.json"  # of a version's files; what is scored by
 SCORER_DIGEST = "scorer.digest"  # tag of a run and of its version: digest of all that their scores depend on
 NOTE = "mlflow.note.content"  # tag of a run that MLflow shows as its description
@@ -99,6 +99,9 @@ class Store(Protocol):
     def newest(self, enough: Callable[[Sequence[RunRecord]], bool]) -> tuple[list[RunRecord], bool]:
         """The newest of them, as many as are enough, and whether these are all; quicker than ``runs``."""
 
+    def experiments(self) -> list[str]:
+        """Names of the experiments that hold runs of ours."""
+
     def called(self, name: str, beginning: str) -> list[RunRecord]:
         """Those with a name, or an id that begins so (unless empty), in the same order; quicker than ``runs``."""
 
@@ -166,9 +169,9 @@ def need_ours(name: str, number: int, tags: Mapping[str, str], folder: Path) -> 
 
 def of_newest_data(versions: Mapping[int, VersionRecord]) -> list[int]:
     """The versions of the newest one's data; one that no training registered does not say."""
-    known = [number for number, version in versions.items() if _DIGEST in version.tags]
-    data = versions[max(known)].tags[_DIGEST] if known else None
-    return [number for number, version in versions.items() if version.tags.get(_DIGEST) == data]
+    known = [number for number, version in versions.items() if DIGEST in version.tags]
+    data = versions[max(known)].tags[DIGEST] if known else None
+    return [number for number, version in versions.items() if version.tags.get(DIGEST) == data]
 
 
 def best_by_validation(versions: Mapping[int, VersionRecord], among: Sequence[int]) -> tuple[int, float]:

@@ -72,8 +72,9 @@ def find_run(store: Store, text: str) -> RunRecord:
 
     The text is its whole id, a beginning of at least 4 digits that no other id shares, its name (also the short
     one that ``sentiflow runs`` shows), or the registered version that it made: ``imdb-sentiment/3`` or, by any
-    alias, ``imdb-sentiment@champion``, also as MLflow writes them, with ``models:/`` before.
+    alias, ``imdb-sentiment@champion``, also as MLflow writes them: ``models:/NAME/3``, ``runs:/ID/model``.
     """
+    text = re.sub(r"^runs:/([0-9a-f]{32})(/.*)?$", r"\1", text)
     beginning = text.lower() if _ID.fullmatch(text.lower()) else ""
     if len(beginning) == 32:
         return store.record(beginning)

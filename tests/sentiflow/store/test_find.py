@@ -186,7 +186,8 @@ def test_a_version_leads_to_its_run(world: World, client: MlflowClient, experime
     client.set_registered_model_alias("m-sentiment", "champion", "1")
     client.set_registered_model_alias("m-sentiment", "challenger", "2")
     store = open_store(world.settings)
-    for text in ("m-sentiment@champion", "models:/m-sentiment@champion", "models:/m-sentiment/1"):
+    uris = "models:/m-sentiment@champion", "models:/m-sentiment/1", f"runs:/{first}", f"runs:/{first}/model"
+    for text in ("m-sentiment@champion", *uris):
         assert find_run(store, text).name == "first"
     assert find_run(store, "m-sentiment@challenger").name == "second"
 

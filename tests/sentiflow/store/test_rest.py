@@ -66,7 +66,8 @@ def add_odd(client: MlflowClient, experiment: str, moment: float, later: float) 
     values = {"odd/nan": float("nan"), "odd/inf": float("inf"), "odd/less": float("-inf"), "odd/tiny": 1e-300}
     client.log_batch(trial, [Metric(key, value, 1, step) for key, value in values.items() for step in (1, 2)])
     far = client.create_experiment("far", artifact_location="mlflow-artifacts:/far")
-    add("elsewhere", far)
+    add("elsewhere", far, dataset__digest="d")
+    add("another project's", client.create_experiment("churn"), recipe="tuned")
     add_versions(client, far, trial, parent)
 
 
@@ -124,6 +125,7 @@ def test_a_run_its_children_its_epochs_and_the_versions_are_the_same(
     assert server.children("0" * 32) == []
     parent, trial = (next(run.run_id for run in runs if run.name == name) for name in ("sweep", "trial"))
     assert server.versions_by_run() == local.versions_by_run() == {parent: "m/2", trial: "m/1"}
+    assert server.experiments() == local.experiments() == ["far", "sentiflow"]
     assert server.models() == local.models() == ["m", "shipped"]
     assert server.versions("m") == local.versions("m") and [one.number for one in local.versions("m")] == [
         1,
