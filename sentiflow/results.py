@@ -49,19 +49,29 @@ class RunResult:
 
 @dataclass(frozen=True)
 class ModelResult(RunResult):
-    """The outcome of a flow that registers a version; only one of a table of one's own has a yardstick."""
+    """The outcome of a flow that registers a version; only one of a table of one's own has a yardstick.
+
+    ``at_chance`` is what to say of a network that is no better than one answer for all.
+    """
 
     model: Registered
     yardstick: Yardstick | None = field(default=None, kw_only=True)
+    at_chance: str = field(default="", kw_only=True)
     promotion: Candidate | None = field(default=None, kw_only=True)
 
     @property
     def summary(self) -> str:
         """The outcome in a few sentences."""
-        compared = "" if self.yardstick is None else f" {self.yardstick.text}."
+        compared = "".join(f" {sentence}" for sentence in self.comparisons)
         registered = f" Registered as {self.model.name} version {self.model.version}."
         promoted = "" if self.promotion is None else f" {self.promotion.summary}"
         return f"{self.accuracy_line}{compared}{registered}{promoted}"
+
+    @property
+    def comparisons(self) -> list[str]:
+        """What the accuracy is worth: against one answer for all, and against the yardstick."""
+        yardstick = "" if self.yardstick is None else f"{self.yardstick.text}."
+        return [each for each in (self.at_chance, yardstick) if each]
 
     @property
     @abstractmethod

@@ -27,6 +27,7 @@ from sentiflow.results import (
     seed_metrics,
     seeds_table,
 )
+from sentiflow.runs import AT_CHANCE
 from sentiflow.settings import load_settings
 from sentiflow.store.ui import run_url
 from sentiflow.training.context import RunContext, TrainedFiles, content_of, scorer_of
@@ -50,8 +51,9 @@ def summarize(run: RunContext, prepared: Prepared, measured: Measured, model: Re
     seconds = {stage: found for stage in (*STAGES, "total") if (found := record.seconds(stage)) is not None}
     yardstick = Yardstick.logged(record.metrics)
     return TrainingResult(
-        run.run_id, run.name, run.url, model, measured, seconds, record.label_names, yardstick=yardstick
-    )
+        run.run_id, run.name, run.url, model, measured, seconds, record.label_names, yardstick=yardstick,
+        at_chance=record.tags.get(AT_CHANCE, ""),
+    )  # fmt: skip
 
 
 def _recipe(run: RunContext) -> str:
@@ -74,8 +76,9 @@ def summarize_repeats(
     spreads = {name: spread(values) for name, values in seed_metrics(seeds).items()}
     ends = [of.as_metrics(name) for name, of in spreads.items()]
     parent.log({name: value for each in ends for name, value in each.items()})
-    yardstick = log_yardstick(parent, best.run)
+    yardstick, chance = log_yardstick(parent, best.run), best.run.record().tags.get(AT_CHANCE, "")
     lines = [
+        *([f"- {chance}"] if chance else []),
         f"- registered: {escape_markdown(model.name)} version {model.version}, of seed {best.run.seed}, "
         "whose validation loss is lowest",
         *([] if yardstick is None else [f"- of it: {yardstick.text}"]),
@@ -86,7 +89,7 @@ def summarize_repeats(
     seconds = _compare(parent, runs, "seeds", "repeats-summary", seeds_table(seeds).markdown(), lines)
     return RepeatsResult(
         parent.run_id, parent.name, parent.url, model, tuple(seeds), best, spreads["test/accuracy"], seconds,
-        yardstick=yardstick,
+        yardstick=yardstick, at_chance=chance,
     )  # fmt: skip
 
 

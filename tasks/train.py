@@ -16,15 +16,16 @@ from sentiflow.console import progress_bar
 from sentiflow.data import prepare as preparing
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared, Source
+from sentiflow.data.reviews import Reviews
 from sentiflow.data.rows import count_left_out
 from sentiflow.data.table import TableOptions
 from sentiflow.errors import UsageError, first_line
 from sentiflow.evaluation import YARDSTICK, best_epoch
-from sentiflow.evaluation.metrics import Measured
+from sentiflow.evaluation.metrics import Measured, at_chance
 from sentiflow.names import BUILT_IN
 from sentiflow.reports.one_run import record_evaluation
 from sentiflow.reproduction import Original, need_data
-from sentiflow.runs import epoch_tags
+from sentiflow.runs import AT_CHANCE, epoch_tags
 from sentiflow.store import SCORER_DIGEST
 from sentiflow.store.client import EpochLog
 from sentiflow.training.context import (
@@ -162,6 +163,9 @@ def evaluate(
     with run.timed("evaluate"):
         ids = content.of("test").padded(run.config.sequence_length, run.config.vocabulary_size)
         scores, speed = _timed(scorer.network.score, ids)
+    if told := _at_chance(run, content, scores):
+        run.tag({AT_CHANCE: told})
+        get_run_logger().warning("%s", told)
     measured, against = record_evaluation(
         run, prepared, content, scorer.vocabulary, scores,
         parameters=sum(each.size for each in scorer.weights.entries().values() if each.dtype.kind == "f"),
@@ -172,6 +176,22 @@ def evaluate(
     if against is not None:
         get_run_logger().info("%s", against.text)
     return measured
+
+
+def _at_chance(run: RunContext, content: Reviews, scores: NDArray[np.float64]) -> str:
+    """What to say of a network at chance, with the likely causes; empty for a better one."""
+    test = content.of("test")
+    learnt, optimizer, rate = len(content) - len(test), run.config.optimizer, run.config.learning_rate
+    causes = {
+        f"a learning_rate of {rate:g} is small for sgd, which usually needs 0.05 or more": optimizer == "sgd"
+        and rate < 0.05,
+        f"a learning_rate of {rate:g} is large for {optimizer}": rate > (0.1 if optimizer == "sgd" else 0.01),
+        f"{learnt:,} reviews are few to learn from without a trained start": learnt < 2_000 and not run.start,
+        f"{len(test):,} test reviews are few to tell": len(test) < 100,
+    }
+    likely = "; ".join(cause for cause, holds in causes.items() if holds)
+    told = at_chance(test.label, scores)
+    return f"{told} Likely cause: {likely}." if told and likely else told
 
 
 def _timed(score: Callable[[Any], NDArray[np.float64]], reviews: Any) -> tuple[NDArray[np.float64], float]:

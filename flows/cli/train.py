@@ -274,13 +274,9 @@ def show_seeds(result: "RepeatsResult | SweepResult", stdout: Console) -> None:
     registered = f"[bold]{result.model.name}[/] version {result.model.version}"
     stdout.say(
         f"\nRegistered as {registered}: seed {result.best.run.seed}, whose validation loss is lowest",
-        *_against_yardstick(result),
+        *map(escape, result.comparisons),
         f"All of it took {result.seconds:.0f} s",
     )
-
-
-def _against_yardstick(result: "ModelResult") -> list[str]:
-    return [] if result.yardstick is None else [result.yardstick.text]
 
 
 def show_version(
@@ -308,7 +304,7 @@ def _single(result: "TrainingResult") -> list[str]:
     return [
         "",
         f"[bold]Test accuracy {accuracy}[/] {escape(interval)}",
-        *_against_yardstick(result),
+        *map(escape, result.comparisons),
         f"Registered as [bold]{result.model.name}[/] version {result.model.version}",
         "",
         *(f"  {_STAGES.get(stage, stage):<37}{seconds:7.1f} s" for stage, seconds in stages),
@@ -330,7 +326,7 @@ def next_commands(result: "ModelResult", settings: "Settings") -> list[str]:
         f"Look at it:  {me} ui   then {result.run_url}",
         f'Use it:      {me} predict --dataset {of}{chosen} "A quiet film that stays with you."',
     ]
-    if champion != number and result.promotion is None:
+    if champion != number and result.promotion is None and not result.at_chance:
         lines.append(f"Promote it:  {me} promote {number} --dataset {of}")
     if champion not in (None, number):
         lines.append(f"Compare it:  {me} compare {model.name}@champion {model.name}/{number}")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sentiflow.data.reviews import Reviews
 from sentiflow.evaluation import YARDSTICK, ScoreTable, slices
-from sentiflow.evaluation.statistics import compare, format_interval, format_points, wilson
+from sentiflow.evaluation.statistics import compare, format_interval, format_points, newcombe, wilson
 from sentiflow.scoring import START, Vocabulary, is_positive
 from sentiflow.scoring.vocabulary import FIRST_WORD
 
@@ -38,6 +38,7 @@ _NEGATION = re.compile(
     r"|(ai|are|ca|could|did|does|do|had|has|have|is|should|was|were|wo|would)nt)"
 )
 _UNBALANCED = 0.6  # share of one label
+_CLEAR = 0.02  # difference of two rates: a balanced accuracy of 51%
 _CLIP = 1e-7  # the largest loss of a review is 16.1 nats
 
 
@@ -131,14 +132,31 @@ def measure(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> Measured:
 
     if len(np.unique(labels)) != 2:
         raise ValueError("labels of both classes are needed")
-    predicted = is_positive(scores)
-    confusion = [[int(((labels == one) & (predicted == other)).sum()) for other in (0, 1)] for one in (0, 1)]
     return Measured(
-        **asdict(accuracy_of(confusion)),
+        **asdict(accuracy_of(_confusion(labels, scores))),
         loss=cross_entropy(labels, scores),
         auc=float(roc_auc_score(labels, scores)),
         brier=float(brier_score_loss(labels, scores)),
     )
+
+
+def _confusion(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> list[list[int]]:
+    answers = is_positive(scores)
+    return [[int(((labels == one) & (answers == other)).sum()) for other in (0, 1)] for one in (0, 1)]
+
+
+def at_chance(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> str:
+    """What to say of scores that are hardly better than one answer for all; empty if they clearly are.
+
+    Clearly better: the rates at which positive and negative reviews are called positive differ by more than 0.02,
+    by the lower end of the interval, and the accuracy's upper end is not below the commoner label's share.
+    """
+    (zero, wrong), (missed, one) = found = _confusion(labels, scores)
+    low, _ = newcombe(one, missed + one, wrong, zero + wrong)
+    figures = accuracy_of(found)
+    if low > _CLEAR and figures.accuracy_ci_high >= figures.majority_share:
+        return ""
+    return f"At chance: not clearly better than one answer for all, which gets {figures.majority_share:.2%}."
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ from sentiflow.reports.summary import (
     without_breaks,
     worst_errors_text,
 )
-from sentiflow.runs import RunRecord, number, start_text
+from sentiflow.runs import AT_CHANCE, RunRecord, number, start_text
 from sentiflow.runs.comparison import figure, figure_text, metric_names
 from sentiflow.scoring import Attribution, TextScorer, Vocabulary
 from sentiflow.store import NOTE
@@ -135,10 +135,14 @@ def card(run: RunSummary) -> list[str]:
 
 
 def _compared(run: RunSummary) -> list[str]:
-    """What a simple model reaches on the same reviews, if one was fitted; and what the training started from."""
+    """What the accuracy is worth, against one answer for all and a simple model; what the training began with."""
     yardstick = Yardstick.logged(run.metrics)
     start = start_text(run.record.tags)
-    sentences = ["" if yardstick is None else f"{yardstick.text}.", f"Started {start}." if start else ""]
+    sentences = [
+        run.record.tags.get(AT_CHANCE, ""),
+        "" if yardstick is None else f"{yardstick.text}.",
+        f"Started {start}." if start else "",
+    ]
     return [each for each in sentences if each]
 
 

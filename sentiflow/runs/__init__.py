@@ -20,6 +20,8 @@ BASELINE = "baseline"  # a child of baselines
 REPRODUCTION = "reproduction"  # another run's training again, to compare with it
 MONITOR = "monitor"  # a check for drift; no training
 
+AT_CHANCE = "at_chance"  # tag of a run whose network is no better than one answer for all: the sentence
+
 TIME = "time."  # begins tags that hold the seconds of a stage, and of all: ``time.total``
 
 # Tags of a run that has epochs. The second is absent if nothing chose the epoch: the last is kept then.

@@ -1,6 +1,7 @@
 """A table of one's own beside a simple model: what a training says of it, and what the gate makes of it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from benchmarks.sample import sample_rows
+from flows.cli.train import next_commands
 from flows.repeat import repeat
 from flows.train import train
 from sentiflow.promotion.candidate import evaluate_candidate
@@ -53,6 +55,19 @@ def test_a_training_says_everywhere_what_the_network_loses(result: TrainingResul
     page = Path(client.download_artifacts(result.run_id, "report.html")).read_text()
     assert yardstick.text in page and "nb-bigrams, balanced accuracy" in page
     assert float(run.data.tags["time.baseline"]) > 0
+
+
+def test_a_network_at_chance_says_so_everywhere_with_the_cause_and_nobody_is_asked_to_promote_it(
+    result: TrainingResult, client: MlflowClient, own: World
+) -> None:
+    run, told = client.get_run(result.run_id), result.at_chance
+    assert told.startswith("At chance: ") and "reviews are few to learn from" in told
+    assert told in result.summary and run.data.tags["at_chance"] == told
+    assert told in run.data.tags["mlflow.note.content"]
+    assert told in Path(client.download_artifacts(result.run_id, "report.html")).read_text()
+    asked = replace(result, promotion=None)
+    assert not any("promote" in line for line in next_commands(asked, own.settings))
+    assert any("promote 1" in line for line in next_commands(replace(asked, at_chance=""), own.settings))
 
 
 def test_the_gate_refuses_it_and_says_what_helps(

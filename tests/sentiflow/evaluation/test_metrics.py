@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sentiflow.evaluation import Epoch, best_epoch
-from sentiflow.evaluation.metrics import Spread, accuracy_of, measure, reliability, spread
+from sentiflow.evaluation.metrics import Spread, accuracy_of, at_chance, measure, reliability, spread
 from sentiflow.evaluation.statistics import wilson
 
 LABELS = np.array([1, 1, 1, 0, 0, 0], np.int8)
@@ -58,6 +58,29 @@ def test_f1_is_of_either_label_and_balanced_accuracy_of_both() -> None:
         {name: value for name, value in asdict(found).items() if name not in ("loss", "auc", "brier")}
     )
     assert found.majority_share == measure(1 - labels, 1 - scores).majority_share == 5 / 8
+
+
+@pytest.mark.parametrize(
+    ("negative", "positive", "told"),
+    [
+        # How many of the negative and of the positive reviews are called positive: so many of so many.
+        ((250, 500), (250, 500), "50.00%"),
+        ((6_135, 12_500), (6_365, 12_500), "50.00%"),  # 50.92%: more than chance, and next to nothing
+        ((200, 500), (300, 500), ""),
+        ((0, 800), (0, 200), "80.00%"),  # one answer for all
+        ((40, 800), (80, 200), ""),  # as accurate as one answer for all (84% of 80% are within chance), and of use
+        ((400, 800), (150, 200), "80.00%"),  # 55%
+        ((1, 3), (2, 3), "50.00%"),
+        ((0, 20), (20, 20), ""),
+    ],
+)
+def test_a_network_is_at_chance_unless_it_is_clearly_better_than_one_answer_for_all(
+    negative: tuple[int, int], positive: tuple[int, int], told: str
+) -> None:
+    labels = np.repeat([0, 1], [negative[1], positive[1]]).astype(np.int8)
+    scores = np.concatenate([np.arange(n) < called for called, n in (negative, positive)]) * 0.8 + 0.1
+    found = at_chance(labels, scores)
+    assert (told in found, bool(found)) == (True, bool(told))
 
 
 def test_accuracy_stands_alone_unless_one_label_is_much_commoner() -> None:
