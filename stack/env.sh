@@ -10,7 +10,15 @@ chmod 600 "$file"
 if [ -n "$(tail -c 1 "$file")" ]; then echo >>"$file"; fi
 if ! grep -q '^[[:space:]]*\(export \)\{0,1\}SECRETS[[:space:]]*=[[:space:]]*[^[:space:]]' "$file"; then echo "SECRETS=${2:-./secrets}" >>"$file"; fi
 # As Compose reads it: the last line counts, without a comment.
-folder=$(sed -n 's/^[[:space:]]*\(export \)\{0,1\}SECRETS[[:space:]]*=[[:space:]]*//p' "$file" | tail -n 1 | tr -d "\"'\r" | sed 's/[[:space:]]\{1,\}#.*//; s/[[:space:]]*$//')
+of() { sed -n "s/^[[:space:]]*\(export \)\{0,1\}$1[[:space:]]*=[[:space:]]*//p" "$file" | tail -n 1 | tr -d "\"'\r" | sed 's/[[:space:]]\{1,\}#.*//; s/[[:space:]]*$//'; }
+for name in MLFLOW_PUBLIC_URL PREFECT_PUBLIC_URL API_PUBLIC_URL; do
+    address=$(of "$name")
+    if [ -n "$address" ] && ! echo "$address" | grep -Eqx 'https://[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)*'; then
+        echo "$name in $file: expected https://HOST or https://HOST/PATH, in small letters and without / at the end, got $address" >&2
+        exit 2
+    fi
+done
+folder=$(of SECRETS)
 case $folder in *[\$~]*) echo "SECRETS in $file: write the whole path, without \$ and ~." >&2; exit 2 ;; esac
 
 mkdir -p "$folder"

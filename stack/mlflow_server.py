@@ -2,9 +2,11 @@
 
 python mlflow_server.py HOST PORT STORE FOLDER NAME[:PORT] ...
 
-The names are those by which it is asked; one without a port may have any.
+The names are those by which it is asked; one without a port may have any. MLFLOW_PUBLIC_URL is its address behind
+a proxy, https://HOST[:PORT][/PATH]; the proxy takes the path away.
 """
 
+import os
 import sys
 
 import uvicorn
@@ -23,7 +25,8 @@ def create() -> ASGIApp:
     app = create_app()
     refuse_places()  # after the check of the account
     names = [name.partition(":") for name in NAMES]
-    return Edge(app, TEAM, [(name, int(port or ANY_PORT)) for name, _, port in names])
+    public = os.environ.get("MLFLOW_PUBLIC_URL", "")
+    return Edge(app, TEAM, [(name, int(port or ANY_PORT)) for name, _, port in names], public=public)
 
 
 def main() -> None:

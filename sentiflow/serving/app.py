@@ -63,6 +63,7 @@ def build(
         title="Sentiflow",
         version=metadata.version("sentiflow"),
         description="Sentiment of texts, by the registered model in use.",
+        servers=[{"url": "."}],  # below the path of a proxy, too
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

@@ -140,14 +140,20 @@ class Edge:
     """
 
     def __init__(
-        self, app: ASGIApp, paths: Collection[tuple[str, str]], names: Collection[tuple[str, int]], login: str = ""
+        self,
+        app: ASGIApp,
+        paths: Collection[tuple[str, str]],
+        names: Collection[tuple[str, int]],
+        login: str = "",
+        public: str = "",
     ) -> None:
         """Put it around MLflow's app.
 
         Names of hosts have no brackets, small letters, and each its port or ``ANY_PORT``. The login is empty where
-        the app asks for one itself.
+        the app asks for one itself. The public address is that of a proxy, https://HOST[:PORT][/PATH].
         """
         self._app, self._served, self._names = app, _expression(paths), frozenset(names)
+        self._public = "/".join(public.split("/")[:3]).encode()
         self._login = b64encode(login.encode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -175,8 +181,8 @@ class Edge:
 
     def _check(self, scope: Scope) -> None:
         method, path = "GET" if scope["method"] == "HEAD" else scope["method"], scope["path"]
-        host = self._host(_values(scope, b"host"))
-        if not _is_own(scope, host) and not _is_link(scope):
+        origin = self._origin(_values(scope, b"host"))
+        if not _is_own(scope, origin) and not _is_link(scope):
             raise _OwnAnswer(403, "Pages of other sites, other ports of this machine among them, may not ask.")
         if (method, path) != ("GET", "/health") and self._login:
             self._check_login(_values(scope, b"authorization"))
@@ -185,12 +191,15 @@ class Edge:
         if not self._served.fullmatch(f"{method} {path}"):
             raise _OwnAnswer(404, "Not served here.")
 
-    def _host(self, hosts: list[bytes]) -> bytes:
+    def _origin(self, hosts: list[bytes]) -> bytes:
+        """The origin of its own pages, by the host name that a request gives."""
         text = hosts[0].decode("latin-1").lower() if len(hosts) == 1 else ""
+        if self._public and self._public == f"https://{text}".encode("latin-1"):
+            return self._public
         if found := _HOST.fullmatch(text):
             name, port = found[1] or found[2], int(found[3] or 80)
             if not self._names.isdisjoint([(name, port), (name, ANY_PORT)]):
-                return text.encode("latin-1")
+                return f"http://{text}".encode("latin-1")
         raise _OwnAnswer(421, "Not known by this host name: use the address that was printed.")
 
     def _check_login(self, given: list[bytes]) -> None:
@@ -203,9 +212,9 @@ def _values(scope: Scope, name: bytes) -> list[bytes]:
     return [value for key, value in scope["headers"] if key.lower() == name]
 
 
-def _is_own(scope: Scope, host: bytes) -> bool:
+def _is_own(scope: Scope, own_origin: bytes) -> bool:
     """Whether its own pages ask, or a program: a browser says it of others."""
-    own = all(origin.lower() == b"http://" + host for origin in _values(scope, b"origin"))
+    own = all(origin.lower() == own_origin for origin in _values(scope, b"origin"))
     return own and set(_values(scope, b"sec-fetch-site")) <= {b"same-origin", b"none"}
 
 

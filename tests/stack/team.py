@@ -65,7 +65,7 @@ class Team:
         """Run a command in the project; gives what it wrote."""
         done = subprocess.run(
             words, cwd=self.project, env=self.environment, text=True, check=False, timeout=600,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}"
         return done.stdout

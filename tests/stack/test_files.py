@@ -21,7 +21,7 @@ from tests.stack.team import PARTS, make_env, need_programs
 from tests.world import ROOT
 
 IMAGE = "sentiflow-pipeline:0.1.0"
-PROFILES = ["redis", "dask", "tools"]
+PROFILES = ["redis", "dask", "proxy", "tools"]
 DOCKER_POOL = ROOT / "stack" / "docker-pool.json"
 
 
@@ -93,6 +93,7 @@ def test_comments_and_blanks_after_a_setting_are_no_part_of_it(tmp_path: Path) -
 
 def test_only_what_a_browser_needs_is_published_and_to_this_machine_alone(services: dict[str, Any]) -> None:
     ports = {name: service["ports"] for name, service in services.items() if service.get("ports")}
+    assert [port["target"] for port in ports.pop("proxy")] == [80, 443], "the way in for others"
     assert {name: [port["target"] for port in given] for name, given in ports.items()} == {
         "mlflow": [5000], "prefect": [4200], "api": [8000], "grafana": [3000],
     }  # fmt: skip
@@ -119,7 +120,7 @@ def test_every_service_is_confined(services: dict[str, Any]) -> None:
         assert service["pids_limit"] > 0 and int(service["mem_limit"]) > 0, name
         assert {"max-size", "max-file"} <= set(service["logging"]["options"]), name
         as_root = not service.get("build") and "user" not in service
-        assert bool(service.get("cap_add")) == as_root == (name in ("backup", "restore", "settle")), name
+        assert bool(service.get("cap_add")) == as_root == (name in ("backup", "proxy", "restore", "settle")), name
         for volume in service.get("volumes", []):
             assert volume["target"] != "/var/run/docker.sock" and not service.get("privileged"), name
 
@@ -130,7 +131,8 @@ def test_a_service_shares_a_network_with_whom_it_asks_and_with_few_others(servic
         name: {other for other in services if other != name and networks[other] & networks[name]}
         for name in services
     }
-    assert near["api"] == {"mlflow", "prometheus"}
+    assert near["api"] == {"mlflow", "prometheus", "proxy"}
+    assert near["proxy"] == {"mlflow", "prefect", "api"}
     assert near["grafana"] == {"prometheus"}
     assert not near["dask-certificate"]
     assert near["postgres"] == {
@@ -251,6 +253,38 @@ def test_a_deployment_cannot_take_the_confinement_off_its_containers() -> None:
     )
     confined = template["job_configuration"]["container_create_kwargs"]
     assert confined["read_only"] and confined["cap_drop"] == ["ALL"] and confined["pids_limit"] > 0
+
+
+def test_links_hosts_and_addresses_follow_the_public_ones(passwords: Path) -> None:
+    local = {"PREFECT_PORT": "4300", "MLFLOW_PORT": "5300"}
+    public = {f"{name}_PUBLIC_URL": f"https://ml.example.com/{name.lower()}" for name in ("MLFLOW", "PREFECT")}
+    for given, mlflow, prefect in (
+        (local, "http://127.0.0.1:5300", "http://127.0.0.1:4300"),
+        (local | public, public["MLFLOW_PUBLIC_URL"], public["PREFECT_PUBLIC_URL"]),
+    ):
+        services = _with(passwords, **given)
+        for name in ("worker", "deploy"):
+            environment = services[name]["environment"]
+            assert (environment["SENTIFLOW_UI_URL"], environment["PREFECT_UI_URL"]) == (mlflow, prefect)
+        assert services["prefect"]["environment"]["PREFECT_SERVER_UI_API_URL"] == f"{prefect}/api"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://ml.example.com",
+        "https://ml.example.com/",
+        "https://ML.example.com",
+        "https://a b",
+        "ml.example.com",
+    ],
+)
+def test_a_public_address_that_a_browser_would_write_otherwise_is_refused(tmp_path: Path, address: str) -> None:
+    (tmp_path / ".env").write_text(f"MLFLOW_PUBLIC_URL={address}\n")
+    command = ["sh", ROOT / "stack" / "env.sh", tmp_path / ".env", tmp_path / "secrets"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 2 and "MLFLOW_PUBLIC_URL" in done.stderr and "https://HOST" in done.stderr
+    assert not (tmp_path / "secrets").exists()
 
 
 def test_the_api_serves_the_model_of_the_scheduled_trainings_whatever_else_appears(passwords: Path) -> None:

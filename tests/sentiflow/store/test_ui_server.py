@@ -1,13 +1,16 @@
 """Which routes of MLflow's server are served, by its own routers: a new release adds none unnoticed."""
 
+import asyncio
 import os
 import re
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from mlflow.server import app as flask_app
 from mlflow.server import constants, handlers
 from mlflow.server.fastapi_app import app as fastapi_app
+from starlette.responses import PlainTextResponse
 
 from sentiflow.store import ui_server as pages
 from sentiflow.store.ui_server import PAGES, TEAM, _expression
@@ -80,3 +83,27 @@ def test_variables_are_called_as_mlflow_calls_them(monkeypatch: pytest.MonkeyPat
 
 def test_the_handlers_that_are_checked_are_mlflows() -> None:
     assert set(pages._checks()) <= set(flask_app.view_functions)
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("ml.example.com", "https://ml.example.com", 200),
+        ("ml.example.com", "http://ml.example.com", 403),
+        ("ml.example.com", "https://evil.example", 403),
+        ("ml.example.com", "https://ml.example.com:8443", 403),
+        ("ml.example.com:8443", "https://ml.example.com:8443", 421),
+        ("evil.example", "https://ml.example.com", 421),
+        ("mlflow:5000", "http://mlflow:5000", 200),
+        ("mlflow:5000", "https://ml.example.com", 403),
+    ],
+)
+def test_behind_a_proxy_its_own_pages_are_those_of_the_public_address(host: str, origin: str, status: int) -> None:
+    edge = pages.Edge(PlainTextResponse("here"), TEAM, [("mlflow", 5000)], public="https://ml.example.com/mlflow")
+    asked = {"Host": host, "Origin": origin}
+
+    async def ask() -> int:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(edge), base_url="http://here") as client:
+            return (await client.get("/version", headers=asked)).status_code
+
+    assert asyncio.run(ask()) == status
