@@ -98,8 +98,8 @@ images: setup-dev
 ui: .venv/.installed
 	$(BIN)/sentiflow ui
 
-# The stack of docker-compose.yml. PROFILES="redis dask metrics" adds a second Prefect server, a Dask cluster, and Grafana;
-# WORKERS=3 runs three workers.
+# The stack of docker-compose.yml. PROFILES="redis dask metrics proxy" adds a second Prefect server, a Dask cluster, Grafana,
+# and TLS for other machines; WORKERS=3 runs three workers.
 PROFILES ?=
 WORKERS ?= 1
 COMPOSE := docker compose --env-file .env $(if $(filter redis,$(PROFILES)),--env-file stack/redis.env) \
@@ -115,6 +115,7 @@ folders: env
 
 up: folders
 	$(COMPOSE) up --build --detach --wait --scale=worker=$(WORKERS)
+	@PROFILES="$(PROFILES)" sh stack/ready.sh
 
 down:
 	$(COMPOSE) --profile '*' down
@@ -126,10 +127,15 @@ backup:
 	@mkdir -p backups
 	$(COMPOSE) run --rm backup
 
-# Whoever writes is stopped meanwhile; when it fails, what was there is as it was.
+# Whoever writes is stopped meanwhile; when it fails, what was there is as it was. YES=1 answers the question.
 restore:
 	@test -f "backups/$(BACKUP)/SHA256SUMS" || { echo "There is no backup '$(BACKUP)': make restore BACKUP=..., one of:" >&2; \
 		ls backups >&2; exit 2; }
+	@test -n "$(YES)" || { \
+		echo "All runs, models, accounts and schedules of the stack are replaced by those of backup $(BACKUP)." >&2; \
+		test -t 0 || { echo "To confirm: make restore BACKUP=$(BACKUP) YES=1" >&2; exit 2; }; \
+		printf 'Go on? [y/N] ' >&2; read answer; \
+		case "$$answer" in y|yes) ;; *) echo "Nothing was changed." >&2; exit 2 ;; esac; }
 	@$(MAKE) --no-print-directory folders
 	others=$$($(COMPOSE) ps --services | grep -v '^postgres$$'); [ -z "$$others" ] || $(COMPOSE) stop $$others
 	$(COMPOSE) run --rm restore "$(BACKUP)"; status=$$?; $(COMPOSE) up --detach --wait --scale=worker=$(WORKERS) && exit $$status

@@ -50,7 +50,8 @@ def stack() -> Iterator[Team]:
         "SENTIFLOW_SCHEDULE_HOUSEKEEPING": "off",  # a chapter starts it; at its hour it would come in between
     }
     with team(**settings) as made:
-        made.run("make", "up")
+        told = made.run("make", "up")
+        assert f"http://127.0.0.1:{made.port('MLFLOW_PORT')}   user admin" in told and ". stack/client.sh" in told
         with made.logged_in():
             yield made
 
@@ -250,7 +251,9 @@ def test_everything_is_back_after_backup_wipe_and_restore(stack: Team) -> None:
         shutil.rmtree(stack.root / "state" / "volumes" / volume)
     assert "There is no backup 'other'" in stack.run("make", "restore", "BACKUP=other", code=2)
     assert not store.exists(), "a name that does not exist changes nothing"
-    stack.run("make", "restore", f"BACKUP={backup.name}")
+    assert "YES=1" in stack.run("make", "restore", f"BACKUP={backup.name}", code=2)
+    assert not store.exists(), "without an answer it changes nothing"
+    stack.run("make", "restore", f"BACKUP={backup.name}", "YES=1")
     for old, new in zip(before, _everything(stack), strict=True):
         for kind in old:
             assert new[kind] == old[kind], kind
