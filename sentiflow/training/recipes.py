@@ -52,7 +52,7 @@ class TrainConfig(BaseModel):
     units: int = Field(32, ge=1, le=1_024)
     """Size of the recurrent state."""
     optimizer: Literal["rmsprop", "adam", "sgd"] = "rmsprop"
-    """Keras optimizer."""
+    """How gradients become steps; sgd needs a learning_rate of 0.05 or more."""
     learning_rate: float = Field(0.001, gt=0, le=10)
     """Step size of the optimizer; 0.001 is Keras's default for rmsprop."""
     batch_size: int = Field(128, ge=1, le=25_000)
@@ -275,6 +275,8 @@ def _problem(found: ErrorDetails) -> tuple[str, str]:
         return f"{field} = {found['input']!r} is not allowed: {why}", f"{field}: {description}"
     if field == "seed":
         return "the seed is not a field of a recipe", f"Use --seed {found['input']}"
+    if re.search("lstm|gru|rnn|cell|layer|transformer", f"{field} {found['input']}", re.IGNORECASE):
+        return f"unknown field {field!r}", "The cell is always a SimpleRNN: docs/baselines.md says why."
     near = nearest_field(field)
     there = f"Did you mean {near}?" if near else f"Fields: {', '.join(TrainConfig.model_fields)}."
     return f"unknown field {field!r}", there
