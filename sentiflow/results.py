@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sentiflow.data.rows import Rejected
 from sentiflow.errors import RejectedError
 from sentiflow.evaluation.metrics import Measured, Spread, Yardstick
 from sentiflow.promotion.candidate import Candidate
@@ -57,6 +58,7 @@ class ModelResult(RunResult):
     model: Registered
     yardstick: Yardstick | None = field(default=None, kw_only=True)
     at_chance: str = field(default="", kw_only=True)
+    rejected: Rejected | None = field(default=None, kw_only=True)
     promotion: Candidate | None = field(default=None, kw_only=True)
 
     @property
@@ -65,7 +67,8 @@ class ModelResult(RunResult):
         compared = "".join(f" {sentence}" for sentence in self.comparisons)
         registered = f" Registered as {self.model.name} version {self.model.version}."
         promoted = "" if self.promotion is None else f" {self.promotion.summary}"
-        return f"{self.accuracy_line}{compared}{registered}{promoted}"
+        rejected = f" {self.rejected.text}: {self.rejected.kept}." if self.rejected else ""
+        return f"{self.accuracy_line}{compared}{registered}{rejected}{promoted}"
 
     @property
     def comparisons(self) -> list[str]:

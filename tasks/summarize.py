@@ -52,7 +52,7 @@ def summarize(run: RunContext, prepared: Prepared, measured: Measured, model: Re
     yardstick = Yardstick.logged(record.metrics)
     return TrainingResult(
         run.run_id, run.name, run.url, model, measured, seconds, record.label_names, yardstick=yardstick,
-        at_chance=record.tags.get(AT_CHANCE, ""),
+        at_chance=record.tags.get(AT_CHANCE, ""), rejected=prepared.rejected,
     )  # fmt: skip
 
 
@@ -89,7 +89,7 @@ def summarize_repeats(
     seconds = _compare(parent, runs, "seeds", "repeats-summary", seeds_table(seeds).markdown(), lines)
     return RepeatsResult(
         parent.run_id, parent.name, parent.url, model, tuple(seeds), best, spreads["test/accuracy"], seconds,
-        yardstick=yardstick, at_chance=chance,
+        yardstick=yardstick, at_chance=chance, rejected=prepared.rejected,
     )  # fmt: skip
 
 

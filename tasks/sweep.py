@@ -120,6 +120,7 @@ def summarize_sweep(
         seconds=run.seconds,
         yardstick=log_yardstick(run, best.run),
         at_chance=best.run.record().tags.get(AT_CHANCE, ""),
+        rejected=prepared.rejected,
     )
     run.log(result.metrics)
     run.tag_seconds({"total": result.seconds})

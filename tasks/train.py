@@ -182,14 +182,15 @@ def _at_chance(run: RunContext, content: Reviews, scores: NDArray[np.float64]) -
     """What to say of a network at chance, with the likely causes; empty for a better one."""
     test = content.of("test")
     learnt, optimizer, rate = len(content) - len(test), run.config.optimizer, run.config.learning_rate
-    causes = {
-        f"a learning_rate of {rate:g} is small for sgd, which usually needs 0.05 or more": optimizer == "sgd"
-        and rate < 0.05,
-        f"a learning_rate of {rate:g} is large for {optimizer}": rate > (0.1 if optimizer == "sgd" else 0.01),
-        f"{learnt:,} reviews are few to learn from without a trained start": learnt < 2_000 and not run.start,
-        f"{len(test):,} test reviews are few to tell": len(test) < 100,
-    }
-    likely = "; ".join(cause for cause, holds in causes.items() if holds)
+    least, most = (0.05, 0.1) if optimizer == "sgd" else (0.0, 0.01)
+    causes = [
+        f"a learning_rate of {rate:g} is small for {optimizer}, which usually needs {least:g} or more"
+        * (rate < least),
+        f"a learning_rate of {rate:g} is large for {optimizer}" * (rate > most),
+        f"{learnt:,} reviews are few to learn from without a trained start" * (learnt < 2_000 and not run.start),
+        f"{len(test):,} test reviews are few to tell" * (len(test) < 100),
+    ]
+    likely = "; ".join(filter(None, causes))
     told = at_chance(test.label, scores)
     return f"{told} Likely cause: {likely}." if told and likely else told
 

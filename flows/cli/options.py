@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 import typer
 
 from flows.cli import output
-from sentiflow.errors import UsageError, plain_reason
+from sentiflow.errors import UsageError
 from sentiflow.folder import typed
 
 if TYPE_CHECKING:
@@ -36,9 +36,7 @@ SetOption = Annotated[
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Random seed.")]
 DatasetOption = Annotated[
     str,
-    typer.Option(
-        "--dataset", "-d", help="imdb, sample, a .csv, .tsv, .jsonl or .parquet table, or a folder of them."
-    ),
+    typer.Option("--dataset", "-d", help="imdb, sample, a .csv, .tsv, .jsonl or .parquet table, or a folder."),
 ]
 TextColumnOption = Annotated[
     str | None,
@@ -47,7 +45,7 @@ TextColumnOption = Annotated[
 LabelColumnOption = Annotated[
     str | None,
     typer.Option(
-        "--label-column", metavar="NAME", help="Column of labels in your table; to train on it, by default label."
+        "--label-column", metavar="NAME", help="Column of labels in your table; to train, usually label."
     ),
 ]
 LabelsOption = Annotated[
@@ -159,9 +157,7 @@ def table_options(
     text_column: str | None, label_column: str | None, labels: str | None, max_rejects: str | None
 ) -> "TableOptions":
     """The options of a user's table; those that were not given are as usual."""
-    from pydantic import ValidationError
-
-    from sentiflow.data.table import TableOptions
+    from sentiflow.data.table import as_options
 
     given: dict[str, Any] = {"text_column": text_column, "label_column": label_column}
     given["max_rejects"] = max_rejects and max_rejects.strip()
@@ -170,17 +166,7 @@ def table_options(
         pairs = (part.rpartition("=") for part in parts)
         known = {"0": 0, "1": 1, "skip": "skip"}
         given["labels"] = {name.strip(): known.get(value.strip(), value) for name, _, value in pairs}
-    try:
-        return TableOptions(**{name: value for name, value in given.items() if value is not None})
-    except ValidationError as err:
-        first = err.errors()[0]
-        (name, *key), problem = map(str, first["loc"]), plain_reason(first["msg"])
-        option = "--" + name.replace("_", "-")
-        typed = labels if name == "labels" else given[name]
-        if key:  # a label
-            problem = f"{key[0]}={first['input']} is none of {key[0]}=1, {key[0]}=0 and {key[0]}=skip"
-        hint = _FORMS.get(option, "Give the name of a column.")
-        raise UsageError(f"{option} {typed!r}: {problem}.", hint) from err
+    return as_options({name: value for name, value in given.items() if value is not None})
 
 
 def table_arguments(table: "TableOptions") -> list[str]:
@@ -189,9 +175,3 @@ def table_arguments(table: "TableOptions") -> list[str]:
     if table.labels:
         given["labels"] = ",".join(f"{name}={value}" for name, value in table.labels.items())
     return [each for name, value in given.items() for each in (f"--{name.replace('_', '-')}", str(value))]
-
-
-_FORMS = {
-    "--labels": "The network has two answers, 1 and 0; skip leaves rows out: --labels good=1,bad=0,so-so=skip",
-    "--max-rejects": "Give a number or a percentage: --max-rejects 20 or --max-rejects 0.5%",
-}

@@ -44,10 +44,7 @@ _SCORED = [("label", pa.string()), ("score", pa.float64()), ("model", pa.string(
 
 
 def output_schema(source: Input, with_text: bool, labels: str = "") -> pa.Schema:
-    """The output's columns: row, for a folder the file, label, score, model, version, the text, and those kept.
-
-    The input's column of ``labels`` is called ``true_...`` if the output has one of its name.
-    """
+    """The output's columns, its own, then those kept; that of ``labels`` is ``true_...`` if its name is taken."""
     files, kept = (list(source.schema), []) if source.many else ([], list(source.schema))
     text = [("text", pa.string())] if with_text else []
     own = pa.schema([("row", pa.int64()), *files, *_SCORED, *text])

@@ -40,10 +40,7 @@ _HEAD = 1_000  # lines whose keys are the columns that a message names
 
 
 class CsvTable(RowInput):
-    """A CSV table with a header; its columns are separated by a semicolon or tab if the header has no comma.
-
-    Tabs separate those of a ``.tsv`` or ``.txt`` file.
-    """
+    """A CSV table with a header; a header without commas, and .tsv and .txt files, have other separators."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -74,7 +71,7 @@ class CsvTable(RowInput):
         return why_not(fields[self._text])
 
     def _separator(self) -> str:
-        if self.path.suffix.lower() in _TABS:
+        if self.path.suffix.lower() in (".tsv", _SUFFIX):
             return "\t"
         header = _first_line(self.path)
         return "," if "," in header else max(",;\t", key=header.count)
@@ -287,7 +284,6 @@ _KINDS: dict[str, Callable[[Path], Input]] = {
 }
 
 
-_TABS = (".tsv", _SUFFIX)
 _SUPPORTED = f"files that end in {', '.join(each for each in _KINDS if each != _SUFFIX)}, or in .txt with tabs"
 
 

@@ -79,16 +79,12 @@ def count_reasons(reasons: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
 
 
-_NAMED = 5  # labels in a message
-
-
 def count_left_out(labels: Mapping[str, int], of: str = "") -> str:
     """Labels whose rows are left out of something, and how many rows these are; the empty label is none."""
     count = sum(labels.values())
-    names = ", ".join([*(f"{label:.40}" or "none" for label in labels)][:_NAMED]) + ", ..." * (
-        len(labels) > _NAMED
-    )
-    return f"{count:,} {'row' if count == 1 else 'rows'} left out{of} (label {names})"
+    names = [f"{label:.40}" or "none" for label in labels]
+    shown = ", ".join(names[:5] + ["..."] * (len(names) > 5))
+    return f"{count:,} {'row' if count == 1 else 'rows'} left out{of} (label {shown})"
 
 
 def why_not(value: object) -> str:
@@ -121,8 +117,8 @@ class Rejected:
 
     rows: int  # of the table, those left out not counted; rejected ones are among them
     reasons: dict[str, int]
-    file: str  # of the rejected rows, an object a line
-    digest: str  # SHA-256 of that file
+    file: str  # of the rejected rows, an object a line; the next reading of the table replaces it
+    kept: str  # a copy of that file, which stays for some readings
 
     @property
     def text(self) -> str:
@@ -134,22 +130,29 @@ class Rejected:
         return f"{self.text}: {self.file}"
 
 
-def keep_rejects(rejects: Sequence[Reject], rows: int, file: Path) -> Rejected | None:
-    """Write the rejects of a table of so many rows, for their owner alone; without any, remove an earlier file."""
+_READINGS = 10  # whose rejects are kept
+
+
+def keep_rejects(rejects: Sequence[Reject], rows: int, file: Path, folder: Path) -> Rejected | None:
+    """Write the rejects of so many rows, or remove an earlier file; the last readings' stay in the folder."""
     if not rejects:
         file.unlink(missing_ok=True)
         return None
     content = "".join(f"{reject.to_json()}\n" for reject in rejects).encode()
     publish_private(file, content)
+    kept = folder / f"{sha256(content).hexdigest()[:12]}{REJECTS}"
+    publish_private(kept, content)
+    for old in sorted(folder.glob(f"*{REJECTS}"), key=lambda each: each.stat().st_mtime_ns)[:-_READINGS]:
+        old.unlink()
     reasons = Counter(kind_of(reject.reason) for reject in rejects)
-    return Rejected(rows, dict(reasons.most_common()), str(file), sha256(content).hexdigest())
+    return Rejected(rows, dict(reasons.most_common()), str(file), str(kept))
 
 
 def is_kept(rejected: Rejected | None, file: Path) -> bool:
     """Whether a file holds the rejects that were written, or is absent where there were none."""
-    if rejected is None or not file.is_file():
+    if rejected is None or not file.is_file() or not Path(rejected.kept).is_file():
         return rejected is None and not file.exists()
-    return rejected.file == str(file) and rejected.digest == sha256(file.read_bytes()).hexdigest()
+    return rejected.file == str(file) and file.read_bytes() == Path(rejected.kept).read_bytes()
 
 
 def numbers(values: NDArray[np.int64] | NDArray[np.int32] | NDArray[np.float64]) -> pa.Array:

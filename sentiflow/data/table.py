@@ -101,17 +101,24 @@ class TableOptions(BaseModel):
 DEFAULT_OPTIONS = TableOptions()
 
 
-def as_options(given: Mapping[str, Any], what: str) -> TableOptions:
-    """Options by their names; ``what`` gives them, for the message."""
+_FORMS = {
+    "labels": "The network has two answers, 1 and 0; skip leaves rows out: good=1,bad=0,so-so=skip",
+    "max_rejects": "Give a number or a percentage, such as 20 or 0.5%.",
+}
+
+
+def as_options(given: Mapping[str, Any], what: str = "") -> TableOptions:
+    """Options by their names; ``what`` gives them, for the message: by default the command line."""
     try:
         return TableOptions.model_validate(given)
     except ValidationError as err:
         first = err.errors()[0]
-        problem = ": ".join([*map(str, first["loc"][:1]), plain_reason(first["msg"])])
-        raise UsageError(
-            f"{what} cannot be read: {problem}.",
-            'For example: {"text_column": "review", "labels": {"good": 1, "bad": 0}}',
-        ) from err
+        no_number = {"string_pattern_mismatch": f"{first['input']!r} is neither a number nor a percentage"}
+        (name, *label), problem = map(str, first["loc"]), no_number.get(first["type"], plain_reason(first["msg"]))
+        if label:
+            problem = "{0}={1} is none of {0}=1, {0}=0 and {0}=skip".format(label[0], first["input"])
+        named = f"{what}: {name}" if what else f"--{name.replace('_', '-')}"
+        raise UsageError(f"{named}: {problem}.", _FORMS.get(name, "Give the name of a column.")) from err
 
 
 def options_of(params: Mapping[str, str]) -> TableOptions:
@@ -153,8 +160,10 @@ class Table:
     joined: Joined
 
 
-def read_table(path: Path, options: TableOptions, rejects_file: Path, progress: Progress = no_progress) -> Table:
-    """Read a table, or all tables of a folder, and write the rows that are rejected, in their order, to a file.
+def read_table(
+    path: Path, options: TableOptions, rejects_file: Path, kept: Path, progress: Progress = no_progress
+) -> Table:
+    """Read a table, or all tables of a folder; write rejected rows to a file, and a copy into the folder ``kept``.
 
     Raises:
         UsageError: they cannot be trained on; the message lists all problems, with the first rows that have them.
@@ -194,7 +203,7 @@ def read_table(path: Path, options: TableOptions, rejects_file: Path, progress: 
         problems += more
         hints += [_SPLITS] if more and has_splits else []
     hints = [*_hints(rejects, path, options, some_known=bool(rows)), *hints]
-    rejected = keep_rejects(rejects, total, rejects_file)
+    rejected = keep_rejects(rejects, total, rejects_file, kept)
     if problems:
         lines = [*problems, *_kinds(rejects), *([f"All rejected rows: {rejects_file}"] if rejects else [])]
         message = "\n  ".join([f"{path} cannot be trained on: {lines[0]}", *lines[1:]])

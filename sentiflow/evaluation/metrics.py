@@ -146,10 +146,9 @@ def _confusion(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> list[li
 
 
 def at_chance(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> str:
-    """What to say of scores that are hardly better than one answer for all; empty if they clearly are.
+    """What to say of scores that are not clearly better than one answer for all; empty if they are.
 
-    Clearly better: the rates at which positive and negative reviews are called positive differ by more than 0.02,
-    by the lower end of the interval, and the accuracy's upper end is not below the commoner label's share.
+    Decided by the rates at which positive and negative reviews are called positive, and by the accuracy.
     """
     (zero, wrong), (missed, one) = found = _confusion(labels, scores)
     low, _ = newcombe(one, missed + one, wrong, zero + wrong)

@@ -111,7 +111,7 @@ def test_a_table_of_ones_own_is_read_as_the_settings_say(monkeypatch: pytest.Mon
     made = table(schedule_dataset="reviews.csv")
     told = {flow for flow, each in made.items() if each.parameters.get("table") == read}
     assert told == {"train", "repeat", "sweep"}
-    with pytest.raises(UsageError, match="SENTIFLOW_SCHEDULE_TABLE cannot be read: label"):
+    with pytest.raises(UsageError, match="SENTIFLOW_SCHEDULE_TABLE: label"):
         table(schedule_table={"label": "stars"})
 
 

@@ -27,7 +27,9 @@ POOR = load_recipe("tutorial", ["epochs=1", "sequence_length=20", "units=4", "em
 def own(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Iterator[World]:
     made = make_world(tmp_path_factory.mktemp("yardstick"), migrated_store)
     rows = [(text, label) for text, label, *_ in sample_rows()][:600]
-    pd.DataFrame(rows, columns=["text", "label"]).to_csv(made.root / "mine.csv", index=False)
+    pd.DataFrame([*rows, ("odd", "perhaps")], columns=["text", "label"]).to_csv(
+        made.root / "mine.csv", index=False
+    )
     with pytest.MonkeyPatch.context() as patch:
         made.enter(patch)
         yield made
@@ -68,6 +70,14 @@ def test_a_network_at_chance_says_so_everywhere_with_the_cause_and_nobody_is_ask
     asked = replace(result, promotion=None)
     assert not any("promote" in line for line in next_commands(asked, own.settings))
     assert any("promote 1" in line for line in next_commands(replace(asked, at_chance=""), own.settings))
+
+
+def test_its_last_line_names_the_rejects_and_the_file_that_keeps_them(result: TrainingResult, own: World) -> None:
+    """Red if a night's rejects stood in a log alone, or in a file that the next night replaces."""
+    kept = own.settings.data_dir / "datasets" / "mine" / "rejects"
+    (file,) = kept.iterdir()
+    assert f"1 of 601 rows rejected (1 unknown label): {file}." in result.summary
+    assert '"value": "perhaps"' in file.read_text()
 
 
 def test_the_gate_refuses_it_and_says_what_helps(

@@ -205,7 +205,7 @@ def test_a_table_is_checked_before_anything_slow_is_imported_or_begun(world: Wor
         (("--labels", "good=1,bad=no"), "bad=no is none of bad=1, bad=0 and bad=skip"),
         (("--labels", "neutral"), "neutral= is none of"),
         (("--labels", "neutral=2"), "two answers"),
-        (("--max-rejects", "few"), "--max-rejects 20 or --max-rejects 0.5%"),
+        (("--max-rejects", "few"), "a percentage, such as 20 or 0.5%"),
         (("--dataset", "sample", "--text-column", "body"), "for a table of your own, not for sample"),
     ],
 )

@@ -41,7 +41,7 @@ def table(folder: Path, pairs: list[tuple[str, str]], **options: str) -> Path:
 
 
 def read(path: Path, **options: object) -> Table:
-    return read_table(path, TableOptions(**options), rejects_of(path))  # type: ignore[arg-type]
+    return read_table(path, TableOptions(**options), rejects_of(path), path.with_name("kept"))  # type: ignore[arg-type]
 
 
 def rejects(path: Path) -> list[dict[str, object]]:
@@ -241,7 +241,7 @@ def test_a_share_of_rejects_is_rounded_down() -> None:
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        ({"labels": {"good": 5}}, "labels: Input should be 0, 1 or 'skip'"),
+        ({"labels": {"good": 5}}, "labels: good=5 is none of good=1, good=0 and good=skip"),
         ({"max_rejects": "some", "text_column": ""}, "text_column: String should have at least 1 character"),
         ({"textcolumn": "a"}, "textcolumn: Extra inputs are not permitted"),
     ],
@@ -249,13 +249,13 @@ def test_a_share_of_rejects_is_rounded_down() -> None:
 def test_the_first_option_that_cannot_be_read_is_named(given: dict[str, object], problem: str) -> None:
     with pytest.raises(UsageError) as caught:
         as_options(given, "The parameter table")
-    assert str(caught.value.args[0]) == f"The parameter table cannot be read: {problem}."
+    assert str(caught.value.args[0]) == f"The parameter table: {problem}."
     assert as_options({"text_column": "a"}, "The parameter table") == TableOptions(text_column="a")
 
 
 def test_progress_follows_the_bytes_of_the_table(tmp_path: Path) -> None:
     path, progress = table(tmp_path, rows()), Steps()
-    read_table(path, TableOptions(), rejects_of(path), progress)
+    read_table(path, TableOptions(), rejects_of(path), tmp_path / "kept", progress)
     size = path.stat().st_size
     assert (progress.begun, sum(progress.steps)) == ([("Reading mine.csv", size)], size)
 
