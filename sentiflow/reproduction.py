@@ -16,7 +16,7 @@ from sentiflow.results import Reproduction
 from sentiflow.runs import RunRecord
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
-from sentiflow.store import REPRODUCED, REPRODUCED_DIGEST, SCORER_DIGEST
+from sentiflow.store import HIDDEN, REPRODUCED, REPRODUCED_DIGEST, SCORER_DIGEST
 from sentiflow.store.find import SCORES, find_run, open_store, score_table
 from sentiflow.training.context import RunContext
 from sentiflow.training.provenance import provenance_tags
@@ -81,8 +81,8 @@ def need_data(original: Original, settings: Settings) -> tuple[Prepared, str]:
 
 # What decides a training, besides the recipe, the seed and what it starts from, and the tags of it.
 _DECIDES = {
-    "code": "code.digest", "lock": "lock.digest", "packages": "packages.digest", "data": "dataset.digest",
-    "processor": "processor", "threads": "threads",
+    "code": f"{HIDDEN}code.digest", "lock": f"{HIDDEN}lock.digest", "packages": f"{HIDDEN}packages.digest",
+    "data": "dataset.digest", "processor": "processor", "threads": "threads",
 }  # fmt: skip
 
 

@@ -160,6 +160,8 @@ def _about(model: str, dataset: str) -> str:
 - in use: the version with the alias `champion`; a version's description has its test accuracy
 - load it: `mlflow.pyfunc.load_model("models:/{model}@champion")`; the Keras network: `mlflow.keras.load_model`
 - who promoted what, and why: `sentiflow versions --history --dataset {dataset}`
+- put another in use: `sentiflow promote --dataset {dataset}`, which checks it first. MLflow's own button *Promote
+  model* copies a version to another model; it checks nothing and puts nothing in use
 """
 
 

@@ -145,8 +145,8 @@ def summarize_baselines(
     parent: RunContext, prepared: Prepared, network: RunContext, baselines: Mapping[str, RunContext]
 ) -> BaselinesResult:
     """Summarize a set of baselines: metrics of each, such as ``test/accuracy_tfidf``, and a report."""
-    label = network.config.recipe + ("*" if network.config.changes() else "")
-    rows, reference = [Row.of(label, network.record(), None)], network.scores()
+    record, reference = network.record(), network.scores()
+    rows = [Row.of(RunSummary(record, {}).title, record, None)]
     parent.log(rows[0].as_metrics("network"))
     for name, run in baselines.items():
         comparison = compare(run.scores().in_order_of(reference).right, reference.right)

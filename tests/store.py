@@ -29,7 +29,8 @@ TAGS = {
     "git.commit", "git.dirty", "prefect.flow_run_id", "time.train", "time.total", "slice_reviews",
     "dataset.digest", "recipe",
     "started_by", "dataset", "epochs_trained", "mlflow.note.content",
-    "code.digest", "lock.digest", "packages.digest", "processor", "threads", "scorer.digest",
+    "processor", "threads", "mlflow.runColor", "mlflow.sentiflow.code.digest", "mlflow.sentiflow.lock.digest",
+    "mlflow.sentiflow.packages.digest", "mlflow.sentiflow.scorer.digest",
 }  # fmt: skip
 ARTIFACTS = {
     "plots/learning_curves.png", "plots/confusion_matrix.png", "plots/roc_curve.png",

@@ -20,11 +20,10 @@ from sentiflow.reports import lay_out
 from sentiflow.reports.summary import Curves, RunSummary
 from sentiflow.runs import EPOCH_METRICS
 from sentiflow.scoring import is_positive
+from sentiflow.store.ui import COLOURS
 
 warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)  # a name in another alphabet
 
-# Okabe and Ito (2008): safe for colour-blind readers, visible on light and dark pages.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 BLUE, ORANGE, *_, GREY = COLOURS
 _DARK = "#111111"
 _LINES = ("-", "--", ":", "-.")

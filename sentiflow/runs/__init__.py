@@ -32,7 +32,8 @@ LABEL_PARAMS = ("table.name_of_0", "table.name_of_1")  # of a run on a table of 
 START_FROM = "start_from"  # parameter: ``none``, ``base`` or a version, such as ``reviews-sentiment/3``
 # Tags of a run and of its version: the same; of what it started from the digest, the test accuracy on its own test
 # split, and the share of the training words that it knows.
-START_NAME, START_DIGEST, START_ACCURACY = "start.from", "start.digest", "start.accuracy"
+START_NAME, START_ACCURACY = "start.from", "start.accuracy"
+START_DIGEST = "mlflow.sentiflow.start.digest"  # not shown by MLflow's pages
 START_WORDS = "start.words"
 START_NEW = "start.new"  # how many of the reviews to learn from the start has not learnt
 

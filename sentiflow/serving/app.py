@@ -67,7 +67,6 @@ def build(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        servers=[{"url": "."}],  # relative to the schema: a proxy may serve all under a path of its own
         lifespan=lifespan,
     )
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=max_body)

@@ -19,12 +19,12 @@ ACCURACY = "test.accuracy"  # tag of a version
 VALIDATION_LOSS = "val.loss"  # tag of a version
 DIGEST = "dataset.digest"  # tag of a run and of its version
 SCORER = "artifacts/scorer.json"  # of a version's files; what is scored by
-SCORER_DIGEST = "scorer.digest"  # tag of a run and of its version: digest of all that their scores depend on
 NOTE = "mlflow.note.content"  # tag of a run that MLflow shows as its description
 REPRODUCED = "reproduced"  # tag of a run: the outcome
 REPRODUCED_DIGEST = "reproduced.digest"  # tag of a run: of which weights
 HIDDEN = "mlflow.sentiflow."  # begins tags that MLflow's pages do not show
-ATTEMPT = "prefect.run_count"  # tag of a run: which attempt of its flow run, as Prefect counts them
+SCORER_DIGEST = f"{HIDDEN}scorer.digest"  # tag of a run and of its version, of all that their scores depend on
+ATTEMPT = f"{HIDDEN}run_count"  # tag of a run: which attempt of its flow run, as Prefect counts them
 LOCK = f"{HIDDEN}lock"  # tag of a run: the lock that its process holds
 MISSING = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")  # MLflow's codes for what is not there, by store
 

@@ -32,6 +32,12 @@ _COLUMNS = {
 
 _TRAINING = "?workflowType=machine_learning"  # else a new browser shows MLflow's pages for GenAI
 
+# Okabe and Ito (2008): safe for colour-blind readers, visible on light and dark pages.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
+
+RUN_COLOUR = "mlflow.runColor"
+"""Tag of a run: its colour in MLflow's table and charts, which else makes one of the run's id."""
+
 VIEW = "sentiflow"
 """Name of the view that MLflow's page of runs opens with: ``?viewStateShareKey=sentiflow``."""
 

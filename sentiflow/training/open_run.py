@@ -35,6 +35,7 @@ from sentiflow.settings import load_settings
 from sentiflow.store import ATTEMPT, LOCK, NOTE
 from sentiflow.store.client import OpenRun, connect, experiment_id
 from sentiflow.store.http import create_run
+from sentiflow.store.ui import COLOURS, RUN_COLOUR
 from sentiflow.training.context import RunContext, log_dataset
 from sentiflow.training.provenance import provenance_tags, write_files
 from sentiflow.training.recipes import TrainConfig
@@ -206,7 +207,7 @@ def publish_summary(run: OpenRun, text: str, key: str, about: str = "") -> None:
     """
     run.tag({NOTE: text})
     create_markdown_artifact(text, key=key, description=about or f"How {run.name} went")
-    create_link_artifact(run.url, link_text=f"MLflow run {run.name}", key="mlflow-run")
+    create_link_artifact(run.url, link_text=f"MLflow run {run.name}", key="mlflow-run", description=_LINK)
     get_run_logger().info("MLflow run: %s", run.url)
 
 
@@ -217,6 +218,7 @@ def log_yardstick(parent: OpenRun, best: OpenRun) -> Yardstick | None:
     return Yardstick.logged(metrics)
 
 
+_LINK = "The run in MLflow: its curves, parameters, metrics and files, the report among them"
 R = TypeVar("R", bound=OpenRun)
 
 
@@ -237,12 +239,21 @@ def _open(planned: RunContext, more: Mapping[str, str]) -> RunContext:
         "registered_model": planned.model_name,
         **provenance(),
         LOCK: lock_tag(planned.model_name, planned.settings),
+        RUN_COLOUR: _colour(planned),
         **more,
     }
     if planned.parent is not None:  # a worker process takes a temporary server for a lasting one
         tags.pop("prefect.flow_run_url", None)
     run = create(planned, tags)
     return replace(run, work=planned.work / run.run_id)
+
+
+def _colour(planned: RunContext) -> str:
+    """The colour after that of the newest run, so that runs beside each other differ."""
+    with planned.errors():
+        newest = planned.client.search_runs([planned.experiment], max_results=1)
+    last = newest[0].data.tags.get(RUN_COLOUR) if newest else None
+    return COLOURS[(COLOURS.index(last) + 1) % len(COLOURS) if last in COLOURS else 0]
 
 
 @contextmanager

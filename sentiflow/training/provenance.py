@@ -18,14 +18,14 @@ from sentiflow.names import AUTO, BASE, BUILT_IN, NONE, model_name
 from sentiflow.redaction import printable
 from sentiflow.scoring import cores
 from sentiflow.settings import Settings
-from sentiflow.store import SCORER_DIGEST, Version
+from sentiflow.store import HIDDEN, SCORER_DIGEST, Version
 from sentiflow.store.find import open_store
 from sentiflow.training.recipes import TrainConfig
 from sentiflow.training.start_from import version_meant
 
 # Files of a run: the first for `git apply`, the others in the forms of `sha256sum --check` and `pip install -r`.
 PATCH, SOURCES, PACKAGES = "uncommitted.patch", "sources.txt", "packages.txt"
-TRAINING_KEY = "training.key"  # tag of a version
+TRAINING_KEY = f"{HIDDEN}training.key"  # tag of a version
 MAX_PATCH = 1_000_000  # bytes: code, and no data that somebody put among it
 
 _ROOT = Path(__file__).parents[2]  # where the three packages lie: a checkout, or where they are installed
@@ -42,7 +42,7 @@ _OURS = ("flows", "tasks", "sentiflow")
 _AT_ROOT = ("pyproject.toml", "requirements*.lock")
 _KEPT = (
     *_AT_ROOT,
-    *(f"{package}/*{end}" for package in _OURS for end in (".py", ".toml", ".html", ".css", ".yaml")),
+    *(f"{package}/*{end}" for package in _OURS for end in (".py", ".toml", ".html", ".css", ".js", ".yaml")),
 )
 # Of the user's or the repository's settings, those that run programs.
 _GIT = ("git", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
@@ -132,9 +132,9 @@ def provenance_tags() -> dict[str, str]:
     kernels = [f"{name}={printable(os.environ[name])}" for name in _KERNELS if os.environ.get(name)]
     return {
         **here,
-        "code.digest": digest_of(sources()),
-        "lock.digest": digest_of(lock.read_text()) if lock and lock.is_file() else "unknown",
-        "packages.digest": digest_of(packages()),
+        f"{HIDDEN}code.digest": digest_of(sources()),
+        f"{HIDDEN}lock.digest": digest_of(lock.read_text()) if lock and lock.is_file() else "unknown",
+        f"{HIDDEN}packages.digest": digest_of(packages()),
         "processor": ", ".join((processor(), *kernels)),
         "threads": str(cores()),
     }

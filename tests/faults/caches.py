@@ -65,7 +65,7 @@ def _compiled(cache: Path) -> int:
 
 
 def _digest(world: World, number: int) -> str:
-    return versions_of(connect(world.settings), NAME)[number].tags["scorer.digest"]
+    return versions_of(connect(world.settings), NAME)[number].tags["mlflow.sentiflow.scorer.digest"]
 
 
 F19 = Case(

@@ -91,6 +91,15 @@ def test_each_is_a_finished_run_below_the_parent_that_says_what_it_is(
     assert "baselines-" + children["tutorial"].info.run_name == result.run_name
 
 
+def test_runs_beside_each_other_have_colours_that_differ(
+    result: BaselinesResult, children: dict[str, Run], client: MlflowClient
+) -> None:
+    """Red if MLflow's charts drew two lines of one set alike."""
+    runs = [client.get_run(result.run_id), *children.values()]
+    colours = [each.data.tags["mlflow.runColor"] for each in runs]
+    assert len(set(colours)) == len(colours) == 5
+
+
 def test_all_scored_the_same_reviews_of_the_same_dataset(
     children: dict[str, Run], tables: dict[str, ScoreTable]
 ) -> None:
@@ -143,7 +152,10 @@ def test_the_description_has_a_line_a_model_and_prefect_shows_it(
     lines = note.splitlines()
     rows = takewhile(lambda line: line.startswith("|"), lines[lines.index(TOP) + 2 :])
     rows = list(rows)
-    assert [row.split(" | ")[0] for row in rows] == ["| tutorial\\*", *(f"| {name}" for name in NAMES)]
+    assert [row.split(" | ")[0] for row in rows] == [
+        "| tutorial with 5 changes, seed 3",
+        *(f"| {name}" for name in NAMES),
+    ]
     mine, network = tables["majority"].right, tables["tutorial"].right
     low, high = tango(int((mine & ~network).sum()), int((network & ~mine).sum()), len(mine))
     assert f"({100 * low:+.2f} to {100 * high:+.2f})" in rows[1]

@@ -18,6 +18,7 @@ from sentiflow.data.table import TableOptions
 from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.promotion.candidate import evaluate_candidate
 from sentiflow.reproduction import differences, find_original, need_data
+from sentiflow.store import SCORER_DIGEST
 from sentiflow.store.client import connect
 from sentiflow.training.recipes import load_recipe
 from tests.receiver import receiver
@@ -55,7 +56,7 @@ def test_the_same_again_is_identical_and_the_version_and_the_run_say_so(copied: 
     version = client.get_model_version(NAME, "1")
     run = client.get_run(result.run_id)
     assert (version.tags["reproduced"], version.tags["reproduced.run"]) == ("identical", result.run_id)
-    assert version.tags["reproduced.digest"] == version.tags["scorer.digest"] == run.data.tags["scorer.digest"]
+    assert version.tags["reproduced.digest"] == version.tags[SCORER_DIGEST] == run.data.tags[SCORER_DIGEST]
     assert (run.data.tags["kind"], run.data.tags["reproduces"]) == ("reproduction", version.run_id)
     assert run.data.tags["reproduction"] == "identical" and run.info.status == "FINISHED"
     assert "identical, bit for bit" in run.data.tags["mlflow.note.content"]
@@ -125,7 +126,7 @@ def test_a_version_that_was_not_reproduced_with_its_weights_is_refused_where_tha
 
     refused = evaluate_candidate(NAME, 1, settings)
     assert failures() == ["reproduced"] and f"sentiflow reproduce {NAME}/1" in refused.way_out
-    digest = client.get_model_version(NAME, "1").tags["scorer.digest"]
+    digest = client.get_model_version(NAME, "1").tags["mlflow.sentiflow.scorer.digest"]
     for name, value in (("reproduced.digest", digest), ("reproduced", "identical")):
         client.set_model_version_tag(NAME, "1", name, value)
     assert failures() == []
@@ -140,8 +141,8 @@ def test_code_packages_lock_and_machine_are_compared_with_now(copied: World, tra
     """Red if a run of other code, packages or machine was told to be of the same."""
     assert told(copied) == {}
     then = {
-        "code.digest": "c" * 64, "packages.digest": "p" * 64, "lock.digest": "1" * 64, "processor": "Abacus",
-        "threads": "77",
+        "mlflow.sentiflow.code.digest": "c" * 64, "mlflow.sentiflow.packages.digest": "p" * 64,
+        "mlflow.sentiflow.lock.digest": "1" * 64, "processor": "Abacus", "threads": "77",
     }  # fmt: skip
     for tag, value in then.items():
         edit(copied, "UPDATE tags SET value = ? WHERE key = ? AND run_uuid = ?", value, tag, trained.result.run_id)

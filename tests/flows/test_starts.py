@@ -65,7 +65,7 @@ def test_a_grown_table_starts_from_its_champion_and_all_that_stands_on_versions_
     assert first_version is not None
     assert version is not None
     assert run.params["start_from"] == version.tags["start.from"] == f"{NAME}/1"
-    assert version.tags["start.digest"] == first_version.tags[SCORER_DIGEST]
+    assert version.tags["mlflow.sentiflow.start.digest"] == first_version.tags[SCORER_DIGEST]
     assert float(version.tags["start.accuracy"]) == pytest.approx(
         store.record(str(first_version.run_id)).metrics["test/accuracy"], abs=1e-4
     )

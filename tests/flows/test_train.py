@@ -53,7 +53,7 @@ def test_prefect_shows_named_tasks_a_summary_and_a_link_to_the_mlflow_run(
         flow_run = client.read_flow_run(UUID(tags["prefect.flow_run_id"]))
     assert flow_run.name.startswith("tutorial+4changes-sample-seed4-")
     assert flow_run.name == tags["mlflow.runName"]
-    assert tags["prefect.run_count"] == str(flow_run.run_count) == "1"
+    assert tags["mlflow.sentiflow.run_count"] == str(flow_run.run_count) == "1"
     assert [task.name for task in tasks_of(flow_run.id, 7)] == [
         "fetch",
         "prepare",
@@ -66,6 +66,7 @@ def test_prefect_shows_named_tasks_a_summary_and_a_link_to_the_mlflow_run(
     by_key = {artifact.key: artifact for artifact in artifacts_of(flow_run.id)}
     assert f"{result.measured.accuracy:.2%}" in by_key["training-summary"].data
     assert result.run_url in by_key["mlflow-run"].data
+    assert all(artifact.description for artifact in by_key.values())
 
 
 @pytest.mark.story

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sentiflow.environment import KEPT, is_kept
+from sentiflow.store import SCORER_DIGEST
 from tests import variables
 from tests.world import World
 
@@ -31,7 +32,7 @@ def weights(world: World, command: str) -> str:
     newest = max(runs, key=lambda run: run.info.start_time)
     assert newest.info.status == "FINISHED"
     metrics = newest.data.metrics
-    return newest.data.tags.get("scorer.digest") or f"{metrics['val/loss']!r} {metrics['test/accuracy']!r}"
+    return newest.data.tags.get(SCORER_DIGEST) or f"{metrics['val/loss']!r} {metrics['test/accuracy']!r}"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -15,7 +15,7 @@ from mlflow.tracking import MlflowClient
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.settings import Settings
-from sentiflow.store import Version, VersionRecord
+from sentiflow.store import SCORER_DIGEST, Version, VersionRecord
 from sentiflow.store.client import connect, experiment_id
 from sentiflow.store.find import (
     VersionRow,
@@ -76,7 +76,7 @@ def test_before_a_champion_the_best_by_validation_of_the_newest_data_answers_and
     name = "imdb-sentiment"
     (folder,) = registry.search_logged_models(["1"], max_results=1)
     for loss, data in (("0.1", "old"), ("0.2", "new"), ("0.2", "new"), ("0.3", "new")):  # versions 4 to 7
-        tags = {"val.loss": loss, "dataset.digest": data, "scorer.digest": "any"}
+        tags = {"val.loss": loss, "dataset.digest": data, SCORER_DIGEST: "any"}
         registry.create_model_version(name, f"models:/{folder.model_id}", model_id=folder.model_id, tags=tags)
     foreign = "; left out, as not made by a training: version 1, 3"
     found = find_version(world.settings, name, None)
@@ -105,7 +105,7 @@ def test_an_empty_registry_says_what_to_do(tmp_path: Path) -> None:
 def test_files_that_are_gone_are_told_with_their_place(
     world: World, registry: MlflowClient, tmp_path: Path
 ) -> None:
-    registry.set_model_version_tag("imdb-sentiment", "3", "scorer.digest", "any")
+    registry.set_model_version_tag("imdb-sentiment", "3", SCORER_DIGEST, "any")
     version = find_version(world.settings, None, None)
     folder = open_store(world.settings).version_files(version.name, version.number, tmp_path)
     shutil.rmtree(folder)
@@ -117,7 +117,7 @@ def test_what_is_loaded_is_what_the_training_registered(trained: Trained) -> Non
     settings, version = trained.world.settings, Version("sample-sentiment", 1, "asked for")
     registered = open_store(settings).version(version.name, version.number)
     assert registered is not None
-    assert load_scorer(settings, version).digest == registered.tags["scorer.digest"]
+    assert load_scorer(settings, version).digest == registered.tags[SCORER_DIGEST]
 
 
 def test_a_version_whose_model_was_deleted_meanwhile_is_told(world: World, registry: MlflowClient) -> None:
@@ -206,10 +206,10 @@ def test_the_model_of_a_dataset_is_named_and_without_one_the_default(world: Worl
 @pytest.mark.parametrize(
     ("tags", "outcome"),
     [
-        ({"scorer.digest": "a", "reproduced": "identical", "reproduced.digest": "a"}, "identical"),
-        ({"scorer.digest": "b", "reproduced": "identical", "reproduced.digest": "a"}, ""),
+        ({SCORER_DIGEST: "a", "reproduced": "identical", "reproduced.digest": "a"}, "identical"),
+        ({SCORER_DIGEST: "b", "reproduced": "identical", "reproduced.digest": "a"}, ""),
         ({"reproduced": "identical", "reproduced.digest": "a"}, ""),
-        ({"scorer.digest": "a"}, ""),
+        ({SCORER_DIGEST: "a"}, ""),
     ],
 )
 def test_how_a_training_came_out_again_is_said_of_the_weights_that_it_gave(
@@ -225,7 +225,7 @@ def test_the_table_of_versions_tells_of_each_what_it_has_on_record(world: World,
     tags = {
         "test.accuracy": "0.5", "test.accuracy_ci_low": "0.4", "test.accuracy_ci_high": "0.625",
         "gate.outcome": "passed", "gate.against": "version 1",
-        "reproduced": "identical", "reproduced.digest": "a", "scorer.digest": "a",
+        "reproduced": "identical", "reproduced.digest": "a", SCORER_DIGEST: "a",
     }  # fmt: skip
     for key, value in tags.items():
         registry.set_model_version_tag(name, "3", key, value)

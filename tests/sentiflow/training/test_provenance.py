@@ -79,11 +79,11 @@ def test_the_patch_applied_to_the_commit_gives_the_same_code(
     tags = provenance.provenance_tags()
     provenance.write_files(tmp_path / "kept")
     other = clone(tmp_path / "other", monkeypatch)
-    assert provenance.provenance_tags()["code.digest"] != tags["code.digest"]
+    assert provenance.provenance_tags()["mlflow.sentiflow.code.digest"] != tags["mlflow.sentiflow.code.digest"]
     git(other, "checkout", "--quiet", tags["git.commit"])
     git(other, "apply", str(tmp_path / "kept" / "uncommitted.patch"))
     forget()
-    assert provenance.provenance_tags()["code.digest"] == tags["code.digest"]
+    assert provenance.provenance_tags()["mlflow.sentiflow.code.digest"] == tags["mlflow.sentiflow.code.digest"]
     assert (other / SETTING).read_bytes() == bytes(range(256))
     assert provenance.provenance_tags()["git.dirty"] == tags["git.dirty"] == "true"
     assert tags["git.patch"] == "uncommitted.patch"
@@ -130,12 +130,12 @@ def test_code_that_is_installed_names_no_commit_of_the_repository_around_it(
     packages = project / "site-packages"
     for name in ("flows", "tasks", "sentiflow"):
         shutil.copytree(project / name, packages / name)
-    digest = provenance.provenance_tags()["code.digest"]
+    digest = provenance.provenance_tags()["mlflow.sentiflow.code.digest"]
     monkeypatch.setattr(provenance, "_ROOT", packages)
     forget()
     tags = provenance.provenance_tags()
-    assert (tags["git.commit"], tags["git.dirty"], tags["lock.digest"]) == ("unknown", "unknown", "unknown")
-    assert tags["code.digest"] == digest
+    assert {tags[name] for name in ("git.commit", "git.dirty", "mlflow.sentiflow.lock.digest")} == {"unknown"}
+    assert tags["mlflow.sentiflow.code.digest"] == digest
 
 
 def test_the_files_are_in_the_forms_of_other_tools(project: Path, tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_a_training_of_the_same_recipe_data_and_seed_is_found_again(world: World
     client.create_registered_model("sample-sentiment")
     client.create_model_version("sample-sentiment", (world.root / "files").as_uri())
     key = training_key(config, prepared.digest, 4, "none")
-    client.set_model_version_tag("sample-sentiment", "1", "training.key", key)
+    client.set_model_version_tag("sample-sentiment", "1", "mlflow.sentiflow.training.key", key)
     equal = trained_already(config, "sample", 4, world.settings, DEFAULT_OPTIONS, "auto")
     assert equal == Version("sample-sentiment", 1, "trained already")
     assert "sample-sentiment version 1" in nothing_to_train(equal)
