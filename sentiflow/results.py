@@ -50,14 +50,11 @@ class RunResult:
 
 @dataclass(frozen=True)
 class ModelResult(RunResult):
-    """The outcome of a flow that registers a version; only one of a table of one's own has a yardstick.
-
-    ``at_chance`` is what to say of a network that is no better than one answer for all.
-    """
+    """The outcome of a flow that registers a version; only one of a table of one's own has a yardstick."""
 
     model: Registered
     yardstick: Yardstick | None = field(default=None, kw_only=True)
-    at_chance: str = field(default="", kw_only=True)
+    at_chance: str = field(default="", kw_only=True)  # what to say if it is no better than one answer for all
     rejected: Rejected | None = field(default=None, kw_only=True)
     promotion: Candidate | None = field(default=None, kw_only=True)
 

@@ -238,14 +238,17 @@ def start_servers(settings: "Settings", *, asks: bool = False) -> Callable[[], N
 
 def _show_skipped(result: "Skipped", settings: "Settings", stdout: Console, *, promote: bool) -> None:
     """Say that there was nothing to train, and what to do with the equal version."""
-    from sentiflow.store.find import find_champion
+    from sentiflow.runs import AT_CHANCE
+    from sentiflow.store.find import find_champion, open_store
 
     CONSOLE.say("To train anyway: --force.")  # why there was nothing is in the log
     if (model := result.model) is None:
         return
-    champion = find_champion(settings, model.name)
+    champion, equal = find_champion(settings, model.name), open_store(settings).version(model.name, model.version)
     if champion is not None and champion.version.number == model.version:
         CONSOLE.say("It is the champion.")
+    elif equal is not None and AT_CHANCE in equal.tags:
+        CONSOLE.say(escape(equal.tags[AT_CHANCE]))
     elif not promote:
         CONSOLE.say(escape(f"Promote it: {program()} promote {model.version} --dataset {dataset_of(model.name)}"))
     if result.promotion is not None:

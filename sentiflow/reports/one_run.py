@@ -138,12 +138,8 @@ def _compared(run: RunSummary) -> list[str]:
     """What the accuracy is worth, against one answer for all and a simple model; what the training began with."""
     yardstick = Yardstick.logged(run.metrics)
     start = start_text(run.record.tags)
-    sentences = [
-        run.record.tags.get(AT_CHANCE, ""),
-        "" if yardstick is None else f"{yardstick.text}.",
-        f"Started {start}." if start else "",
-    ]
-    return [each for each in sentences if each]
+    sentences = ["" if yardstick is None else f"{yardstick.text}.", f"Started {start}." if start else ""]
+    return [each for each in (run.record.tags.get(AT_CHANCE, ""), *sentences) if each]
 
 
 def lead(run: RunSummary) -> str:

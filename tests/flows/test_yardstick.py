@@ -66,6 +66,7 @@ def test_a_network_at_chance_says_so_everywhere_with_the_cause_and_nobody_is_ask
     assert told.startswith("At chance: ") and "reviews are few to learn from" in told
     assert told in result.summary and run.data.tags["at_chance"] == told
     assert told in run.data.tags["mlflow.note.content"]
+    assert client.get_model_version(result.model.name, str(result.model.version)).tags["at_chance"] == told
     assert told in Path(client.download_artifacts(result.run_id, "report.html")).read_text()
     asked = replace(result, promotion=None)
     assert not any("promote" in line for line in next_commands(asked, own.settings))
