@@ -41,7 +41,7 @@ NO = ("Refused", "Declined", "Unanswered")
 """Names of the final states of a promotion that put nothing in use."""
 _NOTIFIED = "sentiflow.notified"  # label of a flow run: the attempt of which all addresses were told
 _NOT_SENT = "The notification of %s %s was not sent: %s"
-_LONGEST = 500
+_LONGEST = 1_000
 ENCOUNTERED = re.compile(r"(?:Flow|Task) run encountered an exception:? (\w+): ")
 
 P = ParamSpec("P")

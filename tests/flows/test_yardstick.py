@@ -63,7 +63,9 @@ def test_a_network_at_chance_says_so_everywhere_with_the_cause_and_nobody_is_ask
     result: TrainingResult, client: MlflowClient, own: World
 ) -> None:
     run, told = client.get_run(result.run_id), result.at_chance
-    assert told.startswith("At chance: ") and "reviews are few to learn from" in told
+    assert (
+        told.startswith("Not clearly better than one answer for all") and "reviews are few to learn from" in told
+    )
     assert told in result.summary and run.data.tags["at_chance"] == told
     assert told in run.data.tags["mlflow.note.content"]
     assert client.get_model_version(result.model.name, str(result.model.version)).tags["at_chance"] == told
