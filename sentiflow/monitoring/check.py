@@ -189,8 +189,8 @@ def compare(check: DriftCheck, texts: RecentTexts) -> DriftResult:
         "model": f"{version.name} version {version.number} ({version.why})",
         "dataset digest": digest,
         "texts": f"{texts.distinct:,} different ones, {texts.repeated:,} repeated; {sources}",
-        "from": _moment(texts.first),
-        "until": _moment(texts.last),
+        "from": moment(texts.first),
+        "until": moment(texts.last),
         "unknown words": f"{recent[UNKNOWN].mean():.2%} of a text on average are not in the vocabulary, against "
         f"{reference[UNKNOWN].mean():.2%} of a training review that only this one brought into it",
     }
@@ -201,11 +201,11 @@ def compare(check: DriftCheck, texts: RecentTexts) -> DriftResult:
     return result
 
 
-def _moment(text: str) -> str:
-    """A moment in ISO format, for people; the log holds UTC, and of a hostile one anything."""
+def moment(text: str) -> str:
+    """A moment in ISO format, for people; what is none, as whoever writes the log may put there, stays."""
     try:
         return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    except ValueError:
+    except (ValueError, OverflowError, OSError):
         return text
 
 

@@ -25,7 +25,7 @@ from sentiflow.training.start_from import version_meant
 
 # Files of a run: the first for `git apply`, the others in the forms of `sha256sum --check` and `pip install -r`.
 PATCH, SOURCES, PACKAGES = "uncommitted.patch", "sources.txt", "packages.txt"
-TRAINING_KEY = f"{HIDDEN}training.key"  # tag of a version
+TRAINING_KEY = "training.key"  # tag of a version
 MAX_PATCH = 1_000_000  # bytes: code, and no data that somebody put among it
 
 _ROOT = Path(__file__).parents[2]  # where the three packages lie: a checkout, or where they are installed

@@ -222,7 +222,7 @@ def test_a_training_of_the_same_recipe_data_and_seed_is_found_again(world: World
     client.create_registered_model("sample-sentiment")
     client.create_model_version("sample-sentiment", (world.root / "files").as_uri())
     key = training_key(config, prepared.digest, 4, "none")
-    client.set_model_version_tag("sample-sentiment", "1", "mlflow.sentiflow.training.key", key)
+    client.set_model_version_tag("sample-sentiment", "1", "training.key", key)
     equal = trained_already(config, "sample", 4, world.settings, DEFAULT_OPTIONS, "auto")
     assert equal == Version("sample-sentiment", 1, "trained already")
     assert "sample-sentiment version 1" in nothing_to_train(equal)
