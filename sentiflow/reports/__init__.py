@@ -25,6 +25,8 @@ PAGE = "report.html"
 SHOWN = 0.005  # change of the score from which on a word is coloured
 _FOLDED = 80  # characters of a long text, shown until it is opened
 
+_CUT, _MOST = 50, 6_000  # words shown of those that are cut off in front of a long text, and of all
+
 _UNREAD = {
     "unknown": "not read: no training review has it",
     "cut": "not read: only the last words of a long text are",
@@ -258,10 +260,14 @@ def strongest_words(reading: "Attribution") -> "tuple[list[Word], list[Word]]":
 
 
 def marked_words(reading: "Attribution") -> list[MarkedWord]:
-    """The words with their colours and notes for a page."""
-    before = [reading.start, *(word.score for word in reading.words)]
-    most = max((abs(word.change) for word in reading.words), default=0.0)
-    return [_mark(word, score, most) for word, score in zip(reading.words, before, strict=False)]
+    """The words with their colours and notes for a page; of a long text the last ones, with few that were cut."""
+    words = reading.words
+    cut = max((place for place, word in enumerate(words, 1) if word.status == "cut"), default=0)
+    hidden = max(cut - _CUT, len(words) - _MOST, 0)
+    before = [reading.start, *(word.score for word in words)][hidden:]
+    most = max((abs(word.change) for word in words), default=0.0)
+    marked = [_mark(word, score, most) for word, score in zip(words[hidden:], before, strict=False)]
+    return [*([MarkedWord(f"... {hidden:,} words ...", "unread", "not shown")] if hidden else []), *marked]
 
 
 def explanation_page(reading: "Attribution", scorer: "TextScorer", by: str) -> str:

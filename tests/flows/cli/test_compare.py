@@ -24,7 +24,11 @@ def test_one_run_shows_its_metrics_once_and_writes_its_page_without_anything_slo
     (told,) = [line for line in lines if line.startswith("accuracy  ") and "fraction" in line]
     assert told.split()[-1] == f"{trained.result.measured.accuracy:.4f}"
     assert "Paired differences" not in done.stdout
-    assert lines[-1] == f"Written: {page}"
+    beside = tmp_path / "page-errors.html"
+    assert lines[-2:] == [f"Written: {page}", f"Written: {beside}"]
+    assert beside.name in Page(page.read_text("utf-8")).references
+    wrong = round(1_000 * (1 - trained.result.measured.accuracy))
+    assert f"{wrong} of 1,000 test reviews are misclassified." in beside.read_text("utf-8")
     assert "learning-curves" in Page(page.read_text("utf-8")).ids
     assert page.stat().st_size < 3_000_000
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
-from sentiflow.reports import explanation_page
+from sentiflow.reports import explanation_page, marked_words
 from sentiflow.scoring import Attribution, Word
 from tests.sentiflow.reports.made import SCORER
 
@@ -46,6 +46,16 @@ def parsed(page: str) -> Text:
     parser = Text()
     parser.feed(page)
     return parser
+
+
+def test_of_a_huge_text_the_last_words_are_shown() -> None:
+    """Red if a text of a million words made a page of them, or the scores of those shown were another word's."""
+    cut = [Word(f"w{i}", "cut", 0.5, 0.0) for i in range(300)]
+    words = marked_words(replace(READING, words=(*cut, *READING.words)))
+    assert [word.text for word in words[:2]] == ["... 250 words ...", "w250"] and len(words) == 1 + 50 + 4
+    assert words[-1].note == "0.901 to 0.600"
+    unknown = marked_words(replace(READING, words=(Word("u", "unknown", 0.5, 0.0),) * 7_000))
+    assert (words[0].effect, unknown[0].text, len(unknown)) == ("unread", "... 1,000 words ...", 6_001)
 
 
 def test_words_are_marked_by_what_they_did_and_small_moves_stay_plain() -> None:
