@@ -36,10 +36,9 @@ _SET_BY_SETTINGS = {
 def deployments(settings: Settings, changes: Sequence[str] = ()) -> list[Deployment]:
     """Every deployment of prefect.yaml, as the settings want it; changes of the recipe are ``key=value``."""
     table = scheduled_table(settings)
+    recipe = settings.schedule_recipe or default_recipe(settings.schedule_dataset)
     values = {
-        "config": load_recipe(
-            settings.schedule_recipe or default_recipe(settings.schedule_dataset), changes
-        ).model_dump(mode="json"),
+        "config": load_recipe(recipe, changes).short(),
         "dataset": located(settings.schedule_dataset),
         "promote": settings.schedule_promote_after_train,
         "run": f"{model_name(settings.schedule_dataset)}@champion",

@@ -251,7 +251,7 @@ def parameters_of(
     if recipe is not None:
         fields = load_recipe(recipe).model_dump()
     if recipe is not None or rest:
-        mine["config"] = make_recipe(fields, rest, fields.get("recipe", "")).model_dump(mode="json")
+        mine["config"] = make_recipe(fields, rest, fields.get("recipe", "")).short()
     return mine
 
 

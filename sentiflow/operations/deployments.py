@@ -174,15 +174,22 @@ def trains_after(client: SyncPrefectClient, model: str) -> bool:
     return any(each.enabled and each.trigger.model_dump().get("match") == wanted for each in related)
 
 
+_FIRST = ("dataset", "seed")  # in Prefect's form, before the many fields of a recipe
+
+
 def _fields(spec: Deployment, work_pool: str | None) -> dict[str, Any]:
     """All but the schedule and the triggers."""
     flow: Flow[..., Any] = pkgutil.resolve_name(spec.entrypoint)
+    schema = flow.parameters.model_dump(exclude_unset=True)
+    for position, name in enumerate(_FIRST, -len(_FIRST)):
+        if name in schema["properties"]:
+            schema["properties"][name]["position"] = position
     return {
         "version": flow.version,
         "description": spec.description,
         "tags": [TAG],
         "parameters": spec.parameters,
-        "parameter_openapi_schema": flow.parameters.model_dump(exclude_unset=True),
+        "parameter_openapi_schema": schema,
         "enforce_parameter_schema": True,
         "path": str(here()) if work_pool is None else None,
         "entrypoint": spec.entrypoint,

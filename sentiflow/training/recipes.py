@@ -31,18 +31,32 @@ def check_seeds(seed: int, repeats: int) -> None:
         )
 
 
+def _for_a_form(schema: dict[str, Any]) -> None:
+    """Keep the order of the fields, which Prefect's database forgets; an empty field is the recipe's."""
+    for position, field in enumerate(schema["properties"].values()):
+        field["position"] = position
+        field.pop("default", None)
+        if field.get("type") == "boolean":
+            field["enum"] = [True, False]  # a list to choose from: a switch cannot be empty
+    name = schema["properties"]["recipe"]
+    own = {key: name.pop(key) for key in ("type", "minLength", "maxLength")}
+    name["anyOf"] = [{"title": "Built in", "type": "string", "enum": list(RECIPES)}, {"title": "Your own", **own}]
+
+
 class TrainConfig(BaseModel):
     """Hyper-parameters of one training run; every field is logged as a parameter of the run.
 
-    The defaults are the recipe ``tutorial``: the tutorial's network and training, field by field.
+    The defaults are the recipe ``tutorial``: the tutorial's network and training, field by field. With the name of
+    another built-in recipe, fields that are not given are its.
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, use_attribute_docstrings=True,
+        json_schema_extra=_for_a_form,
+    )  # fmt: skip
 
     recipe: str = Field("tutorial", min_length=1, max_length=60)
-    """Name of the recipe."""
+    """tutorial, tuned, large or fitted: fields left empty are its. Another name is of your own recipe."""
     vocabulary_size: int = Field(10_000, ge=4, le=200_000)
     """Ids kept, the 4 reserved ones included; rarer words become 2."""
     sequence_length: int = Field(500, ge=1, le=5_000)
@@ -96,6 +110,19 @@ class TrainConfig(BaseModel):
     deterministic: bool = True
     """The same weights from the same seed, bit for bit, however threads are scheduled."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, given: Any) -> Any:
+        name = given.get("recipe") if isinstance(given, Mapping) else None
+        if name in RECIPES:
+            left = tuple(field for field in RECIPES[name].fit_to_table if field not in given)  # what is set holds
+            return {**RECIPES[name].model_dump(), "fit_to_table": left, **given}
+        if name is not None and len(given) == 1:
+            raise ValueError(
+                f"no recipe is named {name!r}; there are {', '.join(RECIPES)}; your own sets other fields, too"
+            )
+        return given
+
     @field_validator("fit_to_table", mode="before")
     @classmethod
     def _split(cls, names: Any) -> Any:
@@ -136,6 +163,13 @@ class TrainConfig(BaseModel):
         ]
         return min(changed, key=len)
 
+    def short(self) -> dict[str, Any]:
+        """The name and what differs, where that makes the same recipe again; else all fields."""
+        made = {"recipe": self.recipe, **self.changes()}
+        return made if self.recipe in RECIPES and TrainConfig(**made) == self else self.model_dump(mode="json")
+
+
+RECIPES: dict[str, TrainConfig] = {}
 
 TUTORIAL = TrainConfig()
 
@@ -184,7 +218,7 @@ FITTED = LARGE.model_copy(
     }
 )
 
-RECIPES = {recipe.recipe: recipe for recipe in (TUTORIAL, TUNED, LARGE, FITTED)}
+RECIPES |= {recipe.recipe: recipe for recipe in (TUTORIAL, TUNED, LARGE, FITTED)}
 
 
 def default_recipe(dataset: str) -> str:
@@ -268,7 +302,7 @@ def _problem(found: ErrorDetails) -> tuple[str, str]:
     """What is wrong with a field, and what to do."""
     field = str(found["loc"][0]) if found["loc"] else ""
     if not found["loc"]:
-        return str(found["ctx"]["error"]), "Fields that do not go together; change one of them."
+        return str(found["ctx"]["error"]), "Change one of the fields."
     if found["type"] != "extra_forbidden":
         why = plain_reason(found["msg"])
         description = TrainConfig.model_fields[field].description

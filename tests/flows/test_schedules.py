@@ -15,7 +15,7 @@ from sentiflow.errors import UsageError
 from sentiflow.operations.deployments import TAG, Deployment
 from sentiflow.operations.prefect_server import Server
 from sentiflow.settings import Settings
-from sentiflow.training.recipes import TUNED, TrainConfig, load_recipe
+from sentiflow.training.recipes import TUNED, TrainConfig
 from tasks.operations import EVENT
 from tests.world import ROOT
 
@@ -80,7 +80,7 @@ def test_by_default_training_is_weekly_and_cleaning_daily_and_nothing_else_runs(
 
 def test_trainings_take_recipe_dataset_and_promotion_from_the_settings() -> None:
     made = table(schedule_dataset="sample", schedule_promote_after_train=True)
-    config = TUNED.model_dump(mode="json")
+    config = {"recipe": "tuned"}
     assert made["train"].parameters == {"config": config, "dataset": "sample", "promote": True}
     assert made["repeat"].parameters == made["train"].parameters
     assert made["sweep"].parameters == {"config": config, "dataset": "sample"}
@@ -88,7 +88,7 @@ def test_trainings_take_recipe_dataset_and_promotion_from_the_settings() -> None
         each for each in deployments(Settings(_env_file=None, schedule_recipe="tutorial"), ["epochs=2"])
         if each.flow == "train"
     )  # fmt: skip
-    assert changed.parameters["config"] == load_recipe("tutorial", ["epochs=2"]).model_dump(mode="json")
+    assert changed.parameters["config"] == {"recipe": "tutorial", "epochs": 2}
 
 
 @pytest.mark.parametrize("named", ["reviews.csv", "reviews/", "reviews"])

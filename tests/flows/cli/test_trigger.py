@@ -32,7 +32,7 @@ def given(client: SyncPrefectClient, flow: str, *changes: str, **more: Any) -> d
 
 def test_a_flows_parameters_are_read_as_json_and_all_else_as_the_recipes(client: SyncPrefectClient) -> None:
     changes = ["seed=7", "promote=true", "epochs=2", "optimizer=sgd", 'table={"text_column": "review"}']
-    config = load_recipe("tuned", ["epochs=2", "optimizer=sgd"]).model_dump(mode="json")
+    config = load_recipe("tuned", ["epochs=2", "optimizer=sgd"]).short()
     assert given(client, "train", *changes) == {
         "seed": 7, "promote": True, "table": {"text_column": "review"}, "config": config,
     }  # fmt: skip
@@ -40,7 +40,7 @@ def test_a_flows_parameters_are_read_as_json_and_all_else_as_the_recipes(client:
 
 def test_another_recipe_replaces_the_deployments(client: SyncPrefectClient) -> None:
     found = given(client, "train", "units=8", dataset="imdb", recipe="tutorial")
-    assert found == {"dataset": "imdb", "config": load_recipe("tutorial", ["units=8"]).model_dump(mode="json")}
+    assert found == {"dataset": "imdb", "config": load_recipe("tutorial", ["units=8"]).short()}
 
 
 def test_another_dataset_takes_its_own_default_recipe_and_no_options_of_a_table(client: SyncPrefectClient) -> None:
@@ -51,13 +51,13 @@ def test_another_dataset_takes_its_own_default_recipe_and_no_options_of_a_table(
     assert (found.pop("config")["recipe"], found) == ("tuned", {"dataset": "sample", "table": {}})
     assert given(client, "train", of=of_table, dataset="/b.csv") == {"dataset": "/b.csv", "table": {}}
     found = given(client, "train", "epochs=3", dataset="/b.csv")
-    assert found["config"] == load_recipe("fitted", ["epochs=3"]).model_dump(mode="json")
+    assert found["config"] == load_recipe("fitted", ["epochs=3"]).short()
 
 
 def test_changes_of_a_deployment_without_a_recipe_are_of_the_flows_own(client: SyncPrefectClient) -> None:
     deployment = deployed(client, "train").on_server.model_copy(update={"parameters": {}})
     found = given(client, "train", "epochs=2", of=deployment)
-    assert found == {"config": load_recipe("tuned", ["epochs=2"]).model_dump(mode="json")}
+    assert found == {"config": load_recipe("tuned", ["epochs=2"]).short()}
 
 
 def test_without_options_everything_is_the_deployments(client: SyncPrefectClient) -> None:

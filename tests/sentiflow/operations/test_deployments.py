@@ -51,6 +51,12 @@ def test_what_the_table_says_stands_on_the_server(client: SyncPrefectClient) -> 
     assert made.enforce_parameter_schema and "dataset" in (made.parameter_openapi_schema or {})["properties"]
 
 
+def test_the_form_of_a_training_begins_with_what_people_choose(client: SyncPrefectClient) -> None:
+    made = apply(client, Deployment("flows.train.train", "Trains.")).on_server
+    shown = (made.parameter_openapi_schema or {})["properties"]
+    assert sorted(shown, key=lambda name: shown[name]["position"])[:3] == ["dataset", "seed", "config"]
+
+
 def test_a_run_that_may_wait_for_a_person_has_no_place_that_prefect_could_take_away(
     client: SyncPrefectClient,
 ) -> None:

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from sentiflow.errors import UsageError
-from sentiflow.training.recipes import TUNED, TrainConfig, load_recipe
+from sentiflow.training.recipes import RECIPES, TUNED, TrainConfig, load_recipe
 
 
 def write(folder: Path, content: str, name: str = "mine.toml") -> str:
@@ -41,7 +42,7 @@ def test_a_file_names_only_what_differs_from_seed(tmp_path: Path) -> None:
 
 
 def test_a_file_may_name_its_recipe(tmp_path: Path) -> None:
-    assert load_recipe(write(tmp_path, "recipe = 'other'\n")).recipe == "other"
+    assert load_recipe(write(tmp_path, "recipe = 'other'\nepochs = 2\n")).recipe == "other"
 
 
 def test_a_file_with_the_name_of_a_built_in_recipe_says_which_it_is(tmp_path: Path) -> None:
@@ -53,6 +54,31 @@ def test_a_file_with_the_name_of_a_built_in_recipe_says_which_it_is(tmp_path: Pa
     assert "--recipe tuned --set" in caught.value.hint
     file.write_text('recipe = "mine"\nepochs = 12\n')
     assert load_recipe(str(file)).recipe == "mine"
+
+
+@pytest.mark.parametrize(
+    "changes", [[], ["epochs=2"], ["fit_to_table=epochs"], ["optimizer=sgd", "deterministic=false"]]
+)
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_name_and_what_differs_make_the_same_recipe_again(name: str, changes: list[str]) -> None:
+    made = load_recipe(name, changes)
+    short = made.short()
+    assert TrainConfig(**short) == made
+    if "fit_to_table=epochs" not in changes:
+        assert len(short) == 1 + len(changes)
+
+
+def test_a_name_of_nobody_s_recipe_makes_none() -> None:
+    """Red if the form of a training took a wrong name for a new one."""
+    with pytest.raises(ValidationError, match="no recipe is named 'tunned'"):
+        TrainConfig(recipe="tunned")
+
+
+def test_a_form_shows_the_fields_in_order_and_leaves_them_empty() -> None:
+    fields = TrainConfig.model_json_schema()["properties"]
+    assert sorted(fields, key=lambda name: fields[name]["position"]) == list(TrainConfig.model_fields)
+    assert not [name for name, field in fields.items() if "default" in field]
+    assert fields["recipe"]["anyOf"][0]["enum"] == list(RECIPES)
 
 
 def test_overrides_win_over_a_file(tmp_path: Path) -> None:
