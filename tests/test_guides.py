@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 from matplotlib import image
 from nbclient import NotebookClient
 from prefect.client.orchestration import SyncPrefectClient
@@ -187,3 +189,36 @@ def plain(text: str, *, figures: bool) -> str:
     """Text without line ends; with ``figures`` of the machine's arithmetic and speed, without numbers and ids."""
     text = " ".join(text.split())
     return re.sub(r"\b[0-9a-f]{8}\b|\d+(\.\d+)?", "#", text) if figures else text
+
+
+@pytest.mark.parametrize(
+    ("training", "code", "comment"),
+    [
+        ("--seed 4", 0, "version 1 is the champion"),
+        ("--seed 5", 0, "**sample-sentiment version 3 may be promoted.**"),
+        ("--seed 4 --set epochs=1 --set learning_rate=0.0001", 4, "- **no**, better: "),
+    ],
+)
+def test_ci(registry: World, training: str, code: int, comment: str) -> None:
+    """The versions are registered already: no case trains."""
+    if shutil.which("jq") is None:
+        pytest.skip("needs Debian's package jq; CI installs it")
+    (script,) = blocks("ci.md")
+    registry.run("promote", "1", "--dataset", "sample")
+    (registry.root / "model.sh").write_text(script)
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    margins = {"SENTIFLOW_GATE_MARGIN": "0.1", "SENTIFLOW_GATE_SLICE_MARGIN": "0.2"}
+    options = f"--recipe tutorial --set sequence_length=80 {training}"
+    done = subprocess.run(
+        ["sh", "model.sh"], env=registry.environment(PATH=path, TRAIN=options, **margins), cwd=registry.root,
+        capture_output=True, text=True, timeout=250, check=False,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    assert comment in (registry.root / "comment.md").read_text()
+
+
+def test_ci_s_workflow_runs_the_script_and_gives_the_comment() -> None:
+    (workflow,) = re.findall(r"^```yaml\n(.*?)^```$", (GUIDES / "ci.md").read_text(), re.M | re.S)
+    steps = yaml.safe_load(workflow)["jobs"]["train"]["steps"]
+    assert "sh ci/model.sh" in [step.get("run") for step in steps]
+    assert "--body-file comment.md" in steps[-1]["run"] and steps[-1]["if"].startswith("always()")
