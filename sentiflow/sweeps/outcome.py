@@ -24,7 +24,7 @@ from sentiflow.store import NOTE
 from sentiflow.store.client import EpochLog
 from sentiflow.sweeps.study import ENDED_AS, RUN_ID, UNSTABLE, Sweep, finished
 from sentiflow.training.context import RunContext
-from sentiflow.training.recipes import TUTORIAL, TrainConfig
+from sentiflow.training.recipes import RECIPES, TUTORIAL, TrainConfig
 from sentiflow.training.start_from import load_start
 
 # Importance measured with fewer complete trials is noise: docs/sweeps.md has the measurement.
@@ -81,11 +81,13 @@ validation loss is optimistic, as the best of the trials was chosen by it.
 
 
 def recipe_file(config: TrainConfig, head: str) -> str:
-    """A recipe as ``--recipe FILE`` reads it: the fields that differ from ``tutorial``, below a comment."""
+    """A recipe as ``--recipe FILE`` reads it, below a comment: the fields that differ from the recipe of its name.
+
+    One's own differs from ``tutorial``.
+    """
     base = TUTORIAL.model_dump()
-    fields = {
-        name: value for name, value in config.model_dump().items() if name == "recipe" or value != base[name]
-    }
+    own = {name: value for name, value in config.model_dump().items() if name == "recipe" or value != base[name]}
+    fields = config.short() if config.recipe in RECIPES else own
     lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in fields.items()]
     return f"# {' '.join(head.split())}\n{''.join(lines)}".replace("\x7f", "\\u007f")
 

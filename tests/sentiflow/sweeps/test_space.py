@@ -103,10 +103,10 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         load_space(tmp_path / "none.toml", TUNED)
 
 
-def test_a_recipe_written_to_a_file_is_the_same_when_read(tmp_path: Path) -> None:
-    config = TUNED.model_copy(
-        update={"recipe": "tuned-best", "learning_rate": 1.234567890123e-05, "mask_zero": False}
-    )
+@pytest.mark.parametrize("name", ["tuned-best", "tuned", "fitted"])
+def test_a_recipe_written_to_a_file_is_the_same_when_read(tmp_path: Path, name: str) -> None:
+    """Red if a value that ``tutorial`` has, too, were left out, and then taken from the recipe of the name."""
+    config = TUNED.model_copy(update={"recipe": name, "learning_rate": 1.234567890123e-05, "mask_zero": False})
     path = tmp_path / "best.toml"
     path.write_text(recipe_file(config, "The best."))
     assert load_recipe(str(path)) == config
