@@ -44,9 +44,7 @@ TextColumnOption = Annotated[
 ]
 LabelColumnOption = Annotated[
     str | None,
-    typer.Option(
-        "--label-column", metavar="NAME", help="Column of labels in your table; to train, usually label."
-    ),
+    typer.Option("--label-column", metavar="NAME", help="Column of labels; a training takes label by default."),
 ]
 LabelsOption = Annotated[
     str | None,
