@@ -16,7 +16,6 @@ from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions, as_options
 from sentiflow.errors import UsageError
 from sentiflow.names import BUILT_IN, located, model_name
 from sentiflow.operations.deployments import Deployment, Schedule, parse_schedule
-from sentiflow.promotion.history import asks
 from sentiflow.settings import PREFIX, Settings
 from sentiflow.training.recipes import default_recipe, load_recipe
 
@@ -73,7 +72,7 @@ def _deployment(entry: dict[str, Any], values: dict[str, Any], settings: Setting
         schedule,
         entry.get("concurrency_limit", schedule and 1),  # what is late waits in turn
         tuple(DeploymentEventTrigger(**trigger | drift) for trigger in entry.get("triggers", ())),
-        asks(model_name(settings.schedule_dataset), settings),
+        settings.promotion_approval,
     )
 
 

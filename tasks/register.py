@@ -191,7 +191,7 @@ def _create_version(
 
 
 _POLL = 2  # seconds between two checks for the answer
-_EFFECT = """**Submit** carries out the decision that you choose below:
+_EFFECT = """The button below the form carries out your decision:
 
 - *promote*: version {version} becomes the champion, which answers `predict`, `score` and `serve`.
 - *do not promote*: the champion stays. The history keeps your no; only `--force --reason` overrides it.
@@ -201,7 +201,7 @@ _EFFECT = """**Submit** carries out the decision that you choose below:
 class Approval(RunInput):
     """A person's answer."""
 
-    decision: Literal["promote", "do not promote"] = Field(description="What Submit does")
+    decision: Literal["promote", "do not promote"] = Field(description="What the button below does")
     reason: str = Field("", max_length=500, description="Why, or why not; kept in the history")
     name: str = Field("", max_length=100, description="Who you are; kept in the history")
 

@@ -13,6 +13,7 @@ from flows.cli.output import relayed, shown_login
 from sentiflow import environment
 from sentiflow.console import CONSOLE, escape
 from sentiflow.errors import UsageError
+from sentiflow.names import model_name
 from sentiflow.redaction import without_login
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def schedule(
     """
     typed = {name: value for name, value in locals().items() if value not in (None, [])}
     from flows.schedules import deployments, scheduled_table
+    from sentiflow.promotion.history import asks
     from sentiflow.settings import OFF, load_settings
 
     others = ("changes", "table", "pool", "debug")
@@ -87,6 +89,9 @@ def schedule(
         raise UsageError("--input and --output are for scoring.", 'Say when to score: --score "0 4 * * *"')
     merged = settings.schedule_table | table.model_dump(exclude_unset=True)
     settings = settings.model_copy(update={"schedule_table": merged})
+    if pool is None:  # what registers for a pool may have no access to the store
+        wanted = {"promotion_approval": asks(model_name(settings.schedule_dataset), settings)}
+        settings = settings.model_copy(update=wanted)
     specs = deployments(settings, changes or ())
     if pool is not None:
         _register(specs, pool, settings)

@@ -52,6 +52,8 @@ _SIMPLE_IS_BETTER = (
     f"{YARDSTICK}, a simple model of words and pairs of words, is better. What helps: more reviews, another "
     "start or seed, the recipe large. See what others reach: sentiflow baselines (docs/baselines.md).\n"
 )
+# What loading files that are not as they should be raises; of a store whose client is not installed, too.
+_BROKEN = (MlflowException, OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, YAMLError)
 _TEXTS = 30  # timed one by one
 _COMMON = 50  # words of the vocabulary that such a text repeats
 NO_REASON = "all checks passed"
@@ -227,16 +229,7 @@ def load(name: str, number: int, folder: Path) -> tuple[Path, TextScorer]:
             other = "%s version %d was packaged with other code; scored with this installation's"
             LOGGER.warning(other, name, number)
         return path, load_unchanged(path, tags)
-    except (
-        MlflowException,
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        ImportError,
-        YAMLError,
-    ) as err:
+    except _BROKEN as err:
         message = f"Cannot load {name} version {number}: {redact(first_line(err)).removesuffix('.')}."
         if not _is_passing(err):
             need_ours(name, number, tags, path)

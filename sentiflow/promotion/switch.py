@@ -71,8 +71,8 @@ def decide(candidate: Candidate, *, force: bool = False, reason: str = "") -> Ca
 def carry_out(candidate: Candidate, settings: Settings) -> Candidate:
     """Write the answer on the candidate's version and, if it promotes, make it champion.
 
-    A person's no goes into the history first, and stands against a later yes. The rest is not written if the
-    champion has changed since.
+    A person's no goes into the history, whatever has changed, and stands against a later yes. A yes is not carried
+    out if the champion has changed since.
     """
     name, number = candidate.name, candidate.version
     with changing(name, settings) as (client, store):
@@ -83,11 +83,13 @@ def carry_out(candidate: Candidate, settings: Settings) -> Candidate:
             candidate = replace(candidate, answer="declined", reason=no.reason, by=no.by)
         elif candidate.answer == "declined":
             _record(client, store, name, replace(_event(candidate), kind="decline", replaced=None))
-        if candidate.promotes or champion_of(store, name) == number:  # a no came after another's yes
-            need_unchanged(store, name, candidate.champion)
         if candidate.promotes:
+            need_unchanged(store, name, candidate.champion)
             need_files(name, number)
-        _write_answer(client, candidate, gate_of(found.tags, settings))
+        if candidate.promotes or champion_of(store, name) != number:
+            _write_answer(client, candidate, gate_of(found.tags, settings))
+        else:  # another's yes came first, and stays on the version
+            candidate = replace(candidate, reason=f"{candidate.reason}; it is in use by an earlier yes")
         if candidate.promotes:
             event = _event(candidate)
             move(client, store, name, event)
@@ -197,7 +199,7 @@ def need_unchanged(store: Store, name: str, expected: int | None) -> None:
     if found != expected:
         raise ExternalError(
             f"{name}: the champion is now {_called(found)}, no longer {_called(expected)}: somebody else "
-            "changed it meanwhile. It stays.",
+            "changed it meanwhile. Nothing was changed here.",
             f"See sentiflow versions --history {_of(name)}, then try again.",
         )
 

@@ -173,9 +173,9 @@ def test_of_what_the_downtime_missed_little_is_made_up_for(home: Home, starts: l
 def test_trigger_ends_with_4_when_the_gate_says_no(home: Home, starts: list[Scheduled]) -> None:
     done = home.run("trigger", "promote")  # of a world whose gate asks for more than this model has
     assert done.returncode == 4, done.stderr
-    assert "The run ended as failed: sample-sentiment version" in done.stderr
+    assert "was not promoted: 1 of 3 checks failed (minimum accuracy)" in done.stderr
     assert "Traceback" not in done.stderr
-    starts[-1].until_says("Failed.*checks failed")
+    starts[-1].until_says("Refused.*checks failed")
 
 
 def test_a_service_manager_ends_it_likewise_and_what_runs_is_cancelled(
