@@ -170,7 +170,7 @@ def _shown(word: "Word") -> str:
     USE,
     "sentiflow score reviews.csv -o scores.csv --with-text",
     "sentiflow score reviews.jsonl -o scores.parquet --text-column body --keep id",
-    "sentiflow score folder-of-txt -o scores.parquet --model-version 3",
+    "sentiflow score last-month.csv -o scores.parquet --label-column rating --labels good=1,bad=0",
 )
 def score(
     source: Annotated[
@@ -202,7 +202,7 @@ def score(
 ) -> None:
     """Score a table or a folder of texts.
 
-    What cannot be scored goes to a file of rejects (exit code 5).
+    What cannot be scored goes to a file of rejects (exit code 5). With --label-column, the accuracy is shown.
     """
     if labels is not None and label_column is None:
         raise UsageError("--labels says what a column of labels holds.", "Name it: --label-column NAME")

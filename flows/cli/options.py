@@ -60,7 +60,7 @@ MaxRejectsOption = Annotated[
 ]
 KeepOption = Annotated[
     list[str] | None,
-    typer.Option("--keep", "-k", metavar="COLUMN", help="A column to copy to the output; repeatable."),
+    typer.Option("--keep", "-k", metavar="COLUMN", help="Columns to copy to the output: a,b; repeatable."),
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show all log lines and tracebacks.")]
 WhoseOption = Annotated[
