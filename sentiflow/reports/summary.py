@@ -55,10 +55,11 @@ def wrong_rows(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> NDArray
 
 
 def worst_errors_text(errors: Sequence[Misclassified]) -> str:
-    """The worst errors as plain text."""
+    """The worst errors as plain text, which a terminal may show."""
     if not errors:
         return "No test review is misclassified.\n"
-    return "\n\n".join(f"{error.heading}\n{without_breaks(error.text)}" for error in errors) + "\n"
+    texts = [printable(without_breaks(error.text), keep="\n\t") for error in errors]
+    return "\n\n".join(f"{error.heading}\n{text}" for error, text in zip(errors, texts, strict=True)) + "\n"
 
 
 BREAK = re.compile(r"<br\s{0,9}/?>", re.IGNORECASE)

@@ -45,9 +45,9 @@ def test_a_heading_names_the_true_label(of: RunRecord, words: str) -> None:
 def test_worst_errors_as_text_hold_a_heading_and_the_review_each() -> None:
     errors = [
         Misclassified("a", "negative", 0.9, "bad film", READING),
-        Misclassified("b", "positive", 0.2, "good", READING),
+        Misclassified("b", "positive", 0.2, "good\n\x1b[2Jfilm", READING),
     ]
-    expected = "a: labelled negative, scored 0.9000\nbad film\n\nb: labelled positive, scored 0.2000\ngood\n"
+    expected = "a: labelled negative, scored 0.9000\nbad film\n\nb: labelled positive, scored 0.2000\ngood\n\\x1b[2Jfilm\n"
     assert worst_errors_text(errors) == expected
 
 
