@@ -47,7 +47,8 @@ def test_worst_errors_as_text_hold_a_heading_and_the_review_each() -> None:
         Misclassified("a", "negative", 0.9, "bad film", READING),
         Misclassified("b", "positive", 0.2, "good\n\x1b[2Jfilm", READING),
     ]
-    expected = "a: labelled negative, scored 0.9000\nbad film\n\nb: labelled positive, scored 0.2000\ngood\n\\x1b[2Jfilm\n"
+    first, second = "a: labelled negative, scored 0.9000", "b: labelled positive, scored 0.2000"
+    expected = f"{first}\nbad film\n\n{second}\ngood\n\\x1b[2Jfilm\n"
     assert worst_errors_text(errors) == expected
 
 
