@@ -10,6 +10,10 @@ at a time and reads each word that it wrote, until it writes the end.
 import argparse
 from pathlib import Path
 
+# isort: off
+import sentiflow.training.network  # noqa: F401 - loads TensorFlow without its notes on processors and GPUs
+
+# isort: on
 import keras
 import matplotlib as mpl
 import numpy as np

@@ -10,6 +10,10 @@ The same W_x, W_h and b are used at every step. The state is what tells the firs
 is followed by l, the other by o.
 """
 
+# isort: off
+import sentiflow.training.network  # noqa: F401 - loads TensorFlow without its notes on processors and GPUs
+
+# isort: on
 import keras
 import numpy as np
 

@@ -7,6 +7,10 @@ whatever it learns. A SimpleRNN reads one word after the other and can tell them
 words that it never saw together.
 """
 
+# isort: off
+import sentiflow.training.network  # noqa: F401 - loads TensorFlow without its notes on processors and GPUs
+
+# isort: on
 import keras
 import numpy as np
 

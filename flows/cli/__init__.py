@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from typer import Typer
 
 _QUIET = {
-    "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow's notes on processors and missing GPUs
     "MLFLOW_CONFIGURE_LOGGING": "false",  # its warnings come through our own handler
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # the summary names the run's address
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",  # Prefect's own temporary server asks for no login; ours does
