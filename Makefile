@@ -12,22 +12,26 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	2>/dev/null && { echo "$$p"; break; }; done)
 
+# Progress for a terminal, and nothing for a log.
+QUIET := $(shell test -t 2 || echo --quiet)
 ifdef UV
-INSTALL := uv pip install --quiet --compile-bytecode --python $(BIN)/python
+INSTALL := uv pip install $(QUIET) --compile-bytecode --python $(BIN)/python
 else
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+INSTALL := $(BIN)/python -m pip install $(QUIET) --disable-pip-version-check
 endif
+ON_PATH := export PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .PHONY: setup setup-dev run test test-stories test-faults check format docs bench bench-use bench-compare bench-growth results images ui \
 	lock clean env folders up down logs backup restore import
 
 setup: .venv/.compiled
-	@echo 'Ready. Next: export PATH="$(CURDIR)/$(BIN):$$PATH", then sentiflow --help'
+	@echo 'Ready. Next: $(ON_PATH), then sentiflow --help'
 
 setup-dev: .venv/.installed-dev
 
 run: .venv/.compiled
 	$(BIN)/sentiflow train --fallback-sample
+	@echo 'So that sentiflow alone is found: $(ON_PATH)'
 
 # Files of tests start in the order of tests/conftest.py, the longest first.
 test: setup-dev
@@ -161,6 +165,7 @@ endif
 	@echo "$(CURDIR) $$(.venv/bin/python $(VERSION))" >$@
 
 .venv/.installed: .venv/.made requirements.lock pyproject.toml
+	@echo "Installing TensorFlow, MLflow, Prefect and others into .venv: 3 GB, $(if $(UV),a minute,some minutes)"
 	$(INSTALL) --require-hashes -r requirements.lock
 	$(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
