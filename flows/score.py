@@ -45,9 +45,10 @@ def score(
         workers: Processes that score; by default one a core.
         escape_formulas: In a .csv output, put ' before texts that a spreadsheet would take for formulas.
         label_column: The table's column of labels, if the scores are to be compared with them.
-        labels: What they mean, 0, 1 or skip, such as {"neutral": "skip"}, beside those that are known.
+        labels: What they mean, 0, 1 or skip, such as {"neutral": "skip"}; alone, of a column label.
     """
-    labelled = as_options({"label_column": label_column, "labels": labels}, "labels") if label_column else None
+    options = {"labels": labels} | ({"label_column": label_column} if label_column else {})
+    labelled = as_options(options, "The options of the table") if label_column or labels else None
     request = Request(
         expanded(source), expanded(output), text_column, with_text, tuple(keep), dataset, version, workers,
         escape_formulas, labelled,

@@ -202,10 +202,8 @@ def score(
 ) -> None:
     """Score a table or a folder of texts.
 
-    What cannot be scored goes to a file of rejects (exit code 5). With --label-column, the accuracy is shown.
+    What cannot be scored goes to a file of rejects (exit code 5). Of a labelled table the accuracy is shown.
     """
-    if labels is not None and label_column is None:
-        raise UsageError("--labels says what a column of labels holds.", "Name it: --label-column NAME")
     from sentiflow.batch.job import Request, score_input
     from sentiflow.data.rows import hints_for
     from sentiflow.reports import Table
@@ -214,7 +212,7 @@ def score(
     column = "text" if text_column is None else text_column
     request = Request(
         source, output, column, with_text, tuple(keep or ()), dataset, version, workers, escape_formulas,
-        None if label_column is None else table_options(None, label_column, labels, None),
+        None if label_column is labels is None else table_options(None, label_column, labels, None),
     )  # fmt: skip
     scored = score_input(request, load_settings(), progress_bar, _say)
     counts = {"output": scored.output, "totals": scored.totals, "seconds": scored.seconds}

@@ -46,6 +46,10 @@ def test_the_flow_compares_a_labelled_table_with_the_scores(path: Path) -> None:
     done = score(path, path.parent / "out.csv", label_column="id", labels={"1": 0, "3": "skip"})
     assert done.evaluation is not None and done.evaluation.left_out == {"3": 1}
     assert "rows in all. Accuracy " in done.summary
+    with pytest.raises(UsageError, match="no column label"):
+        score(path, path.parent / "out.csv", labels={"neutral": "skip"})
+    with pytest.raises(UsageError, match="differ in more than case"):
+        score(path, path.parent / "out.csv", label_column="id", labels={"a": 1, "A": 0})
 
 
 def test_wrong_use_fails_the_flow_with_the_words_of_the_command(path: Path) -> None:
