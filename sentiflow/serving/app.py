@@ -41,11 +41,7 @@ _OF_FILMS = (
     "A quiet film that stays with you.",
     "Two hours that I will never get back.",
 )
-_OF_TABLES = (
-    "It began well, but in the end I was disappointed.",
-    "Better than I had hoped.",
-    "Never again.",
-)
+_OF_TABLES = ("It began well, but in the end I was disappointed.", "Better than I had hoped.", "Never again.")
 
 
 def build(
