@@ -201,7 +201,9 @@ _EFFECT = """The button below the form carries out your decision:
 class Approval(RunInput):
     """A person's answer."""
 
-    decision: Literal["promote", "do not promote"] = Field(description="What the button below does")
+    decision: Literal["promote", "do not promote"] = Field(
+        description="Put this version in use, or decline it: the button below does so"
+    )
     reason: str = Field("", max_length=500, description="Why, or why not; kept in the history")
     name: str = Field("", max_length=100, description="Who you are; kept in the history")
 
