@@ -183,7 +183,7 @@ LOCKED := --universal --python-version 3.11 --generate-hashes --no-emit-index-ur
 LOCK := uv pip compile pyproject.toml $(LOCKED)
 lock:
 	$(LOCK) --output-file requirements.lock
-	$(LOCK) --extra team --constraints requirements.lock --output-file requirements-team.lock
+	$(LOCK) --extra team --extra s3 --constraints requirements.lock --output-file requirements-team.lock
 	$(LOCK) --extra team --extra dev --constraints requirements-team.lock --output-file requirements-dev.lock
 	$(LOCK) --extra bench --constraints requirements-dev.lock --output-file requirements-bench.lock
 	uv pip compile --group pyproject.toml:serve $(LOCKED) --constraints requirements.lock --output-file requirements-serve.lock

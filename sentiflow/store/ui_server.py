@@ -108,7 +108,12 @@ def _expression(paths: Collection[tuple[str, str]]) -> re.Pattern[str]:
 PAGES = [*_paths(_PAGES, ""), *_paths(_API, "/api/"), *_paths(_API, "/ajax-api/")]
 """Methods and paths of ``sentiflow ui``: runs, models, the registry, and reviews of traces."""
 
-TEAM = [*PAGES, *_paths(_TEAM_API, "/api/"), *_paths(_TEAM_API, "/ajax-api/")]
+# It would tell programs to fetch files from a bucket themselves; a page needs it.
+_BUCKET = ("GET", "/api/3.0/mlflow/server-info")
+
+TEAM = [
+    *(path for path in PAGES if path != _BUCKET), *_paths(_TEAM_API, "/api/"), *_paths(_TEAM_API, "/ajax-api/"),
+]  # fmt: skip
 """Those of a team's server: also accounts, and artifacts, of which clients do not see the disk."""
 
 _GATEWAYS = ("GET", "/ajax-api/2.0/mlflow/gateway-proxy")  # the page of runs shows an error where it gets no list

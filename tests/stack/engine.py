@@ -53,7 +53,7 @@ class Engine:
             if not self.containers[name].running():
                 self.containers[name].result.unlink(missing_ok=True)
         self._to_come = set(wanted)
-        with ThreadPoolExecutor(len(wanted)) as pool:
+        with ThreadPoolExecutor(len(wanted) or 1) as pool:
             for future in [pool.submit(self._start_in_turn, self.containers[name]) for name in wanted]:
                 future.result()
 

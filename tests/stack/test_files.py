@@ -255,6 +255,21 @@ def test_a_deployment_cannot_take_the_confinement_off_its_containers() -> None:
     assert confined["read_only"] and confined["cap_drop"] == ["ALL"] and confined["pids_limit"] > 0
 
 
+def test_a_database_and_a_bucket_elsewhere_take_the_place_of_the_stack_s(passwords: Path) -> None:
+    files = "docker-compose.yml:stack/postgres-elsewhere.yml:stack/s3.yml"
+    place = {"POSTGRES_HOST": "db.example.com", "ARTIFACTS": "s3://b/p", "AWS_ACCESS_KEY_ID": "key"}
+    services = _with(passwords, COMPOSE_FILE=files, **place)
+    assert "postgres" not in services
+    asking = {name: each["environment"] for name, each in services.items() if "database" in str(each["networks"])}
+    assert len(asking) == 5
+    for name, variables in asking.items():
+        found = {variables.get("PGHOST"), variables.get("PREFECT_SERVER_DATABASE_HOST")} - {None}
+        assert (found, variables["PGSSLMODE"]) == ({"db.example.com"}, "require"), name
+    assert "s3://b/p" in services["mlflow"]["command"]
+    keys = {name for name, each in services.items() if "AWS_" in str(each)}
+    assert keys == {"mlflow"}, "others need none"
+
+
 def test_links_hosts_and_addresses_follow_the_public_ones(passwords: Path) -> None:
     local = {"PREFECT_PORT": "4300", "MLFLOW_PORT": "5300"}
     public = {f"{name}_PUBLIC_URL": f"https://ml.example.com/{name.lower()}" for name in ("MLFLOW", "PREFECT")}

@@ -10,6 +10,7 @@ import pytest
 from mlflow.server import app as flask_app
 from mlflow.server import constants, handlers
 from mlflow.server.fastapi_app import app as fastapi_app
+from mlflow.utils.server_info import SERVER_INFO_ENDPOINT
 from starlette.responses import PlainTextResponse
 
 from sentiflow.store import ui_server as pages
@@ -83,6 +84,12 @@ def test_variables_are_called_as_mlflow_calls_them(monkeypatch: pytest.MonkeyPat
 
 def test_the_handlers_that_are_checked_are_mlflows() -> None:
     assert set(pages._checks()) <= set(flask_app.view_functions)
+
+
+def test_programs_get_files_of_a_bucket_from_the_server() -> None:
+    """Red if clients were told to fetch them themselves: they have no keys, and perhaps no way there."""
+    assert ("GET", SERVER_INFO_ENDPOINT) not in TEAM
+    assert ("GET", SERVER_INFO_ENDPOINT.replace("/api/", "/ajax-api/")) in TEAM
 
 
 @pytest.mark.parametrize(
