@@ -7,4 +7,7 @@ export MLFLOW_TRACKING_USERNAME=worker
 export MLFLOW_TRACKING_PASSWORD="$(cat "$(_of SECRETS)/MLFLOW_WORKER_PASSWORD")"
 export PREFECT_API_URL="http://127.0.0.1:$(_of PREFECT_PORT | grep . || echo 4200)/api"
 export PREFECT_API_AUTH_STRING="$(cat "$(_of SECRETS)/PREFECT_LOGIN")"
+# Links lead where browsers of other machines get to.
+if [ -n "$(_of MLFLOW_PUBLIC_URL)" ]; then export SENTIFLOW_UI_URL="$(_of MLFLOW_PUBLIC_URL)"; fi
+if [ -n "$(_of PREFECT_PUBLIC_URL)" ]; then export PREFECT_UI_URL="$(_of PREFECT_PUBLIC_URL)"; fi
 unset -f _of

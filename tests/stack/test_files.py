@@ -83,12 +83,15 @@ def test_a_file_of_settings_that_others_could_read_is_closed_before_anything_is_
 
 
 def test_comments_and_blanks_after_a_setting_are_no_part_of_it(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("  SECRETS = ./my secrets  # ours\r\nMLFLOW_PORT = 5001   # another\n")
-    show = '. "$0/client.sh"; echo "$SENTIFLOW_TRACKING_URI"'
+    lines = (
+        "  SECRETS = ./my secrets  # ours\r\nMLFLOW_PORT = 5001   # another\nMLFLOW_PUBLIC_URL=https://a/b # it\n"
+    )
+    (tmp_path / ".env").write_text(lines)
+    show = '. "$0/client.sh"; echo "$SENTIFLOW_TRACKING_URI $SENTIFLOW_UI_URL"'
     for command in (["sh", ROOT / "stack" / "env.sh"], ["sh", "-euc", show, ROOT / "stack"]):
         done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
     assert [each.name for each in tmp_path.iterdir() if each.is_dir()] == ["my secrets"]
-    assert done.stdout == "http://127.0.0.1:5001\n"
+    assert done.stdout == "http://127.0.0.1:5001 https://a/b\n"
 
 
 def test_only_what_a_browser_needs_is_published_and_to_this_machine_alone(services: dict[str, Any]) -> None:
