@@ -43,6 +43,8 @@ def test_a_file_names_only_what_differs_from_seed(tmp_path: Path) -> None:
 
 def test_a_file_may_name_its_recipe(tmp_path: Path) -> None:
     assert load_recipe(write(tmp_path, "recipe = 'other'\nepochs = 2\n")).recipe == "other"
+    of_tuned = load_recipe(write(tmp_path, "recipe = 'tuned'\nepochs = 2\n"))
+    assert of_tuned == load_recipe("tuned", ["epochs=2"])
 
 
 def test_a_file_with_the_name_of_a_built_in_recipe_says_which_it_is(tmp_path: Path) -> None:
