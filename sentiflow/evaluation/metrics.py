@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sentiflow.data.reviews import Reviews
 from sentiflow.evaluation import YARDSTICK, ScoreTable, slices
-from sentiflow.evaluation.statistics import compare, format_interval, format_points, wilson
+from sentiflow.evaluation.statistics import compare, format_interval, format_points, newcombe, wilson
 from sentiflow.scoring import START, Vocabulary, is_positive
 from sentiflow.scoring.vocabulary import FIRST_WORD
 
@@ -38,7 +38,7 @@ _NEGATION = re.compile(
     r"|(ai|are|ca|could|did|does|do|had|has|have|is|should|was|were|wo|would)nt)"
 )
 _UNBALANCED = 0.6  # share of one label
-_CLEAR = 0.02  # share of the errors of one answer for all
+_CLEAR = 0.02  # between the shares of both labels that get one answer
 _CLIP = 1e-7  # the largest loss of a review is 16.1 nats
 
 
@@ -148,10 +148,13 @@ def _confusion(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> list[li
 def at_chance(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> str:
     """What to say of scores that are not clearly better than one answer for all; empty if they are.
 
-    Clearly: the lower end of the accuracy's interval leaves out more than 2% of the errors of that answer.
+    Clearly: the accuracy is not below that answer's beyond chance, and what is answered depends on the label: the
+    shares of both labels that are called 1 differ by more than 2 points, at the lower end of their interval.
     """
-    figures = accuracy_of(_confusion(labels, scores))
-    if 1 - figures.accuracy_ci_low < (1 - _CLEAR) * (1 - figures.majority_share):
+    (others, false), (missed, hits) = confusion = _confusion(labels, scores)
+    figures = accuracy_of(confusion)
+    low, _ = newcombe(hits, hits + missed, false, false + others)
+    if low > _CLEAR and figures.accuracy_ci_high >= figures.majority_share:
         return ""
     return f"Not clearly better than one answer for all, which gets {figures.majority_share:.2%}."
 

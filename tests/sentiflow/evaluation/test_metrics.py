@@ -68,8 +68,9 @@ def test_f1_is_of_either_label_and_balanced_accuracy_of_both() -> None:
         ((6_135, 12_500), (6_365, 12_500), "50.00%"),  # 50.92%: more than chance, and next to nothing
         ((200, 500), (300, 500), ""),
         ((0, 800), (0, 200), "80.00%"),  # one answer for all
-        ((40, 800), (80, 200), ""),  # 84%, at least 81.6%
-        ((40, 800), (60, 200), "80.00%"),  # 82%, perhaps 79.5%
+        ((40, 800), (60, 200), ""),  # 82%, and a third of the rarer label is found
+        ((150, 800), (150, 200), ""),  # 80%, but it tells the labels apart: balanced 78%
+        ((8, 800), (8, 200), "80.00%"),  # 80%: the rarer label is called as often by chance
         ((400, 800), (150, 200), "80.00%"),  # 55%
         ((1, 3), (2, 3), "50.00%"),
         ((0, 20), (20, 20), ""),
