@@ -22,11 +22,11 @@ from sentiflow.environment import person
 from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.promotion import switch
 from sentiflow.promotion.candidate import Answer, Candidate, evaluate_candidate
-from sentiflow.promotion.history import history_of, previous_champion
+from sentiflow.promotion.history import asks, history_of, previous_champion
 from sentiflow.store.client import connect
 from tests.mlflow_store import champion_of, events_of, versions_of
 from tests.receiver import receiver
-from tests.world import Registry, Trained, World, with_own_files
+from tests.world import Registry, Trained, World, refusal, with_own_files
 
 NAME = "sample-sentiment"
 
@@ -103,6 +103,18 @@ def test_a_yes_that_comes_after_anothers_no_promotes_nothing(registry: World, cl
     assert (late.event, champion_of(client, NAME)) == (None, None)
     assert late.summary.endswith("declined by Bob: too early")
     assert len(events_of(client, NAME)) == 1
+
+
+def test_approval_is_required_of_everybody_until_the_tag_is_removed(
+    registry: World, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.enter(monkeypatch)
+    refused = refusal("promote", "--require-approval", "--force", "--reason", "why", "--dataset", "sample")
+    assert (refused.exit_code, asks(NAME, registry.settings)) == (2, False)
+    switch.require_approval(NAME, registry.settings)
+    assert asks(NAME, registry.settings)
+    client.delete_registered_model_tag(NAME, "promotion.approval")
+    assert not asks(NAME, registry.settings)
 
 
 def test_each_decision_is_sent_in_one_sentence(registry: World, monkeypatch: pytest.MonkeyPatch) -> None:
