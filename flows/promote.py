@@ -19,7 +19,7 @@ Version = Annotated[int | None, Field(ge=1)]
 Reason = Annotated[str, Field(max_length=MAX_REASON)]
 
 
-@job(lambda given: f"{model_name(given['dataset'])}-version-{given['version'] or 'best'}")
+@job(lambda given: f"promote-{given['version'] or 'the-best'}-of-{model_name(given['dataset'])}")
 def promote(
     dataset: str = "imdb", version: Version = None, force: bool = False, reason: Reason = ""
 ) -> Candidate | Skipped:

@@ -114,7 +114,7 @@ def test_the_flow_promotes_and_shows_the_comparison(registry: World, prefect_ser
     run = flow_runs("promote")[-1]
     shown = [artifact.data for artifact in artifacts_of(run.id)]
     assert [task.name for task in tasks_of(run.id, 1)] == ["promote"]
-    assert run.name == f"{NAME}-version-{Registry.GOOD}"
+    assert run.name == f"promote-{Registry.GOOD}-of-{NAME}"
     assert run.state is not None
     assert run.state.message == f"{NAME} version {Registry.GOOD} is now the champion, the first one (passed)."
     assert any("*minimum accuracy*, 9" in str(data) for data in shown)
