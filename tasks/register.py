@@ -194,7 +194,7 @@ _POLL = 2  # seconds between two checks for the answer
 _EFFECT = """The button below the form carries out your decision:
 
 - *promote*: version {version} becomes the champion, which answers `predict`, `score` and `serve`.
-- *do not promote*: the champion stays. The history keeps your no; only `--force --reason` overrides it.
+- *do not promote*: what is in use stays. The history keeps your no; only `--force --reason` overrides it.
 """
 
 
@@ -237,7 +237,7 @@ def _ask(candidate: Candidate, settings: Settings) -> Candidate:
     if settings.promotion_approval:
         switch.require_approval(candidate.name, settings)
     url = flow_run_url(str(runtime.flow_run.id))
-    get_run_logger().info("waiting for a person's answer: %s", url)
+    get_run_logger().info("waiting for a person's answer, in the Prefect UI (log in there first): %s", url)
     text = f"{candidate.name} version {candidate.version} waits for an answer: promote it, or not? {url}"
     fields = {"model": candidate.name, "model_version": str(candidate.version), "flow_run_url": url}
     announce(settings, get_run_logger(), "approval", text, **fields)

@@ -329,7 +329,9 @@ def next_commands(result: "ModelResult", settings: "Settings") -> list[str]:
         f"Look at it:  {me} ui   then {result.run_url}",
         f'Use it:      {me} predict --dataset {of}{chosen} "A quiet film that stays with you."',
     ]
-    if champion != number and result.promotion is None and not result.at_chance:
+    # The gate would refuse it.
+    loses = settings.gate_baseline and result.yardstick is not None and result.yardstick.high < 0
+    if champion != number and result.promotion is None and not (result.at_chance or loses):
         lines.append(f"Promote it:  {me} promote {number} --dataset {of}")
     if champion not in (None, number):
         lines.append(f"Compare it:  {me} compare {model.name}@champion {model.name}/{number}")

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from shlex import quote
 from stat import S_ISREG
 from typing import Any, BinaryIO
 
@@ -352,4 +353,8 @@ def open_input(path: Path) -> Input:
         raise UsageError(
             f"{path}: not a supported table.", f"Give {_SUPPORTED}; for `score`, also a folder of .txt files."
         )
+    with path.open("rb") as file:
+        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            written = f"iconv -f utf-16 -t utf-8 {quote(str(path))} > utf8-{quote(path.name)}"
+            raise UsageError(f"{path}: not UTF-8, but UTF-16.", f"Convert it: {written}")
     return _KINDS[path.suffix.lower()](path)

@@ -65,6 +65,8 @@ class Accuracy:
         With unbalanced labels it says less, and what says more follows.
         """
         accuracy = f"{self.accuracy:.2%} (95% interval {self.accuracy_ci_low:.2%} to {self.accuracy_ci_high:.2%})"
+        if self.majority_share == 1:
+            return f"{accuracy}; all labels are the same"
         if not self.unbalanced:
             return accuracy
         return (

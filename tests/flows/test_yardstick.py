@@ -70,9 +70,17 @@ def test_a_network_at_chance_says_so_everywhere_with_the_cause_and_nobody_is_ask
     assert told in run.data.tags["mlflow.note.content"]
     assert client.get_model_version(result.model.name, str(result.model.version)).tags["at_chance"] == told
     assert told in Path(client.download_artifacts(result.run_id, "report.html")).read_text()
-    asked = replace(result, promotion=None)
-    assert not any("promote" in line for line in next_commands(asked, own.settings))
-    assert any("promote 1" in line for line in next_commands(replace(asked, at_chance=""), own.settings))
+    assert result.yardstick is not None and result.yardstick.high < 0
+    promotable = replace(result, promotion=None, at_chance="", yardstick=None)
+    offered = [
+        any("promote 1" in line for line in next_commands(each, own.settings))
+        for each in (
+            promotable,
+            replace(promotable, at_chance=told),
+            replace(promotable, yardstick=result.yardstick),  # the gate would refuse it
+        )
+    ]
+    assert offered == [True, False, False]
 
 
 def test_its_last_line_names_the_rejects_and_the_file_that_keeps_them(result: TrainingResult, own: World) -> None:

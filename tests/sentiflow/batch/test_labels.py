@@ -50,6 +50,7 @@ def test_the_names_of_a_version_go_before_what_numbers_mean_and_a_whole_set_of_l
 def test_a_table_of_one_label_has_an_accuracy() -> None:
     found = evaluated(["bad", "bad"], [0.2, 0.8])
     assert (found.figures.accuracy, found.figures.balanced_accuracy, found.figures.f1_positive) == (0.5, 0.5, 0.0)
+    assert found.lines[0].endswith("; all labels are the same")  # balanced accuracy and F1 would say nothing
 
 
 def test_a_column_of_no_labels_takes_no_memory_and_is_an_error() -> None:

@@ -1,3 +1,4 @@
+import subprocess
 from pathlib import Path
 
 import pyarrow as pa
@@ -75,3 +76,17 @@ def test_values_that_python_has_none_for_are_refused(column: pa.Array) -> None:
 def test_a_table_is_known_by_the_same_endings_everywhere() -> None:
     """Red if a dataset's name kept the ending of a format that is read."""
     assert tuple(inputs._KINDS) == TABLE_SUFFIXES
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_utf_16_is_named_with_the_command_that_helps(tmp_path: Path, ending: str, encoding: str) -> None:
+    """Red if its zeros were shown as names of columns, or another encoding was advised."""
+    made = tmp_path / f"a b.{ending}"
+    content = "text,label\nnaïve,1\n"
+    made.write_bytes((b"" if encoding == "utf-16" else b"\xfe\xff") + content.encode(encoding))
+    with pytest.raises(UsageError, match="not UTF-8, but UTF-16") as err:
+        open_input(made)
+    command = err.value.hint.removeprefix("Convert it: ")
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True)
+    assert (tmp_path / f"utf8-a b.{ending}").read_text(encoding="utf-8") == content
