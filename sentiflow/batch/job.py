@@ -28,14 +28,14 @@ from sentiflow.batch.writers import Totals, check_output, output_lock, output_sc
 from sentiflow.console import Progress, no_progress
 from sentiflow.data.inputs import open_input
 from sentiflow.data.rows import Chunk, Input, changed, count_reasons, match
-from sentiflow.data.table import TableOptions, options_of
+from sentiflow.data.table import TableOptions
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring import MEGABYTE, SCORED, Entry, TextLog, configured_log
 from sentiflow.names import model_name
 from sentiflow.scoring import TextScorer, cores
 from sentiflow.settings import Settings
 from sentiflow.store import BASE_MODEL, Version
-from sentiflow.store.find import find_version, load_scorer, open_store
+from sentiflow.store.find import find_version, load_scorer
 
 if TYPE_CHECKING:
     from sentiflow.batch.labels import Evaluation
@@ -105,22 +105,6 @@ def check_request(request: Request) -> tuple[Input, pa.Schema]:
     return source, output_schema(source, request.with_text, source.schema.names[0] if labels else "")
 
 
-def as_trained(given: TableOptions, version: Version, settings: Settings) -> TableOptions:
-    """What labels mean: as at the training of a version, and as is given besides; a whole set stands alone."""
-    if version == BASE_MODEL or {0, 1} <= set(given.labels.values()):
-        return given
-    store = open_store(settings)
-    found = store.version(version.name, version.number)
-    try:
-        params = store.record(found.run_id).params if found is not None and found.run_id else {}
-    except UsageError as err:
-        raise UsageError(
-            f"The run that trained {version} was deleted, and with it what its labels mean.",
-            "Say it: --labels good=1,bad=0",
-        ) from err
-    return given.model_copy(update={"labels": options_of(params).labels | given.labels})
-
-
 def score_input(
     request: Request, settings: Settings, progress: Progress = no_progress, say: Say = lambda _line: None
 ) -> Scored:
@@ -139,7 +123,7 @@ def score_input(
         log = configured_log(settings) if version != BASE_MODEL else None  # nothing is checked for drift from it
         sample, before, evaluator = Sample(), source.state(), None
         if request.labelled is not None:
-            from sentiflow.batch.labels import Evaluator, learnt_texts  # SciPy: only for its intervals
+            from sentiflow.batch.labels import Evaluator, as_trained, learnt_texts  # SciPy: only for its intervals
 
             labelled = as_trained(request.labelled, version, settings)
             learnt = learnt_texts(version, settings)

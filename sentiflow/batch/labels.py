@@ -11,14 +11,14 @@ from sentiflow.data.division import text_id
 from sentiflow.data.parquet import to_values
 from sentiflow.data.prepare import kept_table
 from sentiflow.data.rows import Chunk, beginning, count_left_out
-from sentiflow.data.table import TableOptions, advice, plain
+from sentiflow.data.table import TableOptions, advice, options_of, plain
 from sentiflow.errors import UsageError
 from sentiflow.evaluation.metrics import Accuracy, accuracy_of
 from sentiflow.names import BUILT_IN
 from sentiflow.reports.summary import Misclassified
 from sentiflow.scoring import is_positive
 from sentiflow.settings import Settings
-from sentiflow.store import Version
+from sentiflow.store import BASE_MODEL, Version
 from sentiflow.store.find import open_store, with_dataset
 
 _WORST = 5  # errors that are kept
@@ -34,7 +34,6 @@ class Evaluation:
     left_out: dict[str, int]  # rows by what their label is; empty for none
     worst: list[Misclassified]  # the most confident first
     label_names: tuple[str, str]
-
     learnt: int  # rows whose texts the version learnt from
 
     @property
@@ -46,6 +45,22 @@ class Evaluation:
                 f"{self.learnt:,} of these rows are texts that the version learnt from: it does better on them"
             )
         return [*lines, count_left_out(self.left_out, " of the accuracy")] if self.left_out else lines
+
+
+def as_trained(given: TableOptions, version: Version, settings: Settings) -> TableOptions:
+    """What labels mean: as at the training of a version, and as is given besides; a whole set stands alone."""
+    if version == BASE_MODEL or {0, 1} <= set(given.labels.values()):
+        return given
+    store = open_store(settings)
+    found = store.version(version.name, version.number)
+    try:
+        params = store.record(found.run_id).params if found is not None and found.run_id else {}
+    except UsageError as err:
+        raise UsageError(
+            f"The run that trained {version} was deleted, and with it what its labels mean.",
+            "Say it: --labels good=1,bad=0",
+        ) from err
+    return given.model_copy(update={"labels": options_of(params).labels | given.labels})
 
 
 def learnt_texts(version: Version, settings: Settings) -> frozenset[str]:

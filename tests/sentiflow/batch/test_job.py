@@ -16,7 +16,8 @@ from mlflow.tracking import MlflowClient
 
 from sentiflow.batch import job as module
 from sentiflow.batch.dask import DaskWorkers
-from sentiflow.batch.job import Request, Scored, Workers, _pool, as_trained, score_input
+from sentiflow.batch.job import Request, Scored, Workers, _pool, score_input
+from sentiflow.batch.labels import as_trained
 from sentiflow.batch.writers import Totals
 from sentiflow.console import Advance
 from sentiflow.data.division import text_id
