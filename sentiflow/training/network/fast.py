@@ -29,6 +29,8 @@ class FastNetwork(keras.Model):  # type: ignore[misc]
         vocabulary_dropout: share of the embedding's rows that are zero for a training batch, the others scaled up.
         dropout: the same for the elements that go into the last layer.
         steps_at_once: steps that TensorFlow makes in one call; callbacks and signals wait for its end.
+        gather: compute with the embeddings of a batch's words alone, which pays where the vocabulary is large; sums
+            are grouped in another way.
     """
 
     def __init__(
@@ -38,10 +40,12 @@ class FastNetwork(keras.Model):  # type: ignore[misc]
         vocabulary_dropout: float = 0.0,
         dropout: float = 0.0,
         steps_at_once: int = 1,
+        *,
+        gather: bool = False,
     ) -> None:
         super().__init__(name="fast_network")
         self.stock = stock
-        self._members = [_FastMember(member, vocabulary_dropout, dropout) for member in members_of(stock)]
+        self._members = [_FastMember(one, vocabulary_dropout, dropout, gather=gather) for one in members_of(stock)]
         self.built = True
         # The recurrence is no TensorFlow operation, so that XLA can compile only what stands around it.
         prepare_to_fit(self, optimizer, jit_compile=False, steps_per_execution=steps_at_once)
@@ -104,7 +108,10 @@ class FastNetwork(keras.Model):  # type: ignore[misc]
         given = [tensor for read in every for tensor in read.given]
         d_given = [tensor for read, d in zip(every, d_states, strict=True) for tensor in read.gradients(d)]
         before = tape.gradient(given, variables, output_gradients=d_given)
-        found = [one if other is None else other for one, other in zip(before, after, strict=True)]
+        found = [
+            tf.convert_to_tensor(one if other is None else other)
+            for one, other in zip(before, after, strict=True)
+        ]
         return found, losses, scores
 
     @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
@@ -115,7 +122,9 @@ class FastNetwork(keras.Model):  # type: ignore[misc]
 class _FastMember(keras.layers.Layer):  # type: ignore[misc]
     """One member."""
 
-    def __init__(self, stock: keras.Sequential, vocabulary_dropout: float, dropout: float) -> None:
+    def __init__(
+        self, stock: keras.Sequential, vocabulary_dropout: float, dropout: float, *, gather: bool
+    ) -> None:
         super().__init__(name=f"fast_{stock.name}")
         self._embedding, self._score = stock.get_layer("embedding"), stock.get_layer("score")
         masked = self._embedding.mask_zero
@@ -125,6 +134,7 @@ class _FastMember(keras.layers.Layer):  # type: ignore[misc]
         ]
         self._vocabulary_dropout = keras.layers.Dropout(vocabulary_dropout, seed=0, name="vocabulary_dropout")
         self._dropout = keras.layers.Dropout(dropout, seed=1, name="dropout")
+        self._gather = gather
         self.built = True
 
     def begin(self, source: random.Random) -> None:
@@ -142,8 +152,12 @@ class _FastMember(keras.layers.Layer):  # type: ignore[misc]
         kept = None
         if training and self._vocabulary_dropout.rate:
             kept = self._vocabulary_dropout(tf.ones((self._embedding.input_dim, 1)), training=True)  # (v, 1)
-        ids = tf.cast(ids, tf.int32)
-        return [self._read(cell, recurrence, ids, kept) for cell, recurrence in self._directions]
+        ids, embeddings = tf.cast(ids, tf.int32), tf.convert_to_tensor(self._embedding.embeddings)
+        if self._gather:
+            words, rows = tf.unique(tf.concat([[0], tf.reshape(ids, [-1])], 0))  # padding stays 0
+            ids, embeddings = tf.reshape(rows[1:], tf.shape(ids)), tf.gather(self._embedding.embeddings, words)
+            kept = None if kept is None else tf.gather(kept, words)
+        return [self._read(cell, recurrence, embeddings, kept, ids) for cell, recurrence in self._directions]
 
     def score(self, reads: "list[_Read]", *, training: bool = False) -> Any:
         """Score what was read, (n, 1)."""
@@ -151,9 +165,12 @@ class _FastMember(keras.layers.Layer):  # type: ignore[misc]
         together = states[0] if len(states) == 1 else tf.concat(states, axis=1)
         return self._score(self._dropout(together, training=training))
 
-    def _read(self, cell: Any, recurrence: Recurrence, ids: tf.Tensor, kept: tf.Tensor | None) -> "_Read":
+    @staticmethod
+    def _read(
+        cell: Any, recurrence: Recurrence, embeddings: tf.Tensor, kept: tf.Tensor | None, ids: tf.Tensor
+    ) -> "_Read":
         # Each word's share of the recurrent layer's input is computed once a batch, and looked up at each step.
-        inputs = tf.matmul(self._embedding.embeddings, cell.kernel)
+        inputs = tf.matmul(embeddings, cell.kernel)
         if kept is not None:
             inputs *= kept
         return _Read(recurrence, inputs, cell, ids)

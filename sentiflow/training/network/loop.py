@@ -292,7 +292,8 @@ def _compiled(config: TrainConfig, steps: int, seed: int) -> tuple[FastNetwork, 
     total = tf.Variable(float(steps), trainable=False)
     by = optimizer(config, total if config.final_training else steps)
     made = FastNetwork(
-        build(config, seed), by, config.vocabulary_dropout, config.dropout, steps_at_once(config)
+        build(config, seed), by, config.vocabulary_dropout, config.dropout, steps_at_once(config),
+        gather=config.vocabulary_size > config.batch_size * config.sequence_length // 2,
     )  # fmt: skip
     return made, total
 

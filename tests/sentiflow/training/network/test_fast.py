@@ -53,9 +53,14 @@ def batch(of: TrainConfig, reviews: int, seed: int = 0) -> Batch:
 
 
 def fast(
-    stock: keras.Model, of: TrainConfig, vocabulary_dropout: float = 0.0, dropout: float = 0.0
+    stock: keras.Model,
+    of: TrainConfig,
+    vocabulary_dropout: float = 0.0,
+    dropout: float = 0.0,
+    *,
+    gather: bool = False,
 ) -> FastNetwork:
-    return FastNetwork(stock, optimizer(of, 1), vocabulary_dropout, dropout)
+    return FastNetwork(stock, optimizer(of, 1), vocabulary_dropout, dropout, gather=gather)
 
 
 def gradients(network: keras.Model, variables: list[keras.Variable], ids: object, labels: object) -> list[object]:
@@ -96,14 +101,15 @@ def test_scores_are_those_of_stock_keras_and_of_the_scorer_to_1e_5(shape: TrainC
     np.testing.assert_allclose(scores, Network(weights_of(stock)).score(ids), atol=1e-5)
 
 
+@pytest.mark.parametrize("gather", [False, True])
 @both_shapes
-def test_gradients_are_stock_keras(shape: TrainConfig, kind: str) -> None:
+def test_gradients_are_stock_keras(shape: TrainConfig, kind: str, gather: bool) -> None:
     """Red if a share of a gradient is missing: that of the padding, of the bias, of a review, of a word."""
     of = config(shape, kind)
     stock, (ids, labels) = build(of), batch(of, 32)
     # Larger than at the start, so that what is far back still counts.
     stock.set_weights([array * 1.1 + 0.01 for array in stock.get_weights()])
-    ours = gradients(fast(stock, of), stock.trainable_variables, ids, labels)
+    ours = gradients(fast(stock, of, gather=gather), stock.trainable_variables, ids, labels)
     theirs = gradients(stock, stock.trainable_variables, ids, labels)
     for variable, one, other in zip(stock.trainable_variables, ours, theirs, strict=True):
         # Stock Keras's own rounding, against itself in float64, is up to 1.3e-5 of the largest.
@@ -263,11 +269,12 @@ def test_a_training_compiles_no_kernel_anew_after_the_set_up(tmp_path: Path) -> 
     assert len(list(tmp_path.rglob("*.nbc"))) == 6
 
 
-def test_dropped_words_get_no_gradient_and_others_do() -> None:
+@pytest.mark.parametrize("gather", [False, True])
+def test_dropped_words_get_no_gradient_and_others_do(gather: bool) -> None:
     """Half of 30 words: 15 within 5 standard deviations of 2.7."""
     stock, (ids, labels) = build(SMALL), batch(SMALL, 200)
     embedding = stock.get_layer("embedding").embeddings
-    (found,) = gradients(fast(stock, SMALL, vocabulary_dropout=0.5), [embedding], ids, labels)
+    (found,) = gradients(fast(stock, SMALL, vocabulary_dropout=0.5, gather=gather), [embedding], ids, labels)
     rows = np.abs(np.asarray(found)).sum(axis=1)
     assert 2 <= (rows == 0).sum() <= 28
 
