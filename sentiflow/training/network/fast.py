@@ -29,8 +29,8 @@ class FastNetwork(keras.Model):  # type: ignore[misc]
         vocabulary_dropout: share of the embedding's rows that are zero for a training batch, the others scaled up.
         dropout: the same for the elements that go into the last layer.
         steps_at_once: steps that TensorFlow makes in one call; callbacks and signals wait for its end.
-        gather: compute with the embeddings of a batch's words alone, which pays where the vocabulary is large; sums
-            are grouped in another way.
+        gather: compute with the embeddings of a batch's words alone, which pays where the vocabulary is large;
+            sums are grouped in another way.
     """
 
     def __init__(
