@@ -109,8 +109,7 @@ class FastNetwork(keras.Model):  # type: ignore[misc]
         d_given = [tensor for read, d in zip(every, d_states, strict=True) for tensor in read.gradients(d)]
         before = tape.gradient(given, variables, output_gradients=d_given)
         found = [
-            tf.convert_to_tensor(one if other is None else other)
-            for one, other in zip(before, after, strict=True)
+            tf.convert_to_tensor(one if other is None else other) for one, other in zip(before, after, strict=True)
         ]
         return found, losses, scores
 
