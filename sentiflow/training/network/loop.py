@@ -261,6 +261,7 @@ def train_from(
 
 # Compiled, and not in use: the next training of the same steps goes on with it, and with its number of steps.
 _IDLE: dict[tuple[TrainConfig, int], tuple[FastNetwork, tf.Variable]] = {}
+_MANY_WORDS = 10_000  # more than the recipes for IMDB have: from there a step takes two thirds of its time
 _MAX_IDLE = 2  # each keeps the weights and the optimizer's memory of a training
 
 
@@ -293,7 +294,7 @@ def _compiled(config: TrainConfig, steps: int, seed: int) -> tuple[FastNetwork, 
     by = optimizer(config, total if config.final_training else steps)
     made = FastNetwork(
         build(config, seed), by, config.vocabulary_dropout, config.dropout, steps_at_once(config),
-        gather=config.vocabulary_size > config.batch_size * config.sequence_length // 2,
+        gather=config.vocabulary_size > _MANY_WORDS,
     )  # fmt: skip
     return made, total
 
