@@ -54,7 +54,7 @@ class ModelResult(RunResult):
 
     model: Registered
     yardstick: Yardstick | None = field(default=None, kw_only=True)
-    at_chance: str = field(default="", kw_only=True)  # what to say if it is no better than one answer for all
+    caveat: str = field(default="", kw_only=True)  # why the test accuracy says little
     rejected: Rejected | None = field(default=None, kw_only=True)
     promotion: Candidate | None = field(default=None, kw_only=True)
 
@@ -69,9 +69,9 @@ class ModelResult(RunResult):
 
     @property
     def comparisons(self) -> list[str]:
-        """What the accuracy is worth: against one answer for all, and against the yardstick."""
+        """What the accuracy is worth: why it says little, and against the yardstick."""
         yardstick = "" if self.yardstick is None else f"{self.yardstick.text}."
-        return [each for each in (self.at_chance, yardstick) if each]
+        return [each for each in (self.caveat, yardstick) if each]
 
     @property
     @abstractmethod

@@ -27,7 +27,7 @@ from sentiflow.results import (
     seed_metrics,
     seeds_table,
 )
-from sentiflow.runs import AT_CHANCE
+from sentiflow.runs import CAVEAT
 from sentiflow.settings import load_settings
 from sentiflow.store.ui import run_url
 from sentiflow.training.context import RunContext, TrainedFiles, content_of, scorer_of
@@ -52,7 +52,7 @@ def summarize(run: RunContext, prepared: Prepared, measured: Measured, model: Re
     yardstick = Yardstick.logged(record.metrics)
     return TrainingResult(
         run.run_id, run.name, run.url, model, measured, seconds, record.label_names, yardstick=yardstick,
-        at_chance=record.tags.get(AT_CHANCE, ""), rejected=prepared.rejected,
+        caveat=record.tags.get(CAVEAT, ""), rejected=prepared.rejected,
     )  # fmt: skip
 
 
@@ -76,9 +76,9 @@ def summarize_repeats(
     spreads = {name: spread(values) for name, values in seed_metrics(seeds).items()}
     ends = [of.as_metrics(name) for name, of in spreads.items()]
     parent.log({name: value for each in ends for name, value in each.items()})
-    yardstick, chance = log_yardstick(parent, best.run), best.run.record().tags.get(AT_CHANCE, "")
+    yardstick, caveat = log_yardstick(parent, best.run), best.run.record().tags.get(CAVEAT, "")
     lines = [
-        *([f"- {chance}"] if chance else []),
+        *([f"- {caveat}"] if caveat else []),
         f"- registered: {escape_markdown(model.name)} version {model.version}, of seed {best.run.seed}, "
         "whose validation loss is lowest",
         *([] if yardstick is None else [f"- of it: {yardstick.text}"]),
@@ -89,7 +89,7 @@ def summarize_repeats(
     seconds = _compare(parent, runs, "seeds", "repeats-summary", seeds_table(seeds).markdown(), lines)
     return RepeatsResult(
         parent.run_id, parent.name, parent.url, model, tuple(seeds), best, spreads["test/accuracy"], seconds,
-        yardstick=yardstick, at_chance=chance, rejected=prepared.rejected,
+        yardstick=yardstick, caveat=caveat, rejected=prepared.rejected,
     )  # fmt: skip
 
 
@@ -152,7 +152,9 @@ def summarize_baselines(
         comparison = compare(run.scores().in_order_of(reference).right, reference.right)
         rows.append(Row.of(name, run.record(), comparison))
         parent.log(rows[-1].as_metrics(name))
+    caveat = network.record().tags.get(CAVEAT, "")
     lines = [
+        *([f"- {caveat}"] if caveat else []),
         f"- network: the recipe {_recipe(network)}",
         *(f"- {name}: {about}" for name, about in ABOUT.items() if name in baselines),
         f"{_dataset(prepared)}, seed {network.seed}\n",

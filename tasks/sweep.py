@@ -14,7 +14,7 @@ from sentiflow.evaluation.metrics import spread
 from sentiflow.reports import PAGE
 from sentiflow.reports.several_runs import report_on
 from sentiflow.results import Registered, SeedResult, SweepResult, by_loss
-from sentiflow.runs import AT_CHANCE, REPEAT, TRIAL
+from sentiflow.runs import CAVEAT, REPEAT, TRIAL
 from sentiflow.sweeps import SearchSpace, outcome, study
 from sentiflow.sweeps.study import Sweep, open_study, study_errors
 from sentiflow.training.context import RunContext
@@ -119,7 +119,7 @@ def summarize_sweep(
         accuracy=spread([each.measured.accuracy for each in seeds]) if len(seeds) > 1 else None,
         seconds=run.seconds,
         yardstick=log_yardstick(run, best.run),
-        at_chance=best.run.record().tags.get(AT_CHANCE, ""),
+        caveat=best.run.record().tags.get(CAVEAT, ""),
         rejected=prepared.rejected,
     )
     run.log(result.metrics)

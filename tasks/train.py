@@ -25,7 +25,7 @@ from sentiflow.evaluation.metrics import Measured, at_chance
 from sentiflow.names import BUILT_IN
 from sentiflow.reports.one_run import record_evaluation
 from sentiflow.reproduction import Original, need_data
-from sentiflow.runs import AT_CHANCE, epoch_tags
+from sentiflow.runs import CAVEAT, epoch_tags
 from sentiflow.store import SCORER_DIGEST
 from sentiflow.store.client import EpochLog
 from sentiflow.training.context import (
@@ -163,9 +163,10 @@ def evaluate(
     with run.timed("evaluate"):
         ids = content.of("test").padded(run.config.sequence_length, run.config.vocabulary_size)
         scores, speed = _timed(scorer.network.score, ids)
-    if told := _at_chance(run, content, scores):
-        run.tag({AT_CHANCE: told})
-        get_run_logger().warning("%s", told)
+    chance = _at_chance(run, content, scores)
+    if caveat := " ".join(filter(None, [chance, reviews.test_learnt(content)])):
+        run.tag({CAVEAT: caveat})
+        get_run_logger().warning("%s", caveat)
     measured, against = record_evaluation(
         run, prepared, content, scorer.vocabulary, scores,
         parameters=sum(each.size for each in scorer.weights.entries().values() if each.dtype.kind == "f"),

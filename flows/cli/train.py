@@ -238,7 +238,7 @@ def start_servers(settings: "Settings", *, asks: bool = False) -> Callable[[], N
 
 def _show_skipped(result: "Skipped", settings: "Settings", stdout: Console, *, promote: bool) -> None:
     """Say that there was nothing to train, and what to do with the equal version."""
-    from sentiflow.runs import AT_CHANCE
+    from sentiflow.runs import CAVEAT
     from sentiflow.store.find import find_champion, open_store
 
     CONSOLE.say("To train anyway: --force.")  # why there was nothing is in the log
@@ -247,8 +247,8 @@ def _show_skipped(result: "Skipped", settings: "Settings", stdout: Console, *, p
     champion, equal = find_champion(settings, model.name), open_store(settings).version(model.name, model.version)
     if champion is not None and champion.version.number == model.version:
         CONSOLE.say("It is the champion.")
-    elif equal is not None and AT_CHANCE in equal.tags:
-        CONSOLE.say(escape(equal.tags[AT_CHANCE]))
+    elif equal is not None and CAVEAT in equal.tags:
+        CONSOLE.say(escape(equal.tags[CAVEAT]))
     elif not promote:
         CONSOLE.say(escape(f"Promote it: {program()} promote {model.version} --dataset {dataset_of(model.name)}"))
     if result.promotion is not None:
@@ -331,7 +331,7 @@ def next_commands(result: "ModelResult", settings: "Settings") -> list[str]:
     ]
     # The gate would refuse it.
     loses = settings.gate_baseline and result.yardstick is not None and result.yardstick.high < 0
-    if champion != number and result.promotion is None and not (result.at_chance or loses):
+    if champion != number and result.promotion is None and not (result.caveat or loses):
         lines.append(f"Promote it:  {me} promote {number} --dataset {of}")
     if champion not in (None, number):
         lines.append(f"Compare it:  {me} compare {model.name}@champion {model.name}/{number}")

@@ -29,6 +29,7 @@ from sentiflow.promotion import gate
 from sentiflow.promotion.gate import Cost, Decision, Learnt, Limits, Rule
 from sentiflow.promotion.history import Event, choose, decline_of, history_of
 from sentiflow.redaction import escape_markdown, redact, without_secrets
+from sentiflow.runs import CAVEAT
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
 from sentiflow.store import MISSING, SCORER_DIGEST, Store, VersionRecord, need_number, need_ours
@@ -196,6 +197,8 @@ def evaluate_candidate(
     reproduced = reproduction_of(candidate.tags)
     limits = Limits.of(settings)
     decision = gate.judge(table, champion_table, cost, limits, reproduced, silent, learnt, yardstick)
+    if caveat := candidate.tags.get(CAVEAT):
+        decision = replace(decision, notes=(*decision.notes, caveat))
     if no := decline_of(events, number):
         decision = replace(decision, rules=(*decision.rules, Rule(gate.DECLINE, False, None, 0.0, no.said)))
     return Candidate(name, number, why, candidate.run_id or "", current, decision)

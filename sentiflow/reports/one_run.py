@@ -40,7 +40,7 @@ from sentiflow.reports.summary import (
     without_breaks,
     worst_errors_text,
 )
-from sentiflow.runs import AT_CHANCE, RunRecord, number, start_text
+from sentiflow.runs import CAVEAT, RunRecord, number, start_text
 from sentiflow.runs.comparison import figure, figure_text, metric_names
 from sentiflow.scoring import Attribution, TextScorer, Vocabulary
 from sentiflow.store import NOTE
@@ -139,7 +139,7 @@ def _compared(run: RunSummary) -> list[str]:
     yardstick = Yardstick.logged(run.metrics)
     start = start_text(run.record.tags)
     sentences = ["" if yardstick is None else f"{yardstick.text}.", f"Started {start}." if start else ""]
-    return [each for each in (run.record.tags.get(AT_CHANCE, ""), *sentences) if each]
+    return [each for each in (run.record.tags.get(CAVEAT, ""), *sentences) if each]
 
 
 def lead(run: RunSummary) -> str:

@@ -20,7 +20,7 @@ BASELINE = "baseline"  # a child of baselines
 REPRODUCTION = "reproduction"  # another run's training again, to compare with it
 MONITOR = "monitor"  # a check for drift; no training
 
-AT_CHANCE = "at_chance"  # tag of a run whose network is no better than one answer for all: the sentence
+CAVEAT = "caveat"  # tag of a run and its version: why the test accuracy says little, in sentences
 
 TIME = "time."  # begins tags that hold the seconds of a stage, and of all: ``time.total``
 

@@ -68,7 +68,7 @@ validation loss
 - searched: {", ".join(fields)}, from the recipe {escape_markdown(sweep.config.recipe)}
 - dataset: {prepared.name}, digest `{prepared.digest[:12]}`
 - registered: {result.model.name} version {result.model.version}, of seed {result.best.run.seed}, whose \
-validation loss is lowest{"" if result.yardstick is None else f"; {result.yardstick.text}"}
+validation loss is lowest{"".join(f"; {sentence}" for sentence in result.comparisons)}
 - the best recipe: `best.toml` among the artifacts, for `sentiflow train --recipe best.toml`
 
 {Table(("trial", "validation loss", "epochs trained", *fields), trials, words=0).markdown()}

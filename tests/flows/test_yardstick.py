@@ -26,10 +26,10 @@ POOR = load_recipe("tutorial", ["epochs=1", "sequence_length=20", "units=4", "em
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Iterator[World]:
     made = make_world(tmp_path_factory.mktemp("yardstick"), migrated_store)
-    rows = [(text, label) for text, label, *_ in sample_rows()][:600]
-    pd.DataFrame([*rows, ("odd", "perhaps")], columns=["text", "label"]).to_csv(
-        made.root / "mine.csv", index=False
-    )
+    rows = [(text, label, "train" if k < 450 else "test") for k, (text, label, *_) in enumerate(sample_rows())]
+    learnt = [(text.upper(), label, "test") for text, label, _ in rows[:50]]
+    table = pd.DataFrame([*rows[:550], *learnt, ("odd", "perhaps", "train")], columns=["text", "label", "split"])
+    table.to_csv(made.root / "mine.csv", index=False)
     with pytest.MonkeyPatch.context() as patch:
         made.enter(patch)
         yield made
@@ -59,24 +59,26 @@ def test_a_training_says_everywhere_what_the_network_loses(result: TrainingResul
     assert float(run.data.tags["time.baseline"]) > 0
 
 
-def test_a_network_at_chance_says_so_everywhere_with_the_cause_and_nobody_is_asked_to_promote_it(
+def test_why_an_accuracy_says_little_stands_everywhere_and_nobody_is_asked_to_promote_it(
     result: TrainingResult, client: MlflowClient, own: World
 ) -> None:
-    run, told = client.get_run(result.run_id), result.at_chance
+    run, told = client.get_run(result.run_id), result.caveat
     assert (
         told.startswith("Not clearly better than one answer for all") and "reviews are few to learn from" in told
     )
-    assert told in result.summary and run.data.tags["at_chance"] == told
+    assert "50 of 150 test reviews were learnt from" in told  # upper case, they stand in the training split, too
+    assert result.promotion is not None and told in result.promotion.decision.notes
+    assert told in result.summary and run.data.tags["caveat"] == told
     assert told in run.data.tags["mlflow.note.content"]
-    assert client.get_model_version(result.model.name, str(result.model.version)).tags["at_chance"] == told
+    assert client.get_model_version(result.model.name, str(result.model.version)).tags["caveat"] == told
     assert told in Path(client.download_artifacts(result.run_id, "report.html")).read_text()
     assert result.yardstick is not None and result.yardstick.high < 0
-    promotable = replace(result, promotion=None, at_chance="", yardstick=None)
+    promotable = replace(result, promotion=None, caveat="", yardstick=None)
     offered = [
         any("promote 1" in line for line in next_commands(each, own.settings))
         for each in (
             promotable,
-            replace(promotable, at_chance=told),
+            replace(promotable, caveat=told),
             replace(promotable, yardstick=result.yardstick),  # the gate would refuse it
         )
     ]

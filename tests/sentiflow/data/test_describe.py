@@ -75,7 +75,7 @@ def test_in_both_splits_counts_each_test_review() -> None:
 def test_many_test_reviews_that_stand_in_the_training_split_are_told(repeated: int, warns: bool) -> None:
     reviews = balanced((400, 400), (100, 100))
     told = warnings(replace(reviews, tokens=[*reviews.tokens[: -repeated or None], *reviews.tokens[:repeated]]))
-    assert [each.partition(" test reviews")[0] for each in told] == [f"{repeated} of the 200"] * warns
+    assert len(told) == warns and all(f" {repeated} of 200 test reviews were learnt" in each for each in told)
 
 
 @pytest.mark.parametrize(("unread", "warns"), [(1, False), (2, True)])
