@@ -41,6 +41,7 @@ from sentiflow.store.find import (
     need_dataset,
     need_versions,
     open_store,
+    replacing,
     reproduction_of,
     score_table,
     with_dataset,
@@ -187,7 +188,11 @@ def evaluate_candidate(
         if champion is not None:
             try:
                 champion_table = scores.of_champion(champion, candidate, table)
-            except (UnloadableError, UsageError) as err:
+            except UsageError as err:  # others registered it
+                silent = first_line(err)
+                if not force:
+                    raise
+            except UnloadableError as err:
                 silent = f"the champion cannot be compared with: {first_line(err)}"
                 if not force:
                     again = f"sentiflow promote {number} --dataset {dataset_of(name)} --force --reason"
@@ -218,12 +223,12 @@ class UnloadableError(ExternalError):
     """A version's files are gone or damaged, or of another kind."""
 
 
-def load(name: str, number: int, folder: Path) -> tuple[Path, TextScorer]:
+def load(name: str, number: int, folder: Path, way_out: str = "") -> tuple[Path, TextScorer]:
     """Load a packaged model with the library's own scorer, as ``predict`` and ``serve`` do.
 
     The code in the package is checked, but never run: anyone who can write to the registry could replace it, and
     it would run with the rights and passwords of the user who promotes. Gives the folder of its files, and what
-    scores with them.
+    scores with them. ``way_out`` is as in ``need_ours``.
     """
     path, tags = folder, MlflowClient().get_model_version(name, str(number)).tags
     try:
@@ -235,7 +240,7 @@ def load(name: str, number: int, folder: Path) -> tuple[Path, TextScorer]:
     except _BROKEN as err:
         message = f"Cannot load {name} version {number}: {redact(first_line(err)).removesuffix('.')}."
         if not _is_passing(err):
-            need_ours(name, number, tags, path)
+            need_ours(name, number, tags, path, way_out)
             raise UnloadableError(message, "Are its files still there?") from without_secrets(err)
         if isinstance(err, MlflowException | RequestException):
             raise  # whoever connected says what to do
@@ -267,7 +272,8 @@ class Scores:
                 return stored
         else:
             self.logger.info("the champion may have been tested on other reviews: scored again")
-        _, scorer = load(self.name, champion.number, self.folder / "champion")
+        way_out = replacing(open_store(self.settings), self.name, champion.number)
+        _, scorer = load(self.name, champion.number, self.folder / "champion", way_out)
         return self.score(champion, candidate, scorer).in_order_of(table)
 
     def stored(self, version: VersionRecord, other: ScoreTable | None = None) -> ScoreTable | None:

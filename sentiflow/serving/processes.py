@@ -36,7 +36,7 @@ from sentiflow.serving.metrics import Metrics
 from sentiflow.serving.middleware import HEALTH, Edge, Origins
 from sentiflow.serving.schemas import BodyParser
 from sentiflow.settings import TOKEN, Settings
-from sentiflow.store.find import find_champion
+from sentiflow.store.find import find_champion, load_scorer
 from sentiflow.store.ui import ui_url
 
 _ACCEPT_AT_ONCE = 8  # connections that a worker takes at a time, so that the others get their share
@@ -64,10 +64,12 @@ def serve(
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each connection takes one
     with open_socket(host, port, "Choose others with --host and --port; --port 0 takes a free port.") as listener:
-        if name is None:
+        if name is None or settings.sqlite_file is not None:
             with suppress(ExternalError):  # the watcher checks again, and logs it
-                if found := find_champion(settings, None):
+                if found := find_champion(settings, name):
                     name = found.version.name  # whatever else is registered meanwhile
+                    if not found.trained:
+                        load_scorer(settings, found.version)  # others may have registered what cannot answer
         address, port = listener.getsockname()[:2]
         make = partial(_application, settings, name, address, host, prepare)
         app = make()  # also where each worker makes its own: what is wrong with the settings ends the command

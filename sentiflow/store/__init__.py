@@ -160,11 +160,15 @@ def unreadable(what: str, uri: str) -> ExternalError:
     )
 
 
-def need_ours(name: str, number: int, tags: Mapping[str, str], folder: Path) -> None:
-    """Check that a version whose files do not load was made by Sentiflow: others may register what they like."""
+def need_ours(name: str, number: int, tags: Mapping[str, str], folder: Path, way_out: str = "") -> None:
+    """Check that a version whose files do not load was made by Sentiflow: others may register what they like.
+
+    Of the champion, the way out is what puts another version in its place.
+    """
     if SCORER_DIGEST not in tags and not (folder / SCORER).is_file():
-        problem = f"Version {number} of {name} was not made by Sentiflow: it has no {Path(SCORER).name}."
-        raise UsageError(problem, f"See the others: sentiflow versions --dataset {dataset_of(name)}")
+        version = f"The champion is {name} version {number}, which" if way_out else f"Version {number} of {name}"
+        problem = f"{version} was not made by Sentiflow: it has no {Path(SCORER).name}."
+        raise UsageError(problem, way_out or f"See the others: sentiflow versions --dataset {dataset_of(name)}")
 
 
 def of_newest_data(versions: Mapping[int, VersionRecord]) -> list[int]:

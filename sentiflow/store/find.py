@@ -18,6 +18,7 @@ from sentiflow.store import (
     ACCURACY,
     BASE_MODEL,
     CHAMPION,
+    DIGEST,
     REPRODUCED,
     REPRODUCED_DIGEST,
     SCORER_DIGEST,
@@ -180,6 +181,7 @@ class Champion:
     version: Version
     run_id: str | None
     accuracy: float | None
+    trained: bool = True  # by Sentiflow, as its tags say
 
 
 @dataclass(frozen=True)
@@ -237,7 +239,8 @@ def find_champion(settings: Settings, name: str | None) -> Champion | None:
     number = champion_of(store, name)
     if number is None or (found := store.version(name, number)) is None:  # none, or deleted a moment ago
         return None
-    return Champion(Version(name, number, CHAMPION), found.run_id, parse_fraction(found.tags.get(ACCURACY)))
+    accuracy, trained = parse_fraction(found.tags.get(ACCURACY)), SCORER_DIGEST in found.tags
+    return Champion(Version(name, number, CHAMPION), found.run_id, accuracy, trained)
 
 
 def model_named(settings: Settings, dataset: str | None) -> str:
@@ -259,11 +262,23 @@ def load_scorer(settings: Settings, version: Version) -> "TextScorer":
         try:
             return load_unchanged(folder, tags)
         except (OSError, ValueError) as err:
-            need_ours(version.name, version.number, tags, folder)
+            need_ours(version.name, version.number, tags, folder, replacing(store, version.name, version.number))
             raise ExternalError(
                 f"Cannot load {version}: {err}.",
                 "Were its files moved or deleted? Choose another with --model-version, or train again.",
             ) from err
+
+
+def replacing(store: Store, name: str, number: int) -> str:
+    """The command that replaces a version as champion, where nothing can be compared with it; empty of others."""
+    if champion_of(store, name) != number:
+        return ""
+    others = [version.tags for version in store.versions(name) if version.number != number]
+    of, reason = f"--dataset {dataset_of(name)}", '--reason "..."'
+    if any("promotion.by" in tags for tags in others):
+        return f"Return to the one before: sentiflow rollback {of} {reason}"
+    train = "" if any(SCORER_DIGEST in tags for tags in others) else "sentiflow train, then "
+    return f"Replace it: {train}sentiflow promote {of} --force {reason}"
 
 
 def champion_of(store: Store, name: str) -> int | None:
@@ -339,7 +354,8 @@ def version_rows(name: str, settings: Settings) -> list[VersionRow]:
         accuracy, low, high = (parse_fraction(tags.get(f"{ACCURACY}{end}")) for end in ("", "_ci_low", "_ci_high"))
         held = tuple(sorted(alias for alias, number in aliases.items() if number == version.number))
         run = names.get(version.run_id or "") or (version.run_id or "-")[:8]
-        gate, reproduced = gate_text(tags), reproduction_of(tags)
+        ours = SCORER_DIGEST in tags or DIGEST in with_dataset(store, version).tags
+        gate, reproduced = gate_text(tags) if ours else "not by Sentiflow", reproduction_of(tags)
         rows.append(
             VersionRow(version.number, held, version.registered, accuracy, low, high, gate, reproduced, run)
         )

@@ -229,6 +229,7 @@ def test_the_table_of_versions_tells_of_each_what_it_has_on_record(world: World,
     }  # fmt: skip
     for key, value in tags.items():
         registry.set_model_version_tag(name, "3", key, value)
+    registry.set_model_version_tag(name, "1", SCORER_DIGEST, "b")
     registry.set_model_version_tag(name, "1", "gate.outcome", "refused")
     registry.set_model_version_tag(name, "1", "gate.against", "no champion")
     first, third = (version.registered for version in open_store(world.settings).versions(name))
@@ -246,8 +247,8 @@ def test_the_table_of_versions_tells_of_each_what_it_has_on_record(world: World,
         ),
         VersionRow(1, ("shadow",), first, None, None, None, gate="refused, no champion", reproduced="", run="-"),
     ]
-    (unjudged,) = version_rows("sample-sentiment", world.settings)
-    assert (unjudged.gate, unjudged.aliases) == ("-", ())
+    (by_hand,) = version_rows("sample-sentiment", world.settings)
+    assert (by_hand.gate, by_hand.aliases) == ("not by Sentiflow", ())
 
 
 @pytest.fixture
