@@ -22,8 +22,8 @@ AUTO, NONE = "auto", "none"
 def dataset_name(dataset: str) -> str:
     """The name of a dataset: its own when built in, else that of its table or folder.
 
-    That is in lower case and without accents. Six digits of its hash distinguish a name with letters of other
-    alphabets.
+    That is in lower case and without accents, ß as ss. Six digits of its hash distinguish a name with letters of
+    other alphabets.
 
     Example:
         >>> dataset_name("my Reviews.csv"), dataset_name("imdb.csv"), dataset_name("отзывы 2024.csv")
@@ -33,7 +33,7 @@ def dataset_name(dataset: str) -> str:
         return dataset
     path = _absolute(dataset) if dataset else Path()
     name = path.stem if path.suffix.lower() in TABLE_SUFFIXES else path.name
-    written = normalize("NFC", name.lower())
+    written = normalize("NFC", name.casefold())
     plain = re.sub(r"[\u0300-\u036f]", "", normalize("NFKD", written))  # without accents
     stem = re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or "table"
     if any(each.isalnum() and not each.isascii() for each in plain):

@@ -5,7 +5,7 @@ import pickle
 import subprocess
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -27,7 +27,7 @@ from sentiflow.batch.worker import BulkScorer, Scores
 from sentiflow.batch.writers import Totals, check_output, output_lock, output_schema, to_table, write_output
 from sentiflow.console import Progress, no_progress
 from sentiflow.data.inputs import open_input
-from sentiflow.data.rows import Chunk, Input, changed, count_reasons, match
+from sentiflow.data.rows import Chunk, Input, changed, count_reasons, hints_for, kind_of, match
 from sentiflow.data.table import TableOptions
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring import MEGABYTE, SCORED, Entry, TextLog, configured_log
@@ -75,7 +75,8 @@ class Scored:
     @property
     def summary(self) -> str:
         """The counts, the accuracy of a labelled table, and the file."""
-        accuracy = "" if self.evaluation is None else f". {self.evaluation.lines[0]}"
+        found = self.evaluation
+        accuracy = "" if found is None else ". ".join(["", found.lines[0], *filter(None, [found.swapped])])
         return f"{self.lines[0]}{accuracy}: {self.output}"
 
     @property
@@ -131,9 +132,11 @@ def score_input(
         pool = _pool(source, scorer, request.workers, settings)
 
         def tables() -> Generator[tuple[Chunk, pa.Table]]:
-            chunk = None
+            chunk, usable, rejects = None, False, Counter[str]()
             with progress("Scoring", source.total) as advance, closing(chunks):
                 for chunk, scores in chunks:
+                    usable = usable or bool(chunk.rows)
+                    rejects.update(kind_of(reject.reason) for reject in chunk.rejects)
                     if evaluator is not None:
                         evaluator.add(chunk, scores)
                         named = schema.names[-len(source.schema) :]
@@ -144,6 +147,10 @@ def score_input(
                     advance(chunk.units)
             if chunk is None:
                 raise UsageError(f"{source.path} holds no rows.", "There is nothing to score.")
+            if not usable:
+                hint = "There is nothing to score. Another column of texts: --text-column"
+                hint = "\n".join([*hints_for(rejects, source.path), hint])
+                raise UsageError(f"No row of {source.path} can be scored: {count_reasons(rejects)}.", hint)
             if source.state() != before:
                 raise changed(source.path)
             if evaluator is not None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from shlex import quote
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -10,10 +11,11 @@ from numpy.typing import NDArray
 from sentiflow.data.division import text_id
 from sentiflow.data.parquet import to_values
 from sentiflow.data.prepare import kept_table
-from sentiflow.data.rows import Chunk, beginning, count_left_out
-from sentiflow.data.table import TableOptions, advice, options_of, plain
+from sentiflow.data.rows import Chunk, beginning, by_label, count_left_out
+from sentiflow.data.table import TableOptions, advice, options_of, plain, written
 from sentiflow.errors import UsageError
 from sentiflow.evaluation.metrics import Accuracy, accuracy_of
+from sentiflow.evaluation.statistics import newcombe
 from sentiflow.names import BUILT_IN
 from sentiflow.reports.summary import Misclassified
 from sentiflow.scoring import is_positive
@@ -35,6 +37,7 @@ class Evaluation:
     worst: list[Misclassified]  # the most confident first
     label_names: tuple[str, str]
     learnt: int  # rows whose texts the version learnt from
+    labels: dict[str, int]  # what each label was taken for, as the table writes it
 
     @property
     def lines(self) -> list[str]:
@@ -45,6 +48,23 @@ class Evaluation:
                 f"{self.learnt:,} of these rows are texts that the version learnt from: it does better on them"
             )
         return [*lines, count_left_out(self.left_out, " of the accuracy")] if self.left_out else lines
+
+    @property
+    def swapped(self) -> str:
+        """What to say where the answers are wrong more often than guesses, beyond chance; else empty.
+
+        By the balanced accuracy: the accuracy of a common label alone says nothing of the other.
+        """
+        (others, false), (missed, hits) = self.confusion
+        if not (others + false and missed + hits):
+            return ""
+        low, high = ((1 + end) / 2 for end in newcombe(hits, hits + missed, false, false + others))
+        if high >= 0.5:
+            return ""
+        option = quote(",".join(f"{label}={1 - taken}" for label, taken in self.labels.items()))
+        balanced = f"{self.figures.balanced_accuracy:.2%} (95% interval {low:.2%} to {high:.2%})"
+        cause = f"The labels are probably swapped; then score with --labels {option}"
+        return f"Worse than guessing: balanced accuracy {balanced}. {cause}"
 
 
 def as_trained(given: TableOptions, version: Version, settings: Settings) -> TableOptions:
@@ -86,17 +106,25 @@ class Evaluator:
         self._known = options.known(names)
         self._confusion = [[0, 0], [0, 0]]
         self._left_out: Counter[str] = Counter()
+        self._others = 0  # rows of further labels without a meaning
+        self._found: dict[str, tuple[str, int]] = {}
         self._worst: list[Misclassified] = []
 
     def add(self, chunk: Chunk, scores: NDArray[np.float64]) -> None:
         """Count the rows of the next chunk, whose scores are of shape (n,)."""
         wrong, answers = [], is_positive(scores).tolist()
-        for k, label in enumerate(map(plain, to_values(chunk.columns[self._column]))):
+        for k, value in enumerate(to_values(chunk.columns[self._column])):
+            label = plain(value)
             meaning = self._known.get(label, "skip")
             if meaning == "skip":
-                told = label in self._left_out or len(self._left_out) < _KINDS
-                self._left_out[label if told else "others"] += 1
+                label = written(value)
+                if label in self._left_out or len(self._left_out) < _KINDS:
+                    self._left_out[label] += 1
+                else:
+                    self._others += 1
                 continue
+            if label not in self._found:
+                self._found[label] = written(value), meaning
             self._confusion[meaning][answers[k]] += 1
             self._of_learnt += bool(self._learnt) and text_id(chunk.texts[k]) in self._learnt
             if answers[k] != meaning:
@@ -107,12 +135,13 @@ class Evaluator:
 
     def result(self) -> Evaluation:
         """What it came to; an error if no row has a usable label."""
-        left_out = dict(self._left_out.most_common())
+        left_out = by_label(self._left_out) | ({"others": self._others} if self._others else {})
         if not any(map(any, self._confusion)):
-            hint = advice(list(filter(None, left_out)) or ["good"], self._options, some_known=False)
+            unknown = [label.lower() for label in left_out if label] or ["good"]
+            hint = advice(unknown, self._options, some_known=False)
             where = f"No row has a usable label in the column {self._column}"
             raise UsageError(f"{where}: {count_left_out(left_out)}.", hint)
         return Evaluation(
             accuracy_of(self._confusion), self._confusion, left_out, self._worst, self._names,
-            self._of_learnt,
+            self._of_learnt, dict(sorted(self._found.values(), key=lambda each: -each[1])),
         )  # fmt: skip

@@ -79,6 +79,15 @@ def count_reasons(reasons: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
 
 
+def by_label(counts: Mapping[str, int]) -> dict[str, int]:
+    """Counts of labels, the commonest first; of spellings in different case the commonest stands for all."""
+    spelled: dict[str, str] = {}
+    found: Counter[str] = Counter()
+    for label, count in sorted(counts.items(), key=lambda each: -each[1]):
+        found[spelled.setdefault(label.lower(), label)] += count
+    return dict(found.most_common())
+
+
 def count_left_out(labels: Mapping[str, int], of: str = "") -> str:
     """Labels whose rows are left out of something, and how many rows these are; the empty label is none."""
     count = sum(labels.values())

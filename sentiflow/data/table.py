@@ -26,6 +26,7 @@ from sentiflow.data.rows import (
     Reject,
     Rejected,
     beginning,
+    by_label,
     hints_for,
     keep_rejects,
     kind_of,
@@ -209,7 +210,7 @@ def read_table(
         message = "\n  ".join([f"{path} cannot be trained on: {lines[0]}", *lines[1:]])
         raise UsageError(message, "\n".join(dict.fromkeys(hints)))
     joined = Joined(len(files) - len(outputs), outputs, repeated, relabelled)
-    return Table(rows, rejected, dict(left_out.most_common()), joined)
+    return Table(rows, rejected, by_label(left_out), joined)
 
 
 _Read = tuple[list[Labelled], list[Reject], list[str]]  # rows to train on, rejects, and labels to skip
@@ -244,7 +245,7 @@ def _labelled(chunk: Chunk, options: TableOptions, file: str) -> _Read:
         split = "" if splits is None else plain(splits[k])
         meaning = known.get(label)
         if meaning == "skip":
-            skipped.append(label)
+            skipped.append(written(labels[k]))
             continue
         if not _WORD.search(text):
             reason, value = "no word in the text", text
@@ -254,7 +255,7 @@ def _labelled(chunk: Chunk, options: TableOptions, file: str) -> _Read:
             reason, value = ("unknown split", splits[k]) if split else ("no split", "")
         else:
             where = f"line {line}" if line else f"row {number}"
-            name = sys.intern(_written(labels[k])) if label in options.labels else ""
+            name = sys.intern(written(labels[k])) if label in options.labels else ""
             rows.append(Labelled(text_id(text), text, meaning, split, f"{file} {where}", name))
             continue
         rejects.append(Reject(number, line, "", reason, beginning(value)))
@@ -263,10 +264,10 @@ def _labelled(chunk: Chunk, options: TableOptions, file: str) -> _Read:
 
 def plain(value: Any) -> str:
     """A label or a split as it is compared: 1, 1.0, " 1" and True of a Parquet table are the same as in a CSV."""
-    return _written(value).lower()
+    return written(value).lower()
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
     """A label or a split as the table has it."""
     if isinstance(value, bytes):  # of a Parquet file that does not say that they are text
         value = value.decode(errors="backslashreplace")

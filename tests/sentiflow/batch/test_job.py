@@ -123,13 +123,16 @@ def test_an_input_that_changes_while_it_is_read_gives_no_output(
     assert not list(world.root.glob("*out*"))
 
 
+@pytest.mark.parametrize(
+    ("rows", "problem"), [("\n", "holds no rows"), ('" "\n" "\n', "can be scored: 2 no text")]
+)
 def test_a_table_without_rows_is_refused_and_what_was_there_stays(
-    world: World, registry: MlflowClient, path: Path
+    world: World, registry: MlflowClient, path: Path, rows: str, problem: str
 ) -> None:
-    path.write_text("text\n\n")
+    path.write_text(f"text\n{rows}")
     output = world.root / "out.parquet"
     output.write_bytes(b"an earlier output")
-    with pytest.raises(UsageError, match="holds no rows"):
+    with pytest.raises(UsageError, match=problem):
         run(world, Request(path, output))
     assert output.read_bytes() == b"an earlier output"
     assert not list(world.root.glob(".*"))

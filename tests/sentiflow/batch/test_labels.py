@@ -26,17 +26,17 @@ def evaluated(
 
 @pytest.mark.parametrize("per_chunk", [100, 3])
 def test_figures_counts_and_worst_errors_are_those_of_the_rows_with_a_label(per_chunk: int) -> None:
-    labels = ["bad", "Good", "1", "negative", None, "meh", "", "meh", "bad", "good"]
+    labels = ["bad", "Good", "1", "negative", None, "Meh", "", "Meh", "bad", "good"]
     scores = [0.1, 0.9, 0.4, 0.99, 0.5, 0.5, 0.5, 0.5, 0.7, 0.05]
     found = evaluated(labels, scores, per_chunk)
     assert found.confusion == [[1, 2], [2, 1]]
     assert found.figures.accuracy == 2 / 6
-    assert found.left_out == {"": 2, "meh": 2}
+    assert found.left_out == {"": 2, "Meh": 2}
     assert [(each.place, each.label, each.score) for each in found.worst] == [
         ("line 5", "bad", 0.99), ("line 11", "good", 0.05), ("line 10", "bad", 0.7), ("line 4", "good", 0.4)
     ]  # fmt: skip
     assert found.worst[0].text == "text 3"
-    assert found.lines[1] == "4 rows left out of the accuracy (label none, meh)"
+    assert found.lines[1] == "4 rows left out of the accuracy (label none, Meh)"
 
 
 def test_the_names_of_a_version_go_before_what_numbers_mean_and_a_whole_set_of_labels_before_both() -> None:
@@ -47,6 +47,15 @@ def test_the_names_of_a_version_go_before_what_numbers_mean_and_a_whole_set_of_l
     assert (found.confusion, found.left_out) == ([[1, 0], [0, 1]], {"1": 1, "3": 1})
 
 
+def test_swapped_labels_are_told_with_the_option_that_helps_where_chance_does_not_explain_them() -> None:
+    labels, scores = ["Bad one", "good", "BAD ONE"] * 4, [0.9, 0.1, 0.9] * 3 + [0.1, 0.1, 0.9]
+    found = evaluated(labels, scores, labels={"bad one": 0, "good": 1})
+    assert found.swapped.endswith("--labels 'good=0,Bad one=1'") and "balanced accuracy 6.25%" in found.swapped
+    assert evaluated(labels, [1 - each for each in scores], labels={"bad one": 0, "good": 1}).swapped == ""
+    assert evaluated(["bad", "good"], [0.9, 0.1]).swapped == ""
+    assert evaluated(["bad"] * 50, [0.9] * 50).swapped == ""  # nothing is known of the other label
+
+
 def test_a_table_of_one_label_has_an_accuracy() -> None:
     found = evaluated(["bad", "bad"], [0.2, 0.8])
     assert (found.figures.accuracy, found.figures.balanced_accuracy, found.figures.f1_positive) == (0.5, 0.5, 0.0)
@@ -55,7 +64,8 @@ def test_a_table_of_one_label_has_an_accuracy() -> None:
 
 def test_a_column_of_no_labels_takes_no_memory_and_is_an_error() -> None:
     ids = [f"id{k}" for k in range(5_000)]
-    assert len(evaluated([*ids, "good"], [0.9] * 5_001).left_out) == 21
+    left_out = evaluated([*ids, "good"], [0.9] * 5_001).left_out
+    assert len(left_out) == 21 and list(left_out.items())[-1] == ("others", 4_980)
     with pytest.raises(UsageError, match="No row has a usable label"):
         evaluated(list(ids), [0.9] * 5_000)
     with pytest.raises(UsageError, match="2 rows left out"):

@@ -430,6 +430,7 @@ def test_the_source_of_tables_is_known_by_their_contents_and_names(settings: Set
         ("отзывы.csv", "table-370e6c"),
         ("crítica.csv", "critica"),
         ("a.b.csv", "a-b"),
+        ("Straße.csv", "strasse"),
         ("parts.parquet/", "parts"),
         ("/data/tables/../tables/.", "tables"),
         ("/", "table"),

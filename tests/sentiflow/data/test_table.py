@@ -169,7 +169,7 @@ def test_rows_of_labels_to_skip_are_no_rejects_and_count_against_no_bound(tmp_pa
     path = table(tmp_path, [*((text, "15"[i % 2]) for i, text in enumerate(texts(9))), *skipped, ("film", "2")])
     made = read(path, labels=stars, max_rejects="10%")
     assert [row.label for row in made.rows] == [0, 1, 0, 1, 0, 1, 0, 1, 0]
-    assert (made.left_out, [reject["row"] for reject in rejects(path)]) == ({"3": 3, "unsure": 1}, [14])
+    assert (made.left_out, [reject["row"] for reject in rejects(path)]) == ({"3": 3, "Unsure": 1}, [14])
     error = refused(path, labels=stars)
     assert "1 of 10 rows are rejected; at most 0 may be rejected (--max-rejects 1%)" in str(error)
     assert "2 has no meaning yet: add 2=1, 2=0 or 2=skip to --labels." in error.hint
