@@ -299,7 +299,8 @@ def record_evaluation(
     """Measure the scores of the test reviews, shape (n,), 0 to 1, and log metrics, files and the report.
 
     Written on the run: metrics ``test/*`` and ``test_slices/*``, sizes as parameters and tags, the score table,
-    plots, worst errors and ``report.html``; the description of a run that is part of another.
+    plots, worst errors and ``report.html``; of a run that is part of another its description, of others the page
+    of all errors.
 
     ``parameters`` counts those that were trained; ``speed`` is reviews scored per second; ``facts`` are more rows
     for the report's table of the run. Only with a scorer are scores explained word by word. ``yardstick`` are the
@@ -334,11 +335,12 @@ def record_evaluation(
         columns |= {} if yardstick is None else {YARDSTICK_SCORES: yardstick}
         folder, drawn = run.work / "artifacts", pictures(summary)
         plots.save(drawn, folder / "plots")
-        made = report(summary, drawn, beside=ERRORS)
+        made = report(summary, drawn, beside="" if run.parent else ERRORS)
         pd.DataFrame(columns).to_parquet(folder / SCORES, index=False)
         (folder / "worst_errors.txt").write_text(worst_errors_text(summary.misclassified or []), encoding="utf-8")
         (folder / PAGE).write_text(made.page(), encoding="utf-8")
-        (folder / ERRORS).write_text(errors_page(summary.record, table, test_data), encoding="utf-8")
+        if run.parent is None:  # of others it is megabytes that are seldom read
+            (folder / ERRORS).write_text(errors_page(summary.record, table, test_data), encoding="utf-8")
         run.upload(folder)
         if run.parent is not None:  # other runs get their description with their summary
             part = f"Part of [{escape_markdown(run.parent.name)}]({run.parent.url})."

@@ -47,7 +47,11 @@ def children(result: RepeatsResult, client: MlflowClient) -> list[Run]:
     return sorted(found, key=lambda run: int(run.data.params["seed"]))
 
 
-def test_each_seed_is_a_finished_run_below_the_parent(children: list[Run], result: RepeatsResult) -> None:
+def test_each_seed_is_a_finished_run_below_the_parent(
+    children: list[Run], result: RepeatsResult, client: MlflowClient
+) -> None:
+    files = {file.path for run in children for file in client.list_artifacts(run.info.run_id)}
+    assert "report.html" in files and "errors.html" not in files  # megabytes a seed
     assert [(run.data.params["seed"], run.info.status) for run in children] == [
         ("7", "FINISHED"), ("8", "FINISHED"), ("9", "FINISHED"),
     ]  # fmt: skip
