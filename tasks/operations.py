@@ -91,7 +91,7 @@ EVENT = "sentiflow.drift"
 def collect(check: DriftCheck) -> RecentTexts:
     """Collect the texts since the last check, each once."""
     texts = checking.collect_texts(check.log, check.model, check.work / "texts.parquet")
-    get_run_logger().info("%d new texts, %d repeated", texts.distinct, texts.repeated)
+    get_run_logger().info("%s", f"{texts.distinct:,} new texts, {texts.repeated:,} repeated")
     if not texts.distinct and not open_store(check.settings).versions(check.model):
         get_run_logger().warning("No version is registered as %s", check.model)
     return texts

@@ -112,7 +112,9 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
         from sentiflow.training.network.loop import train_from
 
     epochs = EpochLog(run, config.epochs, logger)
-    logger.info("training on %d reviews, validating on %d", len(train_split), len(validation))
+    logger.info(
+        "training on %s reviews, validating on %s", *(f"{len(each):,}" for each in (train_split, validation))
+    )
     for warning in reviews.warnings(table):
         logger.warning("%s", warning)
     start = load_start(run.start, run.settings)
@@ -230,7 +232,9 @@ def measure_baseline(run: RunContext, name: Name, prepared: Prepared) -> None:
     with run.timed("load"):
         content, words = reviews.read(prepared.table), reviews.read_vocabulary(prepared.table)
     learnt = content.learning_splits(run.config.validation_fraction)
-    logger.info("%s, on %d training and %d validation reviews", ABOUT[name], *map(len, learnt))
+    logger.info(
+        "%s, on %s training and %s validation reviews", ABOUT[name], *(f"{len(each):,}" for each in learnt)
+    )
     with run.timed("train"):
         fitted = baselines.fit(name, *learnt, run.config)
     run.params(fitted.found)

@@ -127,7 +127,7 @@ def card(run: RunSummary) -> list[str]:
     record = run.record
     text = template("card.md").render(
         run=run, record=record, params=record.params, tags=record.tags, lead=lead(run), compared=_compared(run),
-        recipe=[name for name in TrainConfig.model_fields if name in record.params],
+        recipe=[name for name in TrainConfig.model_fields if name in record.params and name != "fit_to_table"],
         own=record.dataset not in BUILT_IN,
         figures=[Section("Test split", _metrics(run)), Section("Slices", _slices(run))],
     )  # fmt: skip
@@ -193,7 +193,7 @@ def quote(text: str, reading: Attribution | None, caption: str = "") -> Quote:
 def _changed(params: Mapping[str, str]) -> list[Block]:
     """Fields of a run's recipe that are not as in the recipe of that name, else in ``tutorial``."""
     base = RECIPES.get(params.get("recipe", ""), TUTORIAL)
-    usual = {field: str(value) for field, value in base.model_dump(exclude={"recipe"}).items()}
+    usual = {field: str(value) for field, value in base.model_dump(exclude={"recipe", "fit_to_table"}).items()}
     usual |= dict.fromkeys(base.fit_to_table, "by rule")
     rows = [
         (field, params[field], usual[field]) for field in usual if params.get(field, usual[field]) != usual[field]

@@ -76,7 +76,7 @@ class BodyParser:
         # A valid body holds little besides its texts; any other is refused before it becomes millions of objects.
         outside = outside_strings(body, 2 * self.max_texts + 64)
         if outside is None:
-            message = f"Expected an object with {names}; at most {self.max_texts} texts"
+            message = f"Expected an object with {names}; at most {self.max_texts:,} texts"
             raise _invalid({"type": "too_complex", "msg": message})
         try:
             read = model.model_validate_json(body)
@@ -230,7 +230,7 @@ def texts_of(content_type: str, max_characters: int, max_texts: int, body: bytes
         raise HTTPException(415, "Expected application/json or text/csv, in UTF-8.")
     found = _of_csv(body, max_texts) if kind == "text/csv" else _of_json(body, max_texts)
     if len(found) > max_texts:
-        raise HTTPException(400, f"Expected at most {max_texts} texts.")
+        raise HTTPException(400, f"Expected at most {max_texts:,} texts.")
     for number, text in enumerate(found, 1):
         if not isinstance(text, str):
             raise HTTPException(400, f"Text {number} is missing, or not a string.")

@@ -303,7 +303,9 @@ def _close(run: OpenRun, err: BaseException) -> None:
 
 
 def _parameters(run: RunContext) -> dict[str, object]:
-    return {**run.config.model_dump(), "seed": run.seed}
+    fields = run.config.model_dump()
+    by_rule = ", ".join(fields.pop("fit_to_table"))
+    return {**fields, **({"fit_to_table": by_rule} if by_rule else {}), "seed": run.seed}
 
 
 def _describe(run: RunContext, parameters: Mapping[str, object]) -> None:

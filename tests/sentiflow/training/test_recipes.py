@@ -1,11 +1,13 @@
 """Tests of the recipes."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pydantic import ValidationError
 
 from sentiflow.errors import UsageError
+from sentiflow.training.open_run import _parameters
 from sentiflow.training.recipes import RECIPES, TUNED, TrainConfig, load_recipe
 
 
@@ -68,6 +70,9 @@ def test_a_name_and_what_differs_make_the_same_recipe_again(name: str, changes: 
     assert TrainConfig(**short) == made
     if "fit_to_table=epochs" not in changes:
         assert len(short) == 1 + len(changes)
+    logged = _parameters(SimpleNamespace(config=made, seed=0))  # type: ignore[arg-type]
+    assert TrainConfig(**{field: str(value) for field, value in logged.items() if field != "seed"}) == made
+    assert logged.get("fit_to_table") == (", ".join(made.fit_to_table) or None)
 
 
 def test_a_name_of_nobody_s_recipe_makes_none() -> None:
