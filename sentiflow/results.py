@@ -226,6 +226,7 @@ class BaselinesResult(RunResult):
 
     rows: "tuple[Row, ...]"
     seconds: float
+    caveat: str = ""  # as of a training
 
 
 @dataclass(frozen=True)

@@ -163,4 +163,4 @@ def summarize_baselines(
     seconds = _compare(
         parent, [network, *baselines.values()], "models", "baselines-summary", markdown(rows), lines
     )
-    return BaselinesResult(parent.run_id, parent.name, parent.url, tuple(rows), seconds)
+    return BaselinesResult(parent.run_id, parent.name, parent.url, tuple(rows), seconds, caveat)

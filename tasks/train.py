@@ -112,9 +112,7 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
         from sentiflow.training.network.loop import train_from
 
     epochs = EpochLog(run, config.epochs, logger)
-    logger.info(
-        "training on %s reviews, validating on %s", *(f"{len(each):,}" for each in (train_split, validation))
-    )
+    logger.info("%s", f"training on {len(train_split):,} reviews, validating on {len(validation):,}")
     for warning in reviews.warnings(table):
         logger.warning("%s", warning)
     start = load_start(run.start, run.settings)
@@ -232,9 +230,8 @@ def measure_baseline(run: RunContext, name: Name, prepared: Prepared) -> None:
     with run.timed("load"):
         content, words = reviews.read(prepared.table), reviews.read_vocabulary(prepared.table)
     learnt = content.learning_splits(run.config.validation_fraction)
-    logger.info(
-        "%s, on %s training and %s validation reviews", ABOUT[name], *(f"{len(each):,}" for each in learnt)
-    )
+    counted = f"on {len(learnt[0]):,} training and {len(learnt[1]):,} validation reviews"
+    logger.info("%s, %s", ABOUT[name], counted)
     with run.timed("train"):
         fitted = baselines.fit(name, *learnt, run.config)
     run.params(fitted.found)

@@ -221,9 +221,7 @@ def score(
     counted, *others = map(escape, scored.lines)
     stdout.say(f"[bold]{counted}[/]", *others)
     if found := scored.evaluation:
-        of_labels = [
-            (f"labelled {found.label_names[k]}", *(f"{count:,}" for count in found.confusion[k])) for k in (0, 1)
-        ]
+        of_labels = [(f"labelled {found.label_names[k]}", *map("{:,}".format, found.confusion[k])) for k in (0, 1)]
         print_table(Table(("", *(f"scored {name}" for name in found.label_names)), of_labels), stdout)
         stdout.say(*(escape(f"{each.heading}: {' '.join(each.text.split())}") for each in found.worst))
         if found.swapped:

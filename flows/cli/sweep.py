@@ -209,6 +209,7 @@ def _show_baselines(result: "BaselinesResult", stdout: Console) -> None:
     me = program()
     lines = (
         "",
+        *filter(None, [result.caveat]),
         f"The network is {result.rows[0].name}; differences are of the same test reviews. Nothing was registered.",
         f"All of it took {result.seconds:.0f} s",
         "",

@@ -132,7 +132,7 @@ def score_input(
         pool = _pool(source, scorer, request.workers, settings)
 
         def tables() -> Generator[tuple[Chunk, pa.Table]]:
-            chunk, usable, rejects = None, False, Counter[str]()
+            usable, rejects = False, Counter[str]()
             with progress("Scoring", source.total) as advance, closing(chunks):
                 for chunk, scores in chunks:
                     usable = usable or bool(chunk.rows)
@@ -145,12 +145,10 @@ def score_input(
                     if log is not None:
                         sample.add(chunk, scores)
                     advance(chunk.units)
-            if chunk is None:
-                raise UsageError(f"{source.path} holds no rows.", "There is nothing to score.")
             if not usable:
-                hint = "There is nothing to score. Another column of texts: --text-column"
-                hint = "\n".join([*hints_for(rejects, source.path), hint])
-                raise UsageError(f"No row of {source.path} can be scored: {count_reasons(rejects)}.", hint)
+                why = f"No row of {source.path} can be scored: {count_reasons(rejects)}."
+                hints = [*hints_for(rejects, source.path), "There is nothing to score."]
+                raise UsageError(why if rejects else f"{source.path} holds no rows.", "\n".join(hints))
             if source.state() != before:
                 raise changed(source.path)
             if evaluator is not None:

@@ -24,7 +24,7 @@ from sentiflow.store import BASE_MODEL, Version
 from sentiflow.store.find import open_store, with_dataset
 
 _WORST = 5  # errors that are kept
-_KINDS = 20  # labels without a meaning that are told apart
+_KINDS, _OTHERS = 20, "others"  # labels without a meaning that are told apart, and further ones
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,7 @@ class Evaluation:
 
     @property
     def swapped(self) -> str:
-        """What to say where the answers are wrong more often than guesses, beyond chance; else empty.
-
-        By the balanced accuracy: the accuracy of a common label alone says nothing of the other.
-        """
+        """What to say of a balanced accuracy that is below that of guesses beyond chance; else empty."""
         (others, false), (missed, hits) = self.confusion
         if not (others + false and missed + hits):
             return ""
@@ -106,7 +103,6 @@ class Evaluator:
         self._known = options.known(names)
         self._confusion = [[0, 0], [0, 0]]
         self._left_out: Counter[str] = Counter()
-        self._others = 0  # rows of further labels without a meaning
         self._found: dict[str, tuple[str, int]] = {}
         self._worst: list[Misclassified] = []
 
@@ -118,10 +114,8 @@ class Evaluator:
             meaning = self._known.get(label, "skip")
             if meaning == "skip":
                 label = written(value)
-                if label in self._left_out or len(self._left_out) < _KINDS:
-                    self._left_out[label] += 1
-                else:
-                    self._others += 1
+                told = label in self._left_out or len(self._left_out) < _KINDS
+                self._left_out[label if told else _OTHERS] += 1
                 continue
             if label not in self._found:
                 self._found[label] = written(value), meaning
@@ -135,7 +129,8 @@ class Evaluator:
 
     def result(self) -> Evaluation:
         """What it came to; an error if no row has a usable label."""
-        left_out = by_label(self._left_out) | ({"others": self._others} if self._others else {})
+        left_out = by_label(self._left_out)
+        left_out |= {_OTHERS: left_out.pop(_OTHERS)} if _OTHERS in left_out else {}  # last
         if not any(map(any, self._confusion)):
             unknown = [label.lower() for label in left_out if label] or ["good"]
             hint = advice(unknown, self._options, some_known=False)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sentiflow.data.imdb import SHUFFLE_SEED
 from sentiflow.data.reviews import Reviews
+from sentiflow.data.rows import by_label
 from sentiflow.scoring import LABEL_NAMES, Vocabulary, is_name
 from sentiflow.scoring.vocabulary import count_words
 
@@ -132,10 +133,8 @@ def _name_of(label: int, rows: Sequence[Labelled]) -> str:
     Of spellings in different case the commonest stands. Too many names for one are called as in IMDB.
     """
     names = Counter(row.name for row in rows if row.split == "train" and row.label == label and row.name)
-    spelled: dict[str, str] = {}
-    for name in sorted(names, key=lambda name: (-names[name], name)):
-        spelled.setdefault(name.casefold(), name)
-    called = " or ".join(sorted(spelled.values()))
+    spelled = by_label(names)
+    called = " or ".join(sorted(spelled))
     return called if spelled and len(spelled) <= _TOGETHER and is_name(called) else LABEL_NAMES[label]
 
 

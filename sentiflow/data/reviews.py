@@ -285,9 +285,9 @@ def test_learnt(reviews: Reviews) -> str:
     both, tested = in_both_splits(reviews), len(reviews.of("test"))
     if both <= _REPEATED * tested:
         return ""
-    learnt = f"{both:,} of {tested:,} test reviews were learnt from"
     where = "they stand in the training split, too (capitals and punctuation aside)"
-    return f"Test accuracy too high: {learnt}: {where}. Keep each text in one split only."
+    learnt = f"{both:,} of {tested:,} test reviews were learnt from: {where}"
+    return f"Test accuracy too high: {learnt}. Keep each text in one split only."
 
 
 def warnings(reviews: Reviews) -> list[str]:

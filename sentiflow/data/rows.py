@@ -83,8 +83,8 @@ def by_label(counts: Mapping[str, int]) -> dict[str, int]:
     """Counts of labels, the commonest first; of spellings in different case the commonest stands for all."""
     spelled: dict[str, str] = {}
     found: Counter[str] = Counter()
-    for label, count in sorted(counts.items(), key=lambda each: -each[1]):
-        found[spelled.setdefault(label.lower(), label)] += count
+    for label, count in sorted(counts.items(), key=lambda each: (-each[1], each[0])):
+        found[spelled.setdefault(label.casefold(), label)] += count
     return dict(found.most_common())
 
 

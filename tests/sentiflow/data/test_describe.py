@@ -107,6 +107,7 @@ def balanced(train: tuple[int, int], test: tuple[int, int]) -> Reviews:
         ),
         ((400, 40), (100, 10), []),
         ((400, 40), (100, 9), ["Only 9 of the 109 test reviews are positive: the test says little about these."]),
+        ((400, 4), (100, 1), ["Only 1 of the 101 test reviews is positive: the test says little about it."]),
         ((40, 400), (9, 100), ["Only 9 of the 109 test reviews are negative: the test says little about these."]),
     ],
 )

@@ -135,7 +135,7 @@ def test_a_text_too_long_to_hold_is_told_so() -> None:
 
 def test_rows_that_are_left_out_are_counted_with_their_labels() -> None:
     assert count_left_out({"3": 600, "": 8}) == "608 rows left out (label 3, none)"
-    assert by_label({"mixed": 1, "Mixed": 2, "": 4, "MIXED": 2}) == {"Mixed": 5, "": 4}
+    assert by_label({"mixed": 1, "Mixed": 3, "": 4, "MIXED": 2}) == {"Mixed": 6, "": 4}
     assert count_left_out({"unsure": 1}) == "1 row left out (label unsure)"
 
 
