@@ -100,10 +100,10 @@ def check_request(request: Request) -> tuple[Input, pa.Schema]:
     """The input with its columns chosen, and the columns of the output."""
     source = open_input(request.source)
     keep = [one for name in request.keep for one in ([name] if match(name, source.names) else name.split(","))]
-    labels = [request.labelled.label_column] if request.labelled else []
-    source.select(request.text_column, [*labels, *keep])
+    label = request.labelled.label_column if request.labelled else ""
+    source.select(request.text_column, keep, label)
     check_output(request.output.resolve(), request.source, escape_formulas=request.escape_formulas)
-    return source, output_schema(source, request.with_text, source.schema.names[0] if labels else "")
+    return source, output_schema(source, request.with_text, source.schema.names[0] if label else "")
 
 
 def score_input(

@@ -49,8 +49,8 @@ class CsvTable(RowInput):
         self.separator = self._separator()
         self.names = self._header()
 
-    def select(self, text: str, others: Sequence[str] = ()) -> None:
-        column, kept = find_columns(self.path, self.names, text, others)
+    def select(self, text: str, others: Sequence[str] = (), label: str = "") -> None:
+        column, kept = find_columns(self.path, self.names, text, others, label)
         self._text = self.names.index(column)
         self._kept = [self.names.index(name) for name in kept]
         self.schema = pa.schema([(name, pa.string()) for name in kept])
@@ -125,10 +125,10 @@ class JsonLines(RowInput):
         self.total = self.size = path.stat().st_size
         self.names = self._keys()
 
-    def select(self, text: str, others: Sequence[str] = ()) -> None:
-        self._column, self._keep = text, list(dict.fromkeys(others))
+    def select(self, text: str, others: Sequence[str] = (), label: str = "") -> None:
+        self._column, self._keep = text, list(dict.fromkeys([label, *others] if label else others))
         if self.names:  # without any object, the rejects show better what is wrong
-            self._column, self._keep = find_columns(self.path, self.names, text, others)
+            self._column, self._keep = find_columns(self.path, self.names, text, others, label)
         self.schema = pa.schema([(name, pa.string()) for name in self._keep])
 
     def rows(self) -> Iterator[Row]:
@@ -209,8 +209,8 @@ class Folder(RowInput):
         self.total = len(self._names)
         self.size = sum(about.st_size for _, about in self._stats() if about)
 
-    def select(self, text: str, others: Sequence[str] = ()) -> None:
-        if others or text != "text":
+    def select(self, text: str, others: Sequence[str] = (), label: str = "") -> None:
+        if label or others or text != "text":
             raise UsageError(
                 f"{self.path} is a folder: it has no columns.",
                 "Leave --text-column, --label-column and --keep out; each file is a text.",

@@ -57,8 +57,8 @@ class ParquetTable(Input):
         self._bytes = path.stat().st_size
         self._check(about.num_rows, _ROWS + _ROWS_A_BYTE * self._bytes, "rows")
 
-    def select(self, text: str, others: Sequence[str] = ()) -> None:
-        self._column, kept = find_columns(self.path, self.names, text, others)
+    def select(self, text: str, others: Sequence[str] = (), label: str = "") -> None:
+        self._column, kept = find_columns(self.path, self.names, text, others, label)
         self.schema = pa.schema([self._fields.field(name) for name in kept])
         kind = self._fields.field(self._column).type
         if kind not in _TEXTS:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -224,8 +225,8 @@ class Input(ABC):
     many: bool = False  # the input is many files, and what goes along is the name of each
 
     @abstractmethod
-    def select(self, text: str, others: Sequence[str] = ()) -> None:
-        """Choose the column of texts, and others to read beside it; see ``find_columns``."""
+    def select(self, text: str, others: Sequence[str] = (), label: str = "") -> None:
+        """Choose the column of texts, and what to read beside it; see ``find_columns``."""
 
     @abstractmethod
     def groups(self) -> Iterator[tuple[list[Row], pa.Table, int]]:
@@ -276,20 +277,38 @@ def match(name: str, found: Sequence[str]) -> list[str]:
     return exact or [each for each in found if each.strip().lower() == name.strip().lower()]
 
 
-def find_columns(path: Path, found: Sequence[str], text: str, others: Sequence[str] = ()) -> tuple[str, list[str]]:
+# What stands in a first line that is a row already: numbers, labels, texts.
+_VALUE = re.compile(r"[\W\d_]+|pos(itive)?|neg(ative)?|neutral|.{40,}", re.IGNORECASE)
+
+
+def find_columns(
+    path: Path, found: Sequence[str], text: str, others: Sequence[str] = (), label: str = ""
+) -> tuple[str, list[str]]:
     """The columns of a table that some names mean, as the table writes them; the others each once.
 
-    Names are compared as ``match`` does.
+    Names are compared as ``match`` does. The column of labels, if one is named, comes before the others.
     """
-    matches = {name: match(name, found) for name in (text, *others)}
-    problems = [f"no column {name}" for name, there in matches.items() if not there]
-    if problems:
+    suffix, kept = path.suffix.lower(), [label, *others] if label else others
+    column = "key" if suffix in (".jsonl", ".ndjson") else "column"
+    options = dict.fromkeys(others, "--keep") | {label: "--label-column", text: "--text-column"}
+    matches = {name: match(name, found) for name in (text, *kept)}
+    missing = [name for name, there in matches.items() if not there]
+    problems, hints = [f"no {column} {name}" for name in missing], list[str]()
+    if missing:
         problems.append(f"there are: {', '.join(map(_shown, found)) or 'none':.2000}")
-    problems += [f"the column {there[0]} appears twice" for there in matches.values() if len(there) > 1]
+        given = " ".join(f"{option} NAME" for option in dict.fromkeys(options[name] for name in missing))
+        hints.append(f"Name a {column} that is there: {given}")
+    if len(missing) == len(matches) and suffix in (".csv", ".tsv", ".txt") and any(map(_VALUE.fullmatch, found)):
+        hints.append("If the first line is a row already, put a line above it that names the columns.")
+    for name, there in matches.items():
+        if len(there) > 1:
+            names = list(dict.fromkeys(map(_shown, there)))
+            means = f"may mean {' or '.join(names)}" if len(names) > 1 else "appears twice"
+            problems.append(f"the {column} {name} {means}")
+            hints.append("Rename one of them in the table.")
     if problems:
-        hint = "Name your columns with --text-column and --label-column; the first line of a CSV names them."
-        raise UsageError(f"{path}: {'; '.join(problems)}.", hint)
-    return matches[text][0], list(dict.fromkeys(matches[name][0] for name in others))
+        raise UsageError(f"{path}: {'; '.join(problems)}.", "\n".join(dict.fromkeys(hints)))
+    return matches[text][0], list(dict.fromkeys(matches[name][0] for name in kept))
 
 
 def _grouped(rows: Iterable[Row]) -> Iterator[list[Row]]:

@@ -221,7 +221,7 @@ def _read_file(source: Input, options: TableOptions, progress: Progress) -> _Rea
     rejects: list[Reject] = []
     skipped: list[str] = []
     split = ["split"] if match("split", source.names) else []
-    source.select(options.text_column, [options.label_column, *split])
+    source.select(options.text_column, split, options.label_column)
     with progress(f"Reading {source.path.name}", source.total) as advance:
         for chunk in source.chunks():
             good, bad, left_out = _labelled(chunk, options, shown(source.path.name))

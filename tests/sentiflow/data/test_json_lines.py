@@ -109,12 +109,12 @@ def test_a_kept_value_that_cannot_be_written_is_a_reject(path: Path, job: Callab
 
 def test_columns_are_looked_for_in_the_first_thousand_lines(path: Path) -> None:
     path.write_text('{"first": 1}\n' + "{}\n" * 998 + '{"last": 1}\n{"beyond": 1}\n')
-    with pytest.raises(UsageError, match="no column text; there are: first, last\\."):
+    with pytest.raises(UsageError, match="no key text; there are: first, last\\."):
         JsonLines(path).select("text")
 
 
 def test_a_column_that_no_row_has_is_refused_with_those_that_there_are(path: Path) -> None:
-    with pytest.raises(UsageError, match="no column text; there are: body, id"):
+    with pytest.raises(UsageError, match="no key text; there are: body, id"):
         outcomes(path, b'{"body": "good"}', b'{"id": 1}')
 
 

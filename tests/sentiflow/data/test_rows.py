@@ -81,6 +81,24 @@ def test_a_message_names_the_columns_as_far_as_a_terminal_can_show_them(tmp_path
         assert len(str(refused.value)) < 3_000
 
 
+@pytest.mark.parametrize(
+    ("name", "found", "hint"),
+    [
+        ("in.csv", ["review", "stars"], "is there: --text-column NAME --label-column NAME --keep NAME"),
+        ("in.jsonl", ["text", "label"], "key that is there: --keep NAME"),
+        ("in.parquet", ["label", "id"], "column that is there: --text-column NAME"),
+        ("in.tsv", ["Love it!", "1"], "put a line above it"),
+        ("in.csv", ["text", "Text", "label", "label", "id"], "Rename one of them"),
+    ],
+)
+def test_the_advice_for_columns_names_what_is_wrong_alone(name: str, found: list[str], hint: str) -> None:
+    """Red if a wrong ``--keep`` was answered by the options of other columns."""
+    with pytest.raises(UsageError) as refused:
+        find_columns(Path(name), found, "text", ("id",), "label")
+    assert hint in refused.value.hint.splitlines()[-1]
+    assert ("NAME" in refused.value.hint) == ("no " in str(refused.value))
+
+
 def test_the_name_of_a_column_cannot_command_the_terminal(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"there are: '\\x1b\[2J', x{60}\."):
         find_columns(tmp_path, ["\x1b[2J", "x" * 61], "text")
