@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from sentiflow.data.advice import KINDS, advice
 from sentiflow.data.division import text_id
 from sentiflow.data.parquet import to_values
 from sentiflow.data.prepare import kept_table
 from sentiflow.data.rows import Chunk, beginning, by_label, count_left_out
-from sentiflow.data.table import TableOptions, advice, options_of, plain, written
+from sentiflow.data.table import TableOptions, options_of, plain, written
 from sentiflow.errors import UsageError
 from sentiflow.evaluation.metrics import Accuracy, accuracy_of
 from sentiflow.evaluation.statistics import newcombe
@@ -24,7 +25,7 @@ from sentiflow.store import BASE_MODEL, Version
 from sentiflow.store.find import open_store, with_dataset
 
 _WORST = 5  # errors that are kept
-_KINDS, _OTHERS = 20, "others"  # labels without a meaning that are told apart, and further ones
+_OTHERS = "others"  # labels without a meaning, after the first
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Evaluation:
     label_names: tuple[str, str]
     learnt: int  # rows whose texts the version learnt from
     labels: dict[str, int]  # what each label was taken for, as the table writes it
+    advice: str = ""  # where the labels that are known are all the same
 
     @property
     def lines(self) -> list[str]:
@@ -47,7 +49,9 @@ class Evaluation:
             lines.append(
                 f"{self.learnt:,} of these rows are texts that the version learnt from: it does better on them"
             )
-        return [*lines, count_left_out(self.left_out, " of the accuracy")] if self.left_out else lines
+        if self.left_out:
+            lines.append(count_left_out(self.left_out, " of the accuracy"))
+        return [*lines, self.advice] if self.advice else lines
 
     @property
     def swapped(self) -> str:
@@ -75,7 +79,7 @@ def as_trained(given: TableOptions, version: Version, settings: Settings) -> Tab
     except UsageError as err:
         raise UsageError(
             f"The run that trained {version} was deleted, and with it what its labels mean.",
-            "Say it: --labels good=1,bad=0",
+            "Say it, such as --labels good=1,bad=0",
         ) from err
     return given.model_copy(update={"labels": options_of(params).labels | given.labels})
 
@@ -102,7 +106,7 @@ class Evaluator:
         self._of_learnt = 0
         self._known = options.known(names)
         self._confusion = [[0, 0], [0, 0]]
-        self._left_out: Counter[str] = Counter()
+        self._labels: Counter[str] = Counter()  # of rows; of those without a meaning some only
         self._found: dict[str, tuple[str, int]] = {}
         self._worst: list[Misclassified] = []
 
@@ -110,15 +114,14 @@ class Evaluator:
         """Count the rows of the next chunk, whose scores are of shape (n,)."""
         wrong, answers = [], is_positive(scores).tolist()
         for k, value in enumerate(to_values(chunk.columns[self._column])):
-            label = plain(value)
+            label = plain(spelled := written(value))
             meaning = self._known.get(label, "skip")
+            told = label in self._known or spelled in self._labels or len(self._labels) < KINDS
+            self._labels[spelled if told else _OTHERS] += 1
             if meaning == "skip":
-                label = written(value)
-                told = label in self._left_out or len(self._left_out) < _KINDS
-                self._left_out[label if told else _OTHERS] += 1
                 continue
             if label not in self._found:
-                self._found[label] = written(value), meaning
+                self._found[label] = spelled, meaning
             self._confusion[meaning][answers[k]] += 1
             self._of_learnt += bool(self._learnt) and text_id(chunk.texts[k]) in self._learnt
             if answers[k] != meaning:
@@ -129,14 +132,16 @@ class Evaluator:
 
     def result(self) -> Evaluation:
         """What it came to; an error if no row has a usable label."""
-        left_out = by_label(self._left_out)
+        labels = by_label(self._labels)
+        left_out = {label: n for label, n in labels.items() if self._known.get(plain(label), "skip") == "skip"}
         left_out |= {_OTHERS: left_out.pop(_OTHERS)} if _OTHERS in left_out else {}  # last
+        hint = ""
+        if {*map(plain, left_out)} - self._known.keys() and not all(map(any, self._confusion)):
+            hint = advice([*map(plain, labels)], self._options.labels, self._known, self._column)
         if not any(map(any, self._confusion)):
-            unknown = [label.lower() for label in left_out if label] or ["good"]
-            hint = advice(unknown, self._options, some_known=False)
             where = f"No row has a usable label in the column {self._column}"
             raise UsageError(f"{where}: {count_left_out(left_out)}.", hint)
         return Evaluation(
             accuracy_of(self._confusion), self._confusion, left_out, self._worst, self._names,
-            self._of_learnt, dict(sorted(self._found.values(), key=lambda each: -each[1])),
+            self._of_learnt, dict(sorted(self._found.values(), key=lambda each: -each[1])), hint,
         )  # fmt: skip

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from shlex import quote
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sentiflow.console import Progress, no_progress
+from sentiflow.data.advice import Label, advice
 from sentiflow.data.division import Labelled, divided, each_once, text_id
 from sentiflow.data.inputs import open_input, shown, tables_of
 from sentiflow.data.parquet import to_values
@@ -37,15 +37,11 @@ from sentiflow.scoring import is_name
 from sentiflow.scoring.scorer import MAX_NAME
 from sentiflow.scoring.vocabulary import FILTERED
 
-Label = Literal[0, 1, "skip"]
-
 LABELS: dict[str, Label] = {
     "0": 0, "1": 1, "negative": 0, "positive": 1, "neg": 0, "pos": 1, "false": 0, "true": 1,
 }  # fmt: skip
 _SPLITS = f"Known splits: {', '.join(SPLITS)}. Without the column a fifth is set aside for the test."
 _SHOWN = 3  # rejected rows of a kind in a message
-_STARS = {"5": "1", "4": "1", "3": "skip", "2": "0", "1": "0"}
-_STAR = re.compile(r"([1-5])(\.\d)?( ?/ ?5| out of 5.*| stars?)?")
 _WORD = re.compile(f"[^ {re.escape(FILTERED)}]")
 
 
@@ -172,7 +168,7 @@ def read_table(
     files, outputs = tables_of(path), list[str]()
     rows: list[Labelled] = []
     rejects: list[Reject] = []
-    left_out: Counter[str] = Counter()
+    labels: Counter[str] = Counter()
     problems: list[str] = []
     hints: list[str] = []
     for file in files:
@@ -181,10 +177,10 @@ def read_table(
             if path.is_dir() and set(OUTPUT_COLUMNS) <= set(source.names):
                 outputs.append(shown(file.name))
             else:
-                good, bad, skipped = _read_file(source, options, progress)
+                good, bad, found = _read_file(source, options, progress)
                 rows += good
                 rejects += [reject._replace(source=shown(file.name)) for reject in bad] if path.is_dir() else bad
-                left_out.update(skipped)
+                labels.update(found)
         except UsageError as err:
             if not path.is_dir():
                 raise
@@ -203,33 +199,37 @@ def read_table(
         rows, more = divided(rows, options.text_column)
         problems += more
         hints += [_SPLITS] if more and has_splits else []
-    hints = [*_hints(rejects, path, options, some_known=bool(rows)), *hints]
+    hints = [*_hints(rejects, path, options, labels), *hints]
     rejected = keep_rejects(rejects, total, rejects_file, kept)
     if problems:
         lines = [*problems, *_kinds(rejects), *([f"All rejected rows: {rejects_file}"] if rejects else [])]
         message = "\n  ".join([f"{path} cannot be trained on: {lines[0]}", *lines[1:]])
         raise UsageError(message, "\n".join(dict.fromkeys(hints)))
     joined = Joined(len(files) - len(outputs), outputs, repeated, relabelled)
-    return Table(rows, rejected, by_label(left_out), joined)
+    known = options.known()
+    counts = by_label(labels).items()
+    return Table(rows, rejected, {label: n for label, n in counts if known.get(plain(label)) == "skip"}, joined)
 
 
-_Read = tuple[list[Labelled], list[Reject], list[str]]  # rows to train on, rejects, and labels to skip
+_Read = tuple[
+    list[Labelled], list[Reject], Counter[str]
+]  # rows to train on, rejects, and labels of rows with a text
 
 
 def _read_file(source: Input, options: TableOptions, progress: Progress) -> _Read:
     rows: list[Labelled] = []
     rejects: list[Reject] = []
-    skipped: list[str] = []
+    labels: Counter[str] = Counter()
     split = ["split"] if match("split", source.names) else []
     source.select(options.text_column, split, options.label_column)
     with progress(f"Reading {source.path.name}", source.total) as advance:
         for chunk in source.chunks():
-            good, bad, left_out = _labelled(chunk, options, shown(source.path.name))
+            good, bad, found = _labelled(chunk, options, shown(source.path.name))
             rows += good
             rejects += [*chunk.rejects, *bad]
-            skipped += left_out
+            labels.update(found)
             advance(chunk.units)
-    return rows, sorted(rejects), skipped
+    return rows, sorted(rejects), labels
 
 
 def _labelled(chunk: Chunk, options: TableOptions, file: str) -> _Read:
@@ -239,13 +239,13 @@ def _labelled(chunk: Chunk, options: TableOptions, file: str) -> _Read:
     splits = others[0] if others else None
     rows: list[Labelled] = []
     rejects: list[Reject] = []
-    skipped: list[str] = []
+    found: Counter[str] = Counter()
     for k, (number, line, text) in enumerate(zip(chunk.rows, chunk.lines, chunk.texts, strict=True)):
-        label = plain(labels[k])
+        label = plain(spelled := written(labels[k]))
         split = "" if splits is None else plain(splits[k])
         meaning = known.get(label)
+        found[spelled] += 1
         if meaning == "skip":
-            skipped.append(written(labels[k]))
             continue
         if not _WORD.search(text):
             reason, value = "no word in the text", text
@@ -255,11 +255,11 @@ def _labelled(chunk: Chunk, options: TableOptions, file: str) -> _Read:
             reason, value = ("unknown split", splits[k]) if split else ("no split", "")
         else:
             where = f"line {line}" if line else f"row {number}"
-            name = sys.intern(written(labels[k])) if label in options.labels else ""
+            name = sys.intern(spelled) if label in options.labels else ""
             rows.append(Labelled(text_id(text), text, meaning, split, f"{file} {where}", name))
             continue
         rejects.append(Reject(number, line, "", reason, beginning(value)))
-    return rows, rejects, skipped
+    return rows, rejects, found
 
 
 def plain(value: Any) -> str:
@@ -289,34 +289,16 @@ def _kinds(rejects: Sequence[Reject]) -> list[str]:
     return lines
 
 
-def _hints(rejects: Sequence[Reject], path: Path, options: TableOptions, *, some_known: bool) -> list[str]:
+def _hints(rejects: Sequence[Reject], path: Path, options: TableOptions, labels: Counter[str]) -> list[str]:
     kinds = {kind_of(reject.reason): reject.source for reject in reversed(rejects)}  # a file that has it
     hints = [hint for kind in sorted(kinds) for hint in hints_for([kind], path / kinds[kind])]
-    unknown = list({plain(each.value): None for each in rejects if each.reason == "unknown label"})
-    if unknown:
-        hints.append(f"The network has two answers, 1 and 0. {advice(unknown, options, some_known=some_known)}")
-    if any(reject.reason in ("unknown split", "no split") for reject in rejects):
+    if kinds.keys() & {"unknown label", "no label"}:
+        found = [plain(label) for label in by_label(labels)]
+        meaning = advice(found, options.labels, options.known(), options.label_column)
+        hints.append(f"The network has two answers, 1 and 0. {meaning}")
+    if kinds.keys() & {"unknown split", "no split"}:
         hints.append(_SPLITS)
-    if any(reject.reason == "no label" for reject in rejects):
-        hints.append("Rows without a label are left out by =skip: --labels good=1,bad=0,=skip")
     return hints
-
-
-def advice(unknown: Sequence[str], options: TableOptions, *, some_known: bool) -> str:
-    """What to type for labels without a meaning, the first of them first."""
-    name = f"{unknown[0]!r:.40}".strip("'")
-    if options.labels:
-        return f"{name} has no meaning yet: add {name}=1, {name}=0 or {name}=skip to --labels."
-    stars = [found for label in unknown if (found := _STAR.fullmatch(label))]
-    numbers = {found[1] for found in stars}
-    if len(stars) == len(unknown) and ("5" in numbers or {"3", "4"} <= numbers):
-        labels = sorted({*unknown, *(() if stars[0][3] else _STARS)}, reverse=True)
-        meant = quote(",".join(f"{label}={_STARS[label[0]]}" for label in labels))
-        return f"{'' if stars[0][3] else 'By itself, 1 means positive. '}If the labels are stars: --labels {meant}"
-    if all(re.fullmatch(r"-?\d+", label) for label in unknown):
-        return "By itself, 1 means positive and 0 negative. Name each of your numbers, such as --labels 2=1,1=0"
-    example = f"{name}=skip" if some_known else "good=1,bad=0"
-    return f"Known labels: {', '.join(LABELS)}. Say what others mean, or leave their rows out: --labels {example}"
 
 
 def _place(reject: Reject) -> str:

@@ -172,7 +172,7 @@ def test_rows_of_labels_to_skip_are_no_rejects_and_count_against_no_bound(tmp_pa
     assert (made.left_out, [reject["row"] for reject in rejects(path)]) == ({"3": 3, "Unsure": 1}, [14])
     error = refused(path, labels=stars)
     assert "1 of 10 rows are rejected; at most 0 may be rejected (--max-rejects 1%)" in str(error)
-    assert "2 has no meaning yet: add 2=1, 2=0 or 2=skip to --labels." in error.hint
+    assert "If higher is better: --labels 5=1,4=1,3=skip,unsure=skip,2=0,1=0" in error.hint
 
 
 @pytest.mark.parametrize(
@@ -201,14 +201,24 @@ def test_labels_add_to_the_known_ones_unless_they_give_both_meanings(
     ("written", "advice"),
     [
         (["positive", "negative", "neutral"], "--labels neutral=skip"),
-        (["good", "bad", "so-so"], "--labels good=1,bad=0"),
+        (["good", "bad", "so-so"], "--labels good=1,so-so=skip,bad=0"),
+        (["positiv", "neutral", "negativ"], "--labels positiv=1,neutral=skip,negativ=0"),
+        (["ja", "nein"], "Which of them means 1? --labels ja=1,nein=0 or --labels nein=1,ja=0"),
+        (["joy", "joy", "fear", "x=y"], "and which are left out? Such as --labels joy=1,x=y=skip,fear=0"),
+        (["positive", "other"], "--labels positive=1,other=0"),
+        (["1", "0", "", "maybe"], "--labels =skip,maybe=skip"),
+        (["a" * 61, "bad"], "Give labels that hold a comma"),
+        ([f"kind {k}" for k in range(21)], "--label-column names the column of labels"),
+        ([f"{'kind' * 9} {k}" for k in range(10)], " 6=skip,...'"),
         (["1", "2", "3", "4", "5"], "--labels 5=1,4=1,3=skip,2=0,1=0"),
-        (["1.0", "5.0"], "--labels 5=1,4=1,3=skip,2=0,1=0"),
+        (["1.0", "5.0"], "--labels 5=1,1=0"),
+        (["1", "-1"], "--labels 1=1,-1=0"),
+        (["1", "3", "5", ""], "--labels 5=1,3=skip,=skip,1=0"),
         (["1/5", "3/5", "5/5"], "--labels 5/5=1,3/5=skip,1/5=0"),
         (["1 out of 5 stars", "5 out of 5 stars"], "--labels '5 out of 5 stars=1,1 out of 5 stars=0'"),
         (["1", "2"], "--labels 2=1,1=0"),
-        (["0", "1", "2"], "--labels 2=1,1=0"),
-        (["0", "4"], "--labels 2=1,1=0"),
+        (["0", "1", "2"], "--labels 2=1,1=skip,0=0; to leave the others out: --labels 2=skip"),
+        (["0", "4"], "--labels 4=1,0=0"),
     ],
 )
 def test_labels_that_are_not_known_get_advice_that_fits_them(
@@ -306,10 +316,9 @@ def test_all_problems_are_listed_at_once_with_their_lines(tmp_path: Path) -> Non
     assert error.hint.splitlines() == [
         f"If all of it has another encoding, save it as UTF-8: iconv -f cp1252 -t utf-8 {path} > utf8-mine.csv",
         "A text that contains the separator of the columns needs quotes around it.",
-        "The network has two answers, 1 and 0. Known labels: 0, 1, negative, positive, neg, pos, false, true. "
-        "Say what others mean, or leave their rows out: --labels perhaps=skip",
+        "The network has two answers, 1 and 0. Say what they mean, or leave rows out: "
+        "--labels perhaps=skip,=skip,maybe=skip",
         "Known splits: train, validation, test. Without the column a fifth is set aside for the test.",
-        "Rows without a label are left out by =skip: --labels good=1,bad=0,=skip",
         "Correct the rows, or allow more of them with --max-rejects.",
     ]
     assert [reject["line"] for reject in rejects(path)] == list(range(5, 15))
