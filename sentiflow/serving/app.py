@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -89,9 +90,16 @@ def describe_token(app: FastAPI, open_paths: Collection[str]) -> None:
 
 def _add_refusals(app: FastAPI) -> None:
     @app.exception_handler(RouterError)
-    async def refuse(_request: Request, err: RouterError) -> Response:
+    async def refuse(request: Request, err: RouterError) -> Response:
         """Answer to an HTTPException of ours, an unknown path, or a method that a path does not take."""
         detail = "Not found; see /docs." if err.status_code == 404 else err.detail
+        if err.status_code == 405:
+            allowed = (err.headers or {})["Allow"]
+            detail = (
+                f"This path takes {allowed}: {_curl(request)}"
+                if allowed == "POST"
+                else f"This path takes {allowed}."
+            )
         return JSONResponse({"detail": detail}, err.status_code, err.headers)
 
     @app.exception_handler(ClientDisconnect)
@@ -101,6 +109,14 @@ def _add_refusals(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def fail(_request: Request, _err: Exception) -> Response:
         return JSONResponse({"detail": "The service failed; see its log."}, 500)
+
+
+def _curl(request: Request) -> str:
+    """A command that asks a path for an answer."""
+    is_mlflow = request.url.path == "/invocations"
+    body = {"inputs": [_OF_TABLES[1]]} if is_mlflow else {"text": _OF_TABLES[1]}
+    kind = "-H 'Content-Type: application/json' " if is_mlflow else ""
+    return f"curl {kind}-d '{json.dumps(body)}' {request.url.replace(query='')}"
 
 
 async def _body(request: Request) -> bytes:

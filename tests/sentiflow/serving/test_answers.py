@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import shlex
 import socket
 from typing import Any
 
@@ -158,6 +159,8 @@ def test_a_bug_is_answered_with_500_and_one_sentence(trained: Trained, monkeypat
         ("GET", "/nothing", 404, None),
         ("POST", "/predict/", 404, None),
         ("GET", "/predict", 405, "POST"),
+        ("GET", "/explain?text=good", 405, "POST"),
+        ("PUT", "/invocations", 405, "POST"),
         ("DELETE", "/model", 405, "GET"),
         ("HEAD", "/model", 200, None),
         ("HEAD", "/", 200, None),
@@ -168,8 +171,14 @@ def test_methods_and_paths(http: httpx.Client, method: str, path: str, status: i
     assert (response.status_code, response.headers.get("allow")) == (status, allow)
     if status == 404:
         assert response.json() == {"detail": "Not found; see /docs."}
+    elif allow == "POST":
+        words = shlex.split(response.json()["detail"].partition(": ")[2])
+        kind = {"Content-Type": "application/json"} if "-H" in words else {}
+        assert words[0] == "curl" and words[-1] == str(http.base_url.join(path.partition("?")[0]))
+        answered = http.post(words[-1], content=words[words.index("-d") + 1], headers=kind)
+        assert answered.status_code == 200, answered.text
     elif status >= 400:
-        assert isinstance(response.json()["detail"], str)
+        assert response.json()["detail"] == "This path takes GET."
     else:
         assert response.content == b""
     if method == "HEAD":
