@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -317,6 +318,7 @@ def _single(result: "TrainingResult") -> list[str]:
 
 def next_commands(result: "ModelResult", settings: "Settings") -> list[str]:
     """The next commands, for this version; and which one answers instead, if it is another."""
+    from sentiflow.data.reviews import example
     from sentiflow.store.find import find_champion
 
     model = result.model
@@ -327,7 +329,7 @@ def next_commands(result: "ModelResult", settings: "Settings") -> list[str]:
     lines = [
         "",
         f"Look at it:  {me} ui   then {result.run_url}",
-        f'Use it:      {me} predict --dataset {of}{chosen} "A quiet film that stays with you."',
+        f"Use it:      {me} predict --dataset {of}{chosen} {quote(example(of, settings.data_dir))}",
     ]
     # The gate would refuse it.
     loses = settings.gate_baseline and result.yardstick is not None and result.yardstick.high < 0

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sentiflow.errors import ExternalError
 from sentiflow.files import publish_private
+from sentiflow.names import BUILT_IN
 from sentiflow.scoring import LABEL_NAMES, Vocabulary, pad
 
 logger = logging.getLogger(__name__)
@@ -222,6 +223,16 @@ def of_test(table: Path, column: Literal["place", "text"]) -> dict[str, str]:
     columns = pq.read_table(table, columns=["review_id", "split", column])
     rows = zip(*(columns[name].to_pylist() for name in columns.schema.names), strict=True)
     return {name: value for name, split, value in rows if split == "test" and value}
+
+
+def example(dataset: str, data_dir: Path) -> str:
+    """A short text to try a dataset's model with: of a user's table a test review, on one line."""
+    if dataset in BUILT_IN:
+        return "A quiet film that stays with you."
+    tables = sorted((data_dir / "datasets" / dataset).glob("*.parquet"), key=used_at)
+    texts = of_test(tables[-1], "text").values() if tables else ()
+    fits = (text for text in texts if 20 <= len(text) <= 70 and text.isprintable() and text[0] != "-")
+    return next((text for text in fits if "'" not in text), "Better than I had hoped.")
 
 
 def _read_words(path: Path) -> Vocabulary:
