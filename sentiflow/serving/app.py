@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException as RouterError
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from sentiflow.names import BASE, BUILT_IN, dataset_of
@@ -93,13 +93,9 @@ def _add_refusals(app: FastAPI) -> None:
     async def refuse(request: Request, err: RouterError) -> Response:
         """Answer to an HTTPException of ours, an unknown path, or a method that a path does not take."""
         detail = "Not found; see /docs." if err.status_code == 404 else err.detail
-        if err.status_code == 405:
-            allowed = (err.headers or {})["Allow"]
-            detail = (
-                f"This path takes {allowed}: {_curl(request)}"
-                if allowed == "POST"
-                else f"This path takes {allowed}."
-            )
+        if err.status_code == 405 and err.headers and err.headers["Allow"] == "POST":
+            # In JSON, the quotes of the command would be escaped, and a copy of it not work.
+            return PlainTextResponse(f"Send a POST: {_curl(request)}\n", 405, err.headers)
         return JSONResponse({"detail": detail}, err.status_code, err.headers)
 
     @app.exception_handler(ClientDisconnect)
