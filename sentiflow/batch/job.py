@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import accumulate
 from multiprocessing import Pipe
 from pathlib import Path
 from queue import SimpleQueue
@@ -30,7 +29,7 @@ from sentiflow.data.inputs import open_input
 from sentiflow.data.rows import Chunk, Input, changed, count_reasons, hints_for, kind_of, match
 from sentiflow.data.table import TableOptions
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.monitoring import MEGABYTE, SCORED, Entry, TextLog, configured_log
+from sentiflow.monitoring import SCORED, Entry, TextLog, configured_log
 from sentiflow.names import model_name
 from sentiflow.scoring import TextScorer, cores
 from sentiflow.settings import Settings
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 
-_SHARE = 8  # of the log that one run may fill: an eighth
 _WORTH_WORKERS = 8_000_000  # bytes of text that one process scores while others would only be starting
 
 
@@ -159,7 +157,7 @@ def score_input(
         with closing(tables()) as scored:
             totals = write_output(scored, output, schema, blank, escape_formulas=request.escape_formulas)
         if log is not None:
-            _log(sample, version, settings, log, say)
+            _log(sample, version, log, say)
     evaluation = None if evaluator is None else evaluator.result()
     return Scored(output, version, totals, time.monotonic() - began, evaluation)
 
@@ -185,26 +183,16 @@ class Sample:
         rows = zip(lots, chunk.rows, chunk.texts, scores.tolist(), strict=True)
         self._kept = sorted([*self._kept, *(row for row in rows if row[0] < below)])[: self._most]
 
-    def rows(self, size: int) -> list[tuple[int, str, float]]:
-        """Row number, text and score of the sample, in the order of the input: at most ``size`` bytes together.
-
-        Where that is less, the sample is smaller, and as even. A text of more than a sixteenth is left out.
-        """
-        small = [row for row in self._kept if _logged_size(row[2]) <= size / 16]
-        ends = accumulate(_logged_size(row[2]) for row in small)
-        return sorted(row[1:] for row, end in zip(small, ends, strict=True) if end <= size)
+    def rows(self) -> list[tuple[int, str, float]]:
+        """Row number, text and score of the sample, in the order of the input."""
+        return sorted(row[1:] for row in self._kept)
 
 
-def _logged_size(text: str) -> int:
-    return len(text.encode()) + 100  # bytes; the hundred are about what stands beside the text
-
-
-def _log(sample: Sample, version: Version, settings: Settings, log: TextLog, say: Say) -> None:
+def _log(sample: Sample, version: Version, log: TextLog, say: Say) -> None:
     """Write the sampled texts to the log for monitoring; a log that cannot be written fails no scoring."""
     at = datetime.now(UTC).isoformat(timespec="milliseconds")
-    rows = sample.rows(int(settings.prediction_log_mb * MEGABYTE) // _SHARE)
     try:
-        log.append([Entry(at, SCORED, version.name, version.number, score, text) for _row, text, score in rows])
+        log.append([Entry(at, SCORED, version.name, version.number, each[2], each[1]) for each in sample.rows()])
     except OSError as err:
         say(f"The scored texts are not logged for monitoring: {err}.")
 

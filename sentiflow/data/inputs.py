@@ -8,9 +8,9 @@ import itertools
 import json
 import os
 import re
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from shlex import quote
 from stat import S_ISREG
@@ -79,11 +79,7 @@ class CsvTable(RowInput):
 
     def _header(self) -> list[str]:
         with closing(self._records()) as records:
-            fields, wrong, _, _ = next(records, ([], "", 0, 0))
-        if wrong:
-            raise UsageError(
-                f"{self.path}: the header cannot be read: {wrong}.", "The first line names the columns."
-            )
+            fields, *_ = next(records, ([], "", 0, 0))
         return [beginning(name) if not is_unicode(name) else name for name in fields]
 
     def _records(self) -> Generator[tuple[list[str], str, int, int]]:
@@ -326,29 +322,21 @@ def _may_be_table(path: Path) -> bool:
     return suffix in _KINDS and (suffix != _SUFFIX or not path.is_file() or "\t" in _first_line(path))
 
 
-_hashed: dict[tuple[Path, int, int, int, int], bytes] = {}
-_SECOND = 10**9  # nanoseconds
-
-
 def digest_of(files: Iterable[Path]) -> str:
     """SHA-256 over the contents and the names of files."""
     state = hashlib.sha256()
     for file in files:
-        state.update(_hash(file) + hashlib.sha256(os.fsencode(file.name)).digest())
+        about = file.stat()
+        found = _hash(file, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+        state.update(found + hashlib.sha256(os.fsencode(file.name)).digest())
     return state.hexdigest()
 
 
-def _hash(file: Path) -> bytes:
-    """SHA-256 of a file, computed once in a process; again of one written just now, which may change unseen."""
-    about = file.stat()
-    state = file, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
-    if state in _hashed:
-        return _hashed[state]
+@cache
+def _hash(file: Path, *_about: int) -> bytes:
+    """SHA-256 of a file, computed once in a process until it changes."""
     with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").digest()
-    if time.time_ns() - about.st_ctime_ns > _SECOND:
-        _hashed[state] = found
-    return found
+        return hashlib.file_digest(stream, "sha256").digest()
 
 
 def open_input(path: Path) -> Input:

@@ -194,14 +194,6 @@ def test_an_even_sample_of_what_is_scored_goes_to_the_text_log(
     assert [entry.score for entry in entries] == pytest.approx([said[entry.text] for entry in entries], abs=1e-12)
 
 
-def test_one_scoring_fills_an_eighth_of_the_text_log_at_most(
-    world: World, registry: MlflowClient, path: Path, tmp_path: Path
-) -> None:
-    settings = world.settings.model_copy(update={"prediction_log_dir": tmp_path / "log", "prediction_log_mb": 0.1})
-    score_input(Request(path, tmp_path / "out.parquet"), settings)
-    assert 12_300 < sum(len(entry.text) + 100 for entry in logged(tmp_path / "log")) <= 12_500
-
-
 def test_as_many_processes_score_as_are_asked_for(world: World, registry: MlflowClient, path: Path) -> None:
     before, seen, began = children(), set(), time.monotonic()
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pyarrow as pa
-import pytest
 
 from sentiflow.batch.job import Sample
 from sentiflow.data.rows import Chunk
@@ -17,11 +16,11 @@ def chunks(n: int, size: int, length: int = 5) -> list[Chunk]:
     ]
 
 
-def sampled(most: int, n: int, size: int, room: int = 10**9) -> list[tuple[int, str, float]]:
+def sampled(most: int, n: int, size: int) -> list[tuple[int, str, float]]:
     sample = Sample(most)
     for chunk in chunks(n, size):
         sample.add(chunk, np.array(chunk.rows) / n)
-    return sample.rows(room)
+    return sample.rows()
 
 
 def test_an_input_that_is_small_is_taken_whole() -> None:
@@ -39,17 +38,3 @@ def test_how_the_work_is_cut_makes_no_difference() -> None:
     assert sampled(200, 5_000, 7) == sampled(200, 5_000, 2_048) == sampled(200, 5_000, 5_000)
     for most in range(1, 20):
         assert sampled(most, 300, 1) == sampled(most, 300, 300)
-
-
-@pytest.mark.parametrize("room", [0, 2_000, 20_000])
-def test_it_takes_no_more_bytes_than_there_is_room_for(room: int) -> None:
-    rows = sampled(500, 10_000, 2_048, room)
-    assert len(rows) == room // 105  # texts of 5 letters, and 100 bytes beside each
-    assert set(rows) <= set(sampled(500, 10_000, 2_048))
-
-
-def test_a_text_of_a_sixteenth_of_the_room_is_taken_and_one_of_a_byte_more_is_not() -> None:
-    sample = Sample()
-    texts = ["x" * 25, "x" * 26, "é" * 13]  # and 100 bytes beside each, of 2,000 / 16 = 125
-    sample.add(Chunk([1, 2, 3], [0] * 3, texts, pa.table({}), [], 0), np.full(3, 0.5))
-    assert sample.rows(2_000) == [(1, "x" * 25, 0.5)]

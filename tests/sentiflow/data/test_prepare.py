@@ -66,7 +66,6 @@ def test_a_table_is_hashed_once_in_a_process_until_it_changes(
     table: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Red if each of a training's looks at a large table reads all of it again."""
-    monkeypatch.setattr(module.inputs, "_SECOND", 0)  # it is known at once
     read: list[str] = []
     digest = hashlib.file_digest
     monkeypatch.setattr(
