@@ -227,7 +227,7 @@ class Workers:
 
     def __exit__(self, *_error: object) -> None:
         for worker in self._all:
-            worker.stop()
+            worker.process.kill()
         self._threads.shutdown(cancel_futures=True)
         for worker in self._all:
             worker.close()
@@ -251,7 +251,7 @@ class _Worker:
         self._connection, theirs = Pipe()
         path = os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH")]))
         with theirs:
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "sentiflow.batch.worker", str(theirs.fileno())],
                 env={**os.environ, **_ONE_THREAD, **_KEPT_MEMORY, "PYTHONPATH": path},
                 pass_fds=[theirs.fileno()],
@@ -268,7 +268,7 @@ class _Worker:
             self._connection.send(texts)
             scores: Scores = self._connection.recv()
         except (EOFError, OSError) as err:
-            code = self._process.wait()
+            code = self.process.wait()
             how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
             raise ExternalError(
                 f"A scoring process ended {how}.",
@@ -276,11 +276,8 @@ class _Worker:
             ) from err
         return scores
 
-    def stop(self) -> None:
-        self._process.kill()
-
     def close(self) -> None:
-        self._process.wait()
+        self.process.wait()
         self._connection.close()
 
 

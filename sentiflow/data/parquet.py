@@ -118,7 +118,8 @@ class ParquetTable(Input):
             )
         for _, chunk in chunks:
             self._check(chunk.total_uncompressed_size, _SIZE + _PACKED_A_BYTE * self._bytes, "bytes")
-        longest = self._longest(file, group, [leaf.path for leaf, chunk in chunks if _is_listed(leaf, chunk)])
+        texts = [(leaf.path, chunk.encodings) for leaf, chunk in chunks if leaf.physical_type == _TEXT]
+        longest = self._longest(file, group, [path for path, kinds in texts if "DICTIONARY" in " ".join(kinds)])
         row = 1 + sum(max(longest.get(leaf.path, 0), _width(leaf, chunk)) for leaf, chunk in chunks)
         return min(max(_MOST_SIZE // row, 1), _MOST_ROWS)
 
@@ -157,10 +158,6 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 def _belongs(path: str, names: Sequence[str]) -> bool:
     return any(path == name or path.startswith(f"{name}.") for name in names)
-
-
-def _is_listed(leaf: Any, chunk: Any) -> bool:
-    return leaf.physical_type == _TEXT and any("DICTIONARY" in encoding for encoding in chunk.encodings)
 
 
 def _width(leaf: Any, chunk: Any) -> int:

@@ -121,9 +121,7 @@ def as_options(given: Mapping[str, Any], what: str = "") -> TableOptions:
 def options_of(params: Mapping[str, str]) -> TableOptions:
     """How a user's table was read, by the parameters of its run; as usual for a built-in dataset."""
     given = {name: params[f"table.{name}"] for name in TableOptions.model_fields if f"table.{name}" in params}
-    if "labels" in given:
-        return TableOptions(**given | {"labels": literal_eval(given["labels"])})
-    return TableOptions(**given)
+    return TableOptions(labels=literal_eval(given.pop("labels", "{}")), **given)
 
 
 @dataclass(frozen=True)
