@@ -51,10 +51,6 @@ class Reviews:
     tokens: list[NDArray[np.int32]]  # n arrays of int32 ids, rare words included, the start marker first
     label_names: tuple[str, str] = LABEL_NAMES  # what the source calls 0 and 1
 
-    def __post_init__(self) -> None:
-        if not len(self.review_id) == len(self.split) == len(self.label) == len(self.tokens):
-            raise ValueError("every column of the reviews must have the same length")
-
     def __len__(self) -> int:
         return len(self.label)
 

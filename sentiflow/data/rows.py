@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from shlex import quote
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -259,7 +259,8 @@ class RowInput(Input):
     def groups(self) -> Iterator[tuple[list[Row], pa.Table, int]]:
         """Read from the beginning."""
         done = 0
-        for group in _grouped(self.rows()):
+        sized = ((row, 1, sum(map(len, filter(None, (row.text, *row.columns))))) for row in self.rows())
+        for group in _grouped(sized, CHUNK_ROWS, CHUNK_SIZE):
             good = [row.columns for row in group if not row.reason]
             columns = [strings([each[k] for each in good]) for k in range(len(self.schema))]
             yield group, pa.table(columns, schema=self.schema), group[-1].done - done
@@ -311,29 +312,23 @@ def find_columns(
     return matches[text][0], list(dict.fromkeys(matches[name][0] for name in kept))
 
 
-def _grouped(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """Rows in groups of bounded number and size."""
-    group: list[Row] = []
-    size = 0
-    for row in rows:
-        group.append(row)
-        size += len(row.text) + sum(len(value) for value in row.columns if value)
-        if len(group) == CHUNK_ROWS or size >= CHUNK_SIZE:
+_Item = TypeVar("_Item")
+
+
+def _grouped(sized: Iterable[tuple[_Item, int, int]], max_rows: int, max_size: int) -> Iterator[list[_Item]]:
+    """Items, each with its rows and its size, in groups that end with the one that reaches either bound."""
+    group: list[_Item] = []
+    rows = size = 0
+    for item, more, bytes_more in sized:
+        group.append(item)
+        rows, size = rows + more, size + bytes_more
+        if rows >= max_rows or size >= max_size:
             yield group
-            group, size = [], 0
+            group, rows, size = [], 0, 0
     if group:
         yield group
 
 
 def grouped_tables(tables: Iterable[pa.Table], max_rows: int, max_size: int) -> Iterator[pa.Table]:
     """Concatenate tables up to ``max_rows`` rows or ``max_size`` bytes, whichever comes first."""
-    group: list[pa.Table] = []
-    rows = size = 0
-    for table in tables:
-        group.append(table)
-        rows, size = rows + len(table), size + table.nbytes
-        if rows >= max_rows or size >= max_size:
-            yield pa.concat_tables(group)
-            group, rows, size = [], 0, 0
-    if group:
-        yield pa.concat_tables(group)
+    return map(pa.concat_tables, _grouped(((each, len(each), each.nbytes) for each in tables), max_rows, max_size))

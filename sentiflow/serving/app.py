@@ -109,10 +109,9 @@ def _add_refusals(app: FastAPI) -> None:
 
 def _curl(request: Request) -> str:
     """A command that asks a path for an answer."""
-    is_mlflow = request.url.path == "/invocations"
-    body = {"inputs": [_OF_TABLES[1]]} if is_mlflow else {"text": _OF_TABLES[1]}
-    kind = "-H 'Content-Type: application/json' " if is_mlflow else ""
-    return f"curl {kind}-d '{json.dumps(body)}' {request.url.replace(query='')}"
+    text = _OF_TABLES[1]
+    body = {"inputs": [text]} if request.url.path == "/invocations" else {"text": text}
+    return f"curl --json '{json.dumps(body)}' {request.url.replace(query='')}"
 
 
 async def _body(request: Request) -> bytes:

@@ -58,11 +58,6 @@ def same(one: Reviews, other: Reviews) -> bool:
     )
 
 
-def test_columns_of_different_lengths_are_refused() -> None:
-    with pytest.raises(ValueError, match="same length"):
-        replace(FIVE, label=FIVE.label[:4])
-
-
 def test_reviews_of_a_split_or_of_row_numbers_are_in_that_order_with_their_own_ids() -> None:
     assert FIVE.n_tokens.tolist() == [2, 3, 4, 2, 3]  # the start marker is one
     test, taken = FIVE.of("test"), FIVE.take(np.array([4, 0]))

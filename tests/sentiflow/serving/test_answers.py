@@ -1,6 +1,7 @@
 """What each path says, over real HTTP, from the process that a user starts."""
 
 import asyncio
+import json
 import re
 import shlex
 import socket
@@ -173,9 +174,8 @@ def test_methods_and_paths(http: httpx.Client, method: str, path: str, status: i
         assert response.json() == {"detail": "Not found; see /docs."}
     elif allow == "POST":
         words = shlex.split(response.text.partition(": ")[2])
-        kind = {"Content-Type": "application/json"} if "-H" in words else {}
         assert words[0] == "curl" and words[-1] == str(http.base_url.join(path.partition("?")[0]))
-        answered = http.post(words[-1], content=words[words.index("-d") + 1], headers=kind)
+        answered = http.post(words[-1], json=json.loads(words[words.index("--json") + 1]))
         assert answered.status_code == 200, answered.text
     elif status >= 400:
         assert isinstance(response.json()["detail"], str)
