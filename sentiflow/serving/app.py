@@ -111,7 +111,7 @@ def _curl(request: Request) -> str:
     """A command that asks a path for an answer."""
     text = _OF_TABLES[1]
     body = {"inputs": [text]} if request.url.path == "/invocations" else {"text": text}
-    return f"curl --json '{json.dumps(body)}' {request.url.replace(query='')}"
+    return f"curl -H 'Content-Type: application/json' -d '{json.dumps(body)}' {request.url.replace(query='')}"
 
 
 async def _body(request: Request) -> bytes:

@@ -175,7 +175,8 @@ def test_methods_and_paths(http: httpx.Client, method: str, path: str, status: i
     elif allow == "POST":
         words = shlex.split(response.text.partition(": ")[2])
         assert words[0] == "curl" and words[-1] == str(http.base_url.join(path.partition("?")[0]))
-        answered = http.post(words[-1], json=json.loads(words[words.index("--json") + 1]))
+        assert words[1:4] == ["-H", "Content-Type: application/json", "-d"]
+        answered = http.post(words[-1], json=json.loads(words[4]))
         assert answered.status_code == 200, answered.text
     elif status >= 400:
         assert isinstance(response.json()["detail"], str)
