@@ -191,10 +191,10 @@ def _create_version(
 
 
 _POLL = 2  # seconds between two checks for the answer
-_EFFECT = """The button below the form carries out your decision:
+_EFFECT = """**Choose a decision below the checks.** The button then carries it out:
 
 - *promote*: version {version} becomes the champion, which answers `predict`, `score` and `serve`.
-- *do not promote*: what is in use stays. The history keeps your no; only `--force --reason` overrides it.
+- *do not promote*: what is in use stays. Only `--force --reason` overrides your no.
 """
 
 
@@ -202,7 +202,7 @@ class Approval(RunInput):
     """A person's answer."""
 
     decision: Literal["promote", "do not promote"] = Field(
-        description="Put this version in use, or decline it: the button below does so"
+        description="Put this version in use, or decline it: the button below does so at once"
     )
     reason: str = Field("", max_length=500, description="Why, or why not; kept in the history")
     name: str = Field("", max_length=100, description="Who you are; kept in the history")
@@ -237,13 +237,14 @@ def _ask(candidate: Candidate, settings: Settings) -> Candidate:
     if settings.promotion_approval:
         switch.require_approval(candidate.name, settings)
     url = flow_run_url(str(runtime.flow_run.id))
-    get_run_logger().info("waiting for a person's answer, in the Prefect UI (log in there first): %s", url)
-    text = f"{candidate.name} version {candidate.version} waits for an answer: promote it, or not? {url}"
+    about = f"{candidate.name} version {candidate.version}"
+    text = f"{about} waits for a person's answer: Resume, in the menu of three dots, opens the form: {url}"
+    get_run_logger().info("%s", text)
     fields = {"model": candidate.name, "model_version": str(candidate.version), "flow_run_url": url}
     announce(settings, get_run_logger(), "approval", text, **fields)
     asked = escape_markdown(f"Asked for by {candidate.by}: {candidate.reason}.")
     effect = _EFFECT.format(version=candidate.version)
-    question = Approval.with_initial_data(description=f"{asked}\n\n{candidate.markdown()}\n{effect}")
+    question = Approval.with_initial_data(description=f"{asked}\n\n{effect}\n{candidate.markdown()}")
     try:
         answer = pause_flow_run(wait_for_input=question, timeout=settings.approval_timeout, poll_interval=_POLL)
     except FlowPauseTimeout:

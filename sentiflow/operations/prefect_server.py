@@ -338,10 +338,13 @@ def _pages(api_url: str) -> str:
 
 
 def flow_run_url(flow_run_id: str) -> str:
-    """Address of a flow run in Prefect's UI; of a temporary server in that of ``sentiflow schedule``."""
+    """Address of a flow run in Prefect's UI; of a temporary server in that of ``sentiflow schedule``.
+
+    In its newer pages: they lead through the login to the flow run, the older ones to "Page not found".
+    """
     settings = get_current_settings()
     base = _pages(settings.server.ui.api_url or settings.ui_url or settings.api.url or "")
-    return f"{base or f'http://{_HOST}:{load_settings().prefect_port}'}/runs/flow-run/{flow_run_id}"
+    return f"{base or f'http://{_HOST}:{load_settings().prefect_port}'}/v2/runs/flow-run/{flow_run_id}"
 
 
 if __name__ == "__main__":

@@ -17,10 +17,17 @@ from pathlib import Path
 import httpx
 import pytest
 from filelock import FileLock
+from playwright.sync_api import expect
+from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_SERVER_API_AUTH_STRING, temporary_settings
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_URL,
+    PREFECT_SERVER_API_AUTH_STRING,
+    temporary_settings,
+)
 
-from sentiflow.operations.prefect_server import _login, make_database
+from sentiflow.operations.prefect_server import _login, flow_run_url, make_database
 from tests import servers
 from tests.browsers import chromium
 from tests.scheduled import Home, Scheduled, until
@@ -162,6 +169,21 @@ def test_a_page_of_another_origin_cannot_change_a_deployment(schedule: Schedule)
         assert told == ["refused"] * 3
         assert not owner.get(f"/deployments/{made}").json()["pull_steps"]
         assert owner.post("/flow_runs/count", json={}).json() == 0
+
+
+@pytest.mark.story
+@pytest.mark.parametrize("preferred", ["v1", "v2"])  # of Prefect's pages, by a choice that the browser keeps
+def test_a_link_to_a_flow_run_leads_there_through_the_login(schedule: Schedule, preferred: str) -> None:
+    base = f"http://127.0.0.1:{schedule.port}"
+    with SyncPrefectClient(f"{base}/api", auth_string=schedule.login) as client, chromium() as browser:
+        made = client.create_flow_run(flow(lambda: None, name="f"), name="the-run")
+        page = browser.new_page()
+        page.context.add_cookies([{"name": "prefect_ui_version", "value": preferred, "url": base}])
+        with temporary_settings({PREFECT_API_URL: f"{base}/api"}):
+            page.goto(flow_run_url(str(made.id)))
+        page.locator("input").first.fill(schedule.login)
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("the-run").first).to_be_visible()
 
 
 @pytest.mark.story

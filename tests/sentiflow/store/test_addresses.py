@@ -34,7 +34,7 @@ def test_links_to_mlflow_carry_no_login(settings: dict[str, str]) -> None:
 @pytest.mark.parametrize("setting", [PREFECT_API_URL])
 def test_links_to_prefect_carry_no_login(setting: object) -> None:
     with temporary_settings({setting: "https://me:S3CRET@prefect.example/api"}):
-        assert flow_run_url("1") == "https://prefect.example/runs/flow-run/1"
+        assert flow_run_url("1") == "https://prefect.example/v2/runs/flow-run/1"
 
 
 @pytest.mark.parametrize("error", [MlflowException, lambda text: OperationalError("select", {}, Exception(text))])
