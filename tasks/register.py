@@ -30,6 +30,7 @@ from sentiflow.errors import ExternalError
 from sentiflow.evaluation.metrics import Measured
 from sentiflow.names import AUTO
 from sentiflow.notifications import announce
+from sentiflow.operations.flow_runs import close_waiting, waiting
 from sentiflow.operations.prefect_server import flow_run_url
 from sentiflow.promotion import switch
 from sentiflow.promotion.candidate import Candidate, cost_of
@@ -245,12 +246,14 @@ def _ask(candidate: Candidate, settings: Settings) -> Candidate:
     asked = escape_markdown(f"Asked for by {candidate.by}: {candidate.reason}.")
     effect = _EFFECT.format(version=candidate.version)
     question = Approval.with_initial_data(description=f"{asked}\n\n{effect}\n{candidate.markdown()}")
-    try:
-        answer = pause_flow_run(wait_for_input=question, timeout=settings.approval_timeout, poll_interval=_POLL)
-    except FlowPauseTimeout:
-        with get_client(sync_client=True) as client:  # else Prefect says of whatever state follows: never resumed
-            client.set_flow_run_state(UUID(str(runtime.flow_run.id)), Running(), force=True)
-        reason = f"nobody answered within {settings.approval_timeout} s."
-        return replace(candidate, answer="unanswered", reason=reason, by="nobody")
+    with get_client(sync_client=True) as client:
+        close_waiting(client, settings, get_run_logger())
+        with waiting(candidate.name, candidate.version, settings):
+            try:
+                answer = pause_flow_run(question, timeout=settings.approval_timeout, poll_interval=_POLL)
+            except FlowPauseTimeout:  # else Prefect says of whatever state follows: never resumed
+                client.set_flow_run_state(UUID(str(runtime.flow_run.id)), Running(), force=True)
+                reason = f"nobody answered within {settings.approval_timeout} s."
+                return replace(candidate, answer="unanswered", reason=reason, by="nobody")
     promote = answer.decision == "promote"
     return candidate.answered(promote=promote, why=answer.reason.strip(), name=answer.name.strip())

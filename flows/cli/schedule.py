@@ -146,12 +146,15 @@ def _register(specs: "list[Deployment]", pool: str, settings: "Settings") -> Non
 def _serve(specs: "list[Deployment]", server: "Server", settings: "Settings") -> None:
     from prefect.client.orchestration import get_client
 
+    from sentiflow.operations import flow_runs
     from sentiflow.operations.deployments import apply
     from sentiflow.operations.due_runs import close_orphaned, run_until_signal
     from sentiflow.operations.repair import close_killed
 
     with get_client(sync_client=True) as client:
         applied = [apply(client, spec) for spec in specs]
+        waited = flow_runs.close_waiting(client, settings, logger)
+        CONSOLE.say(*(f"Marked as crashed: {escape(line)}" for line in waited))
         dead = close_orphaned(client, [each.id for each in applied])
         CONSOLE.say(*(f"Marked as crashed: {escape(run.name)}, whose process was killed." for run in dead))
         if dead:  # their runs in MLflow, too

@@ -5,8 +5,8 @@ import re
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import wraps
 from pathlib import Path
@@ -31,10 +31,12 @@ from sentiflow.children import end_with_schedule
 from sentiflow.console import Logger, outlive_readers
 from sentiflow.environment import isolate
 from sentiflow.errors import SentiflowError, UsageError, first_line
+from sentiflow.locks import file_lock, if_free
+from sentiflow.names import dataset_of
 from sentiflow.notifications import addresses, send, wanted
 from sentiflow.operations.deployments import TAG
 from sentiflow.operations.prefect_server import flow_run_url
-from sentiflow.settings import Notification, load_settings
+from sentiflow.settings import Notification, Settings, load_settings
 
 BEGUN = (StateType.RUNNING, StateType.CANCELLING)
 NO = ("Refused", "Declined", "Unanswered")
@@ -194,6 +196,40 @@ def crash(
     close_tasks(prefect, flow_run, end)
     if state.is_crashed():
         notify(prefect.read_flow(flow_run.flow_id).name, flow_run, state, logger)
+
+
+@contextmanager
+def waiting(name: str, version: int, settings: Settings) -> Iterator[None]:
+    """Hold a lock while the current flow run waits for a person's answer about a version of a model.
+
+    Its file goes once the answer is there; one that stays, and is free, is of a process that is gone.
+    """
+    file = _waiting_folder(settings) / f"{name}-{version}-{runtime.flow_run.id}.lock"
+    with file_lock(file, "This promotion", "a promotion that waits for a person's answer"):
+        yield
+        file.unlink()
+
+
+def close_waiting(prefect: SyncPrefectClient, settings: Settings, logger: Logger) -> list[str]:
+    """Crash the flow runs that waited for a person's answer in a process that is gone; gives a line for each."""
+    closed = []
+    for file in sorted(_waiting_folder(settings).glob("*.lock")):
+        with if_free(file) as free:
+            flow_run = find(prefect, file.stem[-36:]) if free and file.stat().st_size else None
+            if flow_run is None:  # it waits, or is about to; or another server knows it
+                continue
+            if flow_run.state is None or not flow_run.state.is_final():
+                name, _, version = file.stem[:-37].rpartition("-")
+                again = f"sentiflow promote {version} --dataset {dataset_of(name)}"
+                why = "its process ended before a person answered"
+                crash(prefect, flow_run, f"{why[0].upper()}{why[1:]}. Ask again: {again}", logger)
+                closed.append(f"flow run {flow_run.name}: {why}; ask again: {again}")
+            file.unlink()
+    return closed
+
+
+def _waiting_folder(settings: Settings) -> Path:
+    return settings.data_dir / "locks" / "waiting"
 
 
 def _was_retried(flow_run: FlowRun, attempt: str) -> bool:

@@ -58,6 +58,7 @@ OUR_USER = "sentiflow:"
 """How a login begins that was made here."""
 _DATABASE, _FILE = "PREFECT_SERVER_DATABASE_CONNECTION_URL", "sqlite+aiosqlite:///"
 _temporary: set[str] = set()  # API addresses of this process's temporary server
+_found: set[str] = set()  # and of a running schedule's, which no setting names
 
 
 @dataclass(frozen=True)
@@ -298,6 +299,7 @@ def _find(settings: Settings) -> Server | None:
     except (OSError, ValueError, TypeError):  # the schedule has ended meanwhile, or somebody else wrote it
         return None
     _use(server.ui, server.login, server.ui)
+    _found.add(f"{server.ui}/api")
     return server
 
 
@@ -330,7 +332,7 @@ def _configured() -> Server | None:
 def to_choose_another() -> str:
     """What to do to use another server than that of Prefect's settings, after an "or"."""
     another = "unset PREFECT_API_URL, or choose another profile (prefect profile use ephemeral)"
-    return another if lasting_api_url() else "run again"
+    return another if (url := lasting_api_url()) and url not in _found else "run again"
 
 
 def _pages(api_url: str) -> str:

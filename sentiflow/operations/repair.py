@@ -203,7 +203,8 @@ class _Closing:
             self.report.closed.append(f"{what}, whose flow run ended as {state}")
 
     def flow_runs(self) -> None:
-        """Crash trainings that Prefect takes for running, and that cannot be."""
+        """Crash trainings that Prefect takes for running, or promotions for waiting, and that cannot be."""
+        self.report.closed += flow_runs.close_waiting(self.prefect, self.settings, self.logger)
         experiments = [found.experiment_id for found in self.client.search_experiments()]
         for flow_run in flow_runs.search(self.prefect, state={"type": {"any_": flow_runs.BEGUN}}):
             name = self.prefect.read_flow(flow_run.flow_id).name

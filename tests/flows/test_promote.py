@@ -1,12 +1,16 @@
 """The promotion flow in a real Prefect server, a person's answer through its API, and training that promotes."""
 
 import json
+import logging
+import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from prefect import flow
@@ -15,12 +19,14 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import PrefectHTTPStatusError
+from prefect.settings import PREFECT_API_URL
 
 from flows.cli.admin import _end
 from flows.promote import after_training, promote
 from flows.train import train
 from sentiflow.environment import person
 from sentiflow.errors import RejectedError
+from sentiflow.operations.repair import close_killed
 from sentiflow.promotion import switch
 from sentiflow.promotion.candidate import Candidate, evaluate_candidate
 from sentiflow.promotion.history import decline_of, judged_already, need_champion
@@ -33,7 +39,7 @@ from tests.prefect_store import artifacts_of, tasks_of
 from tests.receiver import receiver
 from tests.scheduled import Home, Scheduled
 from tests.servers import free_port
-from tests.world import Registry, Trained, World
+from tests.world import Registry, Trained, World, command
 
 NAME = "sample-sentiment"
 SAMPLE = load_recipe("tutorial", ["sequence_length=80"])
@@ -361,6 +367,76 @@ def test_a_running_schedule_is_where_people_are_asked(registry: World) -> None:
         assert running.ends(signal.SIGINT) == 0
     done = registry.run("promote", str(Registry.GOOD), PREFECT_API_URL="")  # without the setting
     assert (done.returncode, "no Prefect server is running to ask in" in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.story
+@pytest.mark.weekly
+def test_of_two_promotions_that_wait_the_one_whose_process_was_killed_is_closed(
+    registry: World, prefect_server: None
+) -> None:
+    variables = {"PREFECT_API_URL": PREFECT_API_URL.value(), "SENTIFLOW_PROMOTION_APPROVAL": "true"}
+    before = {run.id for run in flow_runs("promote")}
+    asking = [
+        subprocess.Popen(
+            [command(), "promote", str(number)], env=registry.environment(**variables), cwd=registry.root,
+            stderr=subprocess.DEVNULL,
+        ) for number in (Registry.GOOD, Registry.NEWEST)
+    ]  # fmt: skip
+
+    def both() -> list[FlowRun] | None:
+        found = [run for run in flow_runs("promote") if run.id not in before and is_paused(run)]
+        return sorted(found, key=lambda run: run.parameters["version"]) if len(found) == 2 else None
+
+    try:
+        dead, alive = wait_for(both)
+        asking[0].kill()
+        asking[0].wait()
+        with get_client(sync_client=True) as client:
+            wait_for(lambda: question_of(dead))
+            client.resume_flow_run(dead.id, run_input={"decision": "promote"})  # nothing takes the answer
+            report = close_killed(registry.settings, logging.getLogger(), datetime.now(UTC))
+            again = f"sentiflow promote {Registry.GOOD} --dataset sample"
+            assert [line for line in report.closed if again in line], report
+            ended = client.read_flow_run(dead.id).state
+            assert ended is not None and ended.is_crashed() and again in str(ended.message)
+            assert is_paused(client.read_flow_run(alive.id))
+            client.resume_flow_run(alive.id, run_input={"decision": "promote"})
+        assert asking[1].wait(60) == 0
+    finally:
+        for each in asking:
+            each.kill()
+    assert champion_of(connect(registry.settings), NAME) == Registry.NEWEST
+    assert list((registry.root / "data" / "locks" / "waiting").iterdir()) == []
+
+
+@pytest.mark.story
+@pytest.mark.weekly
+def test_a_promotion_whose_server_ended_is_closed_by_the_next_schedule(registry: World) -> None:
+    home = Home(
+        registry, free_port(), {"SENTIFLOW_PROMOTION_APPROVAL": "true", "SENTIFLOW_GATE_MIN_ACCURACY": "0.5"}
+    )
+    quiet = ("--dataset", "sample", "--train", "off", "--housekeeping", "off")
+    running = Scheduled(home, *quiet)
+    running.until_says("Prefect UI")
+    asking = subprocess.Popen(
+        [command(), "promote", str(Registry.GOOD)], env=registry.environment(**home.variables), cwd=registry.root,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        wait_for(lambda: [run for run in home.flow_runs("promote") if run["state_name"] == "Paused"] or None)
+        os.killpg(running.process.pid, signal.SIGKILL)
+        assert asking.wait(60) == 3
+        told = asking.communicate()[1]
+        assert "Error: The Prefect server does not answer" in told and "PREFECT_API_URL" not in told, told
+    finally:
+        asking.kill()
+        running.process.kill()
+    again = Scheduled(home, *quiet)
+    try:
+        again.until_says(f"Marked as crashed: .* sentiflow promote {Registry.GOOD} --dataset sample")
+        assert [run["state_name"] for run in home.flow_runs("promote")] == ["Crashed"]
+    finally:
+        assert again.ends(signal.SIGINT) == 0
 
 
 def test_training_promotes_in_the_same_flow_run_when_asked_to(registry: World, prefect_server: None) -> None:
