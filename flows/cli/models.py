@@ -73,7 +73,7 @@ def promote(
     if dry_run:
         _show_dry(name, version, settings, force=force, as_json=as_json)
         return
-    if asks(name, settings):
+    if approval := asks(name, settings):
         candidate = _with_approval(name, version, reason, settings, force=force)
     else:
         with working("Checking the candidate"):
@@ -83,7 +83,8 @@ def promote(
             LOGGER.setLevel(logging.INFO)  # it says so when reviews have to be scored again
             candidate = switch.promote(name, version, settings, force=force, reason=reason)
     stdout = stdout_for(_record(candidate, candidate), as_json=as_json)
-    show_judgement(candidate, stdout)
+    if not approval:  # the flow's log shows the checks
+        show_judgement(candidate, stdout)
     show_promotion(candidate, stdout)
 
 
@@ -97,7 +98,10 @@ def _with_approval(
 ) -> "Candidate":
     """Run the flow: it pauses in the Prefect UI, and a person answers there."""
     from flows.promote import need_server, promote
+    from sentiflow.promotion.candidate import choice_of
+    from sentiflow.store.find import open_store
 
+    choice_of(open_store(settings), name, version, settings)  # what cannot be judged fails before a flow run
     need_server(settings, dataset_of(name))
     start_servers(settings, asks=True)()
     CONSOLE.print("A person approves each promotion of this model, in the Prefect UI.")

@@ -167,17 +167,9 @@ def evaluate_candidate(
     """
     client, store = connect(settings), open_store(settings)
     with tracking_errors(settings.tracking_uri), tempfile.TemporaryDirectory() as folder:
-        current = champion_of(store, name)  # before the versions: they include it then
-        found, why, events = need_versions(store, name), "", history_of(name, settings)[0]
-        if number is None:
-            number, why = choose(found, events, current, dataset_of(name))
+        found, current, number, why = choice_of(store, name, number, settings)
         versions = {key: with_dataset(store, version) for key, version in found.items()}
-        candidate = versions[need_number(versions, name, number)]
-        if current == number:
-            raise UsageError(
-                f"{name} version {current} is the champion already.",
-                f"See the others: sentiflow versions --dataset {dataset_of(name)}",
-            )
+        candidate = versions[number]
         champion = None if current is None else versions[need_number(versions, name, current)]
         files, scorer = load(name, number, Path(folder) / "candidate")
         cost = cost_of(files, scorer)
@@ -204,9 +196,25 @@ def evaluate_candidate(
     decision = gate.judge(table, champion_table, cost, limits, reproduced, silent, learnt, yardstick)
     if caveat := candidate.tags.get(CAVEAT):
         decision = replace(decision, notes=(*decision.notes, caveat))
-    if no := decline_of(events, number):
+    if no := decline_of(history_of(name, settings)[0], number):
         decision = replace(decision, rules=(*decision.rules, Rule(gate.DECLINE, False, None, 0.0, no.said)))
     return Candidate(name, number, why, candidate.run_id or "", current, decision)
+
+
+def choice_of(
+    store: Store, name: str, number: int | None, settings: Settings
+) -> tuple[dict[int, VersionRecord], int | None, int, str]:
+    """A model's versions, its champion, the version to judge, and why that one; an error if it is the champion."""
+    champion = champion_of(store, name)  # before the versions: they include it then
+    found, why = need_versions(store, name), ""
+    if number is None:
+        number, why = choose(found, history_of(name, settings)[0], champion, dataset_of(name))
+    if need_number(found, name, number) == champion:
+        raise UsageError(
+            f"{name} version {number} is the champion already.",
+            f"See the others: sentiflow versions --dataset {dataset_of(name)}",
+        )
+    return found, champion, number, why
 
 
 def cost_of(folder: Path, scorer: TextScorer) -> Cost:

@@ -22,10 +22,11 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL
 
 from flows.cli.admin import _end
+from flows.cli.models import _with_approval
 from flows.promote import after_training, promote
 from flows.train import train
 from sentiflow.environment import person
-from sentiflow.errors import RejectedError
+from sentiflow.errors import RejectedError, UsageError
 from sentiflow.operations.repair import close_killed
 from sentiflow.promotion import switch
 from sentiflow.promotion.candidate import Candidate, evaluate_candidate
@@ -294,6 +295,16 @@ def test_nobody_is_asked_about_a_version_that_the_gate_refuses(
     assert promote("sample", Registry.POOR).answer == "refused"
 
 
+def test_nobody_is_asked_about_the_champion_and_no_flow_run_fails(
+    registry: World, prefect_server: None, approval: None
+) -> None:
+    connect(registry.settings).set_registered_model_alias(NAME, "champion", str(Registry.GOOD))
+    before = len(flow_runs("promote"))
+    with pytest.raises(UsageError, match="is the champion already"):
+        _with_approval(NAME, Registry.GOOD, "", registry.settings, force=False)
+    assert len(flow_runs("promote")) == before
+
+
 @pytest.mark.story
 def test_without_an_answer_in_time_nothing_is_promoted(
     registry: World, prefect_server: None, approval: None, monkeypatch: pytest.MonkeyPatch
@@ -362,6 +373,7 @@ def test_a_running_schedule_is_where_people_are_asked(registry: World) -> None:
         running.until_says("Prefect UI")
         done = home.run("promote", str(Registry.GOOD))
         assert (done.returncode, "nobody answered within 3 s" in done.stderr) == (4, True), done.stderr
+        assert (done.stdout + done.stderr).count("minimum accuracy") == 1
         assert [run["state_name"] for run in home.flow_runs("promote")] == ["Unanswered"]
     finally:
         assert running.ends(signal.SIGINT) == 0
