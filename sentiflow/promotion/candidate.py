@@ -196,8 +196,12 @@ def evaluate_candidate(
     decision = gate.judge(table, champion_table, cost, limits, reproduced, silent, learnt, yardstick)
     if caveat := candidate.tags.get(CAVEAT):
         decision = replace(decision, notes=(*decision.notes, caveat))
-    if no := decline_of(history_of(name, settings)[0], number):
-        decision = replace(decision, rules=(*decision.rules, Rule(gate.DECLINE, False, None, 0.0, no.said)))
+    # A no counts for the weights and words: trained again, they are another version.
+    digest = candidate.tags.get(SCORER_DIGEST)
+    equal = [key for key, each in versions.items() if digest and each.tags.get(SCORER_DIGEST) == digest]
+    if no := decline_of(history_of(name, settings)[0], number, *equal):
+        said = no.said if no.version == number else f"version {no.version}, an equal one, was {no.said}"
+        decision = replace(decision, rules=(*decision.rules, Rule(gate.DECLINE, False, None, 0.0, said)))
     return Candidate(name, number, why, candidate.run_id or "", current, decision)
 
 

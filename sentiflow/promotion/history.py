@@ -101,9 +101,9 @@ def took_effect(events: Sequence[Event], champion: int | None) -> list[bool]:
     return found[::-1]
 
 
-def decline_of(events: Sequence[Event], number: int) -> Event | None:
-    """The no of a person to a version that stands: nobody has promoted it since."""
-    about = [event for event in events if event.version == number and event.kind != "rollback"]
+def decline_of(events: Sequence[Event], *numbers: int) -> Event | None:
+    """The no of a person to a version, or to equal ones, that stands: nobody has promoted it since."""
+    about = [event for event in events if event.version in numbers and event.kind != "rollback"]
     return about[-1] if about and about[-1].kind == "decline" else None
 
 

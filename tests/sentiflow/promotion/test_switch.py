@@ -20,7 +20,7 @@ from mlflow.tracking import MlflowClient
 
 from sentiflow.environment import person
 from sentiflow.errors import ExternalError, RejectedError, UsageError
-from sentiflow.promotion import switch
+from sentiflow.promotion import gate, switch
 from sentiflow.promotion.candidate import Answer, Candidate, evaluate_candidate
 from sentiflow.promotion.history import asks, history_of, previous_champion
 from sentiflow.store.client import connect
@@ -103,6 +103,21 @@ def test_a_yes_that_comes_after_anothers_no_promotes_nothing(registry: World, cl
     assert (late.event, champion_of(client, NAME)) == (None, None)
     assert late.summary.endswith("declined by Bob: too early")
     assert len(events_of(client, NAME)) == 1
+
+
+def test_a_no_counts_for_the_same_weights_that_were_trained_again(registry: World, client: MlflowClient) -> None:
+    first = evaluate_candidate(NAME, Registry.GOOD, registry.settings)
+    switch.carry_out(answered(first, "declined", "too early", "Bob"), registry.settings)
+    found = client.get_model_version(NAME, str(Registry.GOOD))
+    again = int(client.create_model_version(NAME, found.source, found.run_id, tags=found.tags).version)
+    outcome = promote(registry, again)
+    assert outcome.event is None
+    assert f"version {Registry.GOOD}, an equal one, was declined by Bob" in outcome.summary
+    assert promote(registry, Registry.NEWEST).event is not None  # of other weights
+    assert promote(registry, again, force=True, reason="Bob agrees").event is not None
+    assert gate.DECLINE not in [
+        rule.name for rule in evaluate_candidate(NAME, Registry.GOOD, registry.settings).decision.rules
+    ]
 
 
 def test_approval_is_required_of_everybody_until_the_tag_is_removed(
