@@ -336,6 +336,18 @@ def test_a_training_that_goes_on_is_judged_from_that_moment(
     prefect.delete_deployment(deployment)
 
 
+def test_a_pause_that_nobody_ended_in_time_is_crashed_wherever_its_process_was(
+    world: World, prefect: SyncPrefectClient
+) -> None:
+    paused = flow_run_in(prefect, Paused(timeout_seconds=60))
+    suspended = flow_run_in(prefect, Paused(timeout_seconds=60, reschedule=True))
+    for hours, state in ((0.9, "Paused"), (1.1, "Crashed")):
+        close_killed(load_settings(), logging.getLogger(), datetime.now(UTC) + timedelta(hours=hours))
+        assert prefect.read_flow_run(paused.id).state_name == state
+    assert prefect.read_flow_run(suspended.id).state_name == "Paused"
+    prefect.delete_flow_run(suspended.id)
+
+
 def test_old_flow_runs_of_ours_are_deleted_from_prefect_and_no_others(prefect: SyncPrefectClient) -> None:
     old = [flow_run_in(prefect, state).id for state in (Completed(), Crashed())]
     others, running = flow_run_in(prefect, Completed(), foreign).id, flow_run_in(prefect, Running()).id
