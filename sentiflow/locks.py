@@ -79,6 +79,12 @@ def place_of(tag: str | None) -> str:
     return f"on {found['host']} with the data folder {Path(found['path']).parents[1]}" if found else "elsewhere"
 
 
+def waiting_folder(settings: Settings) -> Path:
+    """Where processes that wait for a person hold locks; a copy of the data folder has another one."""
+    folder = settings.data_dir / "locks"
+    return folder / f"waiting-{_id_of(folder)}"
+
+
 def _id_of(folder: Path) -> str:
     """What tells a folder from its copies and from one at the same path on another machine of this name.
 

@@ -31,7 +31,7 @@ from sentiflow.children import end_with_schedule
 from sentiflow.console import Logger, outlive_readers
 from sentiflow.environment import isolate
 from sentiflow.errors import SentiflowError, UsageError, first_line
-from sentiflow.locks import file_lock, if_free
+from sentiflow.locks import file_lock, if_free, waiting_folder
 from sentiflow.names import dataset_of
 from sentiflow.notifications import addresses, send, wanted
 from sentiflow.operations.deployments import TAG
@@ -204,7 +204,7 @@ def waiting(name: str, version: int, settings: Settings) -> Iterator[None]:
 
     Its file goes once the answer is there; one that stays, and is free, is of a process that is gone.
     """
-    file = _waiting_folder(settings) / f"{name}-{version}-{runtime.flow_run.id}.lock"
+    file = waiting_folder(settings) / f"{name}-{version}-{runtime.flow_run.id}.lock"
     with file_lock(file, "This promotion", "a promotion that waits for a person's answer"):
         yield
         file.unlink()
@@ -213,7 +213,7 @@ def waiting(name: str, version: int, settings: Settings) -> Iterator[None]:
 def close_waiting(prefect: SyncPrefectClient, settings: Settings, logger: Logger) -> list[str]:
     """Crash the flow runs that waited for a person's answer in a process that is gone; gives a line for each."""
     closed = []
-    for file in sorted(_waiting_folder(settings).glob("*.lock")):
+    for file in sorted(waiting_folder(settings).glob("*.lock")):
         with if_free(file) as free:
             flow_run = find(prefect, file.stem[-36:]) if free and file.stat().st_size else None
             if flow_run is None:  # it waits, or is about to; or another server knows it
@@ -226,10 +226,6 @@ def close_waiting(prefect: SyncPrefectClient, settings: Settings, logger: Logger
                 closed.append(f"flow run {flow_run.name}: {why}; ask again: {again}")
             file.unlink()
     return closed
-
-
-def _waiting_folder(settings: Settings) -> Path:
-    return settings.data_dir / "locks" / "waiting"
 
 
 def _was_retried(flow_run: FlowRun, attempt: str) -> bool:

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -27,6 +28,7 @@ from flows.promote import after_training, promote
 from flows.train import train
 from sentiflow.environment import person
 from sentiflow.errors import RejectedError, UsageError
+from sentiflow.operations.flow_runs import close_waiting
 from sentiflow.operations.repair import close_killed
 from sentiflow.promotion import switch
 from sentiflow.promotion.candidate import Candidate, evaluate_candidate
@@ -384,7 +386,7 @@ def test_a_running_schedule_is_where_people_are_asked(registry: World) -> None:
 @pytest.mark.story
 @pytest.mark.weekly
 def test_of_two_promotions_that_wait_the_one_whose_process_was_killed_is_closed(
-    registry: World, prefect_server: None
+    registry: World, prefect_server: None, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     variables = {"PREFECT_API_URL": PREFECT_API_URL.value(), "SENTIFLOW_PROMOTION_APPROVAL": "true"}
     before = {run.id for run in flow_runs("promote")}
@@ -406,6 +408,11 @@ def test_of_two_promotions_that_wait_the_one_whose_process_was_killed_is_closed(
         with get_client(sync_client=True) as client:
             wait_for(lambda: question_of(dead))
             client.resume_flow_run(dead.id, run_input={"decision": "promote"})  # nothing takes the answer
+            copied = shutil.copytree(
+                registry.root / "data" / "locks", tmp_path_factory.mktemp("copy") / "locks"
+            ).parent
+            elsewhere = registry.settings.model_copy(update={"data_dir": copied})
+            assert close_waiting(client, elsewhere, logging.getLogger()) == []  # where every lock is free
             report = close_killed(registry.settings, logging.getLogger(), datetime.now(UTC))
             again = f"sentiflow promote {Registry.GOOD} --dataset sample"
             assert [line for line in report.closed if again in line], report
@@ -418,7 +425,7 @@ def test_of_two_promotions_that_wait_the_one_whose_process_was_killed_is_closed(
         for each in asking:
             each.kill()
     assert champion_of(connect(registry.settings), NAME) == Registry.NEWEST
-    assert list((registry.root / "data" / "locks" / "waiting").iterdir()) == []
+    assert list((registry.root / "data" / "locks").glob("waiting-*/*")) == []
 
 
 @pytest.mark.story
