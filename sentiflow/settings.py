@@ -20,7 +20,16 @@ OFF = "off"  # no schedule
 _SQLITE = "sqlite:///"
 
 Notification = Literal[
-    "failed", "crashed", "approval", "promoted", "refused", "rolled-back", "not-reproduced", "drifted", "success"
+    "failed",
+    "crashed",
+    "approval",
+    "promoted",
+    "refused",
+    "rolled-back",
+    "not-reproduced",
+    "drifted",
+    "dropped",
+    "success",
 ]
 TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # of the service
 _Hash = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, pattern="^[0-9a-fA-F]{64}$")]
@@ -208,6 +217,8 @@ class Settings(BaseSettings):
     """Significance level of the two-sample test; a feature has drifted if the index and this test both say so."""
     monitor_min_texts: int = Field(200, ge=20)
     """Minimum texts of a drift check; fewer wait for the next one."""
+    monitor_drop: float = Field(0.005, ge=0, lt=1)
+    """Without an alarm, the accuracy in use may lie below that of the test, beyond chance, by this fraction."""
 
     @field_validator("serve_token")
     @classmethod

@@ -1,5 +1,7 @@
 """The steps of housekeeping and of monitoring."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from uuid import NAMESPACE_URL, uuid5
@@ -12,15 +14,18 @@ from prefect.events import Event
 from sentiflow.errors import ExternalError
 from sentiflow.locks import own_lock_tag
 from sentiflow.monitoring import check as checking
+from sentiflow.monitoring import live
 from sentiflow.monitoring.check import DriftCheck, DriftResult, RecentTexts
+from sentiflow.monitoring.live import Watched
 from sentiflow.names import dataset_of
 from sentiflow.notifications import announce
 from sentiflow.operations import repair
 from sentiflow.operations.cleanup import delete_old_files, delete_old_runs, digests_of_champions
 from sentiflow.operations.flow_runs import delete_ended
 from sentiflow.operations.repair import CleanupReport, close_checks
+from sentiflow.reports import PAGE, Section
 from sentiflow.runs import KIND, MONITOR
-from sentiflow.settings import load_settings
+from sentiflow.settings import Notification, Settings, load_settings
 from sentiflow.store import LOCK
 from sentiflow.store.client import OpenRun, connect, experiment_id
 from sentiflow.store.find import open_store
@@ -84,7 +89,31 @@ def publish_report(steps: list[CleanupReport]) -> CleanupReport:
     return report
 
 
-EVENT = "sentiflow.drift"
+EVENT, DROPPED = "sentiflow.drift", "sentiflow.dropped"
+
+
+@task(name="measure accuracy", task_run_name="measure accuracy", persist_result=False)
+def measure_accuracy(check: DriftCheck) -> list[Watched]:
+    """Measure the accuracy in use by the labels of samples; what is new is reported, and a drop is told."""
+    found = live.watched(check.model, check.settings)
+    for each in live.news(found):
+        get_run_logger().info("%s", each.headline)
+    if not live.news(found):
+        return found
+    latest = live.news(found)[-1]
+    with _run(check, latest.live.sample.version, {"live.sample": str(latest.live.sample.number)}) as run:
+        run.log(live.metrics(latest))
+        run.text(live.report(found).page(), PAGE)
+        publish_summary(run, live.report(found).markdown(), "accuracy", latest.headline)
+    for each in live.news(found):
+        if each.dropped:
+            sample = each.live.sample
+            _emit(
+                check.settings, DROPPED, sample.model, sample.title, run, sample.version, "dropped",
+                f"{each.headline}.", {"accuracy": each.live.value, "labels": each.labels},
+            )  # fmt: skip
+    live.mark_told(found, check.settings)
+    return found
 
 
 @task(name="collect", task_run_name="collect", persist_result=False)
@@ -98,9 +127,9 @@ def collect(check: DriftCheck) -> RecentTexts:
 
 
 @task(name="compare", task_run_name="compare", persist_result=False)
-def compare(check: DriftCheck, texts: RecentTexts) -> DriftResult:
+def compare(check: DriftCheck, texts: RecentTexts, more: Sequence[Section]) -> DriftResult:
     """Measure texts and reviews in the same way, with the version in use, and compare them."""
-    result = checking.compare(check, texts)
+    result = checking.compare(check, texts, more)
     get_run_logger().info("%s", result.headline)
     return result
 
@@ -108,21 +137,8 @@ def compare(check: DriftCheck, texts: RecentTexts) -> DriftResult:
 @task(name="report", task_run_name="report", persist_result=False)
 def report(check: DriftCheck, texts: RecentTexts, result: DriftResult) -> OpenRun:
     """Report the outcome in a run of MLflow and in Prefect; what killed checks left open is closed."""
-    settings, client = check.settings, connect(check.settings)
-    experiment = experiment_id(client, settings)
-    close_checks(client, experiment, check.lock, settings, get_run_logger())
-    tags = {
-        KIND: MONITOR,
-        LOCK: own_lock_tag(check.lock, settings),
-        "dataset": dataset_of(check.model),
-        "dataset.digest": result.digest,
-        "monitor.model": result.model,
-        "monitor.version": str(result.version),
-        "monitor.drift": ", ".join(result.drifted) or "none",
-        **provenance(),
-    }
-    run = create(OpenRun("", str(runtime.flow_run.name), experiment, settings), tags)
-    with closing(run):
+    tags = {"dataset.digest": result.digest, "monitor.drift": ", ".join(result.drifted) or "none"}
+    with _run(check, result.version, tags) as run:
         run.log({**result.metrics(), "drift/texts": texts.distinct, "drift/repeated": texts.repeated})
         run.upload(check.artifacts)
         publish_summary(run, checking.report(result, {}).markdown(), "drift", result.headline)
@@ -131,36 +147,59 @@ def report(check: DriftCheck, texts: RecentTexts, result: DriftResult) -> OpenRu
 
 @task(name="emit event", task_run_name="emit event", persist_result=False)
 def emit_event(check: DriftCheck, texts: RecentTexts, result: DriftResult, run: OpenRun) -> None:
-    """Emit the event that starts a training, if there is drift.
+    """Emit the event that starts a training, if there is drift."""
+    if result.drifted:
+        text = f"{result.headline[0].lower()}{result.headline[1:]}."
+        payload = {"texts": texts.distinct, "features": [asdict(feature) for feature in result.features]}
+        _emit(check.settings, EVENT, result.model, texts.key, run, result.version, "drifted", text, payload)
 
-    Its id depends on the first text, so that a check which is repeated after a kill emits the same event, which
+
+@contextmanager
+def _run(check: DriftCheck, version: int, more: Mapping[str, str]) -> Iterator[OpenRun]:
+    """A run of MLflow for a check; what killed checks left open is closed."""
+    settings, client = check.settings, connect(check.settings)
+    experiment = experiment_id(client, settings)
+    close_checks(client, experiment, check.lock, settings, get_run_logger())
+    tags = {
+        KIND: MONITOR,
+        LOCK: own_lock_tag(check.lock, settings),
+        "dataset": dataset_of(check.model),
+        "monitor.model": check.model,
+        "monitor.version": str(version),
+        **more,
+        **provenance(),
+    }
+    run = create(OpenRun("", str(runtime.flow_run.name), experiment, settings), tags)
+    with closing(run):
+        yield run
+
+
+def _emit(
+    settings: Settings, name: str, model: str, key: str, run: OpenRun, version: int, what: Notification, text: str,
+    payload: Mapping[str, object],
+) -> None:  # fmt: skip
+    """Emit an event of a model, and send a message.
+
+    The event's id depends on a key, so that a check which is repeated after a kill emits the same event, which
     Prefect stores once.
     """
-    if not result.drifted:
-        return
     related = {"flow-run": f"prefect.flow-run.{runtime.flow_run.id}", "report": f"mlflow.run.{run.run_id}"}
     event = Event(
-        id=uuid5(NAMESPACE_URL, f"{EVENT} {result.model} {texts.key}"),
-        event=EVENT,
-        resource={"prefect.resource.id": f"sentiflow.model.{result.model}", "prefect.resource.name": result.model},
+        id=uuid5(NAMESPACE_URL, f"{name} {model} {key}"),
+        event=name,
+        resource={"prefect.resource.id": f"sentiflow.model.{model}", "prefect.resource.name": model},
         related=[
             {"prefect.resource.id": resource, "prefect.resource.role": role} for role, resource in related.items()
         ],
         payload={
-            "model": result.model,
-            "version": result.version,
-            "dataset": dataset_of(check.model),
-            "texts": texts.distinct,
-            "features": [asdict(feature) for feature in result.features],
-            "mlflow_run": run.url,
+            "model": model, "version": version, "dataset": dataset_of(model), **payload, "mlflow_run": run.url,
         },
-    )
+    )  # fmt: skip
     with get_client(sync_client=True) as client:  # returns once the server has it, unlike emit_event
         client.request("POST", "/events", json=[event.model_dump(mode="json")])
-    get_run_logger().info("Emitted %s for %s", EVENT, result.model)
-    text = f"{result.model}: {result.headline[0].lower()}{result.headline[1:]}. {run.url}"
-    fields = {"model": result.model, "model_version": str(result.version), "mlflow_run_url": run.url}
-    announce(check.settings, get_run_logger(), "drifted", text, **fields)
+    get_run_logger().info("Emitted %s for %s", name, model)
+    fields = {"model": model, "model_version": str(version), "mlflow_run_url": run.url}
+    announce(settings, get_run_logger(), what, f"{model}: {text} {run.url}", **fields)
 
 
 @task(name="mark checked", task_run_name="mark checked", persist_result=False)

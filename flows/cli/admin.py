@@ -71,6 +71,7 @@ def monitor(dataset: WhoseOption = None, as_json: JsonOption = False) -> None:
     wait_for_server()
     outcome = monitor(model)
     stdout = stdout_for(vars(outcome) | {"drifted": outcome.drifted}, as_json=as_json)
+    stdout.say(*map(escape, outcome.accuracy))
     if outcome.result is not None:
         from sentiflow.monitoring import check
 

@@ -120,6 +120,9 @@ def data(
     table: "TableOptions",
     recipe: RecipeOption = None,
     changes: SetOption = None,
+    from_labels: Annotated[
+        bool, typer.Option("--from-labels", help="First write what people labelled into the dataset's folder.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check and describe a dataset without training."""
@@ -132,6 +135,11 @@ def data(
     from sentiflow.training.start_from import choose_and_fit, fitted_text
 
     config, settings = load_recipe(recipe or default_recipe(dataset), changes or ()), load_settings()
+    if from_labels:
+        from sentiflow.monitoring.labelling import write_tables
+
+        for file in write_tables(dataset, table, settings):
+            CONSOLE.say(f"Labels: {escape(str(file))}")
     prepared = prepare(fetch(dataset, settings, progress_bar, table), settings, progress_bar)
     rows, known = reviews.read(prepared.table), reviews.read_vocabulary(prepared.table)
     start = None

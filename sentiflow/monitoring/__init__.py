@@ -3,7 +3,7 @@
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -104,13 +104,16 @@ class TextLog:
         return len(rows)
 
     def unchecked(self, model: str) -> Iterator[list[Entry]]:
-        """Texts of a model that no check has seen, oldest first, in batches; texts written meanwhile are left out.
+        """Texts of a model that no check has seen, oldest first, in batches, without those written meanwhile."""
+        yield from self.after(model, self._last_checked(model))
+
+    def after(self, model: str, last: int) -> Iterator[list[Entry]]:
+        """Texts of a model behind that id, as ``unchecked`` gives them.
 
         Writers are not blocked between two batches.
         """
         if not self.file.is_file() or self.file.stat().st_size == 0:  # empty: its writer was killed at once
             return
-        last = self._last_checked(model)
         with self._open("ro") as db:
             (end,) = db.execute("SELECT coalesce(max(id), 0) FROM texts").fetchone()
             if last > db.execute(_LAST_ID).fetchone()[0]:  # it is of a log that was deleted meanwhile
@@ -118,6 +121,16 @@ class TextLog:
             while rows := db.execute(_SELECT, (model, last, end, _BATCH)).fetchall():
                 yield [Entry(*row) for row in rows]
                 last = rows[-1][-1]
+
+    def delete(self, matches: Callable[[str], bool]) -> None:
+        """Delete all texts that match, of all models."""
+        if not self.file.is_file():
+            return
+        with self._open("rw") as db:
+            db.execute("PRAGMA secure_delete = ON")
+            rows = db.execute("SELECT id, text FROM texts").fetchall()
+            with db:
+                db.executemany("DELETE FROM texts WHERE id = ?", [(row,) for row, text in rows if matches(text)])
 
     def mark_checked(self, model: str, last: int, psi: Mapping[str, float]) -> None:
         """Note the id up to which the texts of a model have been checked, and the PSI of each feature."""
@@ -164,7 +177,7 @@ def need_log(settings: Settings) -> TextLog:
     log = configured_log(settings)
     if log is None:
         raise UsageError(
-            "There is no log of scored and served texts to check for drift.",
+            "There is no log of scored and served texts.",
             f"Set {PREFIX}PREDICTION_LOG_DIR to a folder, for this command, the service and the scorer.",
         )
     return log

@@ -117,6 +117,7 @@ class CheckOutcome:
     summary: str
     result: DriftResult | None = None  # the comparison; None with too few texts for one
     run_url: str = ""  # of the report in MLflow; empty without one
+    accuracy: tuple[str, ...] = ()  # in use, a sentence for each sample with new labels
 
     @property
     def drifted(self) -> tuple[str, ...]:
@@ -124,11 +125,11 @@ class CheckOutcome:
         return self.result.drifted if self.result else ()
 
 
-def too_few(check: DriftCheck, texts: RecentTexts) -> CheckOutcome:
+def too_few(check: DriftCheck, texts: RecentTexts, accuracy: tuple[str, ...]) -> CheckOutcome:
     """The outcome of a check without enough texts, which are left to the next one."""
     minimum = check.settings.monitor_min_texts
     summary = f"Only {texts.distinct:,} new texts (minimum {minimum:,}); they are left to the next check."
-    return CheckOutcome(check.model, texts.distinct, summary)
+    return CheckOutcome(check.model, texts.distinct, summary, accuracy=accuracy)
 
 
 @contextmanager
@@ -171,10 +172,10 @@ def collect_texts(log: TextLog, model: str, file: Path) -> RecentTexts:
     return RecentTexts(file, len(seen), sources.total() - len(seen), first, last, dict(sources), last_id, key)
 
 
-def compare(check: DriftCheck, texts: RecentTexts) -> DriftResult:
+def compare(check: DriftCheck, texts: RecentTexts, more: Sequence[Section]) -> DriftResult:
     """Measure texts and reviews in the same way, with the version in use, and compare them.
 
-    Written: plots and the report among the artifacts.
+    Written: plots and the report, with further sections, among the artifacts.
     """
     settings = check.settings
     version = find_version(settings, check.model, None)
@@ -197,7 +198,7 @@ def compare(check: DriftCheck, texts: RecentTexts) -> DriftResult:
     result = DriftResult(check.model, version.number, digest, features, *limits, facts, unusual)
     figures = {each.name: picture(each, reference[each.name], recent[each.name]) for each in features}
     plots.save(figures, check.artifacts / "plots")
-    (check.artifacts / PAGE).write_text(report(result, figures).page(), encoding="utf-8")
+    (check.artifacts / PAGE).write_text(report(result, figures, more).page(), encoding="utf-8")
     return result
 
 
@@ -256,7 +257,7 @@ def table(result: DriftResult) -> Table:
 NO_LABELS = "Drift says whether the texts have changed. Without labels it says nothing of the accuracy on them."
 
 
-def report(result: DriftResult, figures: Mapping[str, Figure]) -> Report:
+def report(result: DriftResult, figures: Mapping[str, Figure], more: Sequence[Section] = ()) -> Report:
     """The outcome as a page, and as Markdown for Prefect and MLflow."""
     rule = f"A feature has drifted when its PSI is at least {result.min_psi:g} and its p below {result.alpha:g}."
     pictures = [Picture(figure, FEATURES[name]) for name, figure in figures.items()]
@@ -265,6 +266,7 @@ def report(result: DriftResult, figures: Mapping[str, Figure]) -> Report:
         [Text(f"{result.headline}.", strong=True)],
         [
             Section("Features", [table(result), Text(f"{rule} {NO_LABELS}")]),
+            *more,
             Section("What was compared", [Table(("", ""), list(result.facts.items()), words=2)]),
             Section("Distributions", pictures),
             Section("The most unusual texts", [_quote(text) for text in result.unusual]),

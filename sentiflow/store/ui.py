@@ -22,7 +22,8 @@ from sentiflow.settings import Settings
 LOGIN = "_SENTIFLOW_UI_LOGIN"
 """Variable with the login, in the environment of the server's process."""
 
-_USER = "sentiflow"
+USER = "sentiflow"
+"""Name of that login; any other will do, and is the name of who labels a text."""
 
 # Of MLflow's table of runs, with widths in pixels: all fit into a window of 1,400.
 _COLUMNS = {
@@ -69,7 +70,7 @@ def login_note(settings: Settings, listener: socket.socket, address: str) -> Ite
 
     The socket must stay open as long: while the file's lock is held, no other process can have the address.
     """
-    login = f"{_USER}:{secrets.token_urlsafe(24)}"
+    login = f"{USER}:{secrets.token_urlsafe(24)}"
     own_folder(settings.data_dir / "ui")  # who can open the lock can hold it
     note = _note(settings, listener.getsockname())
     with file_lock(note.with_suffix(".lock"), "Another sentiflow ui", "ui"):

@@ -8,11 +8,12 @@ The login, ``user:password``, comes in the environment, and is not passed on.
 """
 
 import hmac
+import json
 import os
 import re
 import socket
 import sys
-from base64 import b64encode
+from base64 import b64decode
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -118,6 +119,10 @@ TEAM = [
 
 _GATEWAYS = ("GET", "/ajax-api/2.0/mlflow/gateway-proxy")  # the page of runs shows an error where it gets no list
 
+_PERSON = ("GET", "/ajax-api/2.0/mlflow/users/current")  # whom the page of reviews names with a label
+_MAY = ("GET", "/ajax-api/3.0/mlflow/users/current/permissions")
+_ALL = {"resource_type": "experiment", "resource_pattern": "*", "permission": "MANAGE"}
+
 ANY_PORT = 0
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([\w.-]+))(?::(\d{1,5}))?", re.ASCII)  # of IPv6 in brackets, and a port
 _HEADERS = {
@@ -159,7 +164,7 @@ class Edge:
         """
         self._app, self._served, self._names = app, _expression(paths), frozenset(names)
         self._public = "/".join(public.split("/")[:3]).encode()
-        self._login = b64encode(login.encode())
+        self._password = login.partition(":")[2].encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer or refuse."""
@@ -189,8 +194,13 @@ class Edge:
         origin = self._origin(_values(scope, b"host"))
         if not _is_own(scope, origin) and not _is_link(scope):
             raise _OwnAnswer(403, "Pages of other sites, other ports of this machine among them, may not ask.")
-        if (method, path) != ("GET", "/health") and self._login:
-            self._check_login(_values(scope, b"authorization"))
+        if (method, path) != ("GET", "/health") and self._password:
+            person = self._check_login(_values(scope, b"authorization"))
+            if (method, path) == _PERSON:
+                shown = {"user": {"id": 0, "username": person, "is_admin": False}, "is_basic_auth": False}
+                raise _OwnAnswer(200, json.dumps(shown), b"application/json")
+            if (method, path) == _MAY:
+                raise _OwnAnswer(200, json.dumps({"is_admin": False, "permissions": [_ALL]}), b"application/json")
         if (method, path) == _GATEWAYS:
             raise _OwnAnswer(200, '{"endpoints": []}', b"application/json")
         if not self._served.fullmatch(f"{method} {path}"):
@@ -207,10 +217,16 @@ class Edge:
                 return f"http://{text}".encode("latin-1")
         raise _OwnAnswer(421, "Not known by this host name: use the address that was printed.")
 
-    def _check_login(self, given: list[bytes]) -> None:
+    def _check_login(self, given: list[bytes]) -> str:
+        """The name that a person gave: any, as it only says who labelled a text."""
         scheme, _, login = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
-        if scheme.lower() != b"basic" or not hmac.compare_digest(login.strip(), self._login):
+        try:
+            person, _, password = b64decode(login.strip(), validate=True).partition(b":")
+        except ValueError:
+            person = password = b""
+        if scheme.lower() != b"basic" or not hmac.compare_digest(password, self._password):
             raise _OwnAnswer(401, "This server asks for a login.")
+        return person.decode("utf-8", "replace")
 
 
 def _values(scope: Scope, name: bytes) -> list[bytes]:

@@ -1,0 +1,78 @@
+"""Samples to and from files: a CSV table, or tasks of Label Studio.
+
+Both hold id and text alone, so that who labels does not see what the model said.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from sentiflow.errors import UsageError, first_line
+from sentiflow.files import publish_private
+from sentiflow.monitoring.sample import Sample
+
+_COLUMNS = ("id", "text", "label")
+_SUFFIXES = (".csv", ".json")
+
+
+def export(sample: Sample, file: Path) -> None:
+    """Write the texts of a sample: ``.csv`` with a column to fill in, or ``.json`` for Label Studio."""
+    _check(file)
+    if file.suffix == ".json":
+        tasks = [{"data": {"id": drawn.id, "text": drawn.text}} for drawn in sample.texts]
+        content = json.dumps(tasks, ensure_ascii=False, indent=1)
+    else:
+        content = csv_table([_COLUMNS, *((drawn.id, drawn.text, "") for drawn in sample.texts)])
+    publish_private(file, content.encode())
+
+
+def read_labels(sample: Sample, file: Path) -> dict[str, str]:
+    """What a file says of the texts of a sample, by their id; rows without a label are left out.
+
+    Raises:
+        UsageError: it cannot be read, or holds a text or a label that the sample does not have.
+    """
+    _check(file)
+    try:
+        content = file.read_text(encoding="utf-8-sig")
+        rows = list(_tasks(json.loads(content)) if file.suffix == ".json" else _rows(content))
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as err:
+        raise UsageError(
+            f"{file} cannot be read: {first_line(err) or type(err).__name__}.",
+            "Give a table with the columns id and label, or Label Studio's JSON export.",
+        ) from err
+    known, allowed = {drawn.id for drawn in sample.texts}, sample.answers
+    for place, (name, label) in enumerate(rows, start=1):
+        if name not in known:
+            raise UsageError(f"{file}, text {place}: {sample.title} has no text {name!r}.", "Was it another's?")
+        if label not in allowed:
+            raise UsageError(f"{file}, text {place}: unknown label {label!r}.", f"Use {', '.join(allowed)}.")
+    return dict(rows)
+
+
+def csv_table(rows: Iterable[tuple[str, ...]]) -> str:
+    """Rows as CSV."""
+    lines = StringIO()
+    csv.writer(lines).writerows(rows)
+    return lines.getvalue()
+
+
+def _rows(content: str) -> Iterator[tuple[str, str]]:
+    for row in csv.DictReader(content.splitlines(keepends=True), strict=True):
+        if label := (row["label"] or "").strip():
+            yield row["id"], label
+
+
+def _tasks(tasks: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """The last annotation of each task that has one."""
+    for task in tasks:
+        if annotations := [each for each in task.get("annotations", []) if each["result"]]:
+            yield task["data"]["id"], annotations[-1]["result"][0]["value"]["choices"][0]
+
+
+def _check(file: Path) -> None:
+    if file.suffix not in _SUFFIXES:
+        raise UsageError(f"{file} is no {' or '.join(_SUFFIXES)} file.", "Name one: --export texts.csv")

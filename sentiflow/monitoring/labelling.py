@@ -1,0 +1,139 @@
+"""What ``sentiflow label`` does: draw a sample, exchange it, and delete a text everywhere."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from sentiflow.console import Progress, no_progress
+from sentiflow.data.division import text_id
+from sentiflow.data.table import TableOptions
+from sentiflow.errors import ExternalError, UsageError
+from sentiflow.files import publish_private
+from sentiflow.folder import expanded
+from sentiflow.locks import file_lock, lock_file
+from sentiflow.monitoring import DamagedLogError, configured_log, need_log
+from sentiflow.monitoring import sample as sampling
+from sentiflow.monitoring.accuracy import verdicts
+from sentiflow.monitoring.exchange import csv_table
+from sentiflow.monitoring.sample import Sample
+from sentiflow.names import model_name
+from sentiflow.settings import Settings
+from sentiflow.store import review
+from sentiflow.store.find import find_version, load_scorer
+
+
+def new_sample(
+    model: str, size: int, people: Sequence[str], settings: Settings, progress: Progress = no_progress
+) -> Sample:
+    """Draw a sample of the logged texts and open its review by these people.
+
+    Raises:
+        UsageError: there is no log, or no text in it since the last sample.
+        ExternalError: the log is damaged, or MLflow's store fails.
+    """
+    log = need_log(settings)
+    with _alone(model, settings):
+        version = find_version(settings, model, None)
+        before, scorer = sampling.samples(model, settings), load_scorer(settings, version)
+        try:
+            sample = sampling.draw(log, version, scorer, size, before, np.random.default_rng())
+        except DamagedLogError as err:
+            raise ExternalError(
+                f"The log of texts is damaged: {err}.", "Move that file away; the next text makes a new one."
+            ) from err
+        queue = review.open_queue(
+            sample.title, sample.answers, [drawn.text for drawn in sample.texts], people, settings, progress
+        )
+        texts = [
+            drawn.model_copy(update={"trace": trace})
+            for drawn, trace in zip(sample.texts, queue.traces, strict=True)
+        ]
+        update = {"texts": texts, "experiment": queue.experiment, "queue": queue.queue}
+        sampling.keep(sample := sample.model_copy(update=update), settings)
+    return sample
+
+
+def newest(model: str, settings: Settings) -> Sample:
+    """The newest sample of a model, or a UsageError."""
+    samples = sampling.samples(model, settings)
+    if not samples:
+        raise UsageError(f"There is no sample of {model} yet.", "Draw one: sentiflow label")
+    return samples[-1]
+
+
+def delete(name: str, model: str, settings: Settings) -> Sample:
+    """Delete a text everywhere, by the id of an export or by its trace: from the log, the sample and MLflow.
+
+    Raises:
+        UsageError: no sample has it.
+    """
+    with _alone(model, settings):
+        for sample in sampling.samples(model, settings):
+            for drawn in sample.texts:
+                if name not in (drawn.id, drawn.trace):
+                    continue
+                review.delete(drawn.trace, sample.experiment, settings)
+                if (log := configured_log(settings)) is not None:
+                    log.delete(lambda text: text_id(text) == drawn.id)  # noqa: B023 - called at once
+                population = list(sample.population)
+                population[drawn.stratum] -= 1
+                texts = [each for each in sample.texts if each is not drawn]
+                sample = sample.model_copy(update={"texts": texts, "population": population})
+                sampling.keep(sample, settings)
+                _drop_row(sample, drawn.text)
+                return sample
+    hint = "Take the id of an export, or the trace of the page."
+    raise UsageError(f"No sample of {model} has a text {name}.", hint)
+
+
+def _drop_row(sample: Sample, text: str) -> None:
+    """Take a text out of the table that was made of its sample."""
+    if sample.table and (file := Path(sample.table)).exists():
+        with file.open(encoding="utf-8", newline="") as lines:
+            rows = [tuple(row) for row in csv.reader(lines) if row[0] != text]
+        publish_private(file, csv_table(rows).encode())
+
+
+def write_tables(dataset: str, options: TableOptions, settings: Settings) -> list[Path]:
+    """Write what people agree on into a dataset's folder, a table a sample; what is there already is replaced.
+
+    Raises:
+        UsageError: the dataset is no folder, or no text of its model has a label.
+    """
+    folder, model = expanded(dataset), model_name(dataset)
+    if not folder.is_dir():
+        raise UsageError(
+            f"{dataset} is no folder: labels become a table beside others.",
+            "Put your table into a folder, and name that: sentiflow data --dataset reviews/ --from-labels",
+        )
+    written = []
+    with _alone(model, settings):
+        for sample in sampling.samples(model, settings):
+            given = review.labels(sample.title, sample.experiment, settings)
+            agreed = verdicts(sample, given).labels
+            if agreed:
+                file = folder.absolute() / f"labelled-{sample.number}.csv"
+                columns = options.text_column, options.label_column, "sample", "until"
+                rows = [
+                    (drawn.text, sample.names[agreed[drawn.trace]], sample.title, sample.at)
+                    for drawn in sample.texts
+                    if drawn.trace in agreed
+                ]
+                publish_private(file, csv_table([columns, *rows]).encode())
+                sampling.keep(sample.model_copy(update={"table": str(file)}), settings)
+                written.append(file)
+    if not written:
+        raise UsageError(f"No text of {model} has a label yet.", f"Draw some: sentiflow label --dataset {dataset}")
+    return written
+
+
+@contextmanager
+def _alone(model: str, settings: Settings) -> Iterator[None]:
+    """Hold the lock of a model's samples."""
+    name = f"{model}.label"
+    what = f"Another sampling of texts of {model}"
+    with file_lock(lock_file(name, settings), what, "sampling", shared=settings.lock_url):
+        yield

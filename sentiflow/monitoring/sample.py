@@ -1,0 +1,178 @@
+"""A sample of the logged texts for people to label: drawn at random, by strata of the version's confidence.
+
+A sample is a file of the data folder that its owner alone may read. It keeps what a person who labels must not
+see: no page, trace or export has a score or a stratum.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
+
+from sentiflow.data.division import text_id
+from sentiflow.errors import ExternalError, UsageError
+from sentiflow.files import own_folder, publish_private
+from sentiflow.monitoring import TextLog
+from sentiflow.scoring import TextScorer
+from sentiflow.settings import Settings
+from sentiflow.store import Version
+
+CANNOT_TELL = "cannot tell"
+STRATA = 5
+_FLOOR = 0.05  # of a sample, to each stratum: where the version is sure, it may be wrong all the same
+_BATCH = 2_048  # texts scored at a time
+
+Floats = NDArray[np.float64]
+
+
+class Drawn(BaseModel):
+    """A text of a sample."""
+
+    id: str  # as ``text_id`` makes it
+    text: str
+    stratum: int
+    score: float
+    trace: str = ""  # in MLflow
+
+
+class Sample(BaseModel):
+    """A sample of the texts of a model, in a random order.
+
+    Attributes:
+        number: from 1 on, of the model's samples.
+        version: that was in use, and scored the texts.
+        names: of the labels 0 and 1.
+        at: when the last text that it could draw was logged, UTC.
+        last_id: of that text in the log.
+        population: different texts of each stratum that it was drawn from; the least sure stratum is first.
+        confidence: mean over the population of the share that the version gives to its own answers.
+        experiment: of MLflow, that holds its traces; and the queue in it.
+        table: that was made of its labels.
+        told: labels that the last check of the accuracy in use counted.
+    """
+
+    model: str
+    number: int
+    version: int
+    names: tuple[str, str]
+    at: str
+    last_id: int
+    population: list[int]
+    confidence: float
+    texts: list[Drawn]
+    experiment: str = ""
+    queue: str = ""
+    told: int = 0
+    table: str = ""
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """What people may say of a text."""
+        return *self.names, CANNOT_TELL
+
+    @property
+    def title(self) -> str:
+        """Its name, also of its question and queue in MLflow."""
+        return f"{self.model} sample {self.number}"
+
+
+def samples(model: str, settings: Settings) -> list[Sample]:
+    """The samples of a model, the oldest first.
+
+    Raises:
+        ExternalError: the file of one is damaged.
+    """
+    found = []
+    for path in _folder(model, settings).glob("*.json"):
+        try:
+            found.append(Sample.model_validate_json(path.read_bytes()))
+        except ValidationError as err:
+            raise ExternalError(f"The sample {path} is damaged.", "Move that file away, or restore it.") from err
+    return sorted(found, key=lambda sample: sample.number)
+
+
+def keep(sample: Sample, settings: Settings) -> None:
+    """Write a sample, or write it anew."""
+    folder = own_folder(_folder(sample.model, settings))
+    publish_private(folder / f"{sample.number}.json", sample.model_dump_json(indent=1).encode())
+
+
+def draw(
+    log: TextLog, version: Version, scorer: TextScorer, size: int, before: Sequence[Sample],
+    rng: np.random.Generator,
+) -> Sample:  # fmt: skip
+    """Draw from the texts that were logged since the last sample, each different one once.
+
+    Raises:
+        UsageError: no text has come since.
+    """
+    last = before[-1].last_id if before else 0
+    taken = {drawn.id for sample in before for drawn in sample.texts}
+    texts: dict[str, str] = {}
+    at, last_id = "", last
+    for batch in log.after(version.name, last):
+        texts |= {name: entry.text for entry in batch if (name := text_id(entry.text)) not in taken}
+        at, last_id = batch[-1].at, batch[-1].id
+    if not texts:
+        since = f" since {before[-1].title}" if before else ""
+        raise UsageError(
+            f"No text of {version.name} was scored or served{since}.", "Label that one, or wait for new texts."
+        )
+    scores = np.concatenate(list(_scored([*texts.values()], scorer)))
+    strata = divided(scores)
+    chosen = [
+        (number, place)
+        for number, (stratum, count) in enumerate(zip(strata, allocated(scores, strata, size), strict=True))
+        for place in rng.choice(stratum, count, replace=False).tolist()
+    ]
+    rng.shuffle(chosen)
+    names, everything = list(texts), list(texts.values())
+    return Sample(
+        model=version.name,
+        number=before[-1].number + 1 if before else 1,
+        version=version.number,
+        names=scorer.label_names,
+        at=at,
+        last_id=last_id,
+        population=[len(stratum) for stratum in strata],
+        confidence=float(confidence(scores).mean()),
+        texts=[
+            Drawn(id=names[place], text=everything[place], stratum=number, score=float(scores[place]))
+            for number, place in chosen
+        ],
+    )
+
+
+def confidence(scores: Floats) -> Floats:
+    """The share that a version gives to its own answers, from 0.5 to 1; of the same shape."""
+    return np.maximum(scores, 1 - scores)
+
+
+def divided(scores: Floats) -> list[NDArray[np.int64]]:
+    """Places of the texts of each stratum, of equal size, the least confident first."""
+    order = np.argsort(confidence(scores), kind="stable")
+    return [stratum for stratum in np.array_split(order, STRATA) if len(stratum)]
+
+
+def allocated(scores: Floats, strata: Sequence[NDArray[np.int64]], size: int) -> list[int]:
+    """How many texts to draw of each stratum: most where the answers are likely to vary most (Neyman, 1934)."""
+    rooms = np.array([len(stratum) for stratum in strata])
+    sure = np.array([confidence(scores[stratum]).mean() for stratum in strata])
+    wanted = rooms * np.sqrt(sure * (1 - sure))
+    shares = np.maximum(wanted / wanted.sum() if wanted.sum() else rooms / rooms.sum(), _FLOOR)
+    wanted = shares / shares.sum() * size
+    counts = np.minimum(np.floor(wanted).astype(int), rooms)
+    while counts.sum() < min(size, rooms.sum()):
+        counts[np.argmax(np.where(counts < rooms, wanted - counts, -np.inf))] += 1
+    return [int(count) for count in counts]
+
+
+def _scored(texts: Sequence[str], scorer: TextScorer) -> Iterator[Floats]:
+    for begin in range(0, len(texts), _BATCH):
+        yield scorer.score(texts[begin : begin + _BATCH])
+
+
+def _folder(model: str, settings: Settings) -> Path:
+    return settings.data_dir / "samples" / model

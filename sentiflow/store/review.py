@@ -1,0 +1,170 @@
+"""MLflow's review pages: a queue of texts, the question about them, and the labels that people gave.
+
+MLflow marks label schemas and review queues as experimental: what Sentiflow needs of them is in this module alone.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mlflow
+from mlflow.entities import AssessmentSource, AssessmentSourceType, Feedback, Trace
+from mlflow.exceptions import MlflowException
+from mlflow.genai.label_schemas import InputCategorical
+from mlflow.tracing.client import TracingClient
+from mlflow.tracking import MlflowClient
+
+from sentiflow.console import Progress, no_progress
+from sentiflow.errors import ExternalError
+from sentiflow.settings import Settings
+from sentiflow.store.client import connect, tracking_errors
+from sentiflow.store.ui import ui_url
+
+_TITLE = "sentiflow.sample"  # tag of a trace: the title of its queue
+_KIND = {"mlflow.experimentKind": "genai_development"}
+_PAGE, _DELETED = 500, 100  # traces that MLflow reads, and deletes, at a time
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a person said of a text, last; the text by its trace."""
+
+    trace: str
+    by: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Texts that wait for labels: ids of the experiment, of the queue, and of each text's trace."""
+
+    experiment: str
+    queue: str
+    traces: tuple[str, ...]
+
+
+def open_queue(
+    title: str,
+    options: Sequence[str],
+    texts: Sequence[str],
+    people: Sequence[str],
+    settings: Settings,
+    progress: Progress = no_progress,
+) -> Queue:
+    """Put texts into a queue, with a question of that title, for people with these logins: at most 10.
+
+    What a killed process left of the same title is removed first.
+
+    Raises:
+        ExternalError: the store fails, or lacks some of the texts afterwards.
+    """
+    client, tracing = connect(settings), TracingClient(settings.tracking_uri)
+    with tracking_errors(settings.tracking_uri):
+        experiment = _experiment(client, settings)
+        _remove(tracing, experiment, title)
+        traces: list[str] = []
+        with progress("texts to MLflow", len(texts)) as advance:
+            for text in texts:
+                span = mlflow.start_span_no_context(
+                    "text", inputs=text, tags={_TITLE: title}, experiment_id=experiment
+                )
+                span.end()
+                traces.append(span.trace_id)
+                advance(1)
+            mlflow.flush_trace_async_logging()
+        kept = len({trace.info.trace_id for trace in _traces(tracing, experiment, title)} & set(traces))
+        if kept < len(traces):  # MLflow logs what goes wrong, and goes on
+            raise ExternalError(f"MLflow kept {kept} of the {len(traces)} texts.", "Try again.")
+        question = tracing._create_label_schema(  # noqa: SLF001
+            experiment,
+            name=title,
+            type="feedback",
+            input=InputCategorical(options=list(options)),
+            instruction="What does the text say?",
+            enable_comment=True,
+        )
+        queue = tracing._create_review_queue(  # noqa: SLF001
+            experiment, name=title, queue_type="custom", users=list(people), schema_ids=[str(question.schema_id)]
+        )
+        tracing._add_items_to_review_queue(queue.queue_id, item_ids=list(traces))  # noqa: SLF001
+    return Queue(experiment, queue.queue_id, tuple(traces))
+
+
+def page_url(experiment: str, queue: str, settings: Settings) -> str:
+    """Address of the page where people label."""
+    return f"{ui_url(settings)}/#/experiments/{experiment}/review-queue?selectedQueueId={queue}"
+
+
+def labels(title: str, experiment: str, settings: Settings) -> list[Label]:
+    """The latest label that each person gave each text of a queue."""
+    connect(settings)
+    latest: dict[tuple[str, str], tuple[int, str]] = {}
+    with tracking_errors(settings.tracking_uri):
+        for trace in _traces(TracingClient(settings.tracking_uri), experiment, title):
+            for given in trace.info.assessments:
+                if isinstance(given, Feedback) and given.name == title and given.valid is not False:
+                    key = trace.info.trace_id, given.source.source_id or ""
+                    found = given.last_update_time_ms or 0, str(given.value)
+                    latest[key] = max(latest.get(key, found), found)
+    return [Label(trace, by, value) for (trace, by), (_, value) in latest.items()]
+
+
+def add_label(title: str, label: Label, settings: Settings) -> None:
+    """Add what a person said outside of the pages; it replaces what that person said before."""
+    connect(settings)
+    source = AssessmentSource(AssessmentSourceType.HUMAN, label.by)
+    with tracking_errors(settings.tracking_uri):
+        mlflow.log_feedback(trace_id=label.trace, name=title, value=label.value, source=source)
+
+
+def delete(trace: str, experiment: str, settings: Settings) -> None:
+    """Delete a text, with what was said of it."""
+    connect(settings)
+    with tracking_errors(settings.tracking_uri):
+        _delete([trace], TracingClient(settings.tracking_uri), experiment)
+
+
+def _traces(tracing: TracingClient, experiment: str, title: str) -> list[Trace]:
+    found: list[Trace] = []
+    token = None
+    while True:
+        page = tracing.search_traces(
+            experiment_ids=[experiment], filter_string=f"tags.`{_TITLE}` = '{title}'", max_results=_PAGE,
+            include_spans=False, page_token=token,
+        )  # fmt: skip
+        found += page
+        if not (token := page.token):
+            return found
+
+
+def _remove(tracing: TracingClient, experiment: str, title: str) -> None:
+    queue = _found(tracing._get_review_queue_by_name, experiment, title)  # noqa: SLF001
+    if queue is not None:
+        tracing._delete_review_queue(queue.queue_id)  # noqa: SLF001
+    question = _found(tracing._get_label_schema_by_name, experiment, title)  # noqa: SLF001
+    if question is not None:
+        tracing._delete_label_schema(question.schema_id)  # noqa: SLF001
+    _delete([trace.info.trace_id for trace in _traces(tracing, experiment, title)], tracing, experiment)
+
+
+def _found(look_up: Callable[[str, str], Any], experiment: str, name: str) -> Any:
+    try:
+        return look_up(experiment, name)
+    except MlflowException as err:
+        if err.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
+def _delete(traces: Sequence[str], tracing: TracingClient, experiment: str) -> None:
+    for begin in range(0, len(traces), _DELETED):
+        tracing.delete_traces(experiment, trace_ids=list(traces[begin : begin + _DELETED]))
+
+
+def _experiment(client: MlflowClient, settings: Settings) -> str:
+    """Find or make the experiment beside that of the runs, which has no page of reviews."""
+    name = f"{settings.experiment}-labels"
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    return str(client.create_experiment(name, settings.artifacts.as_uri() if settings.artifacts else None, _KIND))
