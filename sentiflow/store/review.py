@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import mlflow
-from mlflow.entities import AssessmentSource, AssessmentSourceType, Feedback, Trace
+from mlflow.entities import AssessmentSource, AssessmentSourceType, Feedback, Trace, TraceInfo
 from mlflow.exceptions import MlflowException
 from mlflow.genai.label_schemas import InputCategorical
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracing.client import TracingClient
+from mlflow.tracing.utils.artifact_utils import get_artifact_uri_for_trace
 from mlflow.tracking import MlflowClient
 
 from sentiflow.console import Progress, no_progress
@@ -121,7 +123,8 @@ def delete(trace: str, experiment: str, settings: Settings) -> None:
     """Delete a text, with what was said of it."""
     connect(settings)
     with tracking_errors(settings.tracking_uri):
-        _delete([trace], TracingClient(settings.tracking_uri), experiment)
+        tracing = TracingClient(settings.tracking_uri)
+        _delete([tracing.get_trace_info(trace)], tracing, experiment)
 
 
 def _traces(tracing: TracingClient, experiment: str, title: str) -> list[Trace]:
@@ -144,7 +147,7 @@ def _remove(tracing: TracingClient, experiment: str, title: str) -> None:
     question = _found(tracing._get_label_schema_by_name, experiment, title)  # noqa: SLF001
     if question is not None:
         tracing._delete_label_schema(question.schema_id)  # noqa: SLF001
-    _delete([trace.info.trace_id for trace in _traces(tracing, experiment, title)], tracing, experiment)
+    _delete([trace.info for trace in _traces(tracing, experiment, title)], tracing, experiment)
 
 
 def _found(look_up: Callable[[str, str], Any], experiment: str, name: str) -> Any:
@@ -156,9 +159,13 @@ def _found(look_up: Callable[[str, str], Any], experiment: str, name: str) -> An
         return None
 
 
-def _delete(traces: Sequence[str], tracing: TracingClient, experiment: str) -> None:
+def _delete(traces: Sequence[TraceInfo], tracing: TracingClient, experiment: str) -> None:
+    """Delete traces, first the files with their texts, which MLflow would leave."""
+    for trace in traces:
+        files: Any = get_artifact_repository(get_artifact_uri_for_trace(trace))
+        files.delete_artifacts()
     for begin in range(0, len(traces), _DELETED):
-        tracing.delete_traces(experiment, trace_ids=list(traces[begin : begin + _DELETED]))
+        tracing.delete_traces(experiment, trace_ids=[each.trace_id for each in traces[begin : begin + _DELETED]])
 
 
 def _experiment(client: MlflowClient, settings: Settings) -> str:

@@ -1,0 +1,152 @@
+"""Samples of logged texts, from the log to the alarm, by commands and in MLflow's page."""
+
+import csv
+import re
+import threading
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import TimeoutError
+
+from benchmarks import sample as generator
+from flows.monitor import monitor
+from sentiflow.monitoring import SERVED, Entry, TextLog
+from sentiflow.monitoring.sample import Sample, samples
+from sentiflow.store import review
+from sentiflow.store.client import connect
+from sentiflow.store.review import Label
+from tests import browsers
+from tests.receiver import receiver
+from tests.ui import running_ui
+from tests.world import Trained, World, copy_world
+
+MODEL = "sample-sentiment"
+TRUTH = {
+    text: ("negative", "positive")[label]
+    for text, label, split in generator.sample_rows(2, 300, 11)
+    if split == "test"
+}
+
+
+@pytest.fixture
+def logged(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A world with a trained version, and a log of 300 texts."""
+    made = copy_world(tmp_path, trained.world)
+    made.enter(monkeypatch)
+    monkeypatch.setenv("SENTIFLOW_PREDICTION_LOG_DIR", str(tmp_path / "log"))
+    entries = [Entry("2026-01-01T00:00:00", SERVED, MODEL, 1, 0.5, text) for text in TRUTH]
+    TextLog(tmp_path / "log", 10_000_000).append(entries)
+    return made
+
+
+def run(world: World, *arguments: str) -> str:
+    done = world.run(*arguments, SENTIFLOW_PREDICTION_LOG_DIR=str(world.root / "log"))
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def newest(world: World) -> Sample:
+    return samples(MODEL, world.settings)[-1]
+
+
+def say(world: World, by: str, wrong: bool = False) -> None:
+    """Label the newest sample as it is, or all of it wrong."""
+    sample = newest(world)
+    for each in sample.texts:
+        value = TRUTH[each.text]
+        if wrong:
+            value = sample.names[1 - sample.names.index(value)]
+        review.add_label(sample.title, Label(each.trace, by, value), world.settings)
+
+
+def test_without_a_log_nothing_is_drawn_and_the_setting_is_named(trained: Trained) -> None:
+    done = trained.world.run("label")
+    assert done.returncode == 2 and "SENTIFLOW_PREDICTION_LOG_DIR" in done.stderr
+
+
+@pytest.mark.story
+def test_true_labels_tell_the_accuracy_and_wrong_ones_raise_the_alarm(
+    logged: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told = run(logged, "label", "--texts", "60")
+    assert "60 of 300 texts" in told and "review-queue?selectedQueueId=" in told
+    assert not re.search(r"[^.\d]0\.\d|%|positive|negative", told), "blind"
+    run(logged, "label", "--export", "texts.csv")
+    rows = list(csv.DictReader((logged.root / "texts.csv").open()))
+    with (logged.root / "done.csv").open("w", newline="") as lines:
+        csv.writer(lines).writerows([("id", "label"), *((row["id"], TRUTH[row["text"]]) for row in rows)])
+    run(logged, "label", "--import", "done.csv", "--by", "anna")
+    with receiver() as got:
+        monkeypatch.setenv("SENTIFLOW_NOTIFY_URL", got.address)
+        (line,) = monitor("sample").accuracy
+        assert "60 of the 60 texts" in line and "not beyond chance below" in line
+        assert monitor("sample").accuracy == (), "told once"
+        assert not [message for message in got.messages if message["event"] == "dropped"]
+        for by in ("bob", "cleo"):
+            say(logged, by, wrong=True)
+        sample = newest(logged)
+        monkeypatch.setattr("sentiflow.monitoring.live.news", lambda found: list(found))
+        (line,) = monitor("sample").accuracy
+    assert sample.told == 60 and "below the test accuracy" in line and "not beyond" not in line
+    assert [message["event"] for message in got.messages if message["event"] == "dropped"] == ["dropped"]
+    client = connect(logged.settings)
+    found = client.search_runs(["1"], "tags.`live.sample` = '1'")
+    assert sorted(round(each.data.metrics["live/labels"]) for each in found) == [60, 60]
+    values = [each.data.metrics["live/accuracy"] for each in found]
+    assert min(values) < 0.3 and max(values) > 0.7
+
+
+@pytest.mark.story
+def test_a_deleted_text_is_nowhere(logged: World) -> None:
+    run(logged, "label", "--texts", "20")
+    gone = newest(logged).texts[0]
+    run(logged, "label", "--delete", gone.trace)
+    files = [path for path in logged.root.rglob("*") if path.is_file() and "mlflow.db" not in path.name]
+    assert not [path for path in files if gone.text.encode() in path.read_bytes()]
+    assert review.labels(newest(logged).title, newest(logged).experiment, logged.settings) == []
+    assert sum(newest(logged).population) == 299
+
+
+@pytest.mark.story
+def test_two_people_label_at_once_in_mlflows_page(logged: World) -> None:
+    run(logged, "label", "--texts", "20", "--by", "anna,bob")
+    sample = newest(logged)
+    with running_ui(logged) as ui:
+        address = f"{ui.root}/#/experiments/{sample.experiment}/review-queue?selectedQueueId={sample.queue}"
+        people = [
+            threading.Thread(target=_label, args=(address, name, ui.login[1], len(sample.texts)))
+            for name in ("anna", "bob")
+        ]
+        for each in people:
+            each.start()
+        for each in people:
+            each.join()
+    given = review.labels(sample.title, sample.experiment, logged.settings)
+    assert len(given) == len({(label.trace, label.by) for label in given})
+    assert {label.trace for label in given} == {each.trace for each in sample.texts}
+    assert {label.by for label in given} == {"anna", "bob"} and {label.value for label in given} == {"positive"}
+
+
+def _label(address: str, name: str, password: str, texts: int) -> None:
+    with browsers.chromium() as browser:
+        context = browser.new_context(http_credentials={"username": name, "password": password})
+        context.add_init_script("localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')")
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.goto(address)
+        page.get_by_role("button", name="Start review").click()
+        page.get_by_text(" reviewed (").wait_for()
+        for _ in range(3 * texts):
+            shown = page.inner_text("body")
+            assert " 0." not in shown and "stratum" not in shown
+            if "(100%)" in shown or " reviewed (" not in shown:  # all are labelled
+                return
+            try:
+                page.get_by_text("Select an option").click(timeout=3_000)
+                page.get_by_text("positive", exact=True).click(timeout=3_000)
+                page.get_by_role("button", name="Submit").click(timeout=3_000)
+            except TimeoutError:  # the other person has just labelled it
+                page.keyboard.press("Escape")
+                if page.get_by_role("button", name="Next unreviewed").count():
+                    page.get_by_role("button", name="Next unreviewed").click()
+            page.wait_for_timeout(500)

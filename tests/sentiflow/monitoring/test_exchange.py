@@ -1,0 +1,61 @@
+"""Samples in files: blind, and read back as they were filled in."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from sentiflow.errors import UsageError
+from sentiflow.monitoring.exchange import export, read_labels
+from tests.sentiflow.monitoring.test_accuracy import sample
+
+ASKED = sample(0.123456, 0.987654, 0.5, population=[10, 20])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json"])
+def test_an_export_has_no_word_of_the_model(suffix: str, tmp_path: Path) -> None:
+    file = tmp_path / f"texts{suffix}"
+    export(ASKED, file)
+    content = file.read_text()
+    assert all(each.text in content and each.id in content for each in ASKED.texts)
+    assert not any(word in content for word in ("0.12", "0.98", "stratum", "score", "version", "good", "bad"))
+    assert file.stat().st_mode & 0o077 == 0
+
+
+def test_a_filled_table_is_read_and_empty_rows_are_left_out(tmp_path: Path) -> None:
+    export(ASKED, file := tmp_path / "texts.csv")
+    rows = list(csv.reader(file.open()))
+    rows[1][2], rows[2][2] = "good", " cannot tell "
+    with file.open("w", newline="") as lines:
+        csv.writer(lines).writerows(rows)
+    assert read_labels(ASKED, file) == {"text-0": "good", "text-1": "cannot tell"}
+
+
+def test_label_studio_is_read(tmp_path: Path) -> None:
+    def task(name: str, *choices: str) -> dict[str, object]:
+        annotations = [{"completed_by": 1, "result": [{"value": {"choices": [one]}}]} for one in choices]
+        return {"id": 7, "data": {"id": name, "text": "x"}, "annotations": annotations}
+
+    file = tmp_path / "done.json"
+    file.write_text(json.dumps([task("text-0", "bad", "good"), task("text-1")]))
+    assert read_labels(ASKED, file) == {"text-0": "good"}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("id,text,label\ntext-9,x,good\n", "no text 'text-9'"),
+        ("id,text,label\ntext-0,x,great\n", "unknown label 'great'"),
+        ("text\nx\n", "cannot be read"),
+    ],
+)
+def test_what_does_not_fit_is_refused_whole(content: str, told: str, tmp_path: Path) -> None:
+    (file := tmp_path / "texts.csv").write_text(content)
+    with pytest.raises(UsageError, match=told):
+        read_labels(ASKED, file)
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is no .csv or .json file"):
+        export(ASKED, tmp_path / "texts.xlsx")

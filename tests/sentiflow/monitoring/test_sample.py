@@ -1,0 +1,78 @@
+"""Samples of logged texts: drawn from each stratum, each text once, never again."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sentiflow.errors import UsageError
+from sentiflow.monitoring import SERVED, Entry, TextLog
+from sentiflow.monitoring.sample import Sample, allocated, divided, draw
+from sentiflow.scoring import TextScorer
+from sentiflow.store import Version
+
+VERSION = Version("mine-sentiment", 3, "champion")
+
+
+class Scores:
+    """Scores a text by the number that it is."""
+
+    label_names = ("bad", "good")
+
+    def score(self, texts: list[str]) -> np.ndarray:
+        return np.array([float(text) for text in texts])
+
+
+def log(tmp_path: Path, *texts: str) -> TextLog:
+    made = TextLog(tmp_path / "log", 10_000_000)
+    at = datetime.now(UTC).isoformat()
+    made.append([Entry(at, SERVED, VERSION.name, 1, 0.5, text) for text in texts])
+    return made
+
+
+def drawn(made: TextLog, size: int, *before: Sample) -> Sample:
+    scorer: TextScorer = Scores()  # type: ignore[assignment]
+    return draw(made, VERSION, scorer, size, before, np.random.default_rng(0))
+
+
+def test_strata_are_of_equal_size_and_begin_with_the_least_sure() -> None:
+    scores = np.array([0.99, 0.51, 0.03, 0.6, 0.2, 0.75, 0.4, 0.9, 0.1, 0.5])
+    sure = [sorted(round(max(x, 1 - x), 2) for x in scores[stratum]) for stratum in divided(scores)]
+    assert sure == [[0.5, 0.51], [0.6, 0.6], [0.75, 0.8], [0.9, 0.9], [0.97, 0.99]]
+
+
+def test_most_texts_are_drawn_where_the_answers_vary_most_and_some_everywhere() -> None:
+    """By hand: 10 of 0.5 and 10 of 1.0 want 5 to 0 of standard deviation, with a floor of 5% of 10.5."""
+    scores = np.array([0.5] * 100 + [1.0] * 100)
+    assert allocated(scores, [np.arange(100), np.arange(100, 200)], 21) == [20, 1]
+    assert allocated(scores, [np.arange(100), np.arange(100, 200)], 150) == [100, 50], "no more than there are"
+    assert allocated(scores, [np.arange(100), np.arange(100, 200)], 1_000) == [100, 100]
+    assert allocated(np.ones(20), [np.arange(10), np.arange(10, 20)], 4) == [2, 2], "all as sure"
+
+
+def test_a_text_is_drawn_once_and_not_again(tmp_path: Path) -> None:
+    texts = [f"{k / 1000}" for k in range(100, 200)]
+    made = log(tmp_path, *texts, *texts)
+    first = drawn(made, 40)
+    assert first.population == [20] * 5 and len({each.text for each in first.texts}) == 40
+    assert (first.number, first.version, first.names) == (1, 3, ("bad", "good"))
+    assert all(each.score == float(each.text) for each in first.texts)
+    assert first.confidence == pytest.approx(1 - 0.1495)
+    with pytest.raises(UsageError, match="since mine-sentiment sample 1"):
+        drawn(made, 40, first)
+    made = log(tmp_path, *(each.text for each in first.texts), "0.7")
+    second = drawn(made, 40, first)
+    assert (second.number, [each.text for each in second.texts]) == (2, ["0.7"])
+
+
+def test_without_any_text_nothing_is_drawn(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="No text of mine-sentiment was scored or served"):
+        drawn(log(tmp_path), 10)
+
+
+def test_a_deleted_text_is_gone_from_the_log_and_its_file(tmp_path: Path) -> None:
+    made = log(tmp_path, "my own name", "0.2", "my own name")
+    made.delete(lambda text: text == "my own name")
+    assert [entry.text for batch in made.after(VERSION.name, 0) for entry in batch] == ["0.2"]
+    assert b"my own name" not in made.file.read_bytes()

@@ -1,0 +1,68 @@
+"""Queues of texts in a real MLflow store, and the labels that people give."""
+
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.entities import AssessmentSource, AssessmentSourceType
+from mlflow.tracing.client import TracingClient
+
+from sentiflow.settings import Settings
+from sentiflow.store import review
+from sentiflow.store.review import Label
+from tests.world import make_world
+
+TITLE = "mine-sentiment sample 1"
+TEXTS = ["A <b>fine</b> film.", "Dull, 'quoted' and\nlong."]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, migrated_store: Path) -> Settings:
+    return make_world(tmp_path, migrated_store).settings
+
+
+def opened(settings: Settings, *texts: str) -> review.Queue:
+    return review.open_queue(TITLE, ["bad", "good", "cannot tell"], texts, ["anna"], settings)
+
+
+def test_a_queue_holds_the_texts_and_nothing_else(settings: Settings) -> None:
+    queue = opened(settings, *TEXTS)
+    tracing = TracingClient(settings.tracking_uri)
+    items = tracing._list_review_queue_items(queue.queue)
+    assert {item.item_id for item in items} == set(queue.traces)
+    for trace, text in zip(queue.traces, TEXTS, strict=True):
+        found = mlflow.get_trace(trace)
+        assert (found.data.spans[0].inputs, found.data.spans[0].outputs) == (text, None)
+        own = {name: value for name, value in found.info.tags.items() if not name.startswith("mlflow.")}
+        assert own == {"sentiflow.sample": TITLE}
+    assert queue.experiment in review.page_url(queue.experiment, queue.queue, settings)
+
+
+def test_a_person_counts_once_with_the_latest_label(settings: Settings) -> None:
+    first, second = (queue := opened(settings, *TEXTS)).traces
+    for label in (Label(first, "anna", "bad"), Label(first, "bob", "bad"), Label(second, "anna", "good")):
+        review.add_label(TITLE, label, settings)
+    review.add_label(TITLE, Label(first, "anna", "good"), settings)
+    machine = AssessmentSource(AssessmentSourceType.HUMAN, "cleo")
+    mlflow.log_feedback(trace_id=first, name="another question", value="bad", source=machine)
+    assert set(review.labels(TITLE, queue.experiment, settings)) == {
+        Label(first, "anna", "good"), Label(first, "bob", "bad"), Label(second, "anna", "good"),
+    }  # fmt: skip
+
+
+def test_what_a_killed_process_left_is_not_there_twice(settings: Settings) -> None:
+    left, queue = opened(settings, *TEXTS), opened(settings, "Another.")
+    tracing = TracingClient(settings.tracking_uri)
+    assert left.experiment == queue.experiment
+    assert [item.item_id for item in tracing._list_review_queue_items(queue.queue)] == list(queue.traces)
+    found = tracing.search_traces(experiment_ids=[queue.experiment], include_spans=False)
+    assert [trace.info.trace_id for trace in found] == list(queue.traces)
+
+
+def test_a_deleted_text_is_gone_with_its_labels(settings: Settings) -> None:
+    first, second = (queue := opened(settings, *TEXTS)).traces
+    for trace in (first, second):
+        review.add_label(TITLE, Label(trace, "anna", "bad"), settings)
+    review.delete(first, queue.experiment, settings)
+    assert review.labels(TITLE, queue.experiment, settings) == [Label(second, "anna", "bad")]
+    assert mlflow.get_trace(first, silent=True) is None
