@@ -113,6 +113,7 @@ def measure_accuracy(check: DriftCheck) -> list[Watched]:
                 f"{each.headline}.", {"accuracy": each.live.value, "labels": each.labels},
             )  # fmt: skip
     live.mark_told(found, check.settings)
+    check.log.mark_accuracy(check.model, latest.live.value)
     return found
 
 

@@ -97,7 +97,7 @@ def application() -> "Typer":
     def _options(_version: Annotated[bool, shown] = False) -> None:
         pass
 
-    for module in (train, sweep, runs, models, inference, schedule, label, admin):
+    for module in (train, sweep, runs, models, inference, schedule, admin, label):
         app.add_typer(module.app)
     return app
 

@@ -47,7 +47,6 @@ def label(
     from sentiflow.settings import load_settings
     from sentiflow.store import review
     from sentiflow.store.find import model_named
-    from sentiflow.store.ui import USER
 
     others = sum(given is not None for given in (export, import_, delete))
     if others > 1:
@@ -73,7 +72,7 @@ def label(
                 review.add_label(sample.title, review.Label(drawn.trace, people[0], given[drawn.id]), settings)
         done = f"Added {len(given):,} labels of {people[0]} to {sample.title}"
     else:
-        sample = labelling.new_sample(model, texts, people or [USER], settings, progress_bar)
+        sample = labelling.new_sample(model, texts, people, settings, progress_bar)
         done = f"{sample.title}: {len(sample.texts):,} of {sum(sample.population):,} texts, drawn at random"
     page = review.page_url(sample.experiment, sample.queue, settings)
     stdout = stdout_for({"sample": sample.number, "texts": len(sample.texts), "page": page}, as_json=as_json)

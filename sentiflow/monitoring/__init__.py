@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, TypeAdapter
 
 from sentiflow.errors import UsageError, first_line
 from sentiflow.files import make_folder, publish_private
@@ -21,9 +21,10 @@ _TIMEOUT = 15.0  # seconds to wait for other processes; SQLite serves those that
 _OWNER_ONLY = 0o600  # texts are whatever people wrote
 _BATCH = 2_048  # texts read at a time
 _ROW = 100  # bytes of a text's other columns, rounded up
-_CHECKED = ".checked.json"
+_CHECKED, _ACCURACY = ".checked.json", ".accuracy.json"
 _MAX_NOTE = 100_000  # bytes
 _KILLED = "a process was killed while it wrote; the next text that is logged repairs the file"
+_NUMBER = TypeAdapter(float)
 
 _TEXTS = """
 CREATE TABLE IF NOT EXISTS texts (
@@ -141,6 +142,17 @@ class TextLog:
         """By model, the PSI of each feature at the last check."""
         return {note.name.removesuffix(_CHECKED): _read(note).psi for note in self._notes()}
 
+    def mark_accuracy(self, model: str, value: float) -> None:
+        """Note a model's accuracy in use."""
+        publish_private(self.folder / f"{model}{_ACCURACY}", json.dumps(value).encode())
+
+    def last_accuracy(self) -> dict[str, float]:
+        """By model, the accuracy in use by the last sample that was labelled."""
+        return {
+            note.name.removesuffix(_ACCURACY): _NUMBER.validate_json(_bytes(note))
+            for note in self.folder.glob(f"*{_ACCURACY}")
+        }
+
     def _last_checked(self, model: str) -> int:
         note = self.folder / f"{model}{_CHECKED}"
         try:
@@ -168,8 +180,12 @@ class TextLog:
 
 
 def _read(note: Path) -> _Checked:
+    return _Checked.model_validate_json(_bytes(note))
+
+
+def _bytes(note: Path) -> bytes:
     with os.fdopen(os.open(note, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-        return _Checked.model_validate_json(file.read(_MAX_NOTE))
+        return file.read(_MAX_NOTE)
 
 
 def need_log(settings: Settings) -> TextLog:

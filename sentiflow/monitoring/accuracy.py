@@ -98,7 +98,7 @@ def stratified(
     """The share that is right of a population, from a random sample of each stratum; values by stratum.
 
     Half a text is added to either side of each stratum for the interval, less where the sample is most of it:
-    over simulated months that holds the truth in 94 to 97% (docs/labels.md), where the textbook's falls to 93%.
+    over simulated months that holds the truth in 94 to 96% (docs/labels.md).
 
     Returns:
         The share, the ends of its 95% interval, and the variance that one label alone would have.

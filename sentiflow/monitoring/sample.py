@@ -117,9 +117,8 @@ def draw(
         at, last_id = batch[-1].at, batch[-1].id
     if not texts:
         since = f" since {before[-1].title}" if before else ""
-        raise UsageError(
-            f"No text of {version.name} was scored or served{since}.", "Label that one, or wait for new texts."
-        )
+        hint = "Label that one, or wait for new texts." if before else "sentiflow serve and score log their texts."
+        raise UsageError(f"No text of {version.name} was scored or served{since}.", hint)
     scores = np.concatenate(list(_scored([*texts.values()], scorer)))
     strata = divided(scores)
     chosen = [

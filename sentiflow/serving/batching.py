@@ -208,6 +208,7 @@ class Keeper:
                 shown_at = time.monotonic()
                 with suppress(OSError, ValueError):  # the next write says so
                     self._metrics.show_drift(log.last_psi())
+                    self._metrics.show_accuracy(log.last_accuracy())
             closed = self._closed.wait(_WRITE_SECONDS)
             with self._lock:
                 entries, self._waiting, self._characters = self._waiting, [], 0

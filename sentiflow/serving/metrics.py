@@ -60,6 +60,10 @@ class Metrics:
             "sentiflow_drift_psi", "Population stability index at the last drift check.", ("model", "feature"),
             multiprocess_mode="mostrecent",
         )  # fmt: skip
+        self._accuracy = gauge(
+            "sentiflow_live_accuracy", "Accuracy in use by the labels of the last sample.", ("model",),
+            multiprocess_mode="mostrecent",
+        )  # fmt: skip
         self.loads = counter("sentiflow_champion_loads", "Champions loaded.")
         self.failures = counter(
             "sentiflow_champion_failures", "Failed checks of the registry, or loads.", ("stage",)
@@ -103,3 +107,8 @@ class Metrics:
         for model, features in psi.items():
             for feature, value in features.items():
                 self._drift.labels(model, feature).set(value)
+
+    def show_accuracy(self, accuracy: Mapping[str, float]) -> None:
+        """Show the accuracy in use of each model."""
+        for model, value in accuracy.items():
+            self._accuracy.labels(model).set(value)

@@ -23,7 +23,7 @@ LOGIN = "_SENTIFLOW_UI_LOGIN"
 """Variable with the login, in the environment of the server's process."""
 
 USER = "sentiflow"
-"""Name of that login; any other will do, and is the name of who labels a text."""
+"""Name of that login; any other will do, and is the name of who labels a text, where this is nobody's."""
 
 # Of MLflow's table of runs, with widths in pixels: all fit into a window of 1,400.
 _COLUMNS = {

@@ -20,7 +20,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sentiflow.store.ui import LOGIN
+from sentiflow.store.ui import LOGIN, USER
 
 # A path, its methods, and what stands below it: `.` nothing, `*` any one part, `**` one part or more.
 # Not served is all else: what runs code, keeps keys of other services, calls addresses of a client or takes
@@ -196,10 +196,10 @@ class Edge:
             raise _OwnAnswer(403, "Pages of other sites, other ports of this machine among them, may not ask.")
         if (method, path) != ("GET", "/health") and self._password:
             person = self._check_login(_values(scope, b"authorization"))
-            if (method, path) == _PERSON:
+            if (method, path) == _PERSON and person != USER:
                 shown = {"user": {"id": 0, "username": person, "is_admin": False}, "is_basic_auth": False}
                 raise _OwnAnswer(200, json.dumps(shown), b"application/json")
-            if (method, path) == _MAY:
+            if (method, path) == _MAY and person != USER:
                 raise _OwnAnswer(200, json.dumps({"is_admin": False, "permissions": [_ALL]}), b"application/json")
         if (method, path) == _GATEWAYS:
             raise _OwnAnswer(200, '{"endpoints": []}', b"application/json")

@@ -39,6 +39,7 @@ SLOW = {
     "promote": (["promote", "1", "--dataset", "sample", "--dry-run"], 0),
     "housekeeping": (["housekeeping"], 0),
     "monitor": (["monitor", "--dataset", "sample"], 0),
+    "label": (["label", "--dataset", "sample", "--texts", "20"], 2),
 }
 STAYS = ("schedule", "serve", "ui")
 

@@ -1,6 +1,7 @@
 """Samples of logged texts, from the log to the alarm, by commands and in MLflow's page."""
 
 import csv
+import json
 import re
 import threading
 from pathlib import Path
@@ -98,7 +99,8 @@ def test_true_labels_tell_the_accuracy_and_wrong_ones_raise_the_alarm(
 
 @pytest.mark.story
 def test_a_deleted_text_is_nowhere(logged: World) -> None:
-    run(logged, "label", "--texts", "20")
+    told = json.loads(run(logged, "label", "--texts", "20", "--json"))
+    assert (told["sample"], told["texts"]) == (1, 20) and "/review-queue?" in told["page"]
     gone = newest(logged).texts[0]
     run(logged, "label", "--delete", gone.trace)
     files = [path for path in logged.root.rglob("*") if path.is_file() and "mlflow.db" not in path.name]

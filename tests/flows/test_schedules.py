@@ -16,7 +16,7 @@ from sentiflow.operations.deployments import TAG, Deployment
 from sentiflow.operations.prefect_server import Server
 from sentiflow.settings import Settings
 from sentiflow.training.recipes import TUNED, TrainConfig
-from tasks.operations import EVENT
+from tasks.operations import DROPPED, EVENT
 from tests.world import ROOT
 
 ENTRIES: list[dict[str, Any]] = yaml.safe_load(FILE.read_text())["deployments"]
@@ -166,9 +166,9 @@ def test_the_server_of_a_running_schedule_takes_no_work_pool(monkeypatch: pytest
         _register([], "team", Settings(_env_file=None))
 
 
-def test_a_drift_of_the_model_starts_a_training_that_meets_the_gate() -> None:
+def test_a_drift_or_a_drop_of_the_model_starts_a_training_that_meets_the_gate() -> None:
     (trigger,) = table(schedule_dataset="sample")["train"].triggers
-    assert trigger.expect == {EVENT}
+    assert trigger.expect == {EVENT, DROPPED}
     assert trigger.match.model_dump() == {"prefect.resource.id": "sentiflow.model.sample-sentiment"}
     assert trigger.parameters == {"promote": True}
 

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, ClassVar
 
+import httpx
 import mlflow
 import pytest
 from mlflow.genai import label_schemas, review_queues
@@ -64,6 +65,20 @@ def status_of(ui: Ui, path: str, *headers: str, method: str = "GET", login: bool
     with socket.create_connection(("127.0.0.1", ui.port), timeout=60) as connection:
         connection.sendall("\r\n".join([*lines, *headers, "", ""]).encode("latin-1"))
         return int(connection.recv(100).split()[1])
+
+
+
+def test_people_may_give_their_own_names_and_not_their_own_passwords(ui: Ui) -> None:
+    """What MLflow's page of reviews asks, to put a name beside a label."""
+    asked = f"{ui.root}/ajax-api/2.0/mlflow/users/current"
+    login, password = ui.login
+
+    def answer(*given: str) -> httpx.Response:
+        return httpx.get(asked, auth=(given[0], given[1]), trust_env=False)
+
+    assert answer("Änne", password).json()["user"] == {"id": 0, "username": "Änne", "is_admin": False}
+    assert answer(login, password).status_code == 404
+    assert [answer("anna", wrong).status_code for wrong in ("", "sentiflow", password[:-1])] == [401] * 3
 
 
 def test_without_the_login_only_the_health_check_answers(ui: Ui) -> None:

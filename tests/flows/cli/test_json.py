@@ -42,8 +42,8 @@ FLOWS: list[tuple[tuple[str, ...], int, set[str]]] = [
     (("monitor", "--dataset", "sample"), 0, {"model", "texts", "summary", "result", "drifted"}),
     (("housekeeping",), 0, {"closed", "removed", "left", "failures", "freed"}),
 ]
-# tests/flows/test_runs_and_compare.py, test_reproduce.py and test_sweep_runners.py
-ELSEWHERE = {"runs", "compare", "reproduce", "sweep"}
+# tests/flows/test_runs_and_compare.py, test_reproduce.py, test_sweep_runners.py and test_label.py
+ELSEWHERE = {"runs", "compare", "reproduce", "sweep", "label"}
 
 
 def keys_of(value: Any) -> set[str]:

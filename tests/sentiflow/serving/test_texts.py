@@ -83,10 +83,12 @@ def test_a_text_that_is_larger_than_the_log_is_counted_as_not_kept(tmp_path: Pat
 def test_the_last_check_of_drift_is_shown(tmp_path: Path) -> None:
     metrics, log = Metrics(), TextLog(tmp_path, 100_000)
     log.mark_checked(MODEL, 0, {"length": 0.125})
+    log.mark_accuracy(MODEL, 0.875)
     keeper = Keeper(log, metrics)
     keeper.start()
-    until(lambda: b"sentiflow_drift_psi{" in generate_latest(metrics.registry))
+    until(lambda: b"sentiflow_live_accuracy{" in generate_latest(metrics.registry))
     keeper.close()
+    assert f'sentiflow_live_accuracy{{model="{MODEL}"}} 0.875'.encode() in generate_latest(metrics.registry)
     assert f'sentiflow_drift_psi{{feature="length",model="{MODEL}"}} 0.125'.encode() in generate_latest(
         metrics.registry
     )
