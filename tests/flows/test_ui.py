@@ -67,7 +67,6 @@ def status_of(ui: Ui, path: str, *headers: str, method: str = "GET", login: bool
         return int(connection.recv(100).split()[1])
 
 
-
 def test_people_may_give_their_own_names_and_not_their_own_passwords(ui: Ui) -> None:
     """What MLflow's page of reviews asks, to put a name beside a label."""
     asked = f"{ui.root}/ajax-api/2.0/mlflow/users/current"
