@@ -1,8 +1,7 @@
 """What ``sentiflow label`` does: draw a sample, exchange it, and delete a text everywhere."""
 
 import csv
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ from sentiflow.data.table import TableOptions
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.files import publish_private
 from sentiflow.folder import expanded
-from sentiflow.locks import file_lock, lock_file
 from sentiflow.monitoring import DamagedLogError, configured_log, need_log
 from sentiflow.monitoring import sample as sampling
 from sentiflow.monitoring.accuracy import verdicts
@@ -35,7 +33,7 @@ def new_sample(
         ExternalError: the log is damaged, or MLflow's store fails.
     """
     log = need_log(settings)
-    with _alone(model, settings):
+    with sampling.alone(model, settings):
         version = find_version(settings, model, None)
         before, scorer = sampling.samples(model, settings), load_scorer(settings, version)
         try:
@@ -70,7 +68,7 @@ def delete(name: str, model: str, settings: Settings) -> Sample:
     Raises:
         UsageError: no sample has it.
     """
-    with _alone(model, settings):
+    with sampling.alone(model, settings):
         for sample in sampling.samples(model, settings):
             for drawn in sample.texts:
                 if name not in (drawn.id, drawn.trace):
@@ -110,7 +108,7 @@ def write_tables(dataset: str, options: TableOptions, settings: Settings) -> lis
             "Put your table into a folder, and name that: sentiflow data --dataset reviews/ --from-labels",
         )
     written = []
-    with _alone(model, settings):
+    with sampling.alone(model, settings):
         for sample in sampling.samples(model, settings):
             given = review.labels(sample.title, sample.experiment, settings)
             agreed = verdicts(sample, given).labels
@@ -128,12 +126,3 @@ def write_tables(dataset: str, options: TableOptions, settings: Settings) -> lis
     if not written:
         raise UsageError(f"No text of {model} has a label yet.", f"Draw some: sentiflow label --dataset {dataset}")
     return written
-
-
-@contextmanager
-def _alone(model: str, settings: Settings) -> Iterator[None]:
-    """Hold the lock of a model's samples."""
-    name = f"{model}.label"
-    what = f"Another sampling of texts of {model}"
-    with file_lock(lock_file(name, settings), what, "sampling", shared=settings.lock_url):
-        yield

@@ -67,14 +67,18 @@ def _watched(model: str, settings: Settings) -> Iterator[Watched]:
 
 
 def news(found: Sequence[Watched]) -> list[Watched]:
-    """Those with other labels than at the last check."""
-    return [each for each in found if each.labels != each.live.sample.told]
+    """Those that say something else than at the last check."""
+    return [each for each in found if each.headline != each.live.sample.told]
 
 
 def mark_told(found: Sequence[Watched], settings: Settings) -> None:
     """Note what was told, so that the next check tells the rest."""
-    for each in news(found):
-        sample.keep(each.live.sample.model_copy(update={"told": each.labels}), settings)
+    told = {each.live.sample.number: each.headline for each in found}
+    model = found[0].live.sample.model
+    with sample.alone(model, settings):
+        for each in sample.samples(model, settings):
+            if each.number in told:
+                sample.keep(each.model_copy(update={"told": told[each.number]}), settings)
 
 
 def metrics(each: Watched) -> dict[str, float]:

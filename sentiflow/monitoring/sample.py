@@ -5,6 +5,7 @@ see: no page, trace or export has a score or a stratum.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from sentiflow.data.division import text_id
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.files import own_folder, publish_private
+from sentiflow.locks import file_lock, lock_file
 from sentiflow.monitoring import TextLog
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
@@ -21,6 +23,7 @@ from sentiflow.store import Version
 
 CANNOT_TELL = "cannot tell"
 STRATA = 5
+_PATIENCE = 60.0  # seconds
 _FLOOR = 0.05  # of a sample, to each stratum: where the version is sure, it may be wrong all the same
 _BATCH = 2_048  # texts scored at a time
 
@@ -50,7 +53,7 @@ class Sample(BaseModel):
         confidence: mean over the population of the share that the version gives to its own answers.
         experiment: of MLflow, that holds its traces; and the queue in it.
         table: that was made of its labels.
-        told: labels that the last check of the accuracy in use counted.
+        told: what the last check said of its labels.
     """
 
     model: str
@@ -64,7 +67,7 @@ class Sample(BaseModel):
     texts: list[Drawn]
     experiment: str = ""
     queue: str = ""
-    told: int = 0
+    told: str = ""
     table: str = ""
 
     @property
@@ -97,6 +100,14 @@ def keep(sample: Sample, settings: Settings) -> None:
     """Write a sample, or write it anew."""
     folder = own_folder(_folder(sample.model, settings))
     publish_private(folder / f"{sample.number}.json", sample.model_dump_json(indent=1).encode())
+
+
+@contextmanager
+def alone(model: str, settings: Settings) -> Iterator[None]:
+    """Hold the lock of a model's samples, for seconds; others wait for it."""
+    name, what = f"{model}.label", f"Another change of the samples of {model}"
+    with file_lock(lock_file(name, settings), what, "sampling", patience=_PATIENCE, shared=settings.lock_url):
+        yield
 
 
 def draw(
