@@ -345,7 +345,8 @@ def flow_run_url(flow_run_id: str) -> str:
     In its newer pages: they lead through the login to the flow run, the older ones to "Page not found".
     """
     settings = get_current_settings()
-    base = _pages(settings.server.ui.api_url or settings.ui_url or settings.api.url or "")
+    named = settings.ui_url if "ui_url" in settings.model_fields_set else None  # else it follows the API's address
+    base = _pages(named or settings.server.ui.api_url or settings.api.url or "")
     return f"{base or f'http://{_HOST}:{load_settings().prefect_port}'}/v2/runs/flow-run/{flow_run_id}"
 
 

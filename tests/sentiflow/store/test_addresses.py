@@ -4,10 +4,16 @@ import sqlite3
 import traceback
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow.exceptions import MlflowException
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_SERVER_UI_API_URL,
+    PREFECT_UI_URL,
+    temporary_settings,
+)
 from sqlalchemy.exc import OperationalError
 
 from sentiflow.data.prepare import fetch, prepare
@@ -31,9 +37,17 @@ def test_links_to_mlflow_carry_no_login(settings: dict[str, str]) -> None:
     assert ui_url(Settings(**settings)) == "http://mlflow.example:5000/base"
 
 
-@pytest.mark.parametrize("setting", [PREFECT_API_URL])
-def test_links_to_prefect_carry_no_login(setting: object) -> None:
-    with temporary_settings({setting: "https://me:S3CRET@prefect.example/api"}):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {PREFECT_API_URL: "https://me:S3CRET@prefect.example/api"},
+        {PREFECT_API_URL: "http://prefect:4200/api", PREFECT_UI_URL: "https://me:S3CRET@prefect.example"},
+        {PREFECT_API_URL: "http://prefect:4200/api", PREFECT_SERVER_UI_API_URL: "https://prefect.example/api"},
+    ],
+    ids=["api", "ui", "server"],
+)
+def test_links_to_prefect_lead_where_its_pages_are_and_carry_no_login(settings: dict[Any, Any]) -> None:
+    with temporary_settings(settings):
         assert flow_run_url("1") == "https://prefect.example/v2/runs/flow-run/1"
 
 
