@@ -18,7 +18,6 @@ from sentiflow.console import CONSOLE, escape, working
 from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.folder import expanded
 from sentiflow.names import IMDB, dataset_of, located
-from sentiflow.redaction import without_login
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -205,17 +204,16 @@ def trigger(
 
         from sentiflow.operations import flow_runs
         from sentiflow.operations.deployments import read
-        from sentiflow.operations.prefect_server import connect_to_running
+        from sentiflow.operations.prefect_server import connect_to_running, flow_run_url
 
-        server = connect_to_running(settings)
+        connect_to_running(settings)
     with get_client(sync_client=True) as client:
         deployment = read(client, flow if "/" in flow else f"{flow}/{flow}")
         if deployment is None:
             there = ", ".join(flow_runs.names(client)) or "none yet: start `sentiflow schedule`"
             raise UsageError(f"There is no deployment of {flow!r}.", f"There are: {there}.")
         flow_run = flow_runs.start(client, deployment, parameters_of(deployment, dataset, recipe, given))
-        url = f"{without_login(server.ui)}/runs/flow-run/{flow_run.id}"
-        CONSOLE.say(f"Started [bold]{flow}[/]: {escape(url)}")
+        CONSOLE.say(f"Started [bold]{flow}[/]: {escape(flow_run_url(str(flow_run.id)))}")
         if not wait:
             return
         try:
