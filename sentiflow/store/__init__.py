@@ -197,7 +197,7 @@ def first_choice(versions: Mapping[int, VersionRecord]) -> tuple[int, str]:
     return best, f"{why}, no champion yet{foreign}"
 
 
-def choose_name(names: list[str], name: str | None) -> str:
+def choose_name(names: list[str], name: str | None, tracking_uri: str) -> str:
     """The registered model that is meant: the one named, else ``imdb-sentiment``, else the only one."""
     names = [each for each in names if is_model_name(each)]  # no other project's
     wanted = name or "imdb-sentiment"
@@ -206,7 +206,8 @@ def choose_name(names: list[str], name: str | None) -> str:
     if name is None and len(names) == 1:
         return names[0]
     if not names:
-        raise UsageError("No model is registered yet.", "Train one first: sentiflow train")
+        told = f"No model is registered yet in {redact(tracking_uri)}."
+        raise UsageError(told, "Train one first: sentiflow train")
     raise UsageError(
         f"No model is registered as {wanted}; there are: {', '.join(names)}.",
         f"Choose one, for example: --dataset {dataset_of(names[0])}",

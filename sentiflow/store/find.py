@@ -212,8 +212,9 @@ def find_version(settings: Settings, name: str | None, number: int | None) -> Ve
     store = open_store(settings)
     names = store.models()
     if name is None and not any(map(is_model_name, names)):
-        raise UsageError("No model is registered yet.", f"Train one first: sentiflow train\n{ANSWERS_NOW}")
-    name = choose_name(names, name)
+        told = f"No model is registered yet in {redact(settings.tracking_uri)}."
+        raise UsageError(told, f"Train one first: sentiflow train\n{ANSWERS_NOW}")
+    name = choose_name(names, name, settings.tracking_uri)
     versions = need_versions(store, name)
     if number is not None:
         return Version(name, need_number(versions, name, number), "chosen by number")
@@ -235,7 +236,7 @@ def find_champion(settings: Settings, name: str | None) -> Champion | None:
         names = store.models()
         if not names:
             return None
-        name = choose_name(names, None)
+        name = choose_name(names, None, settings.tracking_uri)
     number = champion_of(store, name)
     if number is None or (found := store.version(name, number)) is None:  # none, or deleted a moment ago
         return None
@@ -245,7 +246,8 @@ def find_champion(settings: Settings, name: str | None) -> Champion | None:
 
 def model_named(settings: Settings, dataset: str | None) -> str:
     """The registered model of a dataset, by default ``imdb-sentiment`` or the only one that there is."""
-    return choose_name(open_store(settings).models(), None if dataset is None else model_name(dataset))
+    wanted = None if dataset is None else model_name(dataset)
+    return choose_name(open_store(settings).models(), wanted, settings.tracking_uri)
 
 
 def load_scorer(settings: Settings, version: Version) -> "TextScorer":

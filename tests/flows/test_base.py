@@ -41,7 +41,7 @@ def test_nothing_answers_with_it_unless_it_is_asked_for(world: World) -> None:
         (world.root / "in.csv").write_text("text\nfilm\n")
         refused = world.run(*arguments)
         assert refused.returncode == 2 and refused.stdout == ""
-        assert "No model is registered yet." in refused.stderr and "--dataset base" in refused.stderr
+        assert "No model is registered yet in sqlite:///" in refused.stderr and "--dataset base" in refused.stderr
 
 
 def test_it_has_no_versions_and_nothing_is_trained_on_it(world: World) -> None:

@@ -161,12 +161,13 @@ def test_what_means_no_run_or_several_is_told(named: Store, text: str, told: str
 
 
 def test_models_of_other_projects_are_neither_taken_nor_offered() -> None:
-    assert choose_name(["churn", "mine-sentiment"], None) == "mine-sentiment"
+    store = "http://me:S3CRET@mlflow.example:5000"
+    assert choose_name(["churn", "mine-sentiment"], None, store) == "mine-sentiment"
     with pytest.raises(UsageError, match="there are: one-sentiment, two-sentiment") as caught:
-        choose_name(["one-sentiment", "two-sentiment", "churn"], None)  # nobody named imdb
+        choose_name(["one-sentiment", "two-sentiment", "churn"], None, store)  # nobody named imdb
     assert caught.value.hint == "Choose one, for example: --dataset one"
-    with pytest.raises(UsageError, match="No model is registered yet"):
-        choose_name(["churn"], None)
+    with pytest.raises(UsageError, match=r"registered yet in http://\*\*\*@mlflow.example:5000"):
+        choose_name(["churn"], None, store)
 
 
 def test_a_version_leads_to_its_run(world: World, client: MlflowClient, experiment: str) -> None:
