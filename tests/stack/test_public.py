@@ -133,6 +133,7 @@ def test_foreign_names_pages_and_passwords_are_refused(stack: Team, addresses: d
     plain = own.replace("https", "http")
     for origin in (foreign, plain, f"http://127.0.0.1:{stack.port('MLFLOW_PORT')}", "null"):
         assert status("MLFLOW", experiments, Origin=origin) == 403, origin
+    assert status("API", "/metrics") == 404, "figures are for the stack's own Prometheus"
     assert status("API", "/model") == 200 and status("API", "/model", Origin=foreign) == 403
     assert status("PREFECT", "/api/admin/version") == 401
     for name in addresses:
