@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import socket
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from sentiflow.settings import Settings
 
 _START_SECONDS = 90  # of MLflow's UI
+_WAITS = (
+    "waits: another run of this deployment has its place. One that was killed gives it back after some minutes, "
+    "or at once with: sentiflow trigger housekeeping"
+)
 _AGAIN = "See the lines above, or try another port: sentiflow ui --port 5001"
 
 app = typer.Typer()
@@ -279,6 +284,8 @@ async def _follow(flow_run_id: "UUID") -> None:
                 if isinstance(item, Log):
                     step = "flow" if item.task_run_id is None else "task"
                     show(item.timestamp.astimezone(), step, item.message, item.level)
+                elif item.event == "prefect.flow-run.AwaitingConcurrencySlot":
+                    show(item.occurred.astimezone(), "flow", _WAITS, logging.INFO)
     except (OSError, WebSocketException) as err:
         raise ExternalError(f"The Prefect server was lost: {err}.", "The run may continue: see its page.") from err
 

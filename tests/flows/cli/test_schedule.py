@@ -88,6 +88,7 @@ def test_trigger_follows_a_training_to_its_end_and_none_overlap(home: Home, star
     assert done.returncode == 0, done.stderr
     _connecting, first, *lines, last = done.stderr.splitlines()
     assert re.fullmatch(rf"Started train: http://127.0.0.1:{home.port}/v2/runs/flow-run/[0-9a-f-]{{36}}", first)
+    assert any(re.fullmatch(r"\d\d:\d\d:\d\d flow +waits: .*", line) for line in lines), "seed 1 runs"
     assert any(re.fullmatch(r"\d\d:\d\d:\d\d task +epoch 1/1: train loss .*", line) for line in lines)
     measured = r"Test accuracy \d\d\.\d\d% \(95% interval \d\d\.\d\d% to \d\d\.\d\d%\)\."
     assert re.fullmatch(rf"Completed\. {measured} Registered as sample-sentiment version \d\.", last)
