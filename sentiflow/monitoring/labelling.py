@@ -42,6 +42,8 @@ def new_sample(
             raise ExternalError(
                 f"The log of texts is damaged: {err}.", "Move that file away; the next text makes a new one."
             ) from err
+        while not review.is_free(sample.title, settings):  # another data folder has it
+            sample = sample.model_copy(update={"number": sample.number + 1})
         queue = review.open_queue(
             sample.title, sample.answers, [drawn.text for drawn in sample.texts], people, settings, progress
         )

@@ -18,7 +18,9 @@ from mlflow.tracking import MlflowClient
 
 from sentiflow.console import Progress, no_progress
 from sentiflow.errors import ExternalError
+from sentiflow.locks import names_own_lock, own_lock_tag
 from sentiflow.settings import Settings
+from sentiflow.store import LOCK
 from sentiflow.store.client import connect, tracking_errors
 from sentiflow.store.ui import ui_url
 
@@ -45,6 +47,14 @@ class Queue:
     traces: tuple[str, ...]
 
 
+def is_free(title: str, settings: Settings) -> bool:
+    """Whether a title has no texts but what a killed process of this data folder left, and no label."""
+    client, tracing = connect(settings), TracingClient(settings.tracking_uri)
+    with tracking_errors(settings.tracking_uri):
+        found = [trace.info for trace in _traces(tracing, _experiment(client, settings), title)]
+    return all(names_own_lock(each.tags.get(LOCK), title, settings) and not each.assessments for each in found)
+
+
 def open_queue(
     title: str,
     options: Sequence[str],
@@ -55,21 +65,19 @@ def open_queue(
 ) -> Queue:
     """Put texts into a queue, with a question of that title, for people with these logins: at most 10.
 
-    What a killed process left of the same title is removed first.
+    What a killed process left of the same title is removed first: see ``is_free``.
 
     Raises:
         ExternalError: the store fails, or lacks some of the texts afterwards.
     """
     client, tracing = connect(settings), TracingClient(settings.tracking_uri)
     with tracking_errors(settings.tracking_uri):
-        experiment = _experiment(client, settings)
+        experiment, tags = _experiment(client, settings), {_TITLE: title, LOCK: own_lock_tag(title, settings)}
         _remove(tracing, experiment, title)
         traces: list[str] = []
         with progress("texts to MLflow", len(texts)) as advance:
             for text in texts:
-                span = mlflow.start_span_no_context(
-                    "text", inputs=text, tags={_TITLE: title}, experiment_id=experiment
-                )
+                span = mlflow.start_span_no_context("text", inputs=text, tags=tags, experiment_id=experiment)
                 span.end()
                 traces.append(span.trace_id)
                 advance(1)

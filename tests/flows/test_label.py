@@ -110,6 +110,16 @@ def test_a_deleted_text_is_nowhere(logged: World) -> None:
 
 
 @pytest.mark.story
+def test_a_sample_of_another_data_folder_keeps_its_labels(logged: World) -> None:
+    run(logged, "label", "--texts", "20")
+    say(logged, "anna")
+    first = newest(logged)
+    (logged.settings.data_dir / "samples" / MODEL / "1.json").unlink()
+    assert "sample 2: 20 of" in run(logged, "label", "--texts", "20")
+    assert len(review.labels(first.title, first.experiment, logged.settings)) == 20
+
+
+@pytest.mark.story
 def test_two_people_label_at_once_in_mlflows_page(logged: World) -> None:
     run(logged, "label", "--texts", "20", "--by", "anna,bob")
     sample = newest(logged)

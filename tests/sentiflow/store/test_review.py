@@ -59,6 +59,15 @@ def test_what_a_killed_process_left_is_not_there_twice(settings: Settings) -> No
     assert [trace.info.trace_id for trace in found] == list(queue.traces)
 
 
+def test_only_what_was_left_here_without_a_label_is_replaced(settings: Settings, tmp_path: Path) -> None:
+    assert review.is_free(TITLE, settings)
+    first, _ = opened(settings, *TEXTS).traces
+    assert review.is_free(TITLE, settings)
+    assert not review.is_free(TITLE, settings.model_copy(update={"data_dir": tmp_path / "another"}))
+    review.add_label(TITLE, Label(first, "anna", "bad"), settings)
+    assert not review.is_free(TITLE, settings)
+
+
 def test_a_deleted_text_is_gone_with_its_labels(settings: Settings) -> None:
     first, second = (queue := opened(settings, *TEXTS)).traces
     for trace in (first, second):
