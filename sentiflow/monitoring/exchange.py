@@ -8,10 +8,10 @@ import json
 from collections.abc import Iterable, Iterator
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from sentiflow.errors import UsageError, first_line
-from sentiflow.files import publish_private
+from sentiflow.files import publish_private, read_csv
 from sentiflow.monitoring.sample import Sample
 
 _COLUMNS = ("id", "text", "label")
@@ -37,17 +37,20 @@ def read_labels(sample: Sample, file: Path) -> dict[str, str]:
     """
     _check(file)
     try:
-        content = file.read_text(encoding="utf-8-sig")
-        rows = list(_tasks(json.loads(content)) if file.suffix == ".json" else _rows(content))
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as err:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            rows = list(_tasks(json.load(lines)) if file.suffix == ".json" else _rows(lines))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, csv.Error) as err:
         raise UsageError(
             f"{file} cannot be read: {first_line(err) or type(err).__name__}.",
-            "Give a table with the columns id and label, or Label Studio's JSON export.",
+            "Give a table with the columns id and label, split by commas, or Label Studio's JSON export.",
         ) from err
     known, allowed = {drawn.id for drawn in sample.texts}, sample.answers
     for place, (name, label) in enumerate(rows, start=1):
         if name not in known:
-            raise UsageError(f"{file}, text {place}: {sample.title} has no text {name!r}.", "Was it another's?")
+            raise UsageError(
+                f"{file}, text {place}: {sample.title} has no text {name!r}.",
+                "Take its row out: it was deleted, or is another's.",
+            )
         if label not in allowed:
             raise UsageError(f"{file}, text {place}: unknown label {label!r}.", f"Use {', '.join(allowed)}.")
     return dict(rows)
@@ -60,17 +63,22 @@ def csv_table(rows: Iterable[tuple[str, ...]]) -> str:
     return lines.getvalue()
 
 
-def _rows(content: str) -> Iterator[tuple[str, str]]:
-    for row in csv.DictReader(content.splitlines(keepends=True), strict=True):
-        if label := (row["label"] or "").strip():
-            yield row["id"], label
+def _rows(lines: TextIO) -> Iterator[tuple[str, str]]:
+    table = read_csv(lines)
+    columns = next(table, [])
+    name, label = columns.index("id"), columns.index("label")
+    for row in table:
+        if len(row) > label and (value := row[label].strip()):
+            yield row[name], value
 
 
 def _tasks(tasks: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    """The last annotation of each task that has one."""
+    """The last annotation of each task that has one, and was not skipped."""
     for task in tasks:
-        if annotations := [each for each in task.get("annotations", []) if each["result"]]:
-            yield task["data"]["id"], annotations[-1]["result"][0]["value"]["choices"][0]
+        kept = [each for each in task["annotations"] if not each.get("was_cancelled")]
+        values = [result["value"] for each in kept for result in each["result"]]
+        if chosen := [value["choices"][0] for value in values if "choices" in value]:
+            yield str(task["data"]["id"]), chosen[-1]
 
 
 def _check(file: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sentiflow.errors import UsageError
-from sentiflow.monitoring.exchange import export, read_labels
+from sentiflow.monitoring.exchange import csv_table, export, read_labels
 from tests.sentiflow.monitoring.test_accuracy import sample
 
 ASKED = sample(0.123456, 0.987654, 0.5, population=[10, 20])
@@ -32,13 +32,25 @@ def test_a_filled_table_is_read_and_empty_rows_are_left_out(tmp_path: Path) -> N
     assert read_labels(ASKED, file) == {"text-0": "good", "text-1": "cannot tell"}
 
 
+def test_texts_of_any_characters_and_length_are_read_back(tmp_path: Path) -> None:
+    texts = "a\u2028b\x0cc\x85d", "x" * 1_000_000, '"q",\r\n;'
+    content = csv_table([("id", "text", "label"), *((f"text-{k}", text, "good") for k, text in enumerate(texts))])
+    (file := tmp_path / "texts.csv").write_bytes(b"\xef\xbb\xbf" + content.encode())
+    assert read_labels(ASKED, file) == dict.fromkeys(("text-0", "text-1", "text-2"), "good")
+
+
 def test_label_studio_is_read(tmp_path: Path) -> None:
-    def task(name: str, *choices: str) -> dict[str, object]:
-        annotations = [{"completed_by": 1, "result": [{"value": {"choices": [one]}}]} for one in choices]
+    def task(name: str, *choices: str, skipped: bool = False) -> dict[str, object]:
+        note = {"value": {"text": ["hm"]}, "type": "textarea"}
+        annotations = [
+            {"result": [note, {"value": {"choices": [one]}}], "was_cancelled": skipped} for one in choices
+        ]
         return {"id": 7, "data": {"id": name, "text": "x"}, "annotations": annotations}
 
     file = tmp_path / "done.json"
-    file.write_text(json.dumps([task("text-0", "bad", "good"), task("text-1")]))
+    file.write_text(
+        json.dumps([task("text-0", "bad", "good"), task("text-1"), task("text-1", "bad", skipped=True)])
+    )
     assert read_labels(ASKED, file) == {"text-0": "good"}
 
 
@@ -48,10 +60,16 @@ def test_label_studio_is_read(tmp_path: Path) -> None:
         ("id,text,label\ntext-9,x,good\n", "no text 'text-9'"),
         ("id,text,label\ntext-0,x,great\n", "unknown label 'great'"),
         ("text\nx\n", "cannot be read"),
+        ('id,text,label\ntext-0,"x"y,good\n', "cannot be read"),
+        ("", "cannot be read"),
+        ('{"a": 1}', "cannot be read"),
+        ('["a"]', "cannot be read"),
+        ("[" * 100_000, "cannot be read"),
+        ('[{"id": 5, "sentiment": "good"}]', "cannot be read"),
     ],
 )
 def test_what_does_not_fit_is_refused_whole(content: str, told: str, tmp_path: Path) -> None:
-    (file := tmp_path / "texts.csv").write_text(content)
+    (file := tmp_path / f"texts{'.json' if content[:1] in ('[', '{') else '.csv'}").write_text(content)
     with pytest.raises(UsageError, match=told):
         read_labels(ASKED, file)
 
