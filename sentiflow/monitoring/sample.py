@@ -119,13 +119,14 @@ def draw(
     Raises:
         UsageError: no text has come since.
     """
-    last = before[-1].last_id if before else 0
+    last, until = (before[-1].last_id, before[-1].at) if before else (0, "")
     taken = {drawn.id for sample in before for drawn in sample.texts}
     texts: dict[str, str] = {}
-    at, last_id = "", last
-    for batch in log.after(version.name, last):
-        texts |= {name: entry.text for entry in batch if (name := text_id(entry.text)) not in taken}
-        at, last_id = batch[-1].at, batch[-1].id
+    at, last_id = until, last
+    for batch in log.after(version.name, 0):  # ids begin again where the log was deleted
+        new = [entry.text for entry in batch if entry.id > last or entry.at > until]
+        texts |= {name: text for text in new if (name := text_id(text)) not in taken}
+        at, last_id = max(at, *(entry.at for entry in batch)), batch[-1].id
     if not texts:
         since = f" since {before[-1].title}" if before else ""
         hint = "Label that one, or wait for new texts." if before else "sentiflow serve and score log their texts."

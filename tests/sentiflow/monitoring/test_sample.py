@@ -66,6 +66,16 @@ def test_a_text_is_drawn_once_and_not_again(tmp_path: Path) -> None:
     assert (second.number, [each.text for each in second.texts]) == (2, ["0.7"])
 
 
+def test_texts_of_a_log_that_began_again_are_all_drawn_from(tmp_path: Path) -> None:
+    first = drawn(made := log(tmp_path, *(f"{k / 1000}" for k in range(100, 200))), 20)
+    made.file.unlink()
+    made = log(tmp_path, *(f"{k / 1000}" for k in range(300, 500)))
+    second = drawn(made, 20, first)
+    assert sum(second.population) == 200 and second.at > first.at
+    with pytest.raises(UsageError, match="since mine-sentiment sample 2"):
+        drawn(made, 20, first, second)
+
+
 def test_without_any_text_nothing_is_drawn(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No text of mine-sentiment was scored or served"):
         drawn(log(tmp_path), 10)
