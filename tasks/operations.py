@@ -112,8 +112,8 @@ def measure_accuracy(check: DriftCheck) -> list[Watched]:
                 check.settings, DROPPED, sample.model, sample.title, run, sample.version, "dropped",
                 f"{each.headline}.", {"accuracy": each.live.value, "labels": each.labels},
             )  # fmt: skip
+    check.log.mark_accuracy(check.model, found[-1].live.value)
     live.mark_told(found, check.settings)
-    check.log.mark_accuracy(check.model, latest.live.value)
     return found
 
 

@@ -98,7 +98,8 @@ def stratified(
     """The share that is right of a population, from a random sample of each stratum; values by stratum.
 
     Half a text is added to either side of each stratum for the interval, less where the sample is most of it:
-    over simulated months that holds the truth in 94 to 96% (docs/labels.md).
+    over simulated months that holds the truth in 94 to 96% (docs/labels.md). A stratum without a label yet is
+    taken to be like the others.
 
     Returns:
         The share, the ends of its 95% interval, and the variance that one label alone would have.
@@ -109,7 +110,7 @@ def stratified(
         weight, left = size / total, 1 - n / size
         share = (hits + left / 2) / (n + left)
         middle += weight * share
-        value += weight * (hits / n if n else share)
+        value += weight * (hits / n if n else sum(right) / max(1, sum(counts)))
         variance += weight**2 * share * (1 - share) * left / (n + left)
         spread += weight**2 * share * (1 - share) / (n + 1) * sum(counts)
     reach = _Z * math.sqrt(variance)

@@ -56,6 +56,11 @@ def test_all_texts_of_the_log_leave_no_doubt() -> None:
     assert (value, low, high) == pytest.approx((0.9, 0.9, 0.9))
 
 
+def test_a_stratum_without_a_label_is_taken_to_be_like_the_others() -> None:
+    value, low, high, _ = stratified([10, 90], [3, 0], [4, 0])
+    assert value == pytest.approx(0.75) and low < 0.2 and high > 0.8
+
+
 def test_the_interval_of_one_stratum_by_hand() -> None:
     """Of 1,000,000 texts 200, 180 right: 180.5 of 201, and the square root of 0.898 * 0.102 / 201."""
     value, low, high, spread = stratified([1_000_000], [180], [200])
