@@ -1,6 +1,5 @@
 """What ``sentiflow label`` does: draw a sample, exchange it, and delete a text everywhere."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,9 +9,9 @@ from sentiflow.console import Progress, no_progress
 from sentiflow.data.division import text_id
 from sentiflow.data.table import TableOptions
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.files import publish_private
+from sentiflow.files import publish_private, read_csv
 from sentiflow.folder import expanded
-from sentiflow.monitoring import DamagedLogError, configured_log, need_log
+from sentiflow.monitoring import DamagedLogError, need_log
 from sentiflow.monitoring import sample as sampling
 from sentiflow.monitoring.accuracy import verdicts
 from sentiflow.monitoring.exchange import csv_table
@@ -68,22 +67,22 @@ def delete(name: str, model: str, settings: Settings) -> Sample:
     """Delete a text everywhere, by the id of an export or by its trace: from the log, the sample and MLflow.
 
     Raises:
-        UsageError: no sample has it.
+        UsageError: there is no log, or no sample has it.
     """
+    log = need_log(settings)
     with sampling.alone(model, settings):
         for sample in sampling.samples(model, settings):
             for drawn in sample.texts:
                 if name not in (drawn.id, drawn.trace):
                     continue
+                _drop_row(sample, drawn.text)
                 review.delete(drawn.trace, sample.experiment, settings)
-                if (log := configured_log(settings)) is not None:
-                    log.delete(lambda text: text_id(text) == drawn.id)  # noqa: B023 - called at once
+                log.delete(lambda text: text_id(text) == drawn.id)  # noqa: B023 - called at once
                 population = list(sample.population)
                 population[drawn.stratum] -= 1
                 texts = [each for each in sample.texts if each is not drawn]
                 sample = sample.model_copy(update={"texts": texts, "population": population})
-                sampling.keep(sample, settings)
-                _drop_row(sample, drawn.text)
+                sampling.keep(sample, settings)  # last: a killed deletion is found, and done again
                 return sample
     hint = "Take the id of an export, or the trace of the page."
     raise UsageError(f"No sample of {model} has a text {name}.", hint)
@@ -93,7 +92,7 @@ def _drop_row(sample: Sample, text: str) -> None:
     """Take a text out of the table that was made of its sample."""
     if sample.table and (file := Path(sample.table)).exists():
         with file.open(encoding="utf-8", newline="") as lines:
-            rows = [tuple(row) for row in csv.reader(lines) if row[0] != text]
+            rows = [tuple(row) for row in read_csv(lines) if row[:1] != [text]]
         publish_private(file, csv_table(rows).encode())
 
 

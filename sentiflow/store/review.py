@@ -128,11 +128,12 @@ def add_label(title: str, label: Label, settings: Settings) -> None:
 
 
 def delete(trace: str, experiment: str, settings: Settings) -> None:
-    """Delete a text, with what was said of it."""
+    """Delete a text, with what was said of it, if it is still there."""
     connect(settings)
     with tracking_errors(settings.tracking_uri):
         tracing = TracingClient(settings.tracking_uri)
-        _delete([tracing.get_trace_info(trace)], tracing, experiment)
+        found = _found(tracing.get_trace_info, trace)
+        _delete([] if found is None else [found], tracing, experiment)
 
 
 def _traces(tracing: TracingClient, experiment: str, title: str) -> list[Trace]:
@@ -158,9 +159,9 @@ def _remove(tracing: TracingClient, experiment: str, title: str) -> None:
     _delete([trace.info for trace in _traces(tracing, experiment, title)], tracing, experiment)
 
 
-def _found(look_up: Callable[[str, str], Any], experiment: str, name: str) -> Any:
+def _found(look_up: Callable[..., Any], *names: str) -> Any:
     try:
-        return look_up(experiment, name)
+        return look_up(*names)
     except MlflowException as err:
         if err.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
