@@ -83,7 +83,7 @@ def test_trainings_fire_on_schedule(home: Home, starts: list[Scheduled]) -> None
 
 
 def test_trigger_follows_a_training_to_its_end_and_none_overlap(home: Home, starts: list[Scheduled]) -> None:
-    assert home.run("trigger", "train", "--no-wait", "--set", "seed=1").returncode == 0
+    assert home.run("trigger", "train", "--no-wait", "--set", "seed=1", "--set", "epochs=100").returncode == 0
     done = home.run("trigger", "train", "--set", "seed=7", "--set", "batch_size=64")
     assert done.returncode == 0, done.stderr
     _connecting, first, *lines, last = done.stderr.splitlines()
