@@ -112,7 +112,8 @@ def measure_accuracy(check: DriftCheck) -> list[Watched]:
                 check.settings, DROPPED, sample.model, sample.title, run, sample.version, "dropped",
                 f"{each.headline}.", {"accuracy": each.live.value, "labels": each.labels},
             )  # fmt: skip
-    check.log.mark_accuracy(check.model, found[-1].live.value)
+    if found[-1].live.complete:
+        check.log.mark_accuracy(check.model, found[-1].live.value)
     live.mark_told(found, check.settings)
     return found
 

@@ -10,6 +10,8 @@ from flows.cli.output import stdout_for
 from sentiflow.console import escape, progress_bar
 from sentiflow.errors import UsageError
 
+MOST_PEOPLE = 10  # as MLflow has it
+
 app = typer.Typer()
 
 
@@ -30,7 +32,7 @@ def label(
     by: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME,...", help="Who labels, at most 10 people: their logins. Or who gave the imports."
+            metavar="NAME,...", help="Who labels, at most 10 people, by their logins. Or who gave the imports."
         ),
     ] = None,
     delete: Annotated[
@@ -52,6 +54,8 @@ def label(
     if others > 1:
         raise UsageError("--export, --import and --delete do not go together.", "Give one of them.")
     people = [name for part in (by or "").split(",") if (name := part.strip())]
+    if len(people) > MOST_PEOPLE:
+        raise UsageError(f"A queue is for at most {MOST_PEOPLE} people, not {len(people)}.", "--by anna,bob")
     if import_ is not None and len(people) != 1:
         raise UsageError("Imported labels are one person's.", "sentiflow label --import texts.csv --by anna")
     settings = load_settings()

@@ -39,6 +39,15 @@ def test_texts_of_any_characters_and_length_are_read_back(tmp_path: Path) -> Non
     assert read_labels(ASKED, file) == dict.fromkeys(("text-0", "text-1", "text-2"), "good")
 
 
+def test_a_text_is_no_formula_of_a_spreadsheet(tmp_path: Path) -> None:
+    texts = [
+        each.model_copy(update={"text": text})
+        for each, text in zip(ASKED.texts, ("=1+1", " @a", "a=b"), strict=True)
+    ]
+    export(ASKED.model_copy(update={"texts": texts}), file := tmp_path / "texts.csv")
+    assert [row[1] for row in csv.reader(file.open())] == ["text", "'=1+1", "' @a", "a=b"]
+
+
 def test_label_studio_is_read(tmp_path: Path) -> None:
     def task(name: str, *choices: str, skipped: bool = False) -> dict[str, object]:
         note = {"value": {"text": ["hm"]}, "type": "textarea"}
