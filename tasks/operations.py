@@ -15,8 +15,8 @@ from sentiflow.errors import ExternalError
 from sentiflow.locks import own_lock_tag
 from sentiflow.monitoring import check as checking
 from sentiflow.monitoring import live
+from sentiflow.monitoring.accuracy import LiveAccuracy
 from sentiflow.monitoring.check import DriftCheck, DriftResult, RecentTexts
-from sentiflow.monitoring.live import Watched
 from sentiflow.names import dataset_of
 from sentiflow.notifications import announce
 from sentiflow.operations import repair
@@ -93,27 +93,28 @@ EVENT, DROPPED = "sentiflow.drift", "sentiflow.dropped"
 
 
 @task(name="measure accuracy", task_run_name="measure accuracy", persist_result=False)
-def measure_accuracy(check: DriftCheck) -> list[Watched]:
+def measure_accuracy(check: DriftCheck) -> list[LiveAccuracy]:
     """Measure the accuracy in use by the labels of samples; what is new is reported, and a drop is told."""
     found = live.watched(check.model, check.settings)
-    for each in live.news(found):
+    news = live.news(found)
+    for each in news:
         get_run_logger().info("%s", each.headline)
-    if not live.news(found):
+    if not news:
         return found
-    latest = live.news(found)[-1]
-    with _run(check, latest.live.sample.version, {"live.sample": str(latest.live.sample.number)}) as run:
+    latest, page = news[-1], live.report(found)
+    with _run(check, latest.sample.version, {"live.sample": str(latest.sample.number)}) as run:
         run.log(live.metrics(latest))
-        run.text(live.report(found).page(), PAGE)
-        publish_summary(run, live.report(found).markdown(), "accuracy", latest.headline)
-    for each in live.news(found):
+        run.text(page.page(), PAGE)
+        publish_summary(run, page.markdown(), "accuracy", latest.headline)
+    for each in news:
         if each.dropped:
-            sample = each.live.sample
+            sample, payload = each.sample, {"accuracy": each.value, "labels": each.labels}
             _emit(
                 check.settings, DROPPED, sample.model, sample.title, run, sample.version, "dropped",
-                f"{each.headline}.", {"accuracy": each.live.value, "labels": each.labels},
+                f"{each.headline}.", payload,
             )  # fmt: skip
-    if found[-1].live.complete:
-        check.log.mark_accuracy(check.model, found[-1].live.value)
+    if found[-1].complete:
+        check.log.mark_accuracy(check.model, found[-1].value)
     live.mark_told(found, check.settings)
     return found
 

@@ -5,10 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from sentiflow.monitoring.sample import Drawn, Sample
-from sentiflow.scoring import is_positive
+from sentiflow.monitoring.sample import Sample
+from sentiflow.scoring.scorer import THRESHOLD
 from sentiflow.store.review import Label
 
 _Z = 1.959964  # 95%
@@ -49,6 +47,8 @@ class LiveAccuracy:
         value: each stratum counts as large as it is among the texts.
         low, high: the 95% interval.
         needed: labels with which a drop of three points is seen, four times in five.
+        tested: the version on its test split, if that is known.
+        dropped: whether the sample is complete, and the accuracy lies below the test's beyond chance.
     """
 
     sample: Sample
@@ -57,11 +57,32 @@ class LiveAccuracy:
     low: float
     high: float
     needed: int
+    tested: Tested | None = None
+    dropped: bool = False
+
+    @property
+    def labels(self) -> int:
+        """Texts with a label."""
+        return len(self.verdicts.labels)
 
     @property
     def complete(self) -> bool:
         """Whether every text was labelled, or found unclear."""
-        return len(self.verdicts.labels) + self.verdicts.unclear == len(self.sample.texts)
+        return self.labels + self.verdicts.unclear == len(self.sample.texts)
+
+    @property
+    def headline(self) -> str:
+        """The outcome in a sentence, without a full stop."""
+        text = (
+            f"Accuracy in use {self.value:.2%} (95% interval {self.low:.2%} to {self.high:.2%}) by labels of "
+            f"{self.labels:,} of the {len(self.sample.texts):,} texts of sample {self.sample.number}"
+        )
+        if not self.complete:
+            return f"{text}, which is not complete"
+        if self.tested is None:
+            return text
+        low = "below" if self.dropped else "not beyond chance below"
+        return f"{text}: {low} the test accuracy of {self.tested.accuracy:.2%}"
 
 
 def verdicts(sample: Sample, given: Iterable[Label]) -> Verdicts:
@@ -87,7 +108,7 @@ def live_accuracy(sample: Sample, given: Sequence[Label]) -> LiveAccuracy | None
     for drawn in sample.texts:
         if drawn.trace in known.labels:
             counts[drawn.stratum] += 1
-            right[drawn.stratum] += _answer(drawn) == known.labels[drawn.trace]
+            right[drawn.stratum] += (drawn.score > THRESHOLD) == known.labels[drawn.trace]
     value, low, high, spread = stratified(sample.population, right, counts)
     return LiveAccuracy(sample, known, value, low, high, math.ceil(_POWER**2 * spread / _DROP**2))
 
@@ -124,7 +145,3 @@ def has_dropped(live: LiveAccuracy, tested: Tested, drop: float) -> bool:
     """
     below = math.hypot(live.high - live.value, tested.accuracy - tested.low)
     return live.value - tested.accuracy + below < -drop
-
-
-def _answer(drawn: Drawn) -> int:
-    return int(is_positive(np.array(drawn.score)))

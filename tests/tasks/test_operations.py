@@ -10,23 +10,23 @@ import pytest
 from prefect.logging import disable_run_logger
 
 from sentiflow.monitoring import TextLog, live
-from sentiflow.monitoring.accuracy import live_accuracy
+from sentiflow.monitoring.accuracy import LiveAccuracy, live_accuracy
 from tasks import operations
 from tests.sentiflow.monitoring.test_accuracy import labels, sample
 
 
-def watched(number: int, label: str) -> live.Watched:
+def watched(number: int, label: str) -> LiveAccuracy:
     asked = sample(0.9, 0.9, population=[2]).model_copy(update={"number": number})
     known = live_accuracy(asked, labels(label, label))
     assert known is not None
-    return live.Watched(known, None, False)
+    return known
 
 
 def test_a_late_label_of_an_older_sample_is_not_the_accuracy_in_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     older, newer = watched(1, "bad"), watched(2, "good")
-    newer.live.sample.told = newer.headline
+    newer.sample.told = newer.headline
     monkeypatch.setattr(live, "watched", lambda *_: [older, newer])
     monkeypatch.setattr(live, "mark_told", lambda *_: None)
     monkeypatch.setattr(operations, "publish_summary", lambda *_: None)
