@@ -164,7 +164,7 @@ def evaluate(
         ids = content.of("test").padded(run.config.sequence_length, run.config.vocabulary_size)
         scores, speed = _timed(scorer.network.score, ids)
     chance = _at_chance(run, content, scores)
-    if caveat := " ".join(filter(None, [chance, reviews.test_learnt(content)])):
+    if caveat := " ".join(filter(None, [chance, reviews.learnt_too_much(content)])):
         run.tag({CAVEAT: caveat})
         get_run_logger().warning("%s", caveat)
     measured, against = record_evaluation(

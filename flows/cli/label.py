@@ -71,9 +71,7 @@ def label(
     elif import_ is not None:
         sample = labelling.newest(model, settings)
         given = exchange.read_labels(sample, import_)
-        for drawn in sample.texts:
-            if drawn.id in given:
-                review.add_label(sample.title, review.Label(drawn.trace, people[0], given[drawn.id]), settings)
+        labelling.add_labels(given, people[0], sample, settings)
         done = f"Added {len(given):,} labels of {people[0]} to {sample.title}"
     else:
         sample = labelling.new_sample(model, texts, people, settings, progress_bar)

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sentiflow.data.parquet import to_values
-from sentiflow.data.rows import Chunk, Input, grouped_tables, kind_of, numbers, rejects_of, strings
+from sentiflow.data.rows import Chunk, Input, grouped_tables, kind_of, no_formula, numbers, rejects_of, strings
 from sentiflow.errors import UsageError
 from sentiflow.files import PARTIAL, create_private, leftovers, publish
 from sentiflow.locks import file_lock
@@ -89,15 +88,10 @@ def _cell(value: Any) -> Any:
     return None if value != value else value
 
 
-# Some programs skip what is blank before such a sign, and take its wide form for the same. A number is none.
-_NUMBER = r"[+-][0-9]+([.,][0-9]+)?([eE][+-]?[0-9]+)?\Z"
-_FORMULA = re.compile(rf"(?!{_NUMBER})([\s\x00-\x1f\ufeff\u200b]*[=+\-@＝＋－＠]|[\t\r\n])")
-
-
 def _no_formula(value: Any) -> Any:
-    """A cell with ' before a text that a spreadsheet would take for a formula."""
+    """A cell; of a text with a ' where a spreadsheet needs one."""
     cell = _cell(value)
-    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
+    return no_formula(cell) if isinstance(cell, str) else cell
 
 
 @contextmanager

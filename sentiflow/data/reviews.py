@@ -287,7 +287,7 @@ _FEW = 10  # test reviews of a label
 _USUAL = 3.0  # standard errors
 
 
-def test_learnt(reviews: Reviews) -> str:
+def learnt_too_much(reviews: Reviews) -> str:
     """What to say where so many test reviews are training reviews, too, that the test accuracy is too high."""
     both, tested = in_both_splits(reviews), len(reviews.of("test"))
     if both <= _REPEATED * tested:
@@ -300,7 +300,7 @@ def test_learnt(reviews: Reviews) -> str:
 def warnings(reviews: Reviews) -> list[str]:
     """What to say of a dataset whose test tells little: learnt, unread, few of a label, or unlike the rest."""
     test, others = reviews.of("test"), reviews.label[reviews.split != "test"]
-    found = [told] if (told := test_learnt(reviews)) else []
+    found = [told] if (told := learnt_too_much(reviews)) else []
     unread = float((test.n_tokens == 1).mean())  # the start marker alone
     if unread > _UNREAD:  # as ids or numbers would be
         share = f"{unread:.0%} of the test reviews share no word with any training review."

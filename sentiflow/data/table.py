@@ -209,9 +209,8 @@ def read_table(
     return Table(rows, rejected, {label: n for label, n in counts if known.get(plain(label)) == "skip"}, joined)
 
 
-_Read = tuple[
-    list[Labelled], list[Reject], Counter[str]
-]  # rows to train on, rejects, and labels of rows with a text
+# Rows to train on, rejects, and labels of rows with a text.
+_Read = tuple[list[Labelled], list[Reject], Counter[str]]
 
 
 def _read_file(source: Input, options: TableOptions, progress: Progress) -> _Read:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field, TypeAdapter
 
-from sentiflow.errors import UsageError, first_line
+from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.files import make_folder, publish_private
 from sentiflow.settings import PREFIX, Settings
 
@@ -177,6 +177,17 @@ class TextLog:
             raise OSError(f"{self.file}: {_KILLED if killed else err}") from err
         except sqlite3.Error as err:
             raise DamagedLogError(f"{self.file}: {err}") from err
+
+
+@contextmanager
+def damage_told() -> Iterator[None]:
+    """Turn a damaged log into an error that says what to do."""
+    try:
+        yield
+    except DamagedLogError as err:
+        raise ExternalError(
+            f"The log of texts is damaged: {err}.", "Move that file away; the next text makes a new one."
+        ) from err
 
 
 def _read(note: Path) -> _Checked:

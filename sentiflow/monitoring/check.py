@@ -19,7 +19,7 @@ from sentiflow.errors import ExternalError
 from sentiflow.evaluation.statistics import format_p
 from sentiflow.files import make_folder
 from sentiflow.locks import file_lock, lock_file, work_folder
-from sentiflow.monitoring import DamagedLogError, TextLog, drift, need_log
+from sentiflow.monitoring import TextLog, damage_told, drift, need_log
 from sentiflow.monitoring.drift import FEATURES, UNKNOWN, FeatureDrift, Floats, UnusualText
 from sentiflow.names import BUILT_IN, model_name
 from sentiflow.reports import PAGE, Picture, Quote, Report, Section, Table, Text, plots
@@ -155,20 +155,15 @@ def collect_texts(log: TextLog, model: str, file: Path) -> RecentTexts:
     seen: set[int] = set()
     key = first = last = ""
     last_id = 0
-    try:
-        with pq.ParquetWriter(file, _SCHEMA) as table:
-            for batch in log.unchecked(model):
-                new = {number: entry.text for entry in batch if (number := hash(entry.text)) not in seen}
-                seen |= new.keys()
-                table.write_table(pa.table([list(new.values())], schema=_SCHEMA))
-                sources.update(entry.source for entry in batch)
-                at = [entry.at for entry in batch]
-                first, last = min(first or at[0], *at), max(last, *at)
-                key, last_id = key or f"{batch[0].id} {batch[0].at}", batch[-1].id
-    except DamagedLogError as err:
-        raise ExternalError(
-            f"The log of texts is damaged: {err}.", "Move that file away; the next text makes a new one."
-        ) from err
+    with damage_told(), pq.ParquetWriter(file, _SCHEMA) as table:
+        for batch in log.unchecked(model):
+            new = {number: entry.text for entry in batch if (number := hash(entry.text)) not in seen}
+            seen |= new.keys()
+            table.write_table(pa.table([list(new.values())], schema=_SCHEMA))
+            sources.update(entry.source for entry in batch)
+            at = [entry.at for entry in batch]
+            first, last = min(first or at[0], *at), max(last, *at)
+            key, last_id = key or f"{batch[0].id} {batch[0].at}", batch[-1].id
     return RecentTexts(file, len(seen), sources.total() - len(seen), first, last, dict(sources), last_id, key)
 
 

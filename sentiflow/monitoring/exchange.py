@@ -10,13 +10,13 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, TextIO
 
+from sentiflow.data.rows import no_formula
 from sentiflow.errors import UsageError, first_line
 from sentiflow.files import publish_private, read_csv
 from sentiflow.monitoring.sample import Sample
 
 _COLUMNS = ("id", "text", "label")
 _SUFFIXES = (".csv", ".json")
-_FORMULAS = tuple("=+-@＝＋－＠")
 
 
 def export(sample: Sample, file: Path) -> None:
@@ -26,7 +26,7 @@ def export(sample: Sample, file: Path) -> None:
         tasks = [{"data": {"id": drawn.id, "text": drawn.text}} for drawn in sample.texts]
         content = json.dumps(tasks, ensure_ascii=False, indent=1)
     else:
-        content = csv_table([_COLUMNS, *((drawn.id, _no_formula(drawn.text), "") for drawn in sample.texts)])
+        content = csv_table([_COLUMNS, *((drawn.id, no_formula(drawn.text), "") for drawn in sample.texts)])
     publish_private(file, content.encode())
 
 
@@ -62,11 +62,6 @@ def csv_table(rows: Iterable[tuple[str, ...]]) -> str:
     lines = StringIO()
     csv.writer(lines).writerows(rows)
     return lines.getvalue()
-
-
-def _no_formula(text: str) -> str:
-    """A text with ' before what a spreadsheet would take for a formula: strangers wrote it."""
-    return f"'{text}" if text.lstrip().startswith(_FORMULAS) else text
 
 
 def _rows(lines: TextIO) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """What ``sentiflow label`` does: draw a sample, exchange it, and delete a text everywhere."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +8,10 @@ import numpy as np
 from sentiflow.console import Progress, no_progress
 from sentiflow.data.division import text_id
 from sentiflow.data.table import TableOptions
-from sentiflow.errors import ExternalError, UsageError
+from sentiflow.errors import UsageError
 from sentiflow.files import publish_private, read_csv
 from sentiflow.folder import expanded
-from sentiflow.monitoring import DamagedLogError, need_log
+from sentiflow.monitoring import damage_told, need_log
 from sentiflow.monitoring import sample as sampling
 from sentiflow.monitoring.accuracy import verdicts
 from sentiflow.monitoring.exchange import csv_table
@@ -35,12 +35,8 @@ def new_sample(
     with sampling.alone(model, settings):
         version = find_version(settings, model, None)
         before, scorer = sampling.samples(model, settings), load_scorer(settings, version)
-        try:
+        with damage_told():
             sample = sampling.draw(log, version, scorer, size, before, np.random.default_rng())
-        except DamagedLogError as err:
-            raise ExternalError(
-                f"The log of texts is damaged: {err}.", "Move that file away; the next text makes a new one."
-            ) from err
         while not review.is_free(sample.title, settings):  # another data folder has it
             sample = sample.model_copy(update={"number": sample.number + 1})
         queue = review.open_queue(
@@ -63,6 +59,13 @@ def newest(model: str, settings: Settings) -> Sample:
     return samples[-1]
 
 
+def add_labels(given: Mapping[str, str], by: str, sample: Sample, settings: Settings) -> None:
+    """Add what a person said outside of MLflow's pages, by the ids of texts."""
+    for drawn in sample.texts:
+        if drawn.id in given:
+            review.add_label(sample.title, review.Label(drawn.trace, by, given[drawn.id]), settings)
+
+
 def delete(name: str, model: str, settings: Settings) -> Sample:
     """Delete a text everywhere, by the id of an export or by its trace: from the log, the sample and MLflow.
 
@@ -71,21 +74,20 @@ def delete(name: str, model: str, settings: Settings) -> Sample:
     """
     log = need_log(settings)
     with sampling.alone(model, settings):
-        for sample in sampling.samples(model, settings):
-            for drawn in sample.texts:
-                if name not in (drawn.id, drawn.trace):
-                    continue
-                _drop_row(sample, drawn.text)
-                review.delete(drawn.trace, sample.experiment, settings)
-                log.delete(lambda text: text_id(text) == drawn.id)  # noqa: B023 - called at once
-                population = list(sample.population)
-                population[drawn.stratum] -= 1
-                texts = [each for each in sample.texts if each is not drawn]
-                sample = sample.model_copy(update={"texts": texts, "population": population})
-                sampling.keep(sample, settings)  # last: a killed deletion is found, and done again
-                return sample
-    hint = "Take the id of an export, or the trace of the page."
-    raise UsageError(f"No sample of {model} has a text {name}.", hint)
+        every = ((sample, drawn) for sample in sampling.samples(model, settings) for drawn in sample.texts)
+        sample, drawn = next((each for each in every if name in (each[1].id, each[1].trace)), (None, None))
+        if sample is None or drawn is None:
+            hint = "Take the id of an export, or the trace of the page."
+            raise UsageError(f"No sample of {model} has a text {name}.", hint)
+        _drop_row(sample, drawn.text)
+        review.delete(drawn.trace, sample.experiment, settings)
+        log.delete(lambda text: text_id(text) == drawn.id)
+        population = list(sample.population)
+        population[drawn.stratum] -= 1
+        texts = [each for each in sample.texts if each is not drawn]
+        sample = sample.model_copy(update={"texts": texts, "population": population})
+        sampling.keep(sample, settings)  # last: a killed deletion is found, and done again
+    return sample
 
 
 def _drop_row(sample: Sample, text: str) -> None:

@@ -25,7 +25,6 @@ CANNOT_TELL = "cannot tell"
 STRATA = 5
 _PATIENCE = 60.0  # seconds
 _FLOOR = 0.05  # of a sample, to each stratum: where the version is sure, it may be wrong all the same
-_BATCH = 2_048  # texts scored at a time
 
 Floats = NDArray[np.float64]
 
@@ -131,7 +130,8 @@ def draw(
         since = f" since {before[-1].title}" if before else ""
         hint = "Label that one, or wait for new texts." if before else "sentiflow serve and score log their texts."
         raise UsageError(f"No text of {version.name} was scored or served{since}.", hint)
-    scores = np.concatenate(list(_scored([*texts.values()], scorer)))
+    names, everything = list(texts), list(texts.values())
+    scores = scorer.score(everything)
     strata = divided(scores)
     chosen = [
         (number, place)
@@ -139,7 +139,6 @@ def draw(
         for place in rng.choice(stratum, count, replace=False).tolist()
     ]
     rng.shuffle(chosen)
-    names, everything = list(texts), list(texts.values())
     return Sample(
         model=version.name,
         number=before[-1].number + 1 if before else 1,
@@ -178,11 +177,6 @@ def allocated(scores: Floats, strata: Sequence[NDArray[np.int64]], size: int) ->
     while counts.sum() < min(size, rooms.sum()):
         counts[np.argmax(np.where(counts < rooms, wanted - counts, -np.inf))] += 1
     return [int(count) for count in counts]
-
-
-def _scored(texts: Sequence[str], scorer: TextScorer) -> Iterator[Floats]:
-    for begin in range(0, len(texts), _BATCH):
-        yield scorer.score(texts[begin : begin + _BATCH])
 
 
 def _folder(model: str, settings: Settings) -> Path:
