@@ -134,12 +134,16 @@ def data(
     from sentiflow.training.recipes import default_recipe, load_recipe
     from sentiflow.training.start_from import choose_and_fit, fitted_text
 
-    config, settings = load_recipe(recipe or default_recipe(dataset), changes or ()), load_settings()
+    settings = load_settings()
     if from_labels:
         from sentiflow.monitoring.labelling import write_tables
 
-        for file in write_tables(dataset, table, settings):
+        folder, files = write_tables(dataset, table, settings)
+        dataset = str(folder)
+        for file in files:
             CONSOLE.say(f"Labels: {escape(str(file))}")
+        CONSOLE.say(f"Train on them: {program()} train --dataset {escape(dataset)} --promote")
+    config = load_recipe(recipe or default_recipe(dataset), changes or ())
     prepared = prepare(fetch(dataset, settings, progress_bar, table), settings, progress_bar)
     rows, known = reviews.read(prepared.table), reviews.read_vocabulary(prepared.table)
     start = None

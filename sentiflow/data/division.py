@@ -60,22 +60,21 @@ def each_once(rows: Sequence[Labelled]) -> tuple[list[Labelled], int, int]:
 def divided(rows: Sequence[Labelled], text_column: str) -> tuple[list[Labelled], list[str]]:
     """The rows with a split each, and what keeps them from being trained on and tested.
 
-    A split that the table gives is kept; else the texts whose hash is below a threshold test.
+    A split that a table gives is kept; of tables without one the texts whose hash is below a threshold test.
     """
     rows = list(rows)
     if not rows:
         return rows, ["there are no rows to train on"]
     if problem := _one_label("the table", rows):
         return rows, [problem]
-    given = {bool(row.split) for row in rows}
-    if given == {True, False}:
-        return rows, ["some of the tables have a column split, and others have none"]
-    if given == {True}:
-        named = ((split, [row for row in rows if row.split == split]) for split in ("train", "test"))
-        return rows, [problem for split, part in named if (problem := _one_label(f"the {split} split", part))]
+    given = any(row.split for row in rows)
     below = int(TEST_SHARE * 2 ** (4 * _DIGITS))
     tests = text_hashes(np.array([row.review_id for row in rows])) < below
-    rows = [row._replace(split="test" if test else "train") for row, test in zip(rows, tests, strict=True)]
+    by_hash = ["test" if test else "train" for test in tests]
+    rows = [row if row.split else row._replace(split=split) for row, split in zip(rows, by_hash, strict=True)]
+    if given:
+        named = ((split, [row for row in rows if row.split == split]) for split in ("train", "test"))
+        return rows, [problem for split, part in named if (problem := _one_label(f"the {split} split", part))]
     few = []
     for label in (0, 1):
         splits = [row.split for row in rows if row.label == label]

@@ -221,6 +221,18 @@ def of_test(table: Path, column: Literal["place", "text"]) -> dict[str, str]:
     return {name: value for name, split, value in rows if split == "test" and value}
 
 
+LABELLED = "labelled-"
+"""What the names of tables begin with that hold what people said of texts in use."""
+
+
+def labelled(table: Path) -> set[str] | None:
+    """Ids of the test reviews that are texts in use which people labelled; None where no table of such is read."""
+    columns = pq.read_table(table, columns=["review_id", "split", "place"])
+    rows = zip(*(columns[name].to_pylist() for name in columns.schema.names), strict=True)
+    found = [(name, split) for name, split, place in rows if place.startswith(LABELLED)]
+    return {name for name, split in found if split == "test"} if found else None
+
+
 def example(dataset: str, data_dir: Path) -> str:
     """A short text to try a dataset's model with: of a user's table a test review, on one line."""
     if dataset in BUILT_IN:

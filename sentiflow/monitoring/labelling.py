@@ -1,22 +1,27 @@
 """What ``sentiflow label`` does: draw a sample, exchange it, and delete a text everywhere."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from sentiflow.console import Progress, no_progress
+from sentiflow.data import reviews
 from sentiflow.data.division import text_id
-from sentiflow.data.table import TableOptions
+from sentiflow.data.prepare import fetch, prepare
+from sentiflow.data.reviews import LABELLED
+from sentiflow.data.table import TableOptions, plain
 from sentiflow.errors import UsageError
-from sentiflow.files import publish_private, read_csv
+from sentiflow.files import make_folder, publish, publish_private, read_csv
 from sentiflow.folder import expanded
 from sentiflow.monitoring import damage_told, need_log
 from sentiflow.monitoring import sample as sampling
 from sentiflow.monitoring.accuracy import verdicts
 from sentiflow.monitoring.exchange import csv_table
 from sentiflow.monitoring.sample import Sample
-from sentiflow.names import model_name
+from sentiflow.names import IMDB, dataset_of, model_name
 from sentiflow.settings import Settings
 from sentiflow.store import review
 from sentiflow.store.find import find_version, load_scorer
@@ -91,41 +96,78 @@ def delete(name: str, model: str, settings: Settings) -> Sample:
 
 
 def _drop_row(sample: Sample, text: str) -> None:
-    """Take a text out of the table that was made of its sample."""
-    if sample.table and (file := Path(sample.table)).exists():
-        with file.open(encoding="utf-8", newline="") as lines:
-            rows = [tuple(row) for row in read_csv(lines) if row[:1] != [text]]
-        publish_private(file, csv_table(rows).encode())
+    """Take a text out of the tables that were made of its sample."""
+    for file in map(Path, sample.tables):
+        if file.exists():
+            with file.open(encoding="utf-8", newline="") as lines:
+                rows = [tuple(row) for row in read_csv(lines) if row[:1] != [text]]
+            publish_private(file, csv_table(rows).encode())
 
 
-def write_tables(dataset: str, options: TableOptions, settings: Settings) -> list[Path]:
+def write_tables(dataset: str, options: TableOptions, settings: Settings) -> tuple[Path, list[Path]]:
     """Write what people agree on into a dataset's folder, a table a sample; what is there already is replaced.
+
+    For IMDB that is a folder of the data folder, with its reviews as texts beside the labels: new words need ids.
+
+    Returns:
+        The folder, and the tables.
 
     Raises:
         UsageError: the dataset is no folder, or no text of its model has a label.
     """
-    folder, model = expanded(dataset), model_name(dataset)
-    if not folder.is_dir():
+    model = model_name(dataset)
+    folder = settings.data_dir / "imdb-reviews" if dataset == IMDB else expanded(dataset)
+    if dataset != IMDB and not folder.is_dir():
         raise UsageError(
             f"{dataset} is no folder: labels become a table beside others.",
             "Put your table into a folder, and name that: sentiflow data --dataset reviews/ --from-labels",
         )
     written = []
     with sampling.alone(model, settings):
-        for sample in sampling.samples(model, settings):
-            given = review.labels(sample.title, sample.experiment, settings)
-            agreed = verdicts(sample, given).labels
-            if agreed:
-                file = folder.absolute() / f"labelled-{sample.number}.csv"
-                columns = options.text_column, options.label_column, "sample", "until"
-                rows = [
-                    (drawn.text, sample.names[agreed[drawn.trace]], sample.title, sample.at)
-                    for drawn in sample.texts
-                    if drawn.trace in agreed
-                ]
-                publish_private(file, csv_table([columns, *rows]).encode())
-                sampling.keep(sample.model_copy(update={"table": str(file)}), settings)
+        found = sampling.samples(model, settings)
+        agreed = [verdicts(each, review.labels(each.title, each.experiment, settings)).labels for each in found]
+        if not any(agreed):
+            raise UsageError(
+                f"No text of {model} has a label yet.", f"Draw some: sentiflow label --dataset {dataset}"
+            )
+        if dataset == IMDB:
+            _write_imdb(folder, settings)
+        for sample, labels in zip(found, agreed, strict=True):
+            file = folder.absolute() / f"{LABELLED}{dataset_of(model)}-{sample.number}.csv"
+            if labels:
+                tables = sorted({*sample.tables, str(file)})
+                sampling.keep(sample.model_copy(update={"tables": tables}), settings)  # first: it may be deleted
+                publish_private(file, csv_table(_rows(sample, labels, options)).encode())
                 written.append(file)
-    if not written:
-        raise UsageError(f"No text of {model} has a label yet.", f"Draw some: sentiflow label --dataset {dataset}")
-    return written
+            else:
+                file.unlink(missing_ok=True)
+    return folder, written
+
+
+def _rows(sample: Sample, labels: Mapping[str, int], options: TableOptions) -> Iterator[tuple[str, ...]]:
+    """A header and the labelled texts of a sample; labels are called as the dataset's options know them."""
+    known = options.known(sample.names)
+    names = [
+        name if plain(name) in options.known() else next(each for each, means in known.items() if means == label)
+        for label, name in enumerate(sample.names)
+    ]
+    yield options.text_column, options.label_column, "sample", "until"
+    for drawn in sample.texts:
+        if drawn.trace in labels:
+            yield drawn.text, names[labels[drawn.trace]], sample.title, sample.at
+
+
+def _write_imdb(folder: Path, settings: Settings) -> None:
+    """Write the reviews of IMDB as texts, once: lower case, without punctuation, as the dataset has them."""
+    file = folder / "imdb.parquet"
+    if file.exists():
+        return
+    table = prepare(fetch(IMDB, settings), settings).table
+    content, words = reviews.read(table), reviews.read_vocabulary(table)
+    columns = {
+        "text": [words.decode(ids, unknown="") for ids in content.tokens],
+        "label": content.label,
+        "split": content.split,
+    }
+    make_folder(folder)
+    publish(file, lambda path: pq.write_table(pa.table(columns), path))

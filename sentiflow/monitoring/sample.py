@@ -51,7 +51,7 @@ class Sample(BaseModel):
         population: different texts of each stratum that it was drawn from; the least sure stratum is first.
         confidence: mean over the population of the share that the version gives to its own answers.
         experiment: of MLflow, that holds its traces; and the queue in it.
-        table: that was made of its labels.
+        tables: that were made of its labels.
         told: what the last check said of its labels.
     """
 
@@ -67,7 +67,7 @@ class Sample(BaseModel):
     experiment: str = ""
     queue: str = ""
     told: str = ""
-    table: str = ""
+    tables: list[str] = []
 
     @property
     def answers(self) -> tuple[str, ...]:

@@ -81,7 +81,8 @@ def open_queue(
                 span.end()
                 traces.append(span.trace_id)
                 advance(1)
-            mlflow.flush_trace_async_logging()
+                if len(traces) % _PAGE == 0 or len(traces) == len(texts):  # its queue is finite
+                    mlflow.flush_trace_async_logging()
         kept = len({trace.info.trace_id for trace in _traces(tracing, experiment, title)} & set(traces))
         if kept < len(traces):  # MLflow logs what goes wrong, and goes on
             raise ExternalError(f"MLflow kept {kept} of the {len(traces)} texts.", "Try again.")

@@ -578,7 +578,6 @@ def test_rejects_of_a_folder_name_their_file_and_count_over_all(tmp_path: Path) 
         (b"", "is empty."),
         (b"review,label\nfine,1\n", "no column text; there are: review, label."),
         (b'text,label\n"open,1\n', "the row that begins in line 2 opens a quote"),
-        (b"text,label,split\nfine,1,train\n", "some of the tables have a column split, and others have none"),
         (b"PAR1 no table", "no column text; no column label"),
     ],
 )
@@ -586,7 +585,17 @@ def test_one_bad_table_of_ten_is_named(tmp_path: Path, content: bytes, problem: 
     folder = folder_of(tmp_path)
     (folder / "04.csv").write_bytes(content)
     error = str(refused(folder))
-    assert problem in error and ("04.csv: " in error or "split" in problem)
+    assert problem in error and "04.csv: " in error
+
+
+def test_a_split_that_one_table_gives_is_kept_and_others_are_divided_by_their_texts(tmp_path: Path) -> None:
+    """Red if labels cannot be learnt from beside tables with a split, or if a split moves the texts of others."""
+    folder = folder_of(tmp_path)
+    before = {row.review_id: row.split for row in read(folder).rows}
+    (folder / "given.csv").write_text("text,label,split\n" + "".join(f"g{k},{k % 2},test\n" for k in range(20)))
+    after = {row.review_id: row.split for row in read(folder).rows}
+    assert {name: after[name] for name in before} == before and {*before.values()} == {"train", "test"}
+    assert {split for name, split in after.items() if name not in before} == {"test"}
 
 
 def test_what_scoring_wrote_into_a_folder_is_not_learnt(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ def test_a_killed_deletion_is_done_again(tmp_path: Path, monkeypatch: pytest.Mon
     settings = without.model_copy(update={"prediction_log_dir": tmp_path / "log"})
     table = tmp_path / "labelled-1.csv"
     table.write_text(csv_table([("text", "label"), ("text 0", "good"), ("x" * 1_000_000, "bad")]))
-    asked = made(0.9, 0.1, population=[9]).model_copy(update={"table": str(table)})
+    asked = made(0.9, 0.1, population=[9]).model_copy(update={"tables": [str(table)]})
     sample.keep(asked, settings)
     monkeypatch.setattr("sentiflow.store.review.delete", lambda *_: None)
 
