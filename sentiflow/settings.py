@@ -102,7 +102,9 @@ class Settings(BaseSettings):
     gate_margin: float = Field(0.0, ge=0, le=1)
     """The lower end of the 95% interval of candidate less champion in accuracy must be above minus this."""
     gate_slice_margin: float = Field(0.02, ge=0, le=1)
-    """Maximum accuracy that the short, the long or the truncated reviews may lose."""
+    """Maximum accuracy that the short, the long or the truncated reviews may lose, unless it may be chance."""
+    gate_behaviour: Path | None = None
+    """A table with the columns text, label and group: none of its groups may lose more than that either."""
     gate_latency_ms: float = Field(50.0, gt=0)
     """Maximum milliseconds for one text of full length, the median."""
     gate_size_mb: float = Field(100.0, gt=0)

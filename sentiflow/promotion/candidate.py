@@ -25,7 +25,7 @@ from sentiflow.data.prepare import kept_table
 from sentiflow.errors import ExternalError, RejectedError, UsageError, first_line
 from sentiflow.evaluation import YARDSTICK, ScoreTable
 from sentiflow.names import BUILT_IN, dataset_of
-from sentiflow.promotion import gate
+from sentiflow.promotion import behaviour, gate
 from sentiflow.promotion.gate import Cost, Decision, Learnt, Limits, Rule
 from sentiflow.promotion.history import Event, choose, decline_of, history_of
 from sentiflow.redaction import escape_markdown, redact, without_secrets
@@ -176,10 +176,12 @@ def evaluate_candidate(
         scores = Scores(name, client, settings, logger, Path(folder))
         table = scores.stored(candidate) or scores.score(candidate, candidate, scorer)
         yardstick = scores.yardstick(candidate)
-        champion_table, silent = None, ""
+        champion_table = beside = None
+        silent = ""
         if champion is not None:
             try:
                 champion_table = scores.of_champion(champion, candidate, table)
+                beside = scores.scorer(champion) if settings.gate_behaviour else None
             except UsageError as err:  # others registered it
                 silent = first_line(err)
                 if not force:
@@ -191,11 +193,15 @@ def evaluate_candidate(
                     raise ExternalError(silent[0].upper() + silent[1:], f'Replace it: {again} "..."') from err
         compared = [candidate] if champion is None else [candidate, champion]
         learnt = learnt_of(compared, table.review_id, client, store, Path(folder))
+        recent, unknown = recent_of(name, candidate, table.review_id, settings)
+        groups = behaviour.groups(settings, scorer, beside)
     reproduced = reproduction_of(candidate.tags)
     limits = Limits.of(settings)
-    decision = gate.judge(table, champion_table, cost, limits, reproduced, silent, learnt, yardstick)
-    if caveat := candidate.tags.get(CAVEAT):
-        decision = replace(decision, notes=(*decision.notes, caveat))
+    decision = gate.judge(
+        table, champion_table, cost, limits, reproduced, silent, learnt, yardstick, recent, groups
+    )
+    if notes := [note for note in (unknown, candidate.tags.get(CAVEAT)) if note]:
+        decision = replace(decision, notes=(*decision.notes, *notes))
     # A no counts for the weights and words: trained again, they are another version.
     digest = candidate.tags.get(SCORER_DIGEST)
     equal = [key for key, each in versions.items() if digest and each.tags.get(SCORER_DIGEST) == digest]
@@ -284,9 +290,12 @@ class Scores:
                 return stored
         else:
             self.logger.info("the champion may have been tested on other reviews: scored again")
+        return self.score(champion, candidate, self.scorer(champion)).in_order_of(table)
+
+    def scorer(self, champion: VersionRecord) -> TextScorer:
+        """What scores with the champion."""
         way_out = replacing(open_store(self.settings), self.name, champion.number)
-        _, scorer = load(self.name, champion.number, self.folder / "champion", way_out)
-        return self.score(champion, candidate, scorer).in_order_of(table)
+        return load(self.name, champion.number, self.folder / "champion", way_out)[1]
 
     def stored(self, version: VersionRecord, other: ScoreTable | None = None) -> ScoreTable | None:
         """The table that the version's run keeps, in the order of another one.
@@ -352,3 +361,20 @@ def learnt_of(
         return None
     hashes = np.concatenate([NOTHING, *(each for each in known.values() if each is not None)])
     return Learnt(np.isin(text_hashes(ids), hashes), tuple(key for key, each in known.items() if each is None))
+
+
+def recent_of(
+    name: str, candidate: VersionRecord, ids: NDArray[np.str_], settings: Settings
+) -> tuple[NDArray[np.bool_] | None, str]:
+    """Which reviews of these ids, shape (n,), are labelled texts in use; None of datasets without them.
+
+    Where that is not known on this machine, why, in a sentence.
+    """
+    dataset, digest = need_dataset(name, candidate)
+    if dataset in BUILT_IN:
+        return None, ""
+    path = kept_table(dataset, digest, settings)
+    if not path.is_file():
+        return None, f"Texts in use not judged: without {path} it is not known which reviews these are."
+    found = reviews.labelled(path)
+    return (None if found is None else np.isin(ids, [*found])), ""

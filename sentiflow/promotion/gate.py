@@ -4,6 +4,7 @@ A pure function of two score tables and the candidate's cost. Both models have s
 their accuracies are compared review by review, with the interval that every other comparison shows.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ from sentiflow.settings import Settings
 
 REPRODUCED, LATENCY, BASELINE, DECLINE = "reproduced", "latency", "baseline", "no decline"  # names of rules
 FEWEST = 20  # test reviews to judge on, where some are left out
+RECENT = 400  # labelled texts in use, among the test reviews, to judge on
 
 _MIN_SLICE = 50  # reviews; smaller slices are not judged
 _MIN_ACCURACY = 0.8  # where there is no yardstick, and no other limit is set
@@ -27,6 +29,15 @@ class Learnt:
 
     rows: NDArray[np.bool_]
     unknown: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Group:
+    """Texts of a table of behaviour: which of them each model labels correctly, shape (n,)."""
+
+    name: str
+    candidate: NDArray[np.bool_]
+    champion: NDArray[np.bool_] | None
 
 
 @dataclass(frozen=True)
@@ -122,6 +133,8 @@ def judge(
     silent: str = "",
     learnt: Learnt | None = None,
     yardstick: ScoreTable | None = None,
+    recent: NDArray[np.bool_] | None = None,
+    groups: Sequence[Group] = (),
 ) -> Decision:
     """Compare a candidate with the gate's limits, and with the champion, if there is one.
 
@@ -129,7 +142,8 @@ def judge(
     again, ``identical`` or ``different``; empty if it was not trained again. ``silent`` is why a champion has no
     scores. Reviews that were ``learnt`` are left out; None where no text can change sides. ``yardstick`` are the
     scores of the simple model that the candidate must not be worse than: they are compared where both have scored
-    a review.
+    a review. ``recent`` are the candidate's reviews that are labelled texts in use; None where there are none. The
+    ``groups`` are of a table of behaviour.
     """
     notes: list[str] = []
     reviews = left = len(candidate.label)
@@ -142,6 +156,7 @@ def judge(
         if not too_few:
             champion = None if champion is None else champion.in_order_of(candidate).take(kept)
             candidate = candidate.take(kept)
+            recent = None if recent is None else recent[kept]
     accuracy = float(candidate.right.mean())
     simple = _against_yardstick(candidate, yardstick) if limits.baseline else []
     rules = [*_minimum(accuracy, limits, floor=not simple), *simple]
@@ -155,17 +170,16 @@ def judge(
         notes.append("Not judged by its answers: too few test reviews are left.")
     elif champion is None:
         rules += _no_constant(candidate)
+        shares = (f"{each.name} {each.candidate.mean():.2%} of {len(each.candidate):,}" for each in groups)
+        notes += [f"Texts of behaviour that are right: {'; '.join(shares)}."] if groups else []
         notes.append("First model: there is no champion to compare it with.")
     else:
         champion = champion.in_order_of(candidate)
         champion_accuracy = float(champion.right.mean())
         comparison = compare(candidate.right, champion.right)
-        rules.append(_better(comparison, limits))
-        for name, rows in slices(candidate, champion).items():
-            if (count := int(rows.sum())) < _MIN_SLICE:
-                notes.append(f"Slice {name} not checked: {count} reviews, at least {_MIN_SLICE} are needed.")
-            else:
-                rules.append(_slice(name, candidate.right[rows], champion.right[rows], limits))
+        more, told = _against_champion(candidate, champion, limits, recent, groups)
+        rules += more
+        notes += told
     rules += [
         _at_most(LATENCY, cost.latency_ms, limits.latency_ms, "ms a text"),
         _at_most("size", cost.size_mb, limits.size_mb, "MB"),
@@ -175,6 +189,33 @@ def judge(
         identical = reproduced == "identical"
         rules.append(Rule(REPRODUCED, identical, float(identical), 1.0, text))
     return Decision(tuple(rules), accuracy, champion_accuracy, comparison, tuple(notes), left, reviews - left)
+
+
+def _against_champion(
+    candidate: ScoreTable,
+    champion: ScoreTable,
+    limits: Limits,
+    recent: NDArray[np.bool_] | None,
+    groups: Sequence[Group],
+) -> tuple[list[Rule], list[str]]:
+    """The rules of all reviews, of labelled texts in use, of slices and groups; and what was not judged."""
+    notes: list[str] = []
+    newer = None
+    if recent is not None and (count := int(recent.sum())) < RECENT:
+        notes.append(f"Texts in use not judged ({count} of {RECENT} labelled test texts).")
+    elif recent is not None:
+        newer = compare(candidate.right[recent], champion.right[recent])
+    rules = [_better(compare(candidate.right, champion.right), newer, limits)]
+    if newer is not None:
+        rules.append(_recent(newer, count))
+    parts = slices(candidate, champion).items()
+    cut = [Group(name, candidate.right[rows], champion.right[rows]) for name, rows in parts]
+    for part in (*cut, *groups):
+        if (count := len(part.candidate)) < _MIN_SLICE:
+            notes.append(f"Slice {part.name} not checked: {count} reviews, at least {_MIN_SLICE} are needed.")
+        elif part.champion is not None:
+            rules.append(_slice(part.name, part.candidate, part.champion, limits))
+    return rules, notes
 
 
 def _learnt(learnt: Learnt, left: int) -> str:
@@ -237,11 +278,26 @@ def _no_constant(candidate: ScoreTable) -> list[Rule]:
     return [Rule(name, False, low, 0.5, text)]
 
 
-def _better(comparison: Comparison, limits: Limits) -> Rule:
+def _better(every: Comparison, newer: Comparison | None, limits: Limits) -> Rule:
+    """The rule that the candidate gains: on all test reviews, or on texts in use without losing on all.
+
+    A candidate that learnt from a few thousand new texts gains little on a large old test.
+    """
     least = 0.0 - limits.margin  # not -0.0
+    text = _difference(every, "the champion")
+    if newer is not None and every.low <= least and newer.low > 0 <= every.high:
+        text = f"on labelled texts in use {_difference(newer, 'the champion')}; on all {text}"
+        return Rule("better", True, newer.low, 0.0, f"{text}; must be better on one, and not worse on all")
     must = "must be better beyond chance" if least == 0 else f"the interval must lie above {format_points(least)}"
-    text = f"{_difference(comparison, 'the champion')}; {must}"
-    return Rule("better", comparison.low > least, comparison.low, least, text)
+    return Rule("better", every.low > least, every.low, least, f"{text}; {must}")
+
+
+def _recent(newer: Comparison, count: int) -> Rule:
+    """The rule that the candidate does not lose on the labelled texts in use."""
+    text = (
+        f"on {count:,} labelled texts in use {_difference(newer, 'the champion')}; must not be worse beyond chance"
+    )
+    return Rule("recent", newer.high >= 0, newer.high, 0.0, text)
 
 
 def _difference(found: Comparison, other: str) -> str:
@@ -257,7 +313,11 @@ def _slice(name: str, candidate: NDArray[np.bool_], champion: NDArray[np.bool_],
     change = (int(candidate.sum()) - int(champion.sum())) / len(candidate)
     least = 0.0 - limits.slice_margin
     text = f"{100 * change:+.2f} points on its {len(candidate):,} reviews, at least {100 * least:+.2f} points"
-    return Rule(f"slice {name}", change >= least, change, least, text)
+    found = compare(candidate, champion)
+    by_chance = change < least and found.high >= 0
+    if by_chance:
+        text = f"{text} (by chance: 95% interval {format_interval(found.low, found.high)})"
+    return Rule(f"slice {name}", change >= least or by_chance, change, least, text)
 
 
 def _at_most(name: str, number: float, limit: float, unit: str) -> Rule:
