@@ -5,13 +5,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from flows.cli.options import INSPECT, JsonOption, command
-from flows.cli.output import check_page, print_json, print_report, print_table, short_moment, write_page
+from flows.cli.output import (
+    check_page,
+    print_json,
+    print_report,
+    print_table,
+    short_moment,
+    stdout_for,
+    write_page,
+)  # fmt: skip
 from sentiflow.console import CONSOLE, Console, escape, working
+from sentiflow.errors import UsageError
 from sentiflow.redaction import redact
 from sentiflow.reports import Table
 from sentiflow.runs import FIELDS, REPEATS, Fields, RunRecord, Value, value_text
@@ -230,6 +239,7 @@ def _start(one: RunRecord) -> str:
     "sentiflow compare 3f9a 81bc",
     "sentiflow compare imdb-sentiment@champion imdb-sentiment/7 --html comparison.html",
     "sentiflow compare 3f9a --html report.html",
+    "sentiflow compare imdb-sentiment@champion imdb-sentiment/7 --on log",
     note="A parent run (repeats, sweep, baselines) stands for its finished child runs.",
 )
 def compare(
@@ -250,6 +260,10 @@ def compare(
     artifact: Annotated[
         bool, typer.Option("--log-artifact", help="Store the HTML report as an artifact of the first run.")
     ] = False,
+    on: Annotated[
+        Literal["log"] | None,
+        typer.Option("--on", help="Instead of runs, the answers of two versions on the logged texts."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare runs with the first one, or report on one alone.
@@ -266,6 +280,11 @@ def compare(
     check_page("--markdown", markdown, ".md")
     settings = load_settings()
     store = open_store(settings)
+    if on is not None:
+        if len(names) != 2 or artifact or everything:
+            raise UsageError("--on log takes two versions, and neither --all nor --log-artifact.", _ON_LOG)
+        _replay(store, names, settings, html, markdown, as_json=as_json)
+        return
     found = find_runs(store, names)
     stdout, whole = Console(), html is not None or artifact
     with working("Reading the runs"):
@@ -291,6 +310,27 @@ def compare(
         write_page(markdown, made.markdown(), notes)
     if artifact:
         _log(settings, found, page, notes)
+
+
+_ON_LOG = "sentiflow compare imdb-sentiment@champion imdb-sentiment/7 --on log"
+
+
+def _replay(
+    store: "Store", names: Sequence[str], settings: "Settings", html: Path | None, markdown: Path | None, *,
+    as_json: bool,
+) -> None:  # fmt: skip
+    from sentiflow.monitoring.replay import replay
+    from sentiflow.store import Version
+    from sentiflow.training.start_from import version_meant
+
+    (one, first), (other, second) = (version_meant(store, name) for name in names)
+    with working("Scoring the log"):
+        found = replay(Version(one, first.number, ""), Version(other, second.number, ""), settings)
+    stdout, report = stdout_for(found, as_json=as_json), found.report()
+    print_report(report, stdout)
+    for file, content in ((html, report.page), (markdown, report.markdown)):
+        if file is not None:
+            write_page(file, content(), CONSOLE if as_json else stdout)
 
 
 def _log(settings: "Settings", runs: Sequence[RunRecord], page: str, stdout: Console) -> None:
