@@ -64,14 +64,15 @@ def _deployment(entry: dict[str, Any], values: dict[str, Any], settings: Setting
     flow = entry["entrypoint"].rpartition(".")[2]
     schedule = _schedule(flow, entry, settings)
     ours = {name: values[name] for name in _SET_BY_SETTINGS.get(flow, ()) if values[name] not in (None, {})}
-    drift = {"match": {"prefect.resource.id": f"sentiflow.model.{model_name(settings.schedule_dataset)}"}}
+    of_model = {"prefect.resource.id": f"sentiflow.model.{model_name(settings.schedule_dataset)}"}
+    triggers = [each | {"match": each["match"] | of_model} for each in entry.get("triggers", ())]
     return Deployment(
         entry["entrypoint"],
         entry["description"],
         entry.get("parameters", {}) | ours,
         schedule,
         entry.get("concurrency_limit", schedule and 1),  # what is late waits in turn
-        tuple(DeploymentEventTrigger(**trigger | drift) for trigger in entry.get("triggers", ())),
+        tuple(DeploymentEventTrigger(**each) for each in triggers),
         settings.promotion_approval,
     )
 

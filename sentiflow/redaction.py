@@ -15,7 +15,8 @@ _WORD = r"[^\s'\",;]+"
 _SECRET = r"(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|signature|sig|credential)"
 
 _MARKUP = re.compile(r"([\\`*~|<\[\]]|^#|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_]))")
-_OURS = r"(?!workflowType=machine_learning(?:[\s)\]]|$))"  # the query of every link to MLflow's pages
+# The queries of links to MLflow's pages: of a run, and of a review queue.
+_OURS = r"(?!(?:workflowType=machine_learning|selectedQueueId=rq-[0-9a-f]{32})(?:[\s)\]]|$))"
 
 
 def _before_the_last_at(shown: str) -> Callable[[re.Match[str]], str]:

@@ -17,6 +17,7 @@ from sentiflow.monitoring import check as checking
 from sentiflow.monitoring import live
 from sentiflow.monitoring.accuracy import LiveAccuracy
 from sentiflow.monitoring.check import DriftCheck, DriftResult, RecentTexts
+from sentiflow.monitoring.follow_up import FollowUp, follow_up
 from sentiflow.names import dataset_of
 from sentiflow.notifications import announce
 from sentiflow.operations import repair
@@ -25,7 +26,7 @@ from sentiflow.operations.flow_runs import delete_ended
 from sentiflow.operations.repair import CleanupReport, close_checks
 from sentiflow.reports import PAGE, Section
 from sentiflow.runs import KIND, MONITOR
-from sentiflow.settings import Notification, Settings, load_settings
+from sentiflow.settings import Notification, load_settings
 from sentiflow.store import LOCK
 from sentiflow.store.client import OpenRun, connect, experiment_id
 from sentiflow.store.find import open_store
@@ -93,14 +94,18 @@ EVENT, DROPPED = "sentiflow.drift", "sentiflow.dropped"
 
 
 @task(name="measure accuracy", task_run_name="measure accuracy", persist_result=False)
-def measure_accuracy(check: DriftCheck) -> list[LiveAccuracy]:
-    """Measure the accuracy in use by the labels of samples; what is new is reported, and a drop is told."""
+def measure_accuracy(check: DriftCheck) -> tuple[list[LiveAccuracy], FollowUp | None]:
+    """Measure the accuracy in use by the labels of samples; what is new is reported, and a drop is told.
+
+    Gives what follows a drop, too.
+    """
     found = live.watched(check.model, check.settings)
     news = live.news(found)
     for each in news:
         get_run_logger().info("%s", each.headline)
+    then = None
     if not news:
-        return found
+        return found, then
     latest, page = news[-1], live.report(found)
     with _run(check, latest.sample.version, {"live.sample": str(latest.sample.number)}) as run:
         run.log(live.metrics(latest))
@@ -109,14 +114,13 @@ def measure_accuracy(check: DriftCheck) -> list[LiveAccuracy]:
     for each in news:
         if each.dropped:
             sample, payload = each.sample, {"accuracy": each.value, "labels": each.labels}
-            _emit(
-                check.settings, DROPPED, sample.model, sample.title, run, sample.version, "dropped",
-                f"{each.headline}.", payload,
-            )  # fmt: skip
+            then = _emit(
+                check, DROPPED, sample.title, run, sample.version, "dropped", f"{each.headline}.", payload
+            )
     if found[-1].complete:
         check.log.mark_accuracy(check.model, found[-1].value)
     live.mark_told(found, check.settings)
-    return found
+    return found, then
 
 
 @task(name="collect", task_run_name="collect", persist_result=False)
@@ -149,12 +153,13 @@ def report(check: DriftCheck, texts: RecentTexts, result: DriftResult) -> OpenRu
 
 
 @task(name="emit event", task_run_name="emit event", persist_result=False)
-def emit_event(check: DriftCheck, texts: RecentTexts, result: DriftResult, run: OpenRun) -> None:
-    """Emit the event that starts a training, if there is drift."""
-    if result.drifted:
-        text = f"{result.headline[0].lower()}{result.headline[1:]}."
-        payload = {"texts": texts.distinct, "features": [asdict(feature) for feature in result.features]}
-        _emit(check.settings, EVENT, result.model, texts.key, run, result.version, "drifted", text, payload)
+def emit_event(check: DriftCheck, texts: RecentTexts, result: DriftResult, run: OpenRun) -> FollowUp | None:
+    """Emit the event that starts a training, if there is drift; gives what follows."""
+    if not result.drifted:
+        return None
+    text = f"{result.headline[0].lower()}{result.headline[1:]}."
+    payload = {"texts": texts.distinct, "features": [asdict(feature) for feature in result.features]}
+    return _emit(check, EVENT, texts.key, run, result.version, "drifted", text, payload)
 
 
 @contextmanager
@@ -178,19 +183,25 @@ def _run(check: DriftCheck, version: int, more: Mapping[str, str]) -> Iterator[O
 
 
 def _emit(
-    settings: Settings, name: str, model: str, key: str, run: OpenRun, version: int, what: Notification, text: str,
+    check: DriftCheck, name: str, key: str, run: OpenRun, version: int, what: Notification, text: str,
     payload: Mapping[str, object],
-) -> None:  # fmt: skip
-    """Emit an event of a model, and send a message.
+) -> FollowUp:  # fmt: skip
+    """Emit an event of a model, which starts a training if its dataset has something new, and send a message.
 
     The event's id depends on a key, so that a check which is repeated after a kill emits the same event, which
     Prefect stores once.
     """
+    settings, model, then = check.settings, check.model, follow_up(check.model, check.settings)
+    get_run_logger().info("%s", then.text)
     related = {"flow-run": f"prefect.flow-run.{runtime.flow_run.id}", "report": f"mlflow.run.{run.run_id}"}
     event = Event(
         id=uuid5(NAMESPACE_URL, f"{name} {model} {key}"),
         event=name,
-        resource={"prefect.resource.id": f"sentiflow.model.{model}", "prefect.resource.name": model},
+        resource={
+            "prefect.resource.id": f"sentiflow.model.{model}",
+            "prefect.resource.name": model,
+            "sentiflow.new": "yes" if then.dataset else "no",
+        },
         related=[
             {"prefect.resource.id": resource, "prefect.resource.role": role} for role, resource in related.items()
         ],
@@ -202,7 +213,8 @@ def _emit(
         client.request("POST", "/events", json=[event.model_dump(mode="json")])
     get_run_logger().info("Emitted %s for %s", name, model)
     fields = {"model": model, "model_version": str(version), "mlflow_run_url": run.url}
-    announce(settings, get_run_logger(), what, f"{model}: {text} {run.url}", **fields)
+    announce(settings, get_run_logger(), what, f"{model}: {text} {then.text} {run.url}", **fields)
+    return then
 
 
 @task(name="mark checked", task_run_name="mark checked", persist_result=False)

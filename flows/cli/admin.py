@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlparse
 
@@ -83,11 +84,13 @@ def monitor(dataset: WhoseOption = None, as_json: JsonOption = False) -> None:
         print_table(check.table(outcome.result), stdout)
         stdout.say(f"\n{check.NO_LABELS}", f"Report: {escape(outcome.run_url)}")
     stdout.say(f"[bold]{escape(outcome.summary)}[/]")
-    if outcome.drifted:
-        stdout.say(escape(_after_drift(outcome.model)))
+    if outcome.follow_up is not None:
+        stdout.say(escape(outcome.follow_up.text))
+        if dataset := outcome.follow_up.dataset:
+            stdout.say(escape(_who_trains(outcome.model, dataset)))
 
 
-def _after_drift(model: str) -> str:
+def _who_trains(model: str, dataset: str) -> str:
     from prefect.client.orchestration import get_client
 
     from sentiflow.operations.deployments import trains_after
@@ -96,9 +99,9 @@ def _after_drift(model: str) -> str:
     with get_client(sync_client=True) as client:
         waits = trains_after(client, model)
     if not waits:
-        return f"No deployment waits for drift of {model}: nothing is trained. See docs/monitoring.md."
+        return f"No deployment waits for that: sentiflow train --dataset {quote(dataset)} --promote"
     when = "now" if lasting_api_url() else "once `sentiflow schedule` runs again"
-    return f"The deployment train/train waits for drift of {model} and trains {when}; the gate judges its version."
+    return f"The deployment train/train waits for that and trains {when}; the gate judges its version."
 
 
 @command(app, INSPECT, "sentiflow ui", "sentiflow ui --port 5001")

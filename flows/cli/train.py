@@ -138,11 +138,10 @@ def data(
     if from_labels:
         from sentiflow.monitoring.labelling import write_tables
 
-        folder, files = write_tables(dataset, table, settings)
-        dataset = str(folder)
+        dataset, files = write_tables(dataset, table, settings)
         for file in files:
             CONSOLE.say(f"Labels: {escape(str(file))}")
-        CONSOLE.say(f"Train on them: {program()} train --dataset {escape(dataset)} --promote")
+        CONSOLE.say(f"The next training of {escape(dataset)} learns from them.")
     config = load_recipe(recipe or default_recipe(dataset), changes or ())
     prepared = prepare(fetch(dataset, settings, progress_bar, table), settings, progress_bar)
     rows, known = reviews.read(prepared.table), reviews.read_vocabulary(prepared.table)

@@ -30,6 +30,11 @@ class Verdicts:
     doubled: int = 0
     disputed: int = 0
 
+    @property
+    def texts(self) -> int:
+        """Those that somebody said something of."""
+        return len(self.labels) + self.unclear
+
 
 @dataclass(frozen=True)
 class Tested:
@@ -68,7 +73,7 @@ class LiveAccuracy:
     @property
     def complete(self) -> bool:
         """Whether every text was labelled, or found unclear."""
-        return self.labels + self.verdicts.unclear == len(self.sample.texts)
+        return self.verdicts.texts == len(self.sample.texts)
 
     @property
     def headline(self) -> str:

@@ -21,6 +21,7 @@ from sentiflow.files import make_folder
 from sentiflow.locks import file_lock, lock_file, work_folder
 from sentiflow.monitoring import TextLog, damage_told, drift, need_log
 from sentiflow.monitoring.drift import FEATURES, UNKNOWN, FeatureDrift, Floats, UnusualText
+from sentiflow.monitoring.follow_up import FollowUp
 from sentiflow.names import BUILT_IN, model_name
 from sentiflow.reports import PAGE, Picture, Quote, Report, Section, Table, Text, plots
 from sentiflow.reports.plots import BLUE, ORANGE, describe
@@ -118,6 +119,7 @@ class CheckOutcome:
     result: DriftResult | None = None  # the comparison; None with too few texts for one
     run_url: str = ""  # of the report in MLflow; empty without one
     accuracy: tuple[str, ...] = ()  # in use, a sentence for each sample with new labels
+    follow_up: FollowUp | None = None  # of drift, or of a drop of the accuracy
 
     @property
     def drifted(self) -> tuple[str, ...]:
@@ -125,11 +127,13 @@ class CheckOutcome:
         return self.result.drifted if self.result else ()
 
 
-def too_few(check: DriftCheck, texts: RecentTexts, accuracy: tuple[str, ...]) -> CheckOutcome:
+def too_few(
+    check: DriftCheck, texts: RecentTexts, accuracy: tuple[str, ...], then: FollowUp | None
+) -> CheckOutcome:
     """The outcome of a check without enough texts, which are left to the next one."""
     minimum = check.settings.monitor_min_texts
     summary = f"Only {texts.distinct:,} new texts (minimum {minimum:,}); they are left to the next check."
-    return CheckOutcome(check.model, texts.distinct, summary, accuracy=accuracy)
+    return CheckOutcome(check.model, texts.distinct, summary, accuracy=accuracy, follow_up=then)
 
 
 @contextmanager

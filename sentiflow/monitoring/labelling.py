@@ -104,13 +104,13 @@ def _drop_row(sample: Sample, text: str) -> None:
             publish_private(file, csv_table(rows).encode())
 
 
-def write_tables(dataset: str, options: TableOptions, settings: Settings) -> tuple[Path, list[Path]]:
+def write_tables(dataset: str, options: TableOptions, settings: Settings) -> tuple[str, list[Path]]:
     """Write what people agree on into a dataset's folder, a table a sample; what is there already is replaced.
 
     For IMDB that is a folder of the data folder, with its reviews as texts beside the labels: new words need ids.
 
     Returns:
-        The folder, and the tables.
+        The dataset that they are part of, and the tables.
 
     Raises:
         UsageError: the dataset is no folder, or no text of its model has a label.
@@ -141,7 +141,7 @@ def write_tables(dataset: str, options: TableOptions, settings: Settings) -> tup
                 written.append(file)
             else:
                 file.unlink(missing_ok=True)
-    return folder, written
+    return str(folder) if dataset == IMDB else dataset, written
 
 
 def _rows(sample: Sample, labels: Mapping[str, int], options: TableOptions) -> Iterator[tuple[str, ...]]:

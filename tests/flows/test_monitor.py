@@ -294,4 +294,5 @@ def test_what_the_command_scored_is_what_it_monitors(watched: World) -> None:
     done = watched.run("monitor", SENTIFLOW_PREDICTION_LOG_DIR=folder)
     assert done.returncode == 0, done.stderr
     assert "250 recent texts against the reviews" in done.stdout
-    assert "Drift: out-of-vocabulary share" in done.stdout and "nothing is trained" in done.stdout
+    assert "Drift: out-of-vocabulary share" in done.stdout
+    assert "Nothing new to train on. Label sample-sentiment sample 1: http://" in done.stdout

@@ -1,5 +1,6 @@
 """The whole chain, with a server that runs triggers: drifted texts, a check, its event, a training, the gate."""
 
+import csv
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -12,12 +13,14 @@ from mlflow.tracking import MlflowClient
 
 from benchmarks import sample
 from sentiflow.monitoring import SCORED, Entry, TextLog
+from sentiflow.monitoring.sample import samples
+from tests.receiver import Receiver, receiver
 from tests.servers import free_port
 from tests.world import Trained, World, command, copy_world
 
 pytestmark = [pytest.mark.story, pytest.mark.weekly, pytest.mark.timeout(900)]
 
-MODEL = "sample-sentiment"
+MODEL = "reviews-sentiment"
 
 
 @contextmanager
@@ -26,7 +29,7 @@ def scheduled(world: World, **variables: str) -> Iterator[None]:
     port = free_port()
     environment = world.environment(SENTIFLOW_PREFECT_PORT=str(port), **variables)
     environment.pop("PREFECT_API_URL", None)
-    options = ["--dataset", "sample", "--recipe", "tutorial", "--set", "sequence_length=80", "--set", "epochs=1"]
+    options = ["--dataset", "reviews", "--recipe", "tutorial", "--set", "sequence_length=80", "--set", "epochs=1"]
     with (world.root / "schedule.log").open("w") as log:
         process = subprocess.Popen(
             [command(), "schedule", "--train", "off", "--housekeeping", "off", *options],
@@ -53,26 +56,59 @@ def is_up(world: World) -> bool:
     return "Prefect UI:" in (world.root / "schedule.log").read_text()
 
 
-def test_drift_starts_a_training_whose_version_meets_the_gate(trained: Trained, tmp_path: Path) -> None:
+def test_after_drift_what_is_new_is_trained_on_and_else_texts_wait_for_labels(
+    trained: Trained, tmp_path: Path
+) -> None:
     world = copy_world(tmp_path, trained.world)
     uri = world.variables["SENTIFLOW_TRACKING_URI"]
     client = MlflowClient(uri, uri)
+    write(world.root / "reviews" / "one.csv", 3)
+    recipe = ["--recipe", "tutorial", "--set", "sequence_length=80"]
+    done = world.run("train", "--dataset", "reviews", *recipe)
+    assert done.returncode == 0, done.stderr
     client.set_registered_model_alias(MODEL, "champion", "1")
-    rows = sample.sample_rows(2, 300, 7)
-    texts = [text.replace("the ", "le ").replace("was ", "fut ") for text, *_ in rows]
     folder = tmp_path / "log"
-    TextLog(folder, 10_000_000).append([Entry("2026-01-01", SCORED, MODEL, 1, 0.5, text) for text in texts])
+    log = TextLog(folder, 10_000_000)
 
     def judged() -> list[ModelVersion]:
         versions = client.search_model_versions(f"name = '{MODEL}'")
         return [version for version in versions if "gate.against" in version.tags]
 
-    with scheduled(world, SENTIFLOW_PREDICTION_LOG_DIR=str(folder)):
-        wait(lambda: is_up(world), world)
+    def check(seed: int) -> None:
+        texts = [
+            text.replace("the ", "le ").replace("was ", "fut ") for text, *_ in sample.sample_rows(2, 300, seed)
+        ]
+        log.append([Entry("2026-01-01", SCORED, MODEL, 1, 0.5, text) for text in texts])
         done = world.run("trigger", "monitor", PREFECT_API_URL="")
         assert done.returncode == 0, done.stdout + done.stderr
+
+    with (
+        receiver() as got,
+        scheduled(world, SENTIFLOW_PREDICTION_LOG_DIR=str(folder), SENTIFLOW_NOTIFY_URL=got.address),
+    ):
+        wait(lambda: is_up(world), world)
+        check(7)
+        wait(lambda: drifts(got), world)
+        (drawn,) = samples(MODEL, world.settings)
+        write(world.root / "reviews" / "two.csv", 4)
+        check(8)
         wait(judged, world)
+    first, second = drifts(got)
+    assert f"Nothing new to train on. Label {drawn.title}: http://" in first and drawn.queue in first
+    assert "reviews has something new to train on." in second
+    assert len(drawn.texts) == 200 and len(samples(MODEL, world.settings)) == 1
     (version,) = judged()
     assert (int(version.version), version.tags["gate.against"]) == (2, "version 1")
     run = client.get_run(version.run_id)
     assert run.info.status == "FINISHED" and run.data.params["epochs"] == "1"
+
+
+def write(file: Path, seed: int) -> None:
+    file.parent.mkdir(exist_ok=True)
+    with file.open("w", newline="") as lines:
+        rows = ((text, label) for text, label, _ in sample.sample_rows(2, 400, seed))
+        csv.writer(lines).writerows([("text", "label"), *rows])
+
+
+def drifts(got: Receiver) -> list[str]:
+    return [message["text"] for message in got.messages if message["event"] == "drifted"]

@@ -101,7 +101,9 @@ def test_a_table_or_folder_of_ones_own_is_named_by_its_whole_path(
     path = f"{tmp_path}/{named.removesuffix('/')}"
     assert made["train"].parameters["dataset"] == made["promote"].parameters["dataset"] == path
     (trigger,) = made["train"].triggers
-    assert trigger.match.model_dump() == {"prefect.resource.id": "sentiflow.model.reviews-sentiment"}
+    assert trigger.match.model_dump() == {
+        "prefect.resource.id": "sentiflow.model.reviews-sentiment", "sentiflow.new": "yes",
+    }  # fmt: skip
 
 
 def test_a_table_of_ones_own_is_read_as_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +171,9 @@ def test_the_server_of_a_running_schedule_takes_no_work_pool(monkeypatch: pytest
 def test_a_drift_or_a_drop_of_the_model_starts_a_training_that_meets_the_gate() -> None:
     (trigger,) = table(schedule_dataset="sample")["train"].triggers
     assert trigger.expect == {EVENT, DROPPED}
-    assert trigger.match.model_dump() == {"prefect.resource.id": "sentiflow.model.sample-sentiment"}
+    assert trigger.match.model_dump() == {
+        "prefect.resource.id": "sentiflow.model.sample-sentiment", "sentiflow.new": "yes",
+    }  # fmt: skip
     assert trigger.parameters == {"promote": True}
 
 

@@ -171,3 +171,7 @@ def test_links_to_mlflows_pages_keep_their_query_and_no_other() -> None:
     assert redact(f"MLflow run: {link}") == f"MLflow run: {link}"
     assert redact(f"[run]({link})") == f"[run]({link})"
     assert redact(f"{link}&token=s3cret") == "http://127.0.0.1:5000/#/experiments/1/runs/3f9a?***"
+    queue = f"http://127.0.0.1:5000/#/experiments/2/review-queue?selectedQueueId=rq-{'0af1' * 8}"
+    assert redact(f"Label it: {queue}") == f"Label it: {queue}"
+    assert redact(f"{queue}&token=s3cret") == "http://127.0.0.1:5000/#/experiments/2/review-queue?***"
+    assert redact(f"{queue}9") == "http://127.0.0.1:5000/#/experiments/2/review-queue?***"

@@ -1,0 +1,75 @@
+"""What follows drift, or a drop of the accuracy: a training on what is new, or else texts for people to label."""
+
+from dataclasses import dataclass
+from shlex import quote
+
+from sentiflow.data.prepare import fetch, prepare
+from sentiflow.data.table import TableOptions, as_options, options_of
+from sentiflow.errors import UsageError, first_line
+from sentiflow.monitoring import sample as sampling
+from sentiflow.monitoring.accuracy import verdicts
+from sentiflow.monitoring.labelling import new_sample
+from sentiflow.monitoring.sample import Sample
+from sentiflow.names import BUILT_IN, dataset_of, model_name
+from sentiflow.settings import PREFIX, Settings
+from sentiflow.store import review
+from sentiflow.store.find import find_run, find_version, need_versions, open_store, with_dataset
+
+_TEXTS = 200  # to draw
+
+
+@dataclass(frozen=True)
+class FollowUp:
+    """What to do, in a sentence; and the dataset to train on, empty where it has nothing new."""
+
+    text: str
+    dataset: str = ""
+
+
+def follow_up(model: str, settings: Settings) -> FollowUp:
+    """Look whether a model's dataset has something new; if not, name the page of a sample that waits for labels.
+
+    A sample is drawn where none waits.
+    """
+    dataset = dataset_of(model)
+    try:
+        dataset, options = _source(model, settings)
+        if _is_new(model, dataset, options, settings):
+            return FollowUp(f"{dataset} has something new to train on.", dataset)
+    except UsageError as err:  # it is on another machine, or has rows that nobody can train on
+        unknown = f"Whether there is something new to train on is not known here: {first_line(err)}"
+        return FollowUp(unknown, dataset)
+    told, known = "Nothing new to train on.", sampling.samples(model, settings)
+    if not known or _is_labelled(known[-1], settings):
+        if known and not known[-1].tables:
+            rows = f"sentiflow data --dataset {quote(dataset)} --from-labels"
+            told = f"{told} The labels of {known[-1].title} are no rows yet: {rows}."
+        try:
+            known.append(new_sample(model, _TEXTS, (), settings))
+        except UsageError as err:  # no text has come since the last one
+            return FollowUp(f"{told} Nothing new to label: {first_line(err)}")
+    page = review.page_url(known[-1].experiment, known[-1].queue, settings)
+    return FollowUp(f"{told} Label {known[-1].title}: {page}")
+
+
+def _source(model: str, settings: Settings) -> tuple[str, TableOptions]:
+    """Where a model's dataset is, and how it is read: by scheduled trainings, else by that of its version."""
+    if model_name(settings.schedule_dataset) == model:
+        return settings.schedule_dataset, as_options(settings.schedule_table, f"{PREFIX}SCHEDULE_TABLE")
+    version = find_version(settings, model, None)
+    params = find_run(open_store(settings), f"{model}/{version.number}").params
+    return params.get("dataset", dataset_of(model)), options_of(params)
+
+
+def _is_new(model: str, dataset: str, options: TableOptions, settings: Settings) -> bool:
+    """Whether no version was trained on what the dataset holds now."""
+    if dataset in BUILT_IN:
+        return False
+    store = open_store(settings)
+    trained = (with_dataset(store, version) for version in need_versions(store, model).values())
+    digest = prepare(fetch(dataset, settings, options=options), settings).digest
+    return digest not in {version.tags.get("dataset.digest") for version in trained}
+
+
+def _is_labelled(sample: Sample, settings: Settings) -> bool:
+    return verdicts(sample, review.labels(sample.title, sample.experiment, settings)).texts == len(sample.texts)
