@@ -20,15 +20,20 @@ class Verdicts:
 
     Attributes:
         labels: by trace, 0 or 1, of most of those who labelled it.
+        disputed: traces of texts with different labels.
         unclear: texts with as many for one label as for another, or that most could not tell.
         doubled: texts that more than one person labelled.
-        disputed: those of them with different labels.
     """
 
     labels: dict[str, int]
+    disputed: frozenset[str] = frozenset()
     unclear: int = 0
     doubled: int = 0
-    disputed: int = 0
+
+    @property
+    def unanimous(self) -> dict[str, int]:
+        """The labels of texts that nobody labelled otherwise."""
+        return {trace: label for trace, label in self.labels.items() if trace not in self.disputed}
 
     @property
     def texts(self) -> int:
@@ -100,8 +105,9 @@ def verdicts(sample: Sample, given: Iterable[Label]) -> Verdicts:
         (first, most), *others = counts.most_common(2)
         if first in sample.names and (not others or others[0][1] < most):
             agreed[trace] = sample.names.index(first)
-    doubled = [counts for counts in votes.values() if counts.total() > 1]
-    return Verdicts(agreed, len(votes) - len(agreed), len(doubled), sum(len(counts) > 1 for counts in doubled))
+    disputed = frozenset(trace for trace, counts in votes.items() if len(counts) > 1)
+    doubled = sum(counts.total() > 1 for counts in votes.values())
+    return Verdicts(agreed, disputed, len(votes) - len(agreed), doubled)
 
 
 def live_accuracy(sample: Sample, given: Sequence[Label]) -> LiveAccuracy | None:

@@ -105,7 +105,7 @@ def _drop_row(sample: Sample, text: str) -> None:
 
 
 def write_tables(dataset: str, options: TableOptions, settings: Settings) -> tuple[str, list[Path]]:
-    """Write what people agree on into a dataset's folder, a table a sample; what is there already is replaced.
+    """Write the labels that nobody contradicts into a dataset's folder, a table a sample, anew each time.
 
     For IMDB that is a folder of the data folder, with its reviews as texts beside the labels: new words need ids.
 
@@ -125,7 +125,7 @@ def write_tables(dataset: str, options: TableOptions, settings: Settings) -> tup
     written = []
     with sampling.alone(model, settings):
         found = sampling.samples(model, settings)
-        agreed = [verdicts(each, review.labels(each.title, each.experiment, settings)).labels for each in found]
+        agreed = [verdicts(each, review.labels(each.title, each.experiment, settings)).unanimous for each in found]
         if not any(agreed):
             raise UsageError(
                 f"No text of {model} has a label yet.", f"Draw some: sentiflow label --dataset {dataset}"

@@ -58,7 +58,7 @@ def metrics(each: LiveAccuracy) -> dict[str, float]:
         "live/accuracy_ci_high": each.high,
         "live/labels": each.labels,
         "live/unclear": counted.unclear,
-        "live/disputed": counted.disputed / counted.doubled if counted.doubled else 0.0,
+        "live/disputed": len(counted.disputed) / counted.doubled if counted.doubled else 0.0,
         "live/estimate_without_labels": each.sample.confidence,
     }
 
@@ -86,7 +86,7 @@ def section(found: Sequence[LiveAccuracy]) -> Section:
             f"{each.low:.2%} to {each.high:.2%}",
             "-" if each.tested is None else f"{each.tested.accuracy:.2%}",
             f"{each.sample.confidence:.2%}",
-            f"{each.verdicts.disputed:,} of {each.verdicts.doubled:,}",
+            f"{len(each.verdicts.disputed):,} of {each.verdicts.doubled:,}",
         )
         for each in found
     ]

@@ -33,7 +33,8 @@ def test_most_of_the_people_decide_and_ties_are_left_out() -> None:
     ]  # fmt: skip
     found = verdicts(sample(*[0.9] * 5, population=[10]), given)
     assert found.labels == {"tr-0": 1, "tr-1": 0, "tr-4": 1}
-    assert (found.unclear, found.doubled, found.disputed) == (2, 3, 2)
+    assert (found.unclear, found.doubled, found.disputed) == (2, 3, {"tr-1", "tr-2"})
+    assert found.unanimous == {"tr-0": 1, "tr-4": 1}  # to train on
 
 
 def test_each_stratum_counts_as_large_as_it_is() -> None:
