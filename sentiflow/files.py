@@ -4,8 +4,10 @@ import csv
 import errno
 import glob
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
@@ -53,6 +55,16 @@ def own_folder(folder: Path) -> Path:
     make_folder(folder)
     folder.chmod(0o700)
     return folder
+
+
+@contextmanager
+def empty_folder(folder: Path) -> Iterator[Path]:
+    """A folder for the files of a process alone; what a killed one left goes first, and all goes at the end."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield own_folder(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def publish(target: Path, write: Callable[[Path], object]) -> None:

@@ -27,7 +27,7 @@ from sentiflow.operations.repair import CleanupReport, close_checks
 from sentiflow.reports import PAGE, Section
 from sentiflow.runs import KIND, MONITOR
 from sentiflow.settings import Notification, load_settings
-from sentiflow.store import LOCK
+from sentiflow.store import LOCK, QUOTED
 from sentiflow.store.client import OpenRun, connect, experiment_id
 from sentiflow.store.find import open_store
 from sentiflow.training.open_run import closing, create, provenance, publish_summary
@@ -144,7 +144,11 @@ def compare(check: DriftCheck, texts: RecentTexts, more: Sequence[Section]) -> D
 @task(name="report", task_run_name="report", persist_result=False)
 def report(check: DriftCheck, texts: RecentTexts, result: DriftResult) -> OpenRun:
     """Report the outcome in a run of MLflow and in Prefect; what killed checks left open is closed."""
-    tags = {"dataset.digest": result.digest, "monitor.drift": ", ".join(result.drifted) or "none"}
+    tags = {
+        "dataset.digest": result.digest,
+        "monitor.drift": ", ".join(result.drifted) or "none",
+        QUOTED: " ".join(text.id for text in result.unusual),
+    }
     with _run(check, result.version, tags) as run:
         run.log({**result.metrics(), "drift/texts": texts.distinct, "drift/repeated": texts.repeated})
         run.upload(check.artifacts)

@@ -11,7 +11,8 @@ from pathlib import Path
 from pydantic import BaseModel, Field, TypeAdapter
 
 from sentiflow.errors import ExternalError, UsageError, first_line
-from sentiflow.files import make_folder, publish_private
+from sentiflow.files import empty_folder, make_folder, publish_private
+from sentiflow.locks import file_lock, lock_file, work_folder
 from sentiflow.settings import PREFIX, Settings
 
 SERVED, SCORED = "served", "scored"
@@ -197,6 +198,22 @@ def _read(note: Path) -> _Checked:
 def _bytes(note: Path) -> bytes:
     with os.fdopen(os.open(note, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
         return file.read(_MAX_NOTE)
+
+
+@contextmanager
+def check_folder(model: str, settings: Settings, patience: float = 0.0) -> Iterator[Path]:
+    """Hold the lock of a model's drift checks, and give an empty folder for their files.
+
+    It is in the data folder: the service, which strangers ask, can write to the log's. A killed check leaves texts
+    there.
+    """
+    name = f"{model}.monitor"
+    lock, what = lock_file(name, settings), f"Another drift check of {model}"
+    with (
+        file_lock(lock, what, "monitoring", patience=patience, shared=settings.lock_url),
+        empty_folder(work_folder(name, settings)) as work,
+    ):
+        yield work
 
 
 def need_log(settings: Settings) -> TextLog:

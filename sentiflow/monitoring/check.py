@@ -1,6 +1,5 @@
 """A drift check: the recent texts, their features, and the outcome as pictures, a table and a page."""
 
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,9 +16,7 @@ from matplotlib.ticker import PercentFormatter
 from sentiflow.data import prepare, reviews
 from sentiflow.errors import ExternalError
 from sentiflow.evaluation.statistics import format_p
-from sentiflow.files import make_folder
-from sentiflow.locks import file_lock, lock_file, work_folder
-from sentiflow.monitoring import TextLog, damage_told, drift, need_log
+from sentiflow.monitoring import TextLog, check_folder, damage_told, drift, need_log
 from sentiflow.monitoring.drift import FEATURES, UNKNOWN, FeatureDrift, Floats, UnusualText
 from sentiflow.monitoring.follow_up import FollowUp
 from sentiflow.names import BUILT_IN, model_name
@@ -141,16 +138,8 @@ def drift_check(dataset: str) -> Iterator[DriftCheck]:
     """Hold the lock of a model's drift checks."""
     settings, model = load_settings(), model_name(dataset)
     log = need_log(settings)
-    name = f"{model}.monitor"  # in the data folder: the service, which strangers ask, can write to the log's
-    check = DriftCheck(model, settings, log, name, work_folder(name, settings))
-    lock = lock_file(name, settings)
-    with file_lock(lock, f"Another drift check of {model}", "monitoring", shared=settings.lock_url):
-        shutil.rmtree(check.work, ignore_errors=True)  # of a killed one
-        try:
-            make_folder(check.work)
-            yield check
-        finally:
-            shutil.rmtree(check.work, ignore_errors=True)
+    with check_folder(model, settings) as work:
+        yield DriftCheck(model, settings, log, work.name, work)
 
 
 def collect_texts(log: TextLog, model: str, file: Path) -> RecentTexts:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
 from sentiflow import base
+from sentiflow.data.division import text_id
 from sentiflow.data.reviews import Reviews
 from sentiflow.scoring import TextScorer, tokenize
 from sentiflow.scoring.vocabulary import FIRST_WORD
@@ -108,6 +109,7 @@ class UnusualText:
     surprise: float  # in nats, of vocabulary and length together
     features: dict[str, float]
     text: str
+    id: str  # as ``text_id`` makes it of the whole text
 
 
 def features_of_texts(texts: Sequence[str], scorer: TextScorer) -> dict[str, Floats]:
@@ -165,7 +167,12 @@ def most_unusual(
     far = surprise(reference["oov"], recent["oov"]) + surprise(reference["length"], recent["length"])
     chosen = np.argsort(-far, kind="stable")[:limit].tolist()
     return [
-        UnusualText(float(far[i]), {name: float(recent[name][i]) for name in FEATURES}, _cut(texts[i], characters))
+        UnusualText(
+            float(far[i]),
+            {name: float(recent[name][i]) for name in FEATURES},
+            _cut(texts[i], characters),
+            text_id(texts[i]),
+        )
         for i in chosen
     ]
 

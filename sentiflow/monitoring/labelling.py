@@ -1,5 +1,6 @@
 """What ``sentiflow label`` does: draw a sample, exchange it, and delete a text everywhere."""
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -14,17 +15,22 @@ from sentiflow.data.prepare import fetch, prepare
 from sentiflow.data.reviews import LABELLED
 from sentiflow.data.table import TableOptions, plain
 from sentiflow.errors import UsageError
-from sentiflow.files import make_folder, publish, publish_private, read_csv
+from sentiflow.files import empty_folder, make_folder, publish, publish_private, read_csv
 from sentiflow.folder import expanded
-from sentiflow.monitoring import damage_told, need_log
+from sentiflow.locks import work_folder
+from sentiflow.monitoring import check_folder, damage_told, need_log
 from sentiflow.monitoring import sample as sampling
 from sentiflow.monitoring.accuracy import verdicts
 from sentiflow.monitoring.exchange import csv_table
 from sentiflow.monitoring.sample import Sample
 from sentiflow.names import IMDB, dataset_of, model_name
+from sentiflow.reports import PAGE
 from sentiflow.settings import Settings
 from sentiflow.store import review
+from sentiflow.store.client import delete_reports
 from sentiflow.store.find import find_version, load_scorer
+
+_PATIENCE = 60.0  # seconds
 
 
 def new_sample(
@@ -44,14 +50,14 @@ def new_sample(
             sample = sampling.draw(log, version, scorer, size, before, np.random.default_rng())
         while not review.is_free(sample.title, settings):  # another data folder has it
             sample = sample.model_copy(update={"number": sample.number + 1})
-        queue = review.open_queue(
-            sample.title, sample.answers, [drawn.text for drawn in sample.texts], people, settings, progress
-        )
-        texts = [
+        with empty_folder(_work(model, settings)) as work:
+            texts = [drawn.text for drawn in sample.texts]
+            queue = review.open_queue(sample.title, sample.answers, texts, people, work, settings, progress)
+        traced = [
             drawn.model_copy(update={"trace": trace})
             for drawn, trace in zip(sample.texts, queue.traces, strict=True)
         ]
-        update = {"texts": texts, "experiment": queue.experiment, "queue": queue.queue}
+        update = {"texts": traced, "experiment": queue.experiment, "queue": queue.queue}
         sampling.keep(sample := sample.model_copy(update=update), settings)
     return sample
 
@@ -74,18 +80,23 @@ def add_labels(given: Mapping[str, str], by: str, sample: Sample, settings: Sett
 def delete(name: str, model: str, settings: Settings) -> Sample:
     """Delete a text everywhere, by the id of an export or by its trace: from the log, the sample and MLflow.
 
+    The reports of drift checks that quote it are deleted, too.
+
     Raises:
         UsageError: there is no log, or no sample has it.
+        ExternalError: a drift check of the model, which has read the text, goes on for longer than a minute.
     """
     log = need_log(settings)
-    with sampling.alone(model, settings):
+    with check_folder(model, settings, _PATIENCE), sampling.alone(model, settings):
         every = ((sample, drawn) for sample in sampling.samples(model, settings) for drawn in sample.texts)
         sample, drawn = next((each for each in every if name in (each[1].id, each[1].trace)), (None, None))
         if sample is None or drawn is None:
             hint = "Take the id of an export, or the trace of the page."
             raise UsageError(f"No sample of {model} has a text {name}.", hint)
         _drop_row(sample, drawn.text)
+        shutil.rmtree(_work(model, settings), ignore_errors=True)  # of a killed draw
         review.delete(drawn.trace, sample.experiment, settings)
+        delete_reports(drawn.id, PAGE, settings)
         log.delete(lambda text: text_id(text) == drawn.id)
         population = list(sample.population)
         population[drawn.stratum] -= 1
@@ -93,6 +104,11 @@ def delete(name: str, model: str, settings: Settings) -> Sample:
         sample = sample.model_copy(update={"texts": texts, "population": population})
         sampling.keep(sample, settings)  # last: a killed deletion is found, and done again
     return sample
+
+
+def _work(model: str, settings: Settings) -> Path:
+    """Where a text is on its way to MLflow."""
+    return work_folder(f"{model}.label", settings)
 
 
 def _drop_row(sample: Sample, text: str) -> None:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from sentiflow.data.division import text_id
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.files import own_folder, publish_private
+from sentiflow.files import leftovers, own_folder, publish_private
 from sentiflow.locks import file_lock, lock_file
 from sentiflow.monitoring import TextLog
 from sentiflow.scoring import TextScorer
@@ -96,9 +96,11 @@ def samples(model: str, settings: Settings) -> list[Sample]:
 
 
 def keep(sample: Sample, settings: Settings) -> None:
-    """Write a sample, or write it anew."""
-    folder = own_folder(_folder(sample.model, settings))
-    publish_private(folder / f"{sample.number}.json", sample.model_dump_json(indent=1).encode())
+    """Write a sample, or write it anew; what a killed process left of it goes, as it may hold a deleted text."""
+    file = own_folder(_folder(sample.model, settings)) / f"{sample.number}.json"
+    for left in leftovers(file):
+        left.unlink()
+    publish_private(file, sample.model_dump_json(indent=1).encode())
 
 
 @contextmanager

@@ -25,6 +25,7 @@ REPRODUCED_DIGEST = "reproduced.digest"  # tag of a run: of which weights
 HIDDEN = "mlflow.sentiflow."  # begins tags that MLflow's pages do not show
 SCORER_DIGEST = f"{HIDDEN}scorer.digest"  # tag of a run and of its version, of all that their scores depend on
 ATTEMPT = f"{HIDDEN}run_count"  # tag of a run: which attempt of its flow run, as Prefect counts them
+QUOTED = f"{HIDDEN}quoted"  # tag of a drift check: ids of the texts that its report quotes
 LOCK = f"{HIDDEN}lock"  # tag of a run: the lock that its process holds
 MISSING = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")  # MLflow's codes for what is not there, by store
 

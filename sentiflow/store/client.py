@@ -16,6 +16,7 @@ import requests
 from mlflow import environment_variables
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -27,7 +28,7 @@ from sentiflow.locks import brief_lock
 from sentiflow.redaction import redact, without_login, without_secrets
 from sentiflow.runs import EPOCH_METRICS, TIME, RunRecord
 from sentiflow.settings import Settings, load_settings
-from sentiflow.store import HTTP, hint_for, time_of
+from sentiflow.store import HTTP, QUOTED, hint_for, time_of
 from sentiflow.store.find import need_readable
 from sentiflow.store.sqlite import DAMAGED, is_damaged, locked_error, other_schema
 from sentiflow.store.ui import UI_TAGS, VIEW, run_url, use_login
@@ -117,6 +118,17 @@ def experiment_id(client: MlflowClient, settings: Settings) -> str:
             if name not in found.tags or VIEW in name:  # made elsewhere; what a person chose stays
                 client.set_experiment_tag(found.experiment_id, name, value)
         return str(found.experiment_id)
+
+
+def delete_reports(text: str, page: str, settings: Settings) -> None:
+    """Delete the reports, files of that name, of the drift checks that quote a text, by its id."""
+    client = connect(settings)
+    with tracking_errors(settings.tracking_uri):
+        quoting = f"tags.`{QUOTED}` LIKE '%{text}%'"
+        for run in client.search_runs([experiment_id(client, settings)], quoting, max_results=50_000):
+            files: Any = get_artifact_repository(run.info.artifact_uri)
+            if any(file.path == page for file in files.list_artifacts()):
+                files.delete_artifacts(page)
 
 
 def _create_sqlite(file: Path) -> None:

@@ -3,21 +3,39 @@
 MLflow marks label schemas and review queues as experimental: what Sentiflow needs of them is in this module alone.
 """
 
-from collections.abc import Callable, Sequence
+import json
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.entities import AssessmentSource, AssessmentSourceType, Feedback, Trace, TraceInfo
+from mlflow.entities import (
+    AssessmentSource,
+    AssessmentSourceType,
+    Feedback,
+    Span,
+    Trace,
+    TraceData,
+    TraceInfo,
+    TraceLocation,
+    TraceState,
+)
 from mlflow.exceptions import MlflowException
 from mlflow.genai.label_schemas import InputCategorical
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracing.client import TracingClient
+from mlflow.tracing.constant import SpanAttributeKey
+from mlflow.tracing.utils import build_otel_context
 from mlflow.tracing.utils.artifact_utils import get_artifact_uri_for_trace
 from mlflow.tracking import MlflowClient
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
 
 from sentiflow.console import Progress, no_progress
-from sentiflow.errors import ExternalError
+from sentiflow.files import create_private
 from sentiflow.locks import names_own_lock, own_lock_tag
 from sentiflow.settings import Settings
 from sentiflow.store import LOCK
@@ -26,6 +44,7 @@ from sentiflow.store.ui import ui_url
 
 _TITLE = "sentiflow.sample"  # tag of a trace: the title of its queue
 _KIND = {"mlflow.experimentKind": "genai_development"}
+_SHOWN, _MORE = 1_000, " ... (the rest: View full trace)"  # characters that the page shows of a text
 _PAGE, _DELETED = 500, 100  # traces that MLflow reads, and deletes, at a time
 
 
@@ -60,15 +79,14 @@ def open_queue(
     options: Sequence[str],
     texts: Sequence[str],
     people: Sequence[str],
+    work: Path,
     settings: Settings,
     progress: Progress = no_progress,
 ) -> Queue:
     """Put texts into a queue, with a question of that title, for people with these logins: at most 10.
 
-    What a killed process left of the same title is removed first: see ``is_free``.
-
-    Raises:
-        ExternalError: the store fails, or lacks some of the texts afterwards.
+    What a killed process left of the same title is removed first: see ``is_free``. The folder ``work`` holds one
+    text at a time meanwhile.
     """
     client, tracing = connect(settings), TracingClient(settings.tracking_uri)
     with tracking_errors(settings.tracking_uri):
@@ -77,15 +95,8 @@ def open_queue(
         traces: list[str] = []
         with progress("texts to MLflow", len(texts)) as advance:
             for text in texts:
-                span = mlflow.start_span_no_context("text", inputs=text, tags=tags, experiment_id=experiment)
-                span.end()
-                traces.append(span.trace_id)
+                traces.append(_write(text, tags, work, tracing, experiment))
                 advance(1)
-                if len(traces) % _PAGE == 0 or len(traces) == len(texts):  # its queue is finite
-                    mlflow.flush_trace_async_logging()
-        kept = len({trace.info.trace_id for trace in _traces(tracing, experiment, title)} & set(traces))
-        if kept < len(traces):  # MLflow logs what goes wrong, and goes on
-            raise ExternalError(f"MLflow kept {kept} of the {len(traces)} texts.", "Try again.")
         question = tracing._create_label_schema(  # noqa: SLF001
             experiment,
             name=title,
@@ -137,6 +148,32 @@ def delete(trace: str, experiment: str, settings: Settings) -> None:
         _delete([] if found is None else [found], tracing, experiment)
 
 
+def _write(text: str, tags: Mapping[str, str], work: Path, tracing: TracingClient, experiment: str) -> str:
+    """Write a trace, its tags before the file with its text: whatever a kill leaves is found again.
+
+    A span of MLflow's own can write the text first, and several seconds later.
+    """
+    number, now = uuid.uuid4(), time.time_ns()
+    location = TraceLocation.from_experiment_id(experiment)
+    info = TraceInfo(f"tr-{number.hex}", location, now // 1_000_000, TraceState.OK, execution_duration=0)
+    info.tags, shown = dict(tags), json.dumps(text, ensure_ascii=False)
+    info.request_preview = shown if len(shown) <= _SHOWN else shown[: _SHOWN - len(_MORE)] + _MORE
+    trace = tracing.start_trace(info)
+    attributes = {SpanAttributeKey.REQUEST_ID: trace.trace_id, SpanAttributeKey.INPUTS: text}
+    span = ReadableSpan(
+        "text", build_otel_context(number.int, number.int >> 64), start_time=now, end_time=now,
+        attributes={name: json.dumps(value) for name, value in attributes.items()}, resource=Resource.get_empty(),
+    )  # fmt: skip
+    with create_private(file := work / "traces.json") as content:
+        content.write(json.dumps(TraceData([Span(span)]).to_dict()).encode())
+    _files(trace).log_artifact(str(file))
+    return str(trace.trace_id)
+
+
+def _files(trace: TraceInfo) -> Any:
+    return get_artifact_repository(get_artifact_uri_for_trace(trace))
+
+
 def _traces(tracing: TracingClient, experiment: str, title: str) -> list[Trace]:
     found: list[Trace] = []
     token = None
@@ -172,8 +209,7 @@ def _found(look_up: Callable[..., Any], *names: str) -> Any:
 def _delete(traces: Sequence[TraceInfo], tracing: TracingClient, experiment: str) -> None:
     """Delete traces, first the files with their texts, which MLflow would leave."""
     for trace in traces:
-        files: Any = get_artifact_repository(get_artifact_uri_for_trace(trace))
-        files.delete_artifacts()
+        _files(trace).delete_artifacts()
     for begin in range(0, len(traces), _DELETED):
         tracing.delete_traces(experiment, trace_ids=[each.trace_id for each in traces[begin : begin + _DELETED]])
 

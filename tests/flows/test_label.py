@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from markupsafe import escape
 from playwright.sync_api import TimeoutError
 
 from benchmarks import sample as generator
@@ -19,7 +20,7 @@ from sentiflow.store.review import Label
 from tests import browsers
 from tests.receiver import receiver
 from tests.ui import running_ui
-from tests.world import Trained, World, copy_world
+from tests.world import Trained, World, with_own_files
 
 MODEL = "sample-sentiment"
 TRUTH = {
@@ -32,7 +33,7 @@ TRUTH = {
 @pytest.fixture
 def logged(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """A world with a trained version, and a log of 300 texts."""
-    made = copy_world(tmp_path, trained.world)
+    made = with_own_files(tmp_path, trained.world)
     made.enter(monkeypatch)
     monkeypatch.setenv("SENTIFLOW_PREDICTION_LOG_DIR", str(tmp_path / "log"))
     entries = [Entry("2026-01-01T00:00:00", SERVED, MODEL, 1, 0.5, text) for text in TRUTH]
@@ -48,6 +49,13 @@ def run(world: World, *arguments: str) -> str:
 
 def newest(world: World) -> Sample:
     return samples(MODEL, world.settings)[-1]
+
+
+def holding(world: World, text: str) -> set[str]:
+    """Names of the files that hold a text, the databases of the log and of MLflow among them."""
+    forms = {form.encode() for form in (text, json.dumps(text)[1:-1], str(escape(text)))}
+    files = [path for path in world.root.rglob("*") if path.is_file()]
+    return {path.name for path in files if any(form in path.read_bytes() for form in forms)}
 
 
 def say(world: World, by: str, wrong: bool = False) -> None:
@@ -99,13 +107,26 @@ def test_true_labels_tell_the_accuracy_and_wrong_ones_raise_the_alarm(
 
 @pytest.mark.story
 def test_a_deleted_text_is_nowhere(logged: World) -> None:
-    told = json.loads(run(logged, "label", "--texts", "20", "--json"))
-    assert (told["sample"], told["texts"]) == (1, 20) and "/review-queue?" in told["page"]
-    gone = newest(logged).texts[0]
+    """Red if the log, the sample, MLflow's tables or files, or the report of a drift check still hold it."""
+    told = json.loads(run(logged, "label", "--texts", "300", "--json"))
+    assert (told["sample"], told["texts"]) == (1, 300) and "/review-queue?" in told["page"]
+    say(logged, "anna")
+    monitor("sample")
+    work = logged.settings.data_dir / "work"
+    drawn = newest(logged)
+    quoted = [each for each in drawn.texts if "report.html" in holding(logged, each.text)]
+    assert len(quoted) == 6, "as many as a report shows"
+    gone, kept = quoted[0], next(each for each in drawn.texts if each not in quoted)
+    for place in (work / f"{MODEL}.label", work / f"{MODEL}.monitor"):  # as killed commands leave it
+        place.mkdir()
+        (place / "left").write_text(gone.text)
+    (logged.settings.data_dir / "samples" / MODEL / ".1.json.a.partial").write_text(gone.text)
+    before = holding(logged, kept.text)
     run(logged, "label", "--delete", gone.trace)
-    files = [path for path in logged.root.rglob("*") if path.is_file() and "mlflow.db" not in path.name]
-    assert not [path for path in files if gone.text.encode() in path.read_bytes()]
-    assert review.labels(newest(logged).title, newest(logged).experiment, logged.settings) == []
+    assert holding(logged, gone.text) == set() and holding(logged, kept.text) == before
+    assert {each.trace for each in newest(logged).texts} == {each.trace for each in drawn.texts} - {gone.trace}
+    labels = review.labels(drawn.title, drawn.experiment, logged.settings)
+    assert {label.trace for label in labels} == {each.trace for each in newest(logged).texts}
     assert sum(newest(logged).population) == 299
 
 

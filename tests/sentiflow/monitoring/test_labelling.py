@@ -20,6 +20,7 @@ def test_a_killed_deletion_is_done_again(tmp_path: Path, monkeypatch: pytest.Mon
     asked = made(0.9, 0.1, population=[9]).model_copy(update={"tables": [str(table)]})
     sample.keep(asked, settings)
     monkeypatch.setattr("sentiflow.store.review.delete", lambda *_: None)
+    monkeypatch.setattr(labelling, "delete_reports", lambda *_: None)
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
