@@ -34,7 +34,7 @@ def read_labels(sample: Sample, file: Path) -> dict[str, str]:
     """What a file says of the texts of a sample, by their id; rows without a label are left out.
 
     Raises:
-        UsageError: it cannot be read, or holds a text or a label that the sample does not have.
+        UsageError: it cannot be read, holds a text or a label that the sample lacks, or two labels of a text.
     """
     _check(file)
     try:
@@ -46,15 +46,22 @@ def read_labels(sample: Sample, file: Path) -> dict[str, str]:
             "Give a table with the columns id and label, split by commas, or Label Studio's JSON export.",
         ) from err
     known, allowed = {drawn.id for drawn in sample.texts}, sample.answers
-    for place, (name, label) in enumerate(rows, start=1):
+    first: dict[str, tuple[int, str]] = {}
+    for place, name, label in rows:
         if name not in known:
             raise UsageError(
-                f"{file}, text {place}: {sample.title} has no text {name!r}.",
+                f"{file}, row {place}: {sample.title} has no text {name!r}.",
                 "Take its row out: it was deleted, or is another's.",
             )
         if label not in allowed:
-            raise UsageError(f"{file}, text {place}: unknown label {label!r}.", f"Use {', '.join(allowed)}.")
-    return dict(rows)
+            raise UsageError(f"{file}, row {place}: unknown label {label!r}.", f"Use {', '.join(allowed)}.")
+        row, other = first.setdefault(name, (place, label))
+        if other != label:
+            raise UsageError(
+                f"{file}, rows {row} and {place}: text {name} is both {other!r} and {label!r}.",
+                "Keep one of them.",
+            )
+    return {name: label for name, (_, label) in first.items()}
 
 
 def csv_table(rows: Iterable[tuple[str, ...]]) -> str:
@@ -64,22 +71,23 @@ def csv_table(rows: Iterable[tuple[str, ...]]) -> str:
     return lines.getvalue()
 
 
-def _rows(lines: TextIO) -> Iterator[tuple[str, str]]:
+def _rows(lines: TextIO) -> Iterator[tuple[int, str, str]]:
+    """Number, id and label of each row that has one; the header is the first row."""
     table = read_csv(lines)
     columns = next(table, [])
     name, label = columns.index("id"), columns.index("label")
-    for row in table:
+    for number, row in enumerate(table, start=2):
         if len(row) > label and (value := row[label].strip()):
-            yield row[name], value
+            yield number, row[name], value
 
 
-def _tasks(tasks: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    """The last annotation of each task that has one, and was not skipped."""
-    for task in tasks:
+def _tasks(tasks: list[dict[str, Any]]) -> Iterator[tuple[int, str, str]]:
+    """Number, id and last annotation of each task that has one, and was not skipped."""
+    for number, task in enumerate(tasks, start=1):
         kept = [each for each in task["annotations"] if not each.get("was_cancelled")]
         values = [result["value"] for each in kept for result in each["result"]]
         if chosen := [value["choices"][0] for value in values if "choices" in value]:
-            yield str(task["data"]["id"]), chosen[-1]
+            yield number, str(task["data"]["id"]), chosen[-1]
 
 
 def _check(file: Path) -> None:

@@ -218,15 +218,17 @@ class Edge:
         raise _OwnAnswer(421, "Not known by this host name: use the address that was printed.")
 
     def _check_login(self, given: list[bytes]) -> str:
-        """The name that a person gave: any, as it only says who labelled a text."""
+        """The name that a person gave: any that can be read, as it only says who labelled a text."""
         scheme, _, login = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
         try:
             person, _, password = b64decode(login.strip(), validate=True).partition(b":")
         except ValueError:
             person = password = b""
-        if scheme.lower() != b"basic" or not hmac.compare_digest(password, self._password):
+        name = person.decode("utf-8", "replace")
+        right = scheme.lower() == b"basic" and hmac.compare_digest(password, self._password)
+        if not right or not name.strip() or not name.isprintable():
             raise _OwnAnswer(401, "This server asks for a login.")
-        return person.decode("utf-8", "replace")
+        return name
 
 
 def _values(scope: Scope, name: bytes) -> list[bytes]:

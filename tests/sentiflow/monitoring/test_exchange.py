@@ -30,6 +30,11 @@ def test_a_filled_table_is_read_and_empty_rows_are_left_out(tmp_path: Path) -> N
     with file.open("w", newline="") as lines:
         csv.writer(lines).writerows(rows)
     assert read_labels(ASKED, file) == {"text-0": "good", "text-1": "cannot tell"}
+    with file.open("a", newline="") as lines:
+        csv.writer(lines).writerow(rows[1])
+    assert read_labels(ASKED, file) == {"text-0": "good", "text-1": "cannot tell"}, (
+        "equal labels of a text are one"
+    )
 
 
 def test_texts_of_any_characters_and_length_are_read_back(tmp_path: Path) -> None:
@@ -68,6 +73,10 @@ def test_label_studio_is_read(tmp_path: Path) -> None:
     [
         ("id,text,label\ntext-9,x,good\n", "no text 'text-9'"),
         ("id,text,label\ntext-0,x,great\n", "unknown label 'great'"),
+        (
+            "id,text,label\ntext-0,x,good\ntext-1,y,\ntext-0,x,good\ntext-0,x,bad\n",
+            "rows 2 and 5: text text-0 is both 'good' and 'bad'",
+        ),
         ("text\nx\n", "cannot be read"),
         ('id,text,label\ntext-0,"x"y,good\n', "cannot be read"),
         ("", "cannot be read"),

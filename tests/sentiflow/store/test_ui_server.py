@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+from base64 import b64encode
 from collections.abc import Iterator
 
 import httpx
@@ -112,5 +113,21 @@ def test_behind_a_proxy_its_own_pages_are_those_of_the_public_address(host: str,
     async def ask() -> int:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(edge), base_url="http://here") as client:
             return (await client.get("/version", headers=asked)).status_code
+
+    assert asyncio.run(ask()) == status
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [("anna", 200), ("Zoë 7", 200), ("", 401), (" ", 401), ("a\nb", 401), ("a\0", 401), ("\u202eanna", 401)],
+)
+def test_a_name_that_cannot_be_read_is_no_login(name: str, status: int) -> None:
+    """Nor a labeller: it would stand beside labels."""
+    edge = pages.Edge(PlainTextResponse("here"), PAGES, [("here", 80)], login="sentiflow:secret")
+    login = {"Authorization": f"Basic {b64encode(f'{name}:secret'.encode()).decode()}"}
+
+    async def ask() -> int:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(edge), base_url="http://here") as client:
+            return (await client.get("/version", headers=login)).status_code
 
     assert asyncio.run(ask()) == status
