@@ -112,11 +112,10 @@ def measure_accuracy(check: DriftCheck) -> tuple[list[LiveAccuracy], FollowUp | 
         run.text(page.page(), PAGE)
         publish_summary(run, page.markdown(), "accuracy", latest.headline)
     for each in news:
-        if each.dropped:
+        if each.dropped and not each.sample.dropped:
             sample, payload = each.sample, {"accuracy": each.value, "labels": each.labels}
-            then = _emit(
-                check, DROPPED, sample.title, run, sample.version, "dropped", f"{each.headline}.", payload
-            )
+            key = f"{sample.title} {sample.told}"  # told something else in between, it is another drop
+            then = _emit(check, DROPPED, key, run, sample.version, "dropped", f"{each.headline}.", payload)
     if found[-1].complete:
         check.log.mark_accuracy(check.model, found[-1].value)
     live.mark_told(found, check.settings)

@@ -52,7 +52,7 @@ class Sample(BaseModel):
         confidence: mean over the population of the share that the version gives to its own answers.
         experiment: of MLflow, that holds its traces; and the queue in it.
         tables: that were made of its labels.
-        told: what the last check said of its labels.
+        told: what the last check said of its labels, and in ``dropped`` whether that was an alarm.
     """
 
     model: str
@@ -67,6 +67,7 @@ class Sample(BaseModel):
     experiment: str = ""
     queue: str = ""
     told: str = ""
+    dropped: bool = False
     tables: list[str] = []
 
     @property

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -30,14 +31,19 @@ TRUTH = {
 }
 
 
+def serve(world: World, texts: Iterable[str], at: str = "2026-01-01T00:00:00") -> None:
+    """Log texts, as the service does."""
+    log = TextLog(world.root / "log", 10_000_000)
+    log.append([Entry(at, SERVED, MODEL, 1, 0.5, text) for text in texts])
+
+
 @pytest.fixture
 def logged(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """A world with a trained version, and a log of 300 texts."""
     made = with_own_files(tmp_path, trained.world)
     made.enter(monkeypatch)
     monkeypatch.setenv("SENTIFLOW_PREDICTION_LOG_DIR", str(tmp_path / "log"))
-    entries = [Entry("2026-01-01T00:00:00", SERVED, MODEL, 1, 0.5, text) for text in TRUTH]
-    TextLog(tmp_path / "log", 10_000_000).append(entries)
+    serve(made, TRUTH)
     return made
 
 
@@ -58,13 +64,19 @@ def holding(world: World, text: str) -> set[str]:
     return {path.name for path in files if any(form in path.read_bytes() for form in forms)}
 
 
-def say(world: World, by: str, wrong: bool = False) -> None:
-    """Label the newest sample as it is, or all of it wrong."""
+def say(world: World, by: str, wrong: bool = False, texts: int | None = None) -> None:
+    """Label texts of the newest sample, by default all, as they are or wrong."""
     sample = newest(world)
-    for each in sample.texts:
+    for each in sample.texts[:texts]:
         value = TRUTH[each.text]
         if wrong:
             value = sample.names[1 - sample.names.index(value)]
+        review.add_label(sample.title, Label(each.trace, by, value), world.settings)
+
+
+def label(world: World, sample: Sample, by: str, value: str, texts: int | None = None) -> None:
+    """Give texts of a sample, by default all, the same label."""
+    for each in sample.texts[:texts]:
         review.add_label(sample.title, Label(each.trace, by, value), world.settings)
 
 
@@ -95,14 +107,39 @@ def test_true_labels_tell_the_accuracy_and_wrong_ones_raise_the_alarm(
             say(logged, by, wrong=True)
         sample = newest(logged)
         (line,) = monitor("sample").accuracy
-    assert sample.told != newest(logged).told == line[:-1]
-    assert "below the test accuracy" in line and "not beyond" not in line
-    assert [message["event"] for message in got.messages if message["event"] == "dropped"] == ["dropped"]
+        assert sample.told != newest(logged).told == line[:-1]
+        assert "below the test accuracy" in line and "not beyond" not in line
+        told = [[message["event"] for message in got.messages].count("dropped")]
+        for wrong, texts in ((False, 1), (False, None), (True, None)):  # still an alarm; none; and one again
+            for by in ("bob", "cleo"):
+                say(logged, by, wrong, texts)
+            monitor("sample")
+            told.append([message["event"] for message in got.messages].count("dropped"))
+    assert told == [1, 1, 1, 2]
     client = connect(logged.settings)
     found = client.search_runs(["1"], "tags.`live.sample` = '1'")
-    assert sorted(round(each.data.metrics["live/labels"]) for each in found) == [60, 60]
+    assert [round(each.data.metrics["live/labels"]) for each in found] == 5 * [60]
     values = [each.data.metrics["live/accuracy"] for each in found]
     assert min(values) < 0.3 and max(values) > 0.7
+
+
+@pytest.mark.story
+def test_a_late_label_of_an_older_sample_is_not_the_accuracy_in_use(logged: World) -> None:
+    """The gauge is the newest sample's, once that is complete."""
+    gauge = TextLog(logged.root / "log", 0).last_accuracy
+    run(logged, "label", "--texts", "20")
+    older = newest(logged)
+    serve(logged, [f"{text} So." for text in TRUTH], at="2026-02-01T00:00:00")
+    run(logged, "label", "--texts", "20")
+    label(logged, newest(logged), "anna", "negative", 19)
+    monitor("sample")
+    assert gauge() == {}
+    label(logged, newest(logged), "anna", "negative")
+    monitor("sample")
+    said = gauge()
+    label(logged, older, "anna", "positive")
+    assert len(monitor("sample").accuracy) == 1
+    assert gauge() == said and list(said) == [MODEL]
 
 
 @pytest.mark.story
