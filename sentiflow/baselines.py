@@ -135,7 +135,6 @@ def fit_tfidf(training: Reviews, validation: Reviews, config: TrainConfig) -> Fi
 
 
 def _summary(tried: Sequence[tuple[float, float, float]], kept: float, how: str, parameters: int) -> str:
-    """Loss, accuracy and strength of each that was tried, and which was kept."""
     lines = [f"C {c:g}: validation loss {lost:.4f}, accuracy {right:.2%}" for lost, right, c in tried]
     return "\n".join([*lines, f"Kept: C {kept:g}{how}, {parameters:,} weights.", ""])
 
@@ -271,7 +270,6 @@ class Row:
 
     @classmethod
     def of(cls, name: str, record: RunRecord, comparison: Comparison | None) -> Self:
-        """What a run has logged of its model."""
         metrics = record.metrics
         return cls(
             name,
@@ -284,7 +282,6 @@ class Row:
         )
 
     def as_metrics(self, name: str) -> dict[str, float]:
-        """What a parent of baselines logs of it."""
         found = {f"test/accuracy_{name}": self.measured.accuracy, f"val/loss_{name}": self.val_loss}
         if self.comparison is not None:
             found[f"test/difference_{name}"] = self.comparison.difference
@@ -293,7 +290,6 @@ class Row:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """What stands below each of ``HEADINGS``."""
         measured, against = self.measured, ("", "")
         if (found := self.comparison) is not None:
             points = f"{format_points(found.difference)} ({format_interval(found.low, found.high)})"

@@ -65,7 +65,6 @@ class LastingFile(io.FileIO):
     """An open descriptor whose output is dropped once its reader has gone."""
 
     def write(self, data: "ReadableBuffer", /) -> int:
-        """Write, as far as somebody reads."""
         try:
             return super().write(data)
         except OSError as err:
@@ -132,7 +131,6 @@ Progress = Callable[[str, int], AbstractContextManager[Advance]]
 
 @contextmanager
 def no_progress(description: str, total: int) -> Iterator[Advance]:  # noqa: ARG001
-    """Show nothing."""
     yield lambda _step: None
 
 

@@ -75,7 +75,6 @@ def isolate(read: Iterable[str] = (*NUMERIC, MLFLOW)) -> None:
 
 
 def is_kept(name: str) -> bool:
-    """Whether a variable is left as it is."""
     return any(fnmatchcase(name, pattern) for names in KEPT.values() for pattern in names)
 
 
@@ -104,7 +103,6 @@ def startup_seconds() -> float:
 
 
 def user() -> str:
-    """The name of the user that runs this process."""
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # a container's user may have no name
@@ -112,7 +110,6 @@ def user() -> str:
 
 
 def person() -> str:
-    """User and machine."""
     return f"{user()} on {socket.gethostname()}"
 
 

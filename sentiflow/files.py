@@ -84,7 +84,6 @@ def publish(target: Path, write: Callable[[Path], object]) -> None:
 
 
 def publish_private(target: Path, content: bytes | memoryview) -> None:
-    """Publish a file that only its owner can read."""
 
     def write(path: Path) -> None:
         with create_private(path) as file:

@@ -261,7 +261,6 @@ class _Session:
         self._held = False
 
     def take(self) -> str | None:
-        """Take the lock if it is free; else say who holds it."""
         if self._connection is None or self._connection.closed:
             self._connection = _connect(self._url, self._application)
         try:

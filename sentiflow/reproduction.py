@@ -101,7 +101,6 @@ def _short(value: str) -> str:
 
 
 def compared(run: RunContext, scorer: TextScorer, original: Original, found: Sequence[str]) -> Reproduction:
-    """Compare scores and weights of a run with those of the run that it repeats."""
     with tempfile.TemporaryDirectory() as folder:
         then = score_table(open_store(run.settings), original.record, Path(folder))
     if then is None:

@@ -60,7 +60,6 @@ class ModelResult(RunResult):
 
     @property
     def summary(self) -> str:
-        """The outcome in a few sentences."""
         compared = "".join(f" {sentence}" for sentence in self.comparisons)
         registered = f" Registered as {self.model.name} version {self.model.version}."
         promoted = "" if self.promotion is None else f" {self.promotion.summary}"
@@ -89,7 +88,6 @@ class TrainingResult(ModelResult):
 
     @property
     def accuracy_line(self) -> str:
-        """The test accuracy with its interval."""
         return f"Test accuracy {self.measured.text(self.label_names)}."
 
 
@@ -108,7 +106,6 @@ def best_of(seeds: Sequence[SeedResult]) -> SeedResult:
 
 
 def seeds_table(seeds: Sequence[SeedResult]) -> Table:
-    """A row a seed."""
     unbalanced = seeds[0].measured.unbalanced
     heading = ["seed", "epoch kept", "validation loss", "validation accuracy", "test accuracy"]
     heading += ["balanced accuracy"] if unbalanced else []
@@ -151,7 +148,6 @@ class RepeatsResult(ModelResult):
 
     @property
     def accuracy_line(self) -> str:
-        """The mean test accuracy over the seeds, and its spread."""
         mean = f"{self.accuracy.mean:.2%} on average over {len(self.seeds)} seeds"
         return f"Test accuracy {mean}, {self.accuracy.text()}."
 
@@ -200,7 +196,6 @@ class SweepResult(ModelResult):
 
     @property
     def accuracy_line(self) -> str:
-        """The outcome in one sentence."""
         if self.accuracy is None:
             return f"Test accuracy of the best recipe: {self.best.measured.text()}."
         return (
@@ -247,12 +242,10 @@ class Reproduction(RunResult):
 
     @property
     def identical(self) -> bool:
-        """Whether weights and scores are the same, bit for bit."""
         return self.same_weights and self.score_change == 0
 
     @property
     def summary(self) -> str:
-        """The outcome in a sentence."""
         if self.identical:
             return f"{self.called} reproduces: identical, bit for bit (test accuracy {self.accuracy:.2%})."
         return (
@@ -262,7 +255,6 @@ class Reproduction(RunResult):
         )
 
     def need_identical(self) -> None:
-        """Refuse any other outcome."""
         if not self.identical:
             both = f"{self.original[:8]} {self.run_id[:8]}"
             raise RejectedError(self.summary, f"Look at both: sentiflow compare {both}")

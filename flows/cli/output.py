@@ -106,7 +106,6 @@ def short_moment(moment: datetime) -> str:
 
 
 def show_judgement(candidate: "Candidate", console: Console) -> None:
-    """Print each rule with its number and its limit, and what was not judged."""
     from sentiflow import reports
 
     decision = candidate.decision
@@ -164,7 +163,6 @@ class ConsoleHandler(logging.Handler):
             self.addFilter(_is_shown)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one line."""
         show(datetime.fromtimestamp(record.created), _step(record), record.getMessage(), record.levelno)
         if self._debug and record.exc_info:
             CONSOLE.print(
@@ -190,7 +188,6 @@ def set_up(*, debug: bool) -> None:
 
 
 def _step(record: logging.LogRecord) -> str:
-    """The task that speaks, or the library."""
     return str(getattr(record, "task_run_name", None) or record.name.partition(".")[0])
 
 

@@ -281,7 +281,6 @@ def _show_promoted(
 
 
 def show_seeds(result: "RepeatsResult | SweepResult", stdout: Console) -> None:
-    """Print the accuracy over the seeds, and that of each."""
     from sentiflow.results import seeds_table
 
     stdout.say(f"\n[bold]{result.accuracy_line}[/]\n")

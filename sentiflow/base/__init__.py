@@ -37,5 +37,4 @@ def read(path: Path) -> Base:
 
 @cache
 def base() -> Base:
-    """The one that the package carries."""
     return read(FILE)

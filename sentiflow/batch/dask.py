@@ -17,7 +17,6 @@ _CERTIFICATE = "Name its files in " + ", ".join(
 
 
 def check_dask(settings: Settings) -> None:
-    """Check what Dask needs of the settings and of this environment."""
     if settings.dask_address is None:
         raise UsageError(
             "The task runner dask needs the address of its scheduler.",

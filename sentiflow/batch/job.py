@@ -72,7 +72,6 @@ class Scored:
 
     @property
     def summary(self) -> str:
-        """The counts, the accuracy of a labelled table, and the file."""
         found = self.evaluation
         accuracy = "" if found is None else ". ".join(["", found.lines[0], *filter(None, [found.swapped])])
         return f"{self.lines[0]}{accuracy}: {self.output}"
@@ -177,7 +176,6 @@ class Sample:
         self._kept: list[tuple[float, int, str, float]] = []  # lot, row, text, score; the lowest lot first
 
     def add(self, chunk: Chunk, scores: NDArray[np.float64]) -> None:
-        """Consider the rows of the next chunk."""
         lots = self._random.random(len(chunk.rows)).tolist()
         below = self._kept[-1][0] if len(self._kept) == self._most else 1.0
         rows = zip(lots, chunk.rows, chunk.texts, scores.tolist(), strict=True)

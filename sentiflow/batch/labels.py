@@ -43,7 +43,6 @@ class Evaluation:
 
     @property
     def lines(self) -> list[str]:
-        """The accuracy with its interval, and how many rows it leaves out."""
         lines = [f"Accuracy {self.figures.text(self.label_names)}"]
         if self.learnt:
             lines.append(

@@ -120,7 +120,6 @@ def _finite(value: Any) -> Any:
 
 @contextmanager
 def _json_lines(file: BinaryIO, schema: pa.Schema) -> Iterator[Write]:
-    """An object a row."""
 
     def write(table: pa.Table) -> None:
         for values in zip(*map(to_values, table.columns), strict=True):
@@ -166,7 +165,6 @@ class Totals:
 
     @property
     def note(self) -> str:
-        """What follows the counts, if there is anything more to say."""
         texts = "1 text holds" if self.blank == 1 else f"{self.blank:,} texts hold"
         return f"; {texts} no word that the model knows" if self.blank else ""
 

@@ -340,7 +340,6 @@ def _hash(file: Path, *_about: int) -> bytes:
 
 
 def open_input(path: Path) -> Input:
-    """Look at a table, or a folder of texts: its kind, its columns, its size."""
     if path.is_dir() and path.suffix.lower() in _KINDS:
         raise UsageError(f"{path} is a folder.", "Give one file of it, or put its parts into one.")
     if path.is_dir():

@@ -76,7 +76,6 @@ def rejects_of(path: Path) -> Path:
 
 
 def count_reasons(reasons: Mapping[str, int]) -> str:
-    """Reasons and how often each."""
     return ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
 
 
@@ -142,7 +141,6 @@ class Rejected:
 
     @property
     def text(self) -> str:
-        """How many there are, and why."""
         count = sum(self.reasons.values())
         return f"{count:,} of {self.rows:,} rows rejected ({count_reasons(self.reasons)})"
 
@@ -267,7 +265,6 @@ class RowInput(Input):
         """Read from the beginning, row by row; blank lines are no rows."""
 
     def groups(self) -> Iterator[tuple[list[Row], pa.Table, int]]:
-        """Read from the beginning."""
         done = 0
         sized = ((row, 1, sum(map(len, filter(None, (row.text, *row.columns))))) for row in self.rows())
         for group in _grouped(sized, CHUNK_ROWS, CHUNK_SIZE):

@@ -104,7 +104,6 @@ class Spread:
     max: float
 
     def as_metrics(self, name: str) -> dict[str, float]:
-        """The four as metrics of a run."""
         return {f"{name}_{key}": value for key, value in asdict(self).items()}
 
     def text(self) -> str:
@@ -247,19 +246,16 @@ def slice_rows(table: ScoreTable, traits: Traits | None = None) -> dict[str, Row
 
 
 def measure_slices(table: ScoreTable, traits: Traits | None = None) -> list[Slice]:
-    """Accuracy on each of ``slice_rows``."""
     right = table.right
     rows = slice_rows(table, traits)
     return [_slice(name, int(right[chosen].sum()), int(chosen.sum())) for name, chosen in rows.items()]
 
 
 def slice_metrics(slices: list[Slice]) -> dict[str, float]:
-    """Accuracies of slices as metrics of a run."""
     return {f"{_SLICE_ACCURACY}{each.name}": each.accuracy for each in slices}
 
 
 def slice_tags(slices: list[Slice]) -> dict[str, str]:
-    """Sizes of slices as a tag of a run."""
     return {_SLICE_REVIEWS: ", ".join(f"{each.name} {each.reviews}" for each in slices)}
 
 

@@ -31,7 +31,6 @@ _PAGE = 1_000  # runs; a server takes milliseconds for each, and has 10 s for an
 
 
 def digests_of_champions(settings: Settings) -> set[str]:
-    """Of the datasets that champions were tested on."""
     store = open_store(settings)
     found = set()
     for name in store.models():
@@ -80,7 +79,6 @@ def delete_old_runs(settings: Settings, report: CleanupReport) -> None:
 
 
 def _families(runs: Sequence[Run]) -> list[list[Run]]:
-    """Each parent with its children."""
     found: dict[str, list[Run]] = {}
     for run in runs:
         found.setdefault(run.data.tags.get(_PARENT, run.info.run_id), []).append(run)

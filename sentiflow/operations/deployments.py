@@ -52,7 +52,6 @@ class Deployment:
 
     @property
     def flow(self) -> str:
-        """The flow's name, and the deployment's."""
         return self.entrypoint.rpartition(".")[2]
 
     @property
@@ -122,12 +121,10 @@ class Applied:
 
     @property
     def id(self) -> UUID:
-        """The server's id of it."""
         return self.on_server.id
 
     @property
     def active(self) -> list[AnySchedule]:
-        """The schedules that start runs."""
         if self.on_server.paused:
             return []
         return [each.schedule for each in self.on_server.schedules if each.active]

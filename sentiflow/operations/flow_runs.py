@@ -333,7 +333,6 @@ def _label(address: str) -> str:
 
 
 def is_notified(flow_run: FlowRun) -> bool:
-    """Whether a notification of the flow run's last attempt was sent."""
     return flow_run.labels.get(_NOTIFIED) == flow_run.run_count
 
 

@@ -55,7 +55,6 @@ class CleanupReport:
             self.failures.append(f"{what}: {redact(first_line(err))}")
 
     def add(self, other: "CleanupReport") -> None:
-        """Add what another step did."""
         for name in vars(self):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
@@ -70,11 +69,9 @@ class CleanupReport:
 
     @property
     def summary(self) -> str:
-        """The same as one text."""
         return "\n".join(self.lines())
 
     def markdown(self) -> str:
-        """The same as a list for Prefect's page."""
         return "\n".join(f"- {escape_markdown(line)}" for line in self.lines())
 
 
@@ -171,7 +168,6 @@ class _Closing:
     report: CleanupReport = field(default_factory=CleanupReport)
 
     def runs(self, experiment: str) -> None:
-        """Close the MLflow runs whose process is gone."""
         with tracking_errors(self.settings.tracking_uri):
             running = list(self.client.search_runs([experiment], RUNNING))
         local = [run for run in running if _has_local_lock(run, self.settings)]

@@ -60,18 +60,15 @@ class Event:
     done: bool = False
 
     def to_json(self) -> str:
-        """The event as one line of JSON."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what ``to_json`` wrote."""
         fields = json.loads(text)
         return cls(**fields | {"rules": tuple(fields["rules"])})
 
     @property
     def said(self) -> str:
-        """What was decided, by whom, when and why."""
         at = datetime.fromisoformat(self.at)
         return f"{self.decision} by {self.by} on {at:%Y-%m-%d %H:%M} UTC: {self.reason}"
 
@@ -188,7 +185,6 @@ def choose(
 
 
 def _was_refused(tags: Mapping[str, str], champion: int | None) -> bool:
-    """Whether the gate refused a version against this champion, by its tags."""
     return tags.get("gate.outcome") == "refused" and tags.get("gate.against") == compared_with(champion)
 
 
@@ -199,7 +195,6 @@ def _never_used(versions: Mapping[int, VersionRecord], events: Sequence[Event], 
 
 
 def _used(events: Sequence[Event], champion: int | None) -> set[int | None]:
-    """The versions that are or were in use."""
     used = {champion}
     for event, done in zip(events, took_effect(events, champion), strict=True):
         used |= {event.version, event.replaced} if done else {event.replaced}

@@ -167,7 +167,6 @@ def delete(name: str, number: int, settings: Settings) -> None:
 
 
 def need_files(name: str, number: int) -> None:
-    """Check that a version can be loaded."""
     with tempfile.TemporaryDirectory() as folder:
         load(name, number, Path(folder))
 
@@ -237,12 +236,10 @@ def _record(client: MlflowClient, store: Store, name: str, event: Event) -> str:
 
 
 def now() -> str:
-    """The time now in UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _of(name: str) -> str:
-    """The option that names a registered model."""
     return f"--dataset {dataset_of(name)}"
 
 

@@ -48,7 +48,6 @@ class Text:
     strong: bool = False
 
     def markdown(self) -> str:
-        """As Markdown."""
         return f"**{escape_markdown(self.text)}**" if self.strong else escape_markdown(self.text)
 
 
@@ -61,7 +60,6 @@ class Link:
 
     @property
     def address(self) -> str:
-        """Relative to the page."""
         return quote(self.file, safe="")
 
 
@@ -161,7 +159,6 @@ class Section:
 
     @property
     def anchor(self) -> str:
-        """Its id in the page."""
         return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
 
     def markdown(self) -> str:

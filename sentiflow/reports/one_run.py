@@ -143,7 +143,6 @@ def _compared(run: RunSummary) -> list[str]:
 
 
 def lead(run: RunSummary) -> str:
-    """The outcome of a run in one sentence."""
     if run.measured is not None:
         return f"Test accuracy {run.measured.text(run.record.label_names)}."
     if (accuracy := run.metrics.get("test/accuracy")) is not None:
@@ -171,7 +170,6 @@ def pictures(run: RunSummary) -> dict[str, "Figure"]:
 
 
 def _costs(run: RunSummary) -> list[Block]:
-    """Times, speeds and size."""
     values = {f"{stage}, seconds": (run.record.seconds(stage), ".1f") for stage in ("train", "evaluate", "total")}
     values |= {
         "training, reviews a second": (run.metrics.get("train/throughput"), ",.0f"),

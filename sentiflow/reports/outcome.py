@@ -19,7 +19,6 @@ def lead(runs: Sequence[RunSummary], outcomes: Sequence[AccuracyDifference]) -> 
 
 
 def _of_two(runs: Sequence[RunSummary], outcomes: Sequence[AccuracyDifference]) -> str:
-    """Which of two runs is better on the same test reviews."""
     if len(runs) != 2 or (paired := outcomes[0].paired) is None:
         return ""
     first, second = (run.in_a_sentence for run in runs)

@@ -69,12 +69,10 @@ def learning_curves(curves: Curves, names: Sequence[str] = CURVES) -> Figure:
 
 
 def draw_line(axes: Axes, points: Sequence[tuple[int, float]], marker: str = "o", **how: Any) -> None:
-    """Draw one metric over the epochs."""
     axes.plot([epoch for epoch, _ in points], [value for _, value in points], marker=marker, **how)
 
 
 def finish_curves(axes: Axes, name: str, title: str = "") -> None:
-    """Scales and labels of a loss or an accuracy over epochs."""
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     describe(axes, title or name.capitalize(), "epoch", "")
     if name == "accuracy":
@@ -82,7 +80,6 @@ def finish_curves(axes: Axes, name: str, title: str = "") -> None:
 
 
 def confusion(labels: Labels, scores: Scores, label_names: Sequence[str]) -> Figure:
-    """Counts of true against predicted labels."""
     counts = confusion_matrix(labels, is_positive(scores))
     figure = Figure(figsize=(4.6, 4), layout="constrained")
     axes = figure.subplots()
@@ -100,7 +97,6 @@ def confusion(labels: Labels, scores: Scores, label_names: Sequence[str]) -> Fig
 
 
 def roc(labels: Labels, scores: Scores, measured: Measured) -> Figure:
-    """True against false positive rate over all thresholds."""
     false_positive, true_positive, _ = roc_curve(labels, scores)
     figure = Figure(figsize=(4.6, 4), layout="constrained")
     axes = figure.subplots()
@@ -126,7 +122,6 @@ def reliability(labels: Labels, scores: Scores, measured: Measured, one: str) ->
 
 
 def describe(axes: Axes, title: str, x: str, y: str) -> None:
-    """Title, labels and common style of axes."""
     axes.set_title(title)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
@@ -159,7 +154,6 @@ def reliability_of_runs(runs: Sequence[RunSummary]) -> Figure:
 
 
 def _look(run: RunSummary) -> dict[str, Any]:
-    """Label, colour, line and marker of a run."""
     turn, colour = divmod(run.number - 1, len(COLOURS))
     drawn = {"color": COLOURS[colour], "linestyle": _LINES[turn % len(_LINES)], "marker": _MARKERS[colour]}
     return {"label": _plain(run.label), "markersize": 4, **drawn}

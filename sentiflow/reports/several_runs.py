@@ -226,7 +226,6 @@ def _numbers(runs: Sequence[RunSummary]) -> list[str]:
 
 
 def _parameters(runs: Sequence[RunSummary]) -> list[Block]:
-    """Parameters that are not the same in all runs."""
     found = differing([run.record for run in runs])
     if not found:
         return [Text("None: all runs have the same parameters.")]

@@ -44,7 +44,6 @@ class Misclassified:
 
     @property
     def heading(self) -> str:
-        """Place, label and score on one line."""
         return f"{self.place}: labelled {self.label}, scored {self.score:.4f}"
 
 
@@ -96,7 +95,6 @@ class TestData:
         return {str(name): row for row, name in enumerate(self.test.review_id)}
 
     def place(self, review_id: str) -> str:
-        """Where a review stands in the source, for people."""
         return printable(self.places.get(review_id, review_id))
 
     def text(self, review_id: str) -> str:
@@ -123,7 +121,6 @@ class RunSummary:
 
     @property
     def metrics(self) -> Mapping[str, float]:
-        """The latest value of each metric."""
         return self.record.metrics
 
     @property
@@ -141,12 +138,10 @@ class RunSummary:
 
     @property
     def label(self) -> str:
-        """Number and title."""
         return f"{self.number} {self.title}"
 
     @property
     def in_a_sentence(self) -> str:
-        """Number and title."""
         return f"run {self.number} ({self.title})"
 
     @property
@@ -164,12 +159,10 @@ class RunSummary:
 
     @cached_property
     def slices(self) -> list[Slice]:
-        """Accuracy by slice, in the order of reports."""
         return metrics.slices_logged(self.metrics, self.record.tags)
 
     @cached_property
     def reliability(self) -> Reliability | None:
-        """Of the scores; None without them."""
         return None if self.table is None else metrics.reliability(self.table.label, self.table.score)
 
     @cached_property

@@ -69,22 +69,18 @@ class RunRecord:
 
     @property
     def kind(self) -> str:
-        """One of the kinds above."""
         return self.tags.get(KIND, TRAINING)
 
     @property
     def parent(self) -> str | None:
-        """Id of the parent run, or None."""
         return self.tags.get("mlflow.parentRunId")
 
     @property
     def recipe(self) -> str:
-        """Name of the recipe or the baseline; empty if it is not logged."""
         return self.tags.get("recipe", "")
 
     @property
     def dataset(self) -> str:
-        """Name of the dataset; empty if it is not logged."""
         return self.tags.get("dataset", "")
 
     @property
@@ -97,7 +93,6 @@ class RunRecord:
 
     @property
     def short_name(self) -> str:
-        """Its name without its dataset and the moment at its end."""
         return short_name(self.name, self.dataset)
 
     @property

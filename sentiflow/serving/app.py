@@ -108,7 +108,6 @@ def _add_refusals(app: FastAPI) -> None:
 
 
 def _curl(request: Request) -> str:
-    """A command that asks a path for an answer."""
     text = _OF_TABLES[1]
     body = {"inputs": [text]} if request.url.path == "/invocations" else {"text": text}
     return f"curl -H 'Content-Type: application/json' -d '{json.dumps(body)}' {request.url.replace(query='')}"
@@ -278,7 +277,6 @@ def _add_health(app: FastAPI, watcher: Watcher, registry: CollectorRegistry, ui:
 
 
 def _add_pages(app: FastAPI) -> None:
-    """Add the pages and Swagger UI's files."""
     swagger = get_swagger_ui_html(
         openapi_url="openapi.json",
         title="Sentiflow: API docs",

@@ -58,7 +58,6 @@ class Batcher:
         self._thread = threading.Thread(target=self._run, name="scorer", daemon=True)
 
     def start(self) -> None:
-        """Start the thread."""
         self._thread.start()
 
     def close(self) -> None:
@@ -69,7 +68,6 @@ class Batcher:
         self._thread.join()
 
     async def score(self, loaded: Loaded, texts: Sequence[str]) -> list[float]:
-        """Score texts, together with others' that wait."""
         scores: list[float] = await self._submit(loaded, texts, None)
         return scores
 
@@ -175,7 +173,6 @@ class Keeper:
         self._thread = threading.Thread(target=self._run, args=(log,), name="keeper", daemon=True)
 
     def start(self) -> None:
-        """Start to write, if there is a log."""
         if self._log is not None:
             self._thread.start()
 

@@ -73,7 +73,6 @@ class Watcher:
         return champion
 
     def start(self) -> None:
-        """Start to check."""
         self._thread.start()
 
     def stop(self) -> None:

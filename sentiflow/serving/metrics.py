@@ -85,7 +85,6 @@ class Metrics:
         self._ready.set(ready())
 
     def count_labels(self, labels: Iterable[str]) -> None:
-        """Count texts by the label they got."""
         for label, count in collections.Counter(labels).items():
             self._labels.labels(label).inc(count)
 
@@ -103,12 +102,10 @@ class Metrics:
             self._ready.set(version is not None)
 
     def show_drift(self, psi: Mapping[str, Mapping[str, float]]) -> None:
-        """Show the outcome of the last drift check of each model, by feature."""
         for model, features in psi.items():
             for feature, value in features.items():
                 self._drift.labels(model, feature).set(value)
 
     def show_accuracy(self, accuracy: Mapping[str, float]) -> None:
-        """Show the accuracy in use of each model."""
         for model, value in accuracy.items():
             self._accuracy.labels(model).set(value)

@@ -106,7 +106,6 @@ class Edge:
         self._paths = {route.path for route in app.routes if isinstance(route, Route)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, and count."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return

@@ -62,7 +62,6 @@ class BodyParser:
         self._thread = ThreadPoolExecutor(1, "parser")
 
     async def texts(self, model: type[BaseModel], body: bytes) -> list[str]:
-        """Read the texts of a body."""
         return await self.read(partial(self._texts, model), body)
 
     async def read(self, texts_of: Callable[[bytes], list[str]], body: bytes) -> list[str]:
@@ -116,7 +115,6 @@ def _detail(fault: Any, names: str) -> dict[str, Any]:
 
 
 def request_body(model: type[BaseModel]) -> dict[str, Any]:
-    """OpenAPI of a JSON body."""
     return {
         "requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}
     }

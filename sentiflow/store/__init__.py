@@ -39,7 +39,6 @@ _HINTS = {
 
 
 def hint_for(code: int) -> str:
-    """What to do when a server answers with this status."""
     return _HINTS.get(code, IS_IT_RUNNING)
 
 
@@ -84,7 +83,6 @@ class RegisteredModel:
 
     @property
     def champion(self) -> int | None:
-        """The version in use, or None."""
         return self.aliases.get(CHAMPION)
 
 
@@ -141,7 +139,6 @@ class Store(Protocol):
 
 
 def time_of(milliseconds: float) -> datetime:
-    """A time of the store."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
@@ -216,7 +213,6 @@ def choose_name(names: list[str], name: str | None, tracking_uri: str) -> str:
 
 
 def no_run(run_id: str, tracking_uri: str) -> UsageError:
-    """The error for a run that the store does not have."""
     return UsageError(
         f"There is no run {run_id} in {redact(tracking_uri)}.",
         "See what there is: sentiflow runs. A deleted one can be restored in MLflow.",
@@ -237,7 +233,6 @@ def gate_text(tags: Mapping[str, str]) -> str:
 
 
 def need_number(numbers: Collection[int], name: str, number: int) -> int:
-    """One of a model's versions."""
     if number not in numbers:
         see = f"See what there is: sentiflow versions --dataset {dataset_of(name)}"
         raise UsageError(f"{name} has no version {number}.", see)

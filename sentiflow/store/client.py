@@ -94,7 +94,6 @@ def _first_connection(settings: Settings) -> MlflowClient:
 
 
 def experiment_id(client: MlflowClient, settings: Settings) -> str:
-    """Find or make the experiment of the settings."""
     with tracking_errors(settings.tracking_uri):
         found = client.get_experiment_by_name(settings.experiment)
         if found is None:
@@ -183,24 +182,19 @@ class OpenRun:
 
     @property
     def url(self) -> str:
-        """Address in the MLflow UI."""
         return run_url(self.settings, self.experiment, self.run_id)
 
     def errors(self) -> AbstractContextManager[None]:
-        """Turn MLflow's failures into errors that say what to do."""
         return tracking_errors(self.settings.tracking_uri)
 
     def log(self, metrics: Mapping[str, float]) -> None:
-        """Log metrics, in one call."""
         now = int(time.time() * 1000)
         self.write(metrics=[Metric(name, value, now, 0) for name, value in metrics.items()])
 
     def params(self, values: Mapping[str, object]) -> None:
-        """Log parameters, in one call."""
         self.write(params=[Param(name, str(value)) for name, value in values.items()])
 
     def tag(self, tags: Mapping[str, str]) -> None:
-        """Set tags, in one call."""
         self.write(tags=[RunTag(name, value) for name, value in tags.items()])
 
     def write(self, **entities: Any) -> None:
@@ -220,17 +214,14 @@ class OpenRun:
         self.tag_seconds({stage: time.perf_counter() - started})
 
     def text(self, content: str, name: str) -> None:
-        """Store a text as an artifact."""
         with self.errors():
             self.client.log_text(self.run_id, content, name)
 
     def upload(self, folder: Path) -> None:
-        """Store the files of a folder as artifacts."""
         with self.errors():
             self.client.log_artifacts(self.run_id, str(folder))
 
     def close(self, status: str = "FINISHED") -> None:
-        """End the run."""
         with self.errors():
             self.client.set_terminated(self.run_id, status)
 
@@ -241,7 +232,6 @@ class OpenRun:
 
 
 def record_of(run: Run) -> RunRecord:
-    """A run of MLflow's client as a record."""
     return RunRecord(
         run_id=run.info.run_id,
         name=run.info.run_name or "",

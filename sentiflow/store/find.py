@@ -112,7 +112,6 @@ def named_version(store: Store, text: str) -> tuple[str, VersionRecord] | None:
 
 
 def find_runs(store: Store, names: Sequence[str]) -> list[RunRecord]:
-    """The runs that users mean by some texts."""
     runs: list[RunRecord] = []
     for name in names:
         found = find_run(store, name)
@@ -284,7 +283,6 @@ def replacing(store: Store, name: str, number: int) -> str:
 
 
 def champion_of(store: Store, name: str) -> int | None:
-    """The version in use of a registered model, or None."""
     model = store.model(name)
     return None if model is None else model.champion
 

@@ -52,7 +52,6 @@ def locked_error(store: str) -> ExternalError:
 
 
 def query(file: Path, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
-    """Ask the file."""
     address = f"{file.as_uri()}?mode=rw"  # what a killed process left half-written is undone first
     try:
         with closing(sqlite3.connect(address, uri=True, timeout=PATIENCE)) as connection:
@@ -198,7 +197,6 @@ class SqliteStore:
         ]
 
     def _records(self, condition: str, order: str, *values: str) -> list[RunRecord]:
-        """Runs under a condition, with all that is known of them."""
         rows = self._query(_RUN + condition + order, *values)
         below = f"FROM {{}} JOIN runs r USING (run_uuid) WHERE r.lifecycle_stage = 'active' AND r.{condition}"
         params = self._by_owner(f"SELECT run_uuid, key, value, 0 {below.format('params')}", *values)

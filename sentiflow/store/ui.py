@@ -119,7 +119,6 @@ def runs_url(base: str, experiment: str) -> str:
 
 
 def run_url(settings: Settings, experiment: str, run_id: str) -> str:
-    """Address of a run in the MLflow UI."""
     return f"{ui_url(settings)}/#/experiments/{experiment}/runs/{run_id}{_TRAINING}"
 
 

@@ -47,7 +47,6 @@ class Range(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=F
         return (self.low, self.high) if self.step is None else (self.low, self.high, self.low + self.step)
 
     def holds(self, value: Any) -> bool:
-        """Whether a value lies in the range, and on one of its steps."""
         return self.low <= value <= self.high and (self.step is None or _is_multiple(value - self.low, self.step))
 
 
@@ -64,11 +63,9 @@ class Choices(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan
 
     @property
     def examples(self) -> tuple[Value, ...]:
-        """All of them."""
         return self.choices
 
     def holds(self, value: Any) -> bool:
-        """Whether a value is one of them."""
         return value in self.choices
 
 

@@ -53,7 +53,6 @@ def _row(trial: FrozenTrial, unstable: Sequence[int]) -> TrialRow:
 
 
 def markdown(result: SweepResult, prepared: Prepared, sweep: Sweep) -> str:
-    """The whole in words and tables."""
     fields = list(sweep.space.fields)
     best = by_loss(result.trials)
     trials = [
@@ -113,17 +112,14 @@ def describe_importance(shares: Mapping[str, float], rows: Sequence[TrialRow]) -
 
 
 def count_of_trials(count: int) -> str:
-    """A number of trials in words."""
     return f"{count:,} trial{'' if count == 1 else 's'}"
 
 
 def format_value(value: Any) -> str:
-    """A field's value, floats with four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def format_values(values: Mapping[str, Any]) -> str:
-    """Values of several fields on one line."""
     return ", ".join(f"{name}={format_value(value)}" for name, value in values.items())
 
 

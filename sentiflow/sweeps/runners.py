@@ -163,7 +163,6 @@ def workers_of(settings: Settings, wanted: int | None) -> int:
 
 
 def check_runner(settings: Settings) -> None:
-    """Check the settings for a runner before anything is started."""
     if settings.task_runner != "dask":
         return
     check_dask(settings)

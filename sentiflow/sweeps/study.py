@@ -180,7 +180,6 @@ def open_study(sweep: Sweep) -> Study:
 
 
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
-    """The space as Optuna takes it."""
     return {name: _distribution(name, field) for name, field in space.fields.items()}
 
 

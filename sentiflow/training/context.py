@@ -56,21 +56,17 @@ class RunContext(OpenRun):
 
     @property
     def dataset_name(self) -> str:
-        """As tags and names have it."""
         return names.dataset_name(self.dataset)
 
     @property
     def model_name(self) -> str:
-        """What its version is registered under."""
         return names.model_name(self.dataset)
 
     @property
     def seconds(self) -> float:
-        """Since ``began``."""
         return time.time() - self.began
 
     def scores(self) -> ScoreTable:
-        """The scores of the test reviews that it has logged."""
         table = score_table(open_store(self.settings), self.record(), self.work)
         if table is None:
             raise ValueError(f"the run {self.run_id} holds no test scores")
@@ -134,7 +130,6 @@ def scorer_of(run: RunContext, prepared: Prepared, trained: TrainedFiles) -> Tex
 
 
 def _inputs(prepared: Prepared) -> list[DatasetInput]:
-    """Each split of a prepared dataset, as an input of a run."""
     content = reviews.read(prepared.table)
     contexts = {"train": "training", "validation": "validation", "test": "testing"}
     inputs = []

@@ -88,7 +88,6 @@ def planned_name(given: Mapping[str, Any], repeats: int = 1) -> str:
 
 
 def seeds_label(seed: int, repeats: int = 1) -> str:
-    """The seeds of a run, in its name."""
     return f"seed{seed}" if repeats == 1 else f"seeds{seed}to{seed + repeats - 1}"
 
 
@@ -309,7 +308,6 @@ def _parameters(run: RunContext) -> dict[str, object]:
 
 
 def _describe(run: RunContext, parameters: Mapping[str, object]) -> None:
-    """Log the parameters, and the files that say what the run was trained with."""
     versions = {f"version.{library}": version(library) for library in LIBRARIES}
     run.params({**parameters, "dataset": run.dataset, "version.python": platform.python_version(), **versions})
     write_files(kept := run.work / "provenance")

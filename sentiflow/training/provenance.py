@@ -109,14 +109,12 @@ def sources() -> str:
 
 @cache
 def packages() -> str:
-    """Names and versions of all installed packages but this one."""
     found = {each.stem for place in sys.path for each in Path(place).glob("*.dist-info")}
     names = (name.rpartition("-") for name in found if not name.startswith("sentiflow-"))
     return "".join(f"{name}=={number}\n" for name, _, number in sorted(names))
 
 
 def digest_of(text: str) -> str:
-    """SHA-256 of a text."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -141,7 +139,6 @@ def provenance_tags() -> dict[str, str]:
 
 
 def write_files(folder: Path) -> None:
-    """Write what a run keeps beside these tags into a new folder."""
     folder.mkdir()
     (folder / SOURCES).write_text(sources(), encoding="utf-8")
     (folder / PACKAGES).write_text(packages(), encoding="utf-8")
@@ -187,6 +184,5 @@ def asked_key(asked: str, dataset: str, settings: Settings) -> str:
 
 
 def nothing_to_train(equal: Version) -> str:
-    """Say that a training would only repeat a version."""
     same = "same recipe, data, seed, code and packages"
     return f"Nothing to train: {equal.name} version {equal.number} has the {same}."

@@ -250,13 +250,11 @@ def make_recipe(fields: Mapping[str, Any], overrides: Sequence[str], name: str) 
 
 
 def nearest_field(name: str) -> str | None:
-    """The field of a recipe most likely meant."""
     near = difflib.get_close_matches(name, TrainConfig.model_fields, n=1)
     return near[0] if near else None
 
 
 def split_changes(overrides: Sequence[str]) -> dict[str, str]:
-    """Keys and values of texts ``key=value``."""
     changes = {}
     for override in overrides:
         key, separator, value = override.partition("=")
@@ -286,7 +284,6 @@ def _read_fields(name_or_file: str) -> dict[str, Any]:
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:
-    """The content of a TOML file."""
     try:
         return tomllib.loads(expanded(path).read_text(encoding="utf-8"))
     except OSError as err:
@@ -299,7 +296,6 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
 
 
 def _problem(found: ErrorDetails) -> tuple[str, str]:
-    """What is wrong with a field, and what to do."""
     field = str(found["loc"][0]) if found["loc"] else ""
     if not found["loc"]:
         return str(found["ctx"]["error"]), "Change one of the fields."

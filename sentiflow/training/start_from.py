@@ -61,7 +61,6 @@ class Start:
         return Version(name, int(number), "as then") if name else None
 
     def tags(self) -> dict[str, str]:
-        """What a run and its version keep of it."""
         if not self:
             return {START_NAME: NONE}
         tags = {START_NAME: self.name, START_DIGEST: self.digest, START_WORDS: f"{self.words:.4f}"}
@@ -69,7 +68,6 @@ class Start:
         return tags if self.new is None else tags | {START_NEW: str(self.new)}
 
     def text(self) -> str:
-        """It in a sentence's part."""
         if not self:
             return f"from nothing{f', as {self.why}' if self.why else ''}"
         return start_text(self.tags(), self.why)
@@ -162,7 +160,6 @@ def known_share(content: Reviews, words: Vocabulary, scorer: TextScorer) -> floa
 
 
 def started(record: RunRecord) -> Start:
-    """What a run's training started from."""
     name, tags = record.params.get(START_FROM, NONE), record.tags
     if name == NONE:
         return Start()
