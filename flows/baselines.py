@@ -15,8 +15,7 @@ from sentiflow.training.recipes import TUNED, TrainConfig
 from tasks.summarize import summarize_baselines
 from tasks.train import fetch, fit, measure_baseline, prepare
 
-PREFIX = "baselines-"
-"""Prefix of the name of the parent run, before the name of the network's run."""
+PREFIX = "baselines-"  # begins the name of the parent run, before that of the network's run
 
 
 @job(lambda given: PREFIX + planned_name(given))

@@ -22,8 +22,7 @@ from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.training.recipes import TrainConfig
 
 Name = Literal["majority", "tfidf", "nb-bigrams"]
-NAMES: tuple[Name, ...] = get_args(Name)
-"""In the order in which they run: the fast ones first, so that errors show up early."""
+NAMES: tuple[Name, ...] = get_args(Name)  # in the order in which they run, the fast ones first
 
 ABOUT: dict[Name, str] = {
     "majority": "the more frequent label, whatever the review",
@@ -51,18 +50,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted baseline.
+    """A fitted baseline."""
 
-    Attributes:
-        score: reviews to their probability of positive, shape (n,).
-        found: settings chosen by the validation reviews.
-    """
-
-    score: Callable[[Reviews], Floats]
+    score: Callable[[Reviews], Floats]  # probability of positive, shape (n,)
     parameters: int
     val_loss: float
     val_accuracy: float
-    found: Mapping[str, object]
+    found: Mapping[str, object]  # settings chosen by the validation reviews
     summary: str
 
 
@@ -201,11 +195,9 @@ def _first(reviews: Reviews) -> Reviews:
 def features(reviews: Reviews, keys: Keys | None = None) -> tuple[Keys, scipy.sparse.csr_array]:
     """Which words and pairs of neighbours whole reviews hold: all of theirs, or only those of ``keys``.
 
-    Start marker, padding and the id of rare words do not count, and are not between neighbours.
-
-    Returns:
-        The keys, rising, (f,): a word by its id, a pair by the first id times 2**32 plus the second; and a matrix
-        (n, f) of 1 where a review holds one, however often.
+    Start marker, padding and the id of rare words do not count, and are not between neighbours. Gives the keys,
+    rising, (f,): a word by its id, a pair by the first id times 2**32 plus the second; and a matrix (n, f) of 1
+    where a review holds one, however often.
     """
     flat = np.concatenate([np.empty(0, np.int32), *reviews.tokens])
     words = flat >= FIRST_WORD
@@ -253,19 +245,14 @@ _READS_NOTHING = 1e7  # reviews a second from which on a model cannot have looke
 
 @dataclass(frozen=True)
 class Row:
-    """One model, a baseline or a recipe's network, on the test reviews.
-
-    Attributes:
-        comparison: its right labels less the network's; None for the network itself.
-        seconds: of the training, choices included.
-    """
+    """One model, a baseline or a recipe's network, on the test reviews."""
 
     name: str
     measured: Measured
-    comparison: Comparison | None
+    comparison: Comparison | None  # its right labels less the network's; None for the network itself
     val_loss: float
     parameters: int
-    seconds: float
+    seconds: float  # of the training, choices included
     reviews_per_second: float
 
     @classmethod

@@ -19,8 +19,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import IO
 
-END_SECONDS = 5
-"""What the group has to end by itself."""
+END_SECONDS = 5  # what the group has to end by itself
 
 _VARIABLE = "_SENTIFLOW_SCHEDULE_PROCESS"
 _POLL_SECONDS = 0.5  # between two checks whether the schedule lives
@@ -96,8 +95,7 @@ class Child(subprocess.Popen[bytes]):
             self.wait()
 
 
-gone = threading.Event()
-"""Whether the schedule ended before this flow run."""
+gone = threading.Event()  # whether the schedule ended before this flow run
 
 
 def mark_children() -> None:

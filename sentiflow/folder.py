@@ -8,11 +8,9 @@ import os
 import re
 from pathlib import Path
 
-VARIABLE = "_SENTIFLOW_FOLDER"
-"""Variable with that folder, for child processes, too; not set where the current folder is meant."""
+VARIABLE = "_SENTIFLOW_FOLDER"  # has that folder, for children, too; not set where the current one is meant
 
-ROOT = "/"
-"""The working directory of commands and their children: only the machine's administrator can put files there."""
+ROOT = "/"  # working directory of commands and children: only the administrator can put files there
 
 # Variables of other programs whose value is a path. Those that hold several, with colons, are left.
 _PLACES = re.compile(r"(HOME|DIR|PATH|(?<!PRO)FILE|FOLDER|BUNDLE|_CERT|__KEY|_APPLICATION_CREDENTIALS)$")

@@ -16,8 +16,7 @@ from sentiflow.training.recipes import TrainConfig
 if TYPE_CHECKING:
     from sentiflow.baselines import Row
 
-COMPLETE, PRUNED, DIVERGED = "complete", "pruned", "diverged"
-"""How trials of a sweep end."""
+COMPLETE, PRUNED, DIVERGED = "complete", "pruned", "diverged"  # how trials of a sweep end
 
 
 @dataclass(frozen=True)

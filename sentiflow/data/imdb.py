@@ -195,11 +195,8 @@ def fetch_file(
     """Copy an http(s) or file URL, or a path, unless the target, in a folder of its own, has the right hash.
 
     Gives whether it did. An attempt ends after ``timeout`` seconds without an answer, all together
-    after ``DEADLINE`` seconds; over http(s) there are ``retries`` further ones.
-
-    Raises:
-        UnreachableError: the address does not answer, holds no such file, or sends it too slowly.
-        ExternalError: what came is too large or has another hash; nothing is kept of it.
+    after ``DEADLINE`` seconds; over http(s) there are ``retries`` further ones. Nothing is kept of what is too
+    large or has another hash.
     """
     lock = target.with_name(f".{target.name}.lock")
     with file_lock(lock, f"Another download of {target.name}", "download", patience=DEADLINE, logger=logger):

@@ -170,15 +170,11 @@ def _width(leaf: Any, chunk: Any) -> int:
 
 
 def to_values(column: pa.ChunkedArray, errors: str = "backslashreplace") -> list[Any]:
-    """Python's values of a column; bytes of a text that are no UTF-8 are treated as ``bytes.decode`` does.
-
-    Raises:
-        UsageError: Python has no such value, as for times after the year 9999.
-    """
+    """Python's values of a column; bytes of a text that are no UTF-8 are treated as ``bytes.decode`` does."""
     try:
         return column.to_pylist()  # type: ignore[no-any-return]
     except UnicodeDecodeError:
         raw = column.cast(pa.large_binary()).to_pylist()
         return [None if value is None else value.decode(errors=errors) for value in raw]
-    except (OverflowError, ValueError, LookupError) as err:
+    except (OverflowError, ValueError, LookupError) as err:  # such as a time after the year 9999
         raise UsageError(f"Values of type {column.type} cannot be read: {first_line(err)}.") from err

@@ -64,8 +64,7 @@ def hints_for(kinds: Iterable[str], path: Path) -> list[str]:
     return [hints[kind].format(path=quote(str(path)), name=quote(path.name)) for kind in kinds if kind in hints]
 
 
-OUTPUT_COLUMNS = ("row", "label", "score", "model", "version")
-"""Columns that each output of scoring has."""
+OUTPUT_COLUMNS = ("row", "label", "score", "model", "version")  # of each output of scoring
 
 REJECTS = ".rejects.jsonl"
 

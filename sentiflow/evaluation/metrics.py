@@ -124,11 +124,7 @@ def cross_entropy(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> floa
 
 
 def measure(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> Measured:
-    """Measure scores (from 0 to 1, shape (n,)) against labels (0 or 1, both present, shape (n,)).
-
-    Raises:
-        ValueError: the labels hold one class only, or a score is not a number.
-    """
+    """Measure scores (from 0 to 1, shape (n,)) against labels (0 or 1, both present, shape (n,))."""
     from sklearn.metrics import brier_score_loss, roc_auc_score  # reports do without
 
     if len(np.unique(labels)) != 2:
@@ -279,8 +275,7 @@ def _per_review(mask: Rows, starts: NDArray[np.int64]) -> NDArray[np.int64]:
     return found
 
 
-BASELINE = "baseline/"
-"""Begins metrics of the yardstick, and of the network against it."""
+BASELINE = "baseline/"  # begins metrics of the yardstick, and of the network against it
 
 
 @dataclass(frozen=True)

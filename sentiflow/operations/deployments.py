@@ -24,15 +24,13 @@ from sentiflow.folder import here
 from sentiflow.operations.prefect_server import to_choose_another
 from sentiflow.settings import OFF
 
-TAG = "sentiflow"
-"""Tag of our deployments, and slug of their schedules. A deployment is named after its flow: ``train/train``."""
+TAG = "sentiflow"  # tag of our deployments, which are named after their flows, and slug of their schedules
 
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 Schedule: TypeAlias = CronSchedule | IntervalSchedule
-AnySchedule: TypeAlias = Schedule | RRuleSchedule | NoSchedule
-"""Those that people make in Prefect's UI, too."""
+AnySchedule: TypeAlias = Schedule | RRuleSchedule | NoSchedule  # also made in Prefect's UI
 
 # The times of an interval stay the same whenever it is registered: every 6h is 0, 6, 12 and 18 o'clock.
 _ANCHOR = datetime(2020, 1, 1, tzinfo=UTC)

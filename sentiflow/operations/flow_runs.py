@@ -39,8 +39,7 @@ from sentiflow.operations.prefect_server import flow_run_url
 from sentiflow.settings import Notification, Settings, load_settings
 
 BEGUN = (StateType.RUNNING, StateType.CANCELLING)
-NO = ("Refused", "Declined", "Unanswered")
-"""Names of the final states of a promotion that put nothing in use."""
+NO = ("Refused", "Declined", "Unanswered")  # final states of a promotion that put nothing in use
 _NOTIFIED = "sentiflow.notified"  # label of a flow run: the attempt of which all addresses were told
 _NOT_SENT = "The notification of %s %s was not sent: %s"
 _LONGEST = 1_000

@@ -54,8 +54,7 @@ _ENVIRONMENT = {
 }
 _NO_PAGES = {"PREFECT_UI_ENABLED": "false", "PREFECT_API_BLOCKS_REGISTER_ON_START": "false"}
 _START_SECONDS = 120
-OUR_USER = "sentiflow:"
-"""How a login begins that was made here."""
+OUR_USER = "sentiflow:"  # begins a login that was made here
 _DATABASE, _FILE = "PREFECT_SERVER_DATABASE_CONNECTION_URL", "sqlite+aiosqlite:///"
 _temporary: set[str] = set()  # API addresses of this process's temporary server
 _found: set[str] = set()  # and of a running schedule's, which no setting names

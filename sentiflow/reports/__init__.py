@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from sentiflow.scoring import Attribution, TextScorer, Word
 
 
-PAGE = "report.html"
-"""Name of a run's report among its artifacts."""
+PAGE = "report.html"  # a run's report among its artifacts
 
 SHOWN = 0.005  # change of the score from which on a word is coloured
 _FOLDED = 80  # characters of a long text, shown until it is opened

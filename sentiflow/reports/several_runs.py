@@ -40,8 +40,7 @@ from sentiflow.scoring import is_positive
 from sentiflow.settings import Settings
 from sentiflow.store.find import PARENTS, open_store
 
-MAX_RUNS = 8
-"""Runs in plots and side-by-side tables: the first, and those of the lowest validation loss."""
+MAX_RUNS = 8  # in plots and side-by-side tables: the first, and those of the lowest validation loss
 
 _MAX_REVIEWS = 8
 _MAIN = (

@@ -28,8 +28,7 @@ from sentiflow.training.recipes import RECIPES
 MAX_ERRORS = 20
 PARAMETERS, SPEED, ECE = "model.parameters", "test/throughput", "test/ece"
 
-Curves = Mapping[str, Sequence[tuple[int, float]]]
-"""Metrics logged per epoch by name (``train/loss``, ``val/loss``, ...): the epoch and the value of each point."""
+Curves = Mapping[str, Sequence[tuple[int, float]]]  # by metric logged per epoch: epoch and value
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,7 @@ def worst_errors_text(errors: Sequence[Misclassified]) -> str:
     return "\n\n".join(f"{error.heading}\n{text}" for error, text in zip(errors, texts, strict=True)) + "\n"
 
 
-BREAK = re.compile(r"<br\s{0,9}/?>", re.IGNORECASE)
-"""A line break of HTML."""
+BREAK = re.compile(r"<br\s{0,9}/?>", re.IGNORECASE)  # a line break of HTML
 
 _BREAK_OF_IMDB = re.compile(r"(?<![^ ])br(?![^ ])")  # a word of its reviews, which are there as words
 

@@ -26,8 +26,7 @@ _MESSAGES = {
 }
 _EXAMPLE: JsonDict = {"text": "A quiet film that stays with you."}
 
-PROTOCOL = "3.17.2"
-"""The MLflow whose requests are read and whose answers are given."""
+PROTOCOL = "3.17.2"  # the MLflow whose requests are read and whose answers are given
 _FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
@@ -218,11 +217,7 @@ class ValidationErrors(_Response):
 
 
 def texts_of(content_type: str, max_characters: int, max_texts: int, body: bytes) -> list[str]:
-    """Read the column ``text`` of a table, or a list of texts, as MLflow does; blank texts are texts.
-
-    Raises:
-        HTTPException: 400 for another body, 415 for another type than JSON and CSV in UTF-8.
-    """
+    """Read the column ``text`` of a table, or a list of texts, as MLflow does; blank texts are texts."""
     kind, *parameters = content_type.lower().replace(" ", "").replace('"', "").split(";")
     if kind not in ("application/json", "text/csv", "") or any(each != "charset=utf-8" for each in parameters):
         raise HTTPException(415, "Expected application/json or text/csv, in UTF-8.")

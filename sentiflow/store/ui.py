@@ -19,11 +19,9 @@ from sentiflow.locks import file_lock, if_free
 from sentiflow.redaction import without_login
 from sentiflow.settings import Settings
 
-LOGIN = "_SENTIFLOW_UI_LOGIN"
-"""Variable with the login, in the environment of the server's process."""
+LOGIN = "_SENTIFLOW_UI_LOGIN"  # variable with the login, in the environment of the server's process
 
-USER = "sentiflow"
-"""Name of that login; any other will do, and is the name of who labels a text, where this is nobody's."""
+USER = "sentiflow"  # any other will do, and is the name of who labels a text, where this is nobody's
 
 # Of MLflow's table of runs, with widths in pixels: all fit into a window of 1,400.
 _COLUMNS = {
@@ -36,11 +34,9 @@ _TRAINING = "?workflowType=machine_learning"  # else a new browser shows MLflow'
 # Okabe and Ito (2008): safe for colour-blind readers, visible on light and dark pages.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 
-RUN_COLOUR = "mlflow.runColor"
-"""Tag of a run: its colour in MLflow's table and charts, which else makes one of the run's id."""
+RUN_COLOUR = "mlflow.runColor"  # tag of a run: its colour in MLflow's table and charts
 
-VIEW = "sentiflow"
-"""Name of the view that MLflow's page of runs opens with: ``?viewStateShareKey=sentiflow``."""
+VIEW = "sentiflow"  # name of the view that MLflow's page of runs opens with
 
 _SHOWN = {"display": True, "isReordered": True, "deleted": False, "isGenerated": True}  # of a group of charts
 

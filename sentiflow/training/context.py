@@ -37,20 +37,13 @@ from sentiflow.training.start_from import Start
 
 @dataclass(frozen=True)
 class RunContext(OpenRun):
-    """The open run of a training, a baseline or a set of them.
+    """The open run of a training, a baseline or a set of them."""
 
-    Attributes:
-        config: once the table is prepared, with the values that its rules chose.
-        dataset: as the user named it, a table by its whole path.
-        work: folder for files of this run, deleted when the run ends.
-        began: start of the process, or in a shared process of the flow (seconds since the epoch).
-    """
-
-    config: TrainConfig
-    dataset: str
+    config: TrainConfig  # once the table is prepared, with the values that its rules chose
+    dataset: str  # as the user named it, a table by its whole path
     seed: int
-    work: Path = field(repr=False)
-    began: float = field(repr=False)
+    work: Path = field(repr=False)  # for files of this run, deleted when the run ends
+    began: float = field(repr=False)  # start of the process, in a shared one of the flow: seconds since the epoch
     start: Start = Start()
     parent: "RunContext | None" = field(default=None, repr=False)
 

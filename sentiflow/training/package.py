@@ -60,13 +60,8 @@ def save(folder: Path, scorer: TextScorer, keras_file: Path, work: Path, model: 
 def need_whole(folder: Path) -> bool:
     """Check that a packed model is one that MLflow can load, without running its code.
 
-    Returns:
-        Whether its code is this installation's, too. If not, another version of Sentiflow packed it, or somebody
-        changed it.
-
-    Raises:
-        ValueError: it was not packed by ``save``, or its scoring code is damaged.
-        OSError, MlflowException: a file is missing.
+    Gives whether its code is this installation's, too. If not, another version of Sentiflow packed it, or somebody
+    changed it. It is a ValueError if it was not packed by ``save``, or its scoring code is damaged.
     """
     packed = Model.load(str(folder / "MLmodel")).flavors["python_function"]
     name = str(packed["config"]["scoring_package"])

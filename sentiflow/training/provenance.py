@@ -50,16 +50,11 @@ _GIT = ("git", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}
 
 @dataclass(frozen=True)
 class Checkout:
-    """The commit that the code runs from.
-
-    Attributes:
-        dirty: whether a file of ours is another, is gone or is new; what git ignores is left out.
-        patch: what differs in source files, for ``git apply``.
-    """
+    """The commit that the code runs from."""
 
     commit: str
-    dirty: bool
-    patch: bytes
+    dirty: bool  # whether a file of ours is another, is gone or is new; what git ignores is left out
+    patch: bytes  # what differs in source files, for `git apply`
 
 
 @cache

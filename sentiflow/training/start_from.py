@@ -33,23 +33,15 @@ _SAME_LANGUAGE = 0.6  # of a table's words; English tables have 85 to 97% in the
 
 @dataclass(frozen=True)
 class Start:
-    """What a training starts from.
+    """What a training starts from."""
 
-    Attributes:
-        asked: as the user named it.
-        name: ``none``, ``base`` or a version, such as ``reviews-sentiment/3``.
-        accuracy: on its own test split, if it is known.
-        words: share of the table's training words that it knows.
-        new: how many of the table's reviews to learn from it has not learnt; None where that is not known.
-    """
-
-    asked: str = NONE
-    name: str = NONE
+    asked: str = NONE  # as the user named it
+    name: str = NONE  # or base, or a version, such as reviews-sentiment/3
     why: str = ""
     digest: str = ""
-    accuracy: float | None = None
-    words: float = 0.0
-    new: int | None = None
+    accuracy: float | None = None  # on its own test split, if it is known
+    words: float = 0.0  # share of the table's training words that it knows
+    new: int | None = None  # how many of the table's reviews to learn from it has not learnt, if that is known
 
     def __bool__(self) -> bool:
         return self.name != NONE
