@@ -61,10 +61,7 @@ class Fitted:
 
 
 def fit(name: str, training: Reviews, validation: Reviews, config: TrainConfig) -> Fitted:
-    """Fit one of the baselines ``NAMES``, to compare with a recipe, which sets vocabulary and length.
-
-    Only the training reviews are learnt from; those of validation choose settings.
-    """
+    """Fit a baseline to compare with a recipe; the validation reviews choose settings alone."""
     if not len(validation) or len(set(training.label.tolist())) != 2:
         raise UsageError(
             "The baselines need validation reviews, and training reviews of both labels.",
@@ -99,10 +96,7 @@ STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0)
 
 
 def counts(reviews: Reviews, config: TrainConfig) -> scipy.sparse.csr_array:
-    """Counts of the words of the vocabulary in what a network reads of each review, shape (n, words).
-
-    Reviews are cut in front and rare words left out, as for a network; start marker and padding do not count.
-    """
+    """Counts of the words that a network with this recipe reads of each review, shape (n, words)."""
     ids = reviews.padded(config.sequence_length, config.vocabulary_size)
     row, step = np.nonzero(ids >= FIRST_WORD)
     shape = len(reviews), max(config.vocabulary_size - FIRST_WORD, 1)

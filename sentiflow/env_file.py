@@ -60,10 +60,7 @@ def warn_if_elsewhere(named: str, store: str) -> None:
 
 
 def say_places(file: Path, settings: BaseSettings, names: Collection[str], *, ours: bool) -> None:
-    """Warn which settings of the file hold a path or an address; ``names`` are what it sets, in capital letters.
-
-    A file that is not ``ours``, beside the code, may name no server that would be asked.
-    """
+    """Warn which settings of the file, of ``names``, hold a place; only ``ours`` may name a server."""
     set_outside = {name.upper() for name, value in os.environ.items() if value}
     prefix = settings.model_config.get("env_prefix", "")
     places = {

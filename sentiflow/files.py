@@ -68,10 +68,7 @@ def empty_folder(folder: Path) -> Iterator[Path]:
 
 
 def publish(target: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a temporary file beside ``target``, then rename it into place.
-
-    A failed write leaves no file behind.
-    """
+    """Let ``write`` fill a file beside ``target``, then rename it into place; a failed write leaves nothing."""
     make_folder(target.parent)
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))

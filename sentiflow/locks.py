@@ -86,10 +86,7 @@ def waiting_folder(settings: Settings) -> Path:
 
 
 def _id_of(folder: Path) -> str:
-    """What tells a folder from its copies and from one at the same path on another machine of this name.
-
-    An id that is made once, and the inode of the file with it.
-    """
+    """An id made once, and its file's inode: they tell a folder from copies, and from others at its path."""
     file = folder / "id"
     if not file.exists():
         with brief_lock(folder / "id.lock", f"Another first use of {folder}"):

@@ -55,10 +55,7 @@ def _absolute(dataset: str) -> Path:
 
 
 def model_name(dataset: str) -> str:
-    """What a dataset's versions are registered under: a model of the sample can never stand in for one of imdb.
-
-    The base keeps its name, which no registered model of this project has.
-    """
+    """What a dataset's versions are registered under; the base keeps its name, which no such model has."""
     return dataset if dataset == BASE else f"{dataset_name(dataset)}-sentiment"
 
 

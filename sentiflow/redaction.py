@@ -81,10 +81,7 @@ def without_login(address: str) -> str:
 
 
 def without_secrets(err: Exception) -> Exception:
-    """An error of a library that can be chained to one of ours: its texts, and those of its causes, redacted.
-
-    Prefect stores the whole traceback of a failed run in its log.
-    """
+    """A library's error with its causes, redacted: Prefect stores the whole traceback of a failed run."""
     each: BaseException | None = err
     while each is not None:
         each.args = tuple(redact(str(arg)) if isinstance(arg, (str, Exception)) else arg for arg in each.args)

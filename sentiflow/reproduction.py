@@ -59,10 +59,7 @@ def find_original(called: str, settings: Settings) -> Original:
 
 
 def need_data(original: Original, settings: Settings) -> tuple[Prepared, str]:
-    """The data that a run was trained on, and the digest of what its dataset gives now, or why it gives nothing.
-
-    A table that was prepared of it once is enough, whatever became of its source.
-    """
+    """The prepared data of a run, and the digest of what its dataset gives now, or why it gives nothing."""
     try:
         source = fetch(original.dataset, settings, options=original.table)
         now = prepare(source, settings).digest

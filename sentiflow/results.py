@@ -135,10 +135,7 @@ def seed_metrics(seeds: Sequence[SeedResult]) -> dict[str, list[float]]:
 
 @dataclass(frozen=True)
 class RepeatsResult(ModelResult):
-    """The outcome of a set of repeats; ``best``, the seed of the lowest validation loss, is registered.
-
-    The accuracy is of the test split, over the seeds; the seconds are wall time of the whole.
-    """
+    """The outcome of a set of repeats; ``best``, the seed of the lowest validation loss, is registered."""
 
     seeds: tuple[SeedResult, ...]
     best: SeedResult
@@ -225,11 +222,7 @@ class BaselinesResult(RunResult):
 
 @dataclass(frozen=True)
 class Reproduction(RunResult):
-    """The outcome of a run that was trained again.
-
-    ``original`` is the id of that run, ``called`` its registered version, like ``imdb-sentiment/3``, else its
-    name; ``differences`` are what decides a training and is otherwise than then, a line each.
-    """
+    """A run that was trained again: ``original`` is its id, ``called`` its registered version, else its name."""
 
     original: str
     called: str

@@ -58,10 +58,7 @@ INSTALL_TEAM = 'Install the extra: requirements-team.lock of a checkout, or pip 
 
 
 class Settings(BaseSettings):
-    """Every setting, with its default and the reason for it.
-
-    Relative paths given by a user are taken from the current folder, as in any shell.
-    """
+    """Every setting, with its default and the reason for it; relative paths are of the current folder."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
 
@@ -312,10 +309,7 @@ def _need_http(address: str) -> None:
 
 
 def _check_login(address: str, *, hosts: bool = False) -> None:
-    """Refuse a login that libraries would read in different ways, and then repeat in what they say.
-
-    An address may have several ``hosts``, each with a port. The ValueError gives nothing of the address away.
-    """
+    """Refuse a login that libraries read in different ways, and repeat; the error gives none of it away."""
     try:
         parts = urlparse(address)
         clear = parts.netloc.count("@") <= 1 and (hosts or (parts.port or 0) >= 0)

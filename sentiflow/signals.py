@@ -45,10 +45,7 @@ def listen() -> None:
 
 
 def decide(code: int, seconds: float = EXIT_SECONDS) -> None:
-    """Decide the exit code of this process, which is about to end; signals raise nothing from now on.
-
-    After these seconds the process ends with it, whatever is still to be done at its exit.
-    """
+    """Decide the exit code: signals raise nothing any more, and after these seconds the process has ended."""
     global _outcome
     _outcome = code
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -96,10 +93,7 @@ def first_signal() -> int:
 
 
 def stop_if_asked() -> None:
-    """Fail if this process was asked to end: with what the signal raised, which native code and ``__del__`` lose.
-
-    Other threads than the main one, which signals do not interrupt, and processes of a pool get an ExternalError.
-    """
+    """Fail if asked to end: as the signal would, which native code loses, or by an error in other threads."""
     if not (number := first_signal()):
         return
     if threading.current_thread() is threading.main_thread():

@@ -81,10 +81,7 @@ def register(run: RunContext, prepared: Prepared, trained: TrainedFiles, measure
 
 
 def _equal(run: RunContext, identity: dict[str, str]) -> ModelVersion | None:
-    """Find the newest version of the same training, to the last bit, for repeats and sweeps.
-
-    A single training looks for one before it begins, unless ``--force`` is given.
-    """
+    """Find the newest version of the same training, for repeats and sweeps; a single one has looked before."""
     if run.parent is None:
         return None
     equal = " and ".join(f"tags.`{key}` = '{value}'" for key, value in identity.items())

@@ -25,10 +25,7 @@ from tasks.train import evaluate, train
 
 @task(name="begin", task_run_name="begin", persist_result=False)
 def begin(run: RunContext, prepared: Prepared, space: SearchSpace, name: str, restart: bool) -> Sweep:
-    """Start a sweep, or continue the unfinished one that is the same.
-
-    Its finished trials become children of this run; those that were running are tried again.
-    """
+    """Start a sweep, or continue the unfinished one that is the same; what was running is tried again."""
     logger = get_run_logger()
     if outside := space.outside(run.config):
         values = outcome.format_values(outside)

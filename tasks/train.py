@@ -153,10 +153,7 @@ def _ending(trained: "Trained", config: TrainConfig) -> str:
 def evaluate(
     run: RunContext, prepared: Prepared, trained: TrainedFiles, yardstick: Path | None = None
 ) -> Measured:
-    """Score the test split once, with the scorer of the registered model.
-
-    ``yardstick`` is the file of ``fit_yardstick``, with which the scores are compared.
-    """
+    """Score the test split once, by the scorer that is registered, beside the yardstick's file of scores."""
     content = reviews.read(prepared.table)
     scorer = scorer_of(run, prepared, trained)
     run.tag({SCORER_DIGEST: scorer.digest})
@@ -205,10 +202,7 @@ def _timed(score: Callable[[Any], NDArray[np.float64]], reviews: Any) -> tuple[N
 
 @task(name="yardstick", task_run_name="yardstick", persist_result=False)
 def fit_yardstick(run: RunContext, prepared: Prepared) -> Path | None:
-    """Fit the yardstick, a simple model, on the reviews that the network has, and score the test split with it.
-
-    Gives a file of its scores, (n,), in the run's work folder; None if it cannot be fitted.
-    """
+    """Fit the yardstick on the network's reviews; gives a file of its test scores, (n,), or None if it cannot."""
     logger, file = get_run_logger(), run.work / "yardstick.npy"
     with run.timed("baseline"):
         content = reviews.read(prepared.table)

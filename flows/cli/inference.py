@@ -178,8 +178,7 @@ def score(
         typer.Argument(metavar="INPUT", help="A .csv, .tsv, .jsonl or .parquet table, or a folder of .txt files."),
     ],
     output: Annotated[
-        Path,
-        typer.Option("--output", "-o", metavar="FILE", help="The file to write: .csv, .jsonl or .parquet."),
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write: .csv, .jsonl or .parquet.")
     ],
     text_column: TextColumnOption = None,
     with_text: Annotated[bool, typer.Option("--with-text", help="Copy the texts to the output.")] = False,

@@ -35,8 +35,7 @@ SetOption = Annotated[
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Random seed.")]
 DatasetOption = Annotated[
-    str,
-    typer.Option("--dataset", "-d", help="imdb, sample, a .csv, .tsv, .jsonl or .parquet table, or a folder."),
+    str, typer.Option("--dataset", "-d", help="imdb, sample, a .csv, .tsv, .jsonl or .parquet table, or a folder.")
 ]
 TextColumnOption = Annotated[
     str | None,

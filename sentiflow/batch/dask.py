@@ -62,11 +62,7 @@ def threads_of(client: Any) -> int:
 
 
 class DaskWorkers:
-    """The cluster, from entering the context until leaving it; takes the place of ``Workers``.
-
-    Each worker gets the scorer once, and chunks of texts as they come; what it computes is the same code in one
-    thread, so that the scores are the same. In the context, ``number`` chunks are scored at a time.
-    """
+    """The cluster in place of ``Workers``: each of its workers gets the scorer once, and the same code scores."""
 
     def __init__(self, settings: Settings, scorer: TextScorer, wanted: int | None) -> None:
         self._settings, self._scorer, self._wanted = settings, scorer, wanted

@@ -295,10 +295,7 @@ _WAITING = 2  # chunks a worker has before it: one to score, one to score next
 def score_chunks(
     chunks: Iterable[Chunk], scorer: TextScorer, pool: Workers | DaskWorkers | None
 ) -> Generator[tuple[Chunk, Scores]]:
-    """Chunks with their scores, in order; without a pool this process scores.
-
-    So few are read ahead that memory stays flat.
-    """
+    """Chunks with their scores, in order; so few are read ahead that memory stays flat."""
     if pool is None:
         bulk = BulkScorer(scorer)
         for chunk in chunks:

@@ -19,10 +19,7 @@ _PLAIN: dict[Label, str] = {1: "positi.*|good", 0: "n[eé]gati.*|bad", "skip": "
 
 
 def advice(found: Sequence[str], given: Mapping[str, Label], known: Mapping[str, Label], column: str) -> str:
-    """What to type where some of the labels that were found, the commonest first, are not ``known``.
-
-    Those ``given`` by the user keep their meaning. Numbers are taken as a scale, whatever is known of 0 and 1.
-    """
+    """What to type for labels that are not ``known``, those ``given`` aside; numbers are taken as a scale."""
     if len(found) > KINDS:
         return f"{column} has more than {KINDS} different values: --label-column names the column of labels."
     usable = [label for label in found if not label or (is_name(label) and "," not in label)]

@@ -93,10 +93,7 @@ class _RowsOnly(pickle.Unpickler):
 
 
 def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    """Read named arrays of an npz whose hash has been checked; object arrays must hold lists of integers.
-
-    Their pickles make no array: a hostile one could name any memory.
-    """
+    """Read arrays of an npz; object arrays must hold lists of integers, as a pickle could name any memory."""
     try:
         with zipfile.ZipFile(path) as archive:
             return {name: _read(archive, f"{name}.npy") for name in names}
@@ -184,13 +181,7 @@ def fetch(settings: Settings, progress: Progress = no_progress) -> tuple[list[Pa
 
 
 def fetch_file(
-    url: str,
-    sha256: str,
-    target: Path,
-    *,
-    timeout: float,
-    retries: int,
-    progress: Progress = no_progress,
+    url: str, sha256: str, target: Path, *, timeout: float, retries: int, progress: Progress = no_progress
 ) -> bool:
     """Copy an http(s) or file URL, or a path, unless the target, in a folder of its own, has the right hash.
 

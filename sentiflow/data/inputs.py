@@ -188,10 +188,7 @@ _SUFFIX = ".txt"
 
 
 class Folder(RowInput):
-    """All ``.txt`` files below a folder, in the order of their relative paths.
-
-    Links to files in the folder are read. What lies elsewhere was not named to be scored, and perhaps logged.
-    """
+    """All ``.txt`` files below a folder, sorted; where a link leads out of it, nobody named what is there."""
 
     many = True
     schema = pa.schema([("source", pa.string())])

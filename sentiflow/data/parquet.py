@@ -35,10 +35,7 @@ _TEXT = "BYTE_ARRAY"
 
 
 class ParquetTable(Input):
-    """A Parquet file; its columns of lists and objects are not read, and categories as what they stand for.
-
-    What it may unpack to is limited by its size; it raises UsageError beyond that.
-    """
+    """A Parquet file, limited in what it may unpack to; columns of lists and objects are not read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

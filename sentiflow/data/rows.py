@@ -291,10 +291,7 @@ _VALUE = re.compile(r"[\W\d_]+|pos(itive)?|neg(ative)?|neutral|.{40,}", re.IGNOR
 def find_columns(
     path: Path, found: Sequence[str], text: str, others: Sequence[str] = (), label: str = ""
 ) -> tuple[str, list[str]]:
-    """The columns of a table that some names mean, as the table writes them; the others each once.
-
-    Names are compared as ``match`` does. The column of labels, if one is named, comes before the others.
-    """
+    """The columns that names mean by ``match``, as the table writes them: of texts, then of labels and others."""
     suffix, kept = path.suffix.lower(), [label, *others] if label else others
     column = "key" if suffix in (".jsonl", ".ndjson") else "column"
     options = dict.fromkeys(others, "--keep") | {label: "--label-column", text: "--text-column"}

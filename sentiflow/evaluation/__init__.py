@@ -77,10 +77,7 @@ class ScoreTable:
 
 
 def slices(candidate: ScoreTable, champion: ScoreTable) -> dict[str, NDArray[np.bool_]]:
-    """Rows of the short reviews (the shortest quarter), the long ones (the longest), and the truncated ones.
-
-    A review is truncated if one of the two models does not read all of it.
-    """
+    """Rows of the shortest quarter, of the longest, and of what one of the two models does not read whole."""
     lengths = candidate.n_tokens
     short, long = np.quantile(lengths, [0.25, 0.75])
     read = min(candidate.sequence_length, champion.sequence_length)

@@ -60,10 +60,7 @@ class Accuracy:
         return self.majority_share > _UNBALANCED
 
     def text(self, names: Sequence[str] = ("label 0", "label 1")) -> str:
-        """The accuracy with its interval, such as ``88.60% (95% interval 88.20% to 88.99%)``.
-
-        With unbalanced labels it says less, and what says more follows.
-        """
+        """Such as ``88.60% (95% interval 88.20% to 88.99%)``; with unbalanced labels what says more follows."""
         accuracy = f"{self.accuracy:.2%} (95% interval {self.accuracy_ci_low:.2%} to {self.accuracy_ci_high:.2%})"
         if self.majority_share == 1:
             return f"{accuracy}; all labels are the same"
@@ -209,10 +206,7 @@ def negates(word: str) -> bool:
 
 
 def traits_of(reviews: Reviews, words: Vocabulary, vocabulary_size: int) -> Traits:
-    """Traits of whole reviews, rare words not yet replaced, for a model of this vocabulary size.
-
-    The words are those of the ids from 4 on; ids from ``vocabulary_size`` on are out of vocabulary.
-    """
+    """Traits of whole reviews for a model of this size; ids from that on are out of its vocabulary."""
     flat = np.concatenate(reviews.tokens) if len(reviews) else np.empty(0, np.int32)  # (w,)
     lengths = reviews.n_tokens
     starts = np.cumsum(lengths) - lengths  # (n,)
@@ -318,9 +312,5 @@ def yardstick_metrics(network: ScoreTable, scores: NDArray[np.float64]) -> dict[
     measured = asdict(measure(network.label, scores))
     del measured["majority_share"]  # the network's
     found = compare(network.right, is_positive(scores) == (network.label == 1))
-    measured |= {
-        "difference": found.difference,
-        "difference_ci_low": found.low,
-        "difference_ci_high": found.high,
-    }
+    measured |= {"difference": found.difference, "difference_ci_low": found.low, "difference_ci_high": found.high}
     return {BASELINE + name: value for name, value in measured.items()}

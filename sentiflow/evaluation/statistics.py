@@ -76,10 +76,7 @@ def _score(assumed: float, gained: int, lost: int, n: int) -> float:
 
 
 def newcombe(right: int, n: int, other_right: int, m: int) -> tuple[float, float]:
-    """The 95% interval of the difference of two proportions of different reviews, the first less the second.
-
-    Newcombe (1998), Statistics in Medicine 17, 873, method 10: of the two Wilson intervals.
-    """
+    """The 95% interval of a difference of two proportions of different reviews: Newcombe (1998), method 10."""
     one, other = right / n, other_right / m
     (low, high), (other_low, other_high) = wilson(right, n), wilson(other_right, m)
     difference = one - other
@@ -90,11 +87,7 @@ def newcombe(right: int, n: int, other_right: int, m: int) -> tuple[float, float
 
 
 def welch(one: tuple[float, float, int], other: tuple[float, float, int]) -> tuple[float, float, float] | None:
-    """Welch's t-test of two means, each given with the standard deviation and the number of its values.
-
-    Gives the ends of the 95% interval of the difference, and the two-sided p-value; None when a mean has fewer
-    than two values, or neither sample varies.
-    """
+    """Ends of the 95% interval of a difference of means, and the two-sided p; None without a spread of both."""
     if min(one[2], other[2]) < 2:
         return None
     variances = [sd**2 / count for _, sd, count in (one, other)]

@@ -59,10 +59,7 @@ class Deployment:
 
 
 def parse_schedule(text: str, timezone: str, what: str) -> Schedule | None:
-    """Read a cron line in a time zone, ``every 30s`` and the like, or ``off``, which gives None.
-
-    ``what`` is the setting or option, for the message.
-    """
+    """Read a cron line, ``every 30s`` and the like, or ``off`` (None); ``what`` is its name in messages."""
     text = " ".join(text.split())
     if text.lower() == OFF:
         return None

@@ -67,10 +67,7 @@ class _Runner(Runner):
 
 
 def close_orphaned(client: SyncPrefectClient, deployment_ids: Sequence[UUID]) -> list[FlowRun]:
-    """Mark runs of these deployments as crashed that say they run: their process ended with its schedule.
-
-    A crashed run frees its place at once; otherwise the next one waits for minutes. Returns the closed runs.
-    """
+    """Mark the runs of a killed schedule as crashed, which frees their places at once; gives them."""
     begun = flow_runs.of_deployments(client, deployment_ids)
     for run in begun:
         flow_runs.crash(client, run, "Its process was killed; closed by the next `sentiflow schedule`.", logger)

@@ -96,19 +96,13 @@ def job(named: Callable[[dict[str, Any]], str] | None = None) -> Callable[[Calla
 
 
 def by_deployment() -> bool:
-    """Whether the current flow run is one of a deployment.
-
-    Prefect's ``runtime.deployment`` asks the server for it, and waits for ever when no thread can be started.
-    """
+    """Whether this flow run is a deployment's; ``runtime.deployment`` waits for ever without a free thread."""
     context = FlowRunContext.get()
     return bool(context and context.flow_run and context.flow_run.deployment_id)
 
 
 def _find_folder() -> None:
-    """Take relative paths from where the worker was started that runs this.
-
-    Prefect's process worker makes a folder for each run, and removes it with all that was written there.
-    """
+    """Take relative paths from where the worker was started: it removes a run's own folder with all in it."""
     here = Path.cwd()
     is_removed = here.parent == Path(tempfile.gettempdir()).resolve() and here.name.endswith("prefect")
     if is_removed and folder.VARIABLE not in os.environ:
@@ -156,10 +150,7 @@ def _all(read: Callable[..., list[R]], **wanted: Any) -> list[R]:
 
 
 def search(prefect: SyncPrefectClient, **wanted: Any) -> list[FlowRun]:
-    """All runs of our flows that fit these fields of a ``FlowRunFilter``, oldest first.
-
-    Others may use the same server; what our code runs has its version there, and what has not begun its tag.
-    """
+    """All runs of our flows, on a server that others may use, by fields of a ``FlowRunFilter``, oldest first."""
     found = {
         each.id: each
         for ours in ({"flow_version": {"any_": [TAG]}}, {"tags": {"all_": [TAG]}})
@@ -199,10 +190,7 @@ def crash(
 
 @contextmanager
 def waiting(name: str, version: int, settings: Settings) -> Iterator[None]:
-    """Hold a lock while the current flow run waits for a person's answer about a version of a model.
-
-    Its file goes once the answer is there; one that stays, and is free, is of a process that is gone.
-    """
+    """Hold a lock while this flow run waits for a person; a file that is free is of a process that is gone."""
     file = waiting_folder(settings) / f"{name}-{version}-{runtime.flow_run.id}.lock"
     with file_lock(file, "This promotion", "a promotion that waits for a person's answer"):
         yield
@@ -249,10 +237,7 @@ def close_tasks(
 
 
 def notify_missed(prefect: SyncPrefectClient, since: datetime, logger: Logger) -> None:
-    """Notify of flow runs that crashed since a moment, and for which no hook ran.
-
-    A worker that starts containers marks a run whose container was killed, and runs no hooks.
-    """
+    """Notify of crashes since a moment for which no hook ran, as where a container was killed."""
     for flow_run in search(prefect, state={"type": {"any_": [StateType.CRASHED]}}, end_time={"after_": since}):
         if flow_run.state is not None and not is_notified(flow_run):
             notify(prefect.read_flow(flow_run.flow_id).name, flow_run, flow_run.state, logger)

@@ -88,10 +88,7 @@ def start_early(settings: Settings) -> tuple[Callable[[], None], str]:
 
 @contextmanager
 def running_server(settings: Settings) -> Iterator[Server]:
-    """Use the Prefect server that Prefect's settings name; else start one, which ends with the block.
-
-    Address and login are in this process's environment then, and for commands of the same user in the data folder.
-    """
+    """Use the Prefect server that is set; else start one for the block, which the user's commands find."""
     note = server_note(settings)
     note.unlink(missing_ok=True)  # of a schedule that was killed
     if (server := _configured()) is not None:
@@ -285,10 +282,7 @@ def _login() -> str:
 
 
 def _find(settings: Settings) -> Server | None:
-    """The server of the `sentiflow schedule` that runs with this data folder, which this process then uses.
-
-    The note counts only while a schedule holds its lock, and with it the server's address.
-    """
+    """Use this data folder's `sentiflow schedule`; its note counts only while it holds its lock."""
     note = server_note(settings)
     with if_free(schedule_folder(settings) / "lock") as free:
         if free or not note.exists():
@@ -339,10 +333,7 @@ def _pages(api_url: str) -> str:
 
 
 def flow_run_url(flow_run_id: str) -> str:
-    """Address of a flow run in Prefect's UI; of a temporary server in that of ``sentiflow schedule``.
-
-    In its newer pages: they lead through the login to the flow run, the older ones to "Page not found".
-    """
+    """Address of a flow run in Prefect's newer pages: the older ones lose it behind the login."""
     settings = get_current_settings()
     named = settings.ui_url if "ui_url" in settings.model_fields_set else None  # else it follows the API's address
     base = _pages(named or settings.server.ui.api_url or settings.api.url or "")

@@ -108,10 +108,7 @@ def _has_local_lock(run: Run, settings: Settings) -> bool:
 
 
 def close(client: MlflowClient, run: Run, who: str, logger: Logger, ending: tuple[str, str] = _GONE) -> None:
-    """End a run whose process is gone, and crash its flow run, unless that was started again since.
-
-    ``ending`` is its status in MLflow, and why.
-    """
+    """End a run whose process is gone, as ``ending`` says; crash its flow run, unless that was started again."""
     run_id, tags = run.info.run_id, run.data.tags
     status, why = ending
     why = f"{why}; closed by {who}"

@@ -105,10 +105,7 @@ def decline_of(events: Sequence[Event], *numbers: int) -> Event | None:
 
 
 def champion_stack(events: Sequence[Event], champion: int | None) -> list[int]:
-    """Stack of champions, oldest first: a promotion pushes one, a rollback pops those above its version.
-
-    A champion that was set by other means is pushed, too. The stack is empty without a champion.
-    """
+    """Stack of champions, oldest first: promotions and other means push, a rollback pops those above."""
     stack: list[int] = []
     for event, done in zip(events, took_effect(events, champion), strict=True):
         _add(stack, event.replaced)
@@ -202,10 +199,7 @@ def _used(events: Sequence[Event], champion: int | None) -> set[int | None]:
 
 
 def judged_already(settings: Settings, name: str, number: int) -> bool:
-    """Whether a version is or was in use, was declined, or refused as it stands against today's champion.
-
-    One that passed and never came into use was not: its promotion was killed.
-    """
+    """Whether a version was in use, declined, or refused as it stands; one whose promotion was killed was not."""
     events, champion = history_of(name, settings)
     found = open_store(settings).version(name, number)
     refused = found is not None and _was_refused(found.tags, champion)

@@ -49,10 +49,7 @@ def promote(
     review: Callable[[Candidate], Candidate] = lambda decided: decided,
     logger: Logger = LOGGER,
 ) -> Candidate:
-    """Judge a version, by default the one that ``choose`` gives, decide about it, and carry that out.
-
-    ``review`` sees the decision before it is carried out, and may give another answer.
-    """
+    """Judge a version, by default ``choose``'s, decide, carry that out; ``review`` may answer otherwise before."""
     check_request(reason, force=force)
     candidate = evaluate_candidate(name, number, settings, logger, force=force)
     return carry_out(review(decide(candidate, force=force, reason=reason)), settings)
@@ -204,10 +201,7 @@ def need_unchanged(store: Store, name: str, expected: int | None) -> None:
 
 
 def move(client: MlflowClient, store: Store, name: str, event: Event) -> None:
-    """Write the event on the version and in the history, move the alias, and mark the event as done.
-
-    The champion's lock must be held (``changing``), and the champion be the one that the event replaces.
-    """
+    """Write the event, move the alias, mark the event as done; the champion's lock is held (``changing``)."""
     key = _record(client, store, name, event)
     client.set_registered_model_alias(name, CHAMPION, str(event.version))
     client.set_registered_model_tag(name, key, replace(event, done=True).to_json())

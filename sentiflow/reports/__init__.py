@@ -179,11 +179,7 @@ class Report:
         return template("page.html").render(report=self)
 
     def markdown(self, *lines: str, first: str = "") -> str:
-        """A summary that fits into a description of MLflow; sections beyond that are left to the page.
-
-        Both are Markdown: ``first`` follows the lead; ``lines``, at the end, are what MLflow's page of the run
-        shows elsewhere, too.
-        """
+        """A summary that fits into a description of MLflow; ``first`` follows the lead, ``lines`` end it."""
         parts = ["\n\n".join(text.markdown() for text in self.lead), first]
         parts += [section.markdown() for section in self.sections]
         last = "\n".join(lines)

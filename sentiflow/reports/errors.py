@@ -16,10 +16,7 @@ _CHARACTERS = 8_000_000  # of all texts; IMDB's 2,949 errors of ``tuned`` have 3
 
 
 def errors_page(record: RunRecord, table: ScoreTable, test_data: TestData) -> str:
-    """An HTML page that loads nothing from outside.
-
-    It holds the most confident errors first, and of very many as many as fit.
-    """
+    """An HTML page that loads nothing from outside; of very many errors the most confident ones."""
     rows, left = wrong_rows(table.label, table.score), _CHARACTERS
     errors: list[tuple[str, int, float, int, str]] = []
     for row in rows:

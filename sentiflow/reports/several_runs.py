@@ -74,11 +74,7 @@ def report_of(
     whole: bool = True,
     beside: str = "",
 ) -> Report:
-    """The report of the summaries that runs stand for.
-
-    The default title is the run's name, or how many runs there are. For the others see ``report``, and of a single
-    run ``one_run.report``.
-    """
+    """The report of what runs stand for, by default with the run's name or their number as its title."""
     if len(summaries) == 1:
         return one_run.report(summaries[0], everything=everything, whole=whole, beside=beside)
     default = f"{records[0].name}: {len(summaries)} runs compared" if len(records) == 1 else ""
@@ -94,10 +90,7 @@ def report(
     everything: bool = False,
     whole: bool = True,
 ) -> Report:
-    """Compare two or more runs with the first of them; parents are runs that stand for several of these.
-
-    ``everything`` is every metric, not only the main ones. If not ``whole``, only what tells it briefly is there.
-    """
+    """Compare runs with the first, in brief if not ``whole``; parents are runs that stand for several of them."""
     runs = [replace(run, number=number) for number, run in enumerate(summaries, 1)]
     outcomes = _outcomes(runs)
     shown, note = runs, list[Block]()

@@ -179,11 +179,7 @@ _PREFIXES = ("metrics.", "params.", "tags.")
 
 
 class Fields:
-    """Looks up values of runs by name.
-
-    A name is one of ``FIELDS``, else that of a metric, a parameter or a tag of any of the runs; the prefix
-    ``metrics.``, ``params.`` or ``tags.`` chooses between them.
-    """
+    """Looks up values by a name of ``FIELDS``, else of a metric, parameter or tag; a prefix tells these apart."""
 
     def __init__(self, runs: Collection[RunRecord]) -> None:
         self._known = {

@@ -82,10 +82,7 @@ def _of_kinds(runs: Sequence[RunRecord], query: Query) -> Condition:
 
 
 def moment(text: str, now: datetime) -> datetime:
-    """A date, a time or a span before now as a time in UTC.
-
-    The time zone of ``now`` is that of dates; without one, they are in this machine's local time.
-    """
+    """A date, a time or a span before ``now``, in whose time zone dates are, as a time in UTC."""
     try:
         if span := _SPAN.fullmatch(text.strip()):
             return now.astimezone(UTC) - timedelta(**{_UNITS[span[2]]: int(span[1])})

@@ -39,10 +39,7 @@ class State:
 
 
 class Watcher:
-    """Checks regularly which version is the champion; a request reads ``state`` once and keeps what it read.
-
-    ``checked`` is set once the registry was read, and what it names was loaded.
-    """
+    """Checks which version is the champion; ``checked`` is set once what the registry names was loaded."""
 
     def __init__(self, settings: Settings, name: str | None, metrics: Metrics) -> None:
         self.state = State(None, "The service has not checked the registry yet.")

@@ -92,11 +92,7 @@ _HEADERS = [
 
 
 class Edge:
-    """ASGI middleware around everything: checks origins and tokens, adds headers, counts.
-
-    A HEAD is answered as its GET, whose body the server leaves out. With a token, all paths but the open ones ask
-    for it.
-    """
+    """ASGI middleware: checks origins and tokens, adds headers, counts; a HEAD is answered as its GET."""
 
     def __init__(
         self, app: FastAPI, origins: Origins, token: str | None, open_paths: Collection[str], metrics: Metrics

@@ -48,10 +48,7 @@ HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "
 
 @dataclass(frozen=True)
 class Version:
-    """A registered version that was chosen to answer, and why.
-
-    ``BASE_MODEL`` stands among them for what is not registered, without a number.
-    """
+    """A registered version that was chosen to answer, and why; ``BASE_MODEL``, which is none, has no number."""
 
     name: str
     number: int
@@ -87,10 +84,7 @@ class RegisteredModel:
 
 
 class Store(Protocol):
-    """Runs and registered models; every call raises ExternalError when they cannot be read.
-
-    What was deleted is not there.
-    """
+    """Runs and models that were not deleted; every call raises ExternalError when they cannot be read."""
 
     def runs(self) -> list[RunRecord]:
         """All runs of the experiment of the settings, children and monitoring runs among them, newest first."""
@@ -159,10 +153,7 @@ def unreadable(what: str, uri: str) -> ExternalError:
 
 
 def need_ours(name: str, number: int, tags: Mapping[str, str], folder: Path, way_out: str = "") -> None:
-    """Check that a version whose files do not load was made by Sentiflow: others may register what they like.
-
-    Of the champion, the way out is what puts another version in its place.
-    """
+    """Check that files that do not load are Sentiflow's; ``way_out`` puts another in a champion's place."""
     if SCORER_DIGEST not in tags and not (folder / SCORER).is_file():
         version = f"The champion is {name} version {number}, which" if way_out else f"Version {number} of {name}"
         problem = f"{version} was not made by Sentiflow: it has no {Path(SCORER).name}."

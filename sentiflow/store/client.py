@@ -63,11 +63,7 @@ _clients: dict[str, MlflowClient] = {}  # by address: tests and benchmarks use s
 
 
 def connect(settings: Settings) -> MlflowClient:
-    """The client of the store of the settings; made, and the store asked for an answer, once a process.
-
-    A local store is made first if there is none. Also sets MLflow's global address, which loading by ``models:/``
-    needs.
-    """
+    """The client of the settings' store, made and tried once a process; MLflow's global address follows."""
     uri, file = settings.tracking_uri, settings.sqlite_file
     if uri not in _clients or (file is not None and not file.exists()):
         _clients[uri] = _first_connection(settings)
@@ -131,12 +127,7 @@ def delete_reports(text: str, page: str, settings: Settings) -> None:
 
 
 def _create_sqlite(file: Path) -> None:
-    """Make a migrated database beside its place, then rename it.
-
-    MLflow's migrations have no transaction: killed in the middle, or begun by two processes at once, they
-    would leave a store that never opens again. What a process that was killed in the middle left is removed by the
-    next.
-    """
+    """Make a database beside its place, then rename it: one that was half migrated would never open again."""
     if file.exists():
         # MLflow would upgrade some older ones without a backup, and retry a damaged one for many minutes.
         if other := other_schema(file):
@@ -159,10 +150,7 @@ def _make_sqlite(path: Path) -> None:
 
 @dataclass(frozen=True)
 class OpenRun:
-    """An MLflow run to write to; MLflow's failures become errors that say what to do.
-
-    It can be sent to another process, which uses its own settings and client: they may hold other passwords.
-    """
+    """An MLflow run to write to; in another process, with the settings and the client of that one."""
 
     run_id: str
     name: str
@@ -245,11 +233,7 @@ def record_of(run: Run) -> RunRecord:
 
 
 class EpochLog:
-    """Logs epochs, and keeps those that the server does not take until it does.
-
-    A server that is away for an epoch or two then costs no training. What is still waiting at the end is an
-    error. ``logger`` shows a line an epoch, with their number at most, ``epochs``.
-    """
+    """Logs epochs, and keeps those that a server does not take: it may be away for an epoch or two."""
 
     def __init__(self, run: OpenRun, epochs: int, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
         self._run, self._epochs, self._logger = run, epochs, logger
@@ -273,11 +257,7 @@ class EpochLog:
         )
 
     def end(self, kept: Epoch | None = None) -> None:
-        """Log whatever waits.
-
-        MLflow shows the value of the last step as the run's: if an earlier epoch was kept, its loss and accuracy
-        are logged once more, as one step after the last epoch.
-        """
+        """Log what waits, and a kept epoch as one step more: MLflow shows the last step's values as the run's."""
         if kept is not None and kept.number < self._last:
             self._add(kept, self._last + 1, ("train_loss", "train_accuracy", "val_loss", "val_accuracy"))
         self._flush()

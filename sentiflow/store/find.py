@@ -199,11 +199,7 @@ class VersionRow:
 
 
 def find_version(settings: Settings, name: str | None, number: int | None) -> Version:
-    """Find the version that was asked for, else the champion, else the best by validation of the newest data.
-
-    Without the name of a registered model it is ``imdb-sentiment``, or the only one that there is. The base is no
-    registered model; it is there without a store.
-    """
+    """Find the version asked for, else the champion, else the best by validation of the newest data."""
     if name == BASE:
         if number is not None:
             raise UsageError(f"The model {BASE} has no versions.", "Leave --model-version out.")
@@ -224,10 +220,7 @@ def find_version(settings: Settings, name: str | None, number: int | None) -> Ve
 
 
 def find_champion(settings: Settings, name: str | None) -> Champion | None:
-    """Find the champion: None when no version is in use, or no such model is there yet.
-
-    A model is chosen as by ``find_version``. The base is the champion of its own name.
-    """
+    """Find the champion of a model, see ``find_version``; None when no version is in use, or none is there."""
     if name == BASE:
         return Champion(BASE_MODEL, None, None)
     store = open_store(settings)
@@ -320,10 +313,7 @@ def need_dataset(name: str, version: VersionRecord) -> tuple[str, str]:
 
 
 def load_unchanged(folder: Path, tags: Mapping[str, str]) -> "TextScorer":
-    """Load what a version scores with from its files; ValueError if they are damaged, or were not registered.
-
-    If its tags lack the digest that a training writes, nothing is compared.
-    """
+    """Load what a version scores with; ValueError if it is damaged, or is not what its tag says."""
     from sentiflow.scoring import TextScorer  # numpy, which listing does without
 
     scorer = TextScorer.load(folder / "artifacts")
@@ -334,10 +324,7 @@ def load_unchanged(folder: Path, tags: Mapping[str, str]) -> "TextScorer":
 
 
 def reproduction_of(tags: Mapping[str, str]) -> str:
-    """How a version's training came out again, by its tags: ``identical`` or ``different``.
-
-    Empty if it was not trained again, or was with other weights than it has now.
-    """
+    """``identical`` or ``different``, by a version's tags; empty if these weights were not trained again."""
     return tags.get(REPRODUCED, "") if tags.get(REPRODUCED_DIGEST) == tags.get(SCORER_DIGEST) else ""
 
 

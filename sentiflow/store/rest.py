@@ -16,15 +16,7 @@ from urllib.parse import unquote, urlparse
 from sentiflow.errors import ExternalError
 from sentiflow.runs import RunRecord
 from sentiflow.settings import Settings
-from sentiflow.store import (
-    DIGEST,
-    RegisteredModel,
-    VersionRecord,
-    local_path,
-    no_run,
-    time_of,
-    unreadable,
-)
+from sentiflow.store import DIGEST, RegisteredModel, VersionRecord, local_path, no_run, time_of, unreadable
 from sentiflow.store.http import Api
 
 ARTIFACTS = "artifacts"  # folder of a packaged model that holds what scores

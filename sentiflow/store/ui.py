@@ -62,10 +62,7 @@ UI_TAGS = {
 
 @contextmanager
 def login_note(settings: Settings, listener: socket.socket, address: str) -> Iterator[tuple[str, Path]]:
-    """Make a login for a server that listens at a socket, kept in a file as long as the block runs; gives both.
-
-    The socket must stay open as long: while the file's lock is held, no other process can have the address.
-    """
+    """Make a login, kept in a file for the block; while the socket is open, no other can have the address."""
     login = f"{USER}:{secrets.token_urlsafe(24)}"
     own_folder(settings.data_dir / "ui")  # who can open the lock can hold it
     note = _note(settings, listener.getsockname())
@@ -78,10 +75,7 @@ def login_note(settings: Settings, listener: socket.socket, address: str) -> Ite
 
 
 def use_login(settings: Settings) -> None:
-    """Use the login of a running `sentiflow ui` whose address is the tracking store's, unless that brings one.
-
-    It must run with this data folder. MLflow's client and our reader take it from this process's environment.
-    """
+    """Use the login of this data folder's `sentiflow ui`, if that is the store and its address has none."""
     place = urlsplit(settings.tracking_uri)
     if place.scheme != "http" or place.username is not None or not place.hostname:
         return
@@ -101,10 +95,7 @@ def use_login(settings: Settings) -> None:
 
 
 def ui_url(settings: Settings) -> str:
-    """Base address of the MLflow UI: the settings', else the server's own, else where ``sentiflow ui`` listens.
-
-    Without a login: links stand in descriptions and messages.
-    """
+    """Base address of MLflow's pages, without login: the settings', the server's, else `sentiflow ui`'s."""
     is_server = settings.sqlite_file is None and "ui_url" not in settings.model_fields_set
     return without_login(settings.tracking_uri if is_server else settings.ui_url).rstrip("/")
 

@@ -88,10 +88,7 @@ class SearchSpace:
 
 
 def load_space(path: Path | None, config: TrainConfig) -> SearchSpace:
-    """Read a search space from a TOML file, by default our own, and check that its values make valid recipes.
-
-    There are two of our own: the second is for recipes that are fitted to their table.
-    """
+    """Read a search space from a TOML file, else one of our two, and check that its values make valid recipes."""
     default = _DEFAULT_FITTED if config.fit_to_table else DEFAULT
     file = expanded(path) if path else default
     tables = read_toml(file, "search space")

@@ -80,10 +80,7 @@ validation loss is optimistic, as the best of the trials was chosen by it.
 
 
 def recipe_file(config: TrainConfig, head: str) -> str:
-    """A recipe as ``--recipe FILE`` reads it, below a comment: the fields that differ from the recipe of its name.
-
-    One's own differs from ``tutorial``.
-    """
+    """A recipe as ``--recipe FILE`` reads it: what differs from the recipe of its name, else from tutorial."""
     base = TUTORIAL.model_dump()
     own = {name: value for name, value in config.model_dump().items() if name == "recipe" or value != base[name]}
     fields = config.short() if config.recipe in RECIPES else own
@@ -137,10 +134,7 @@ def write_files(folder: Path, rows: Sequence[TrialRow], config: TrainConfig, nam
 
 
 def run_trial(asked: Trial, run: RunContext, prepared: Prepared, logger: Logger) -> str:
-    """Train until the end, the pruner or a divergence stops it, and say so to the run and to the study.
-
-    A diverged training counts as pruned, so that the study avoids such values. Gives how it ended, in words.
-    """
+    """Train to the end, the pruner's no or a divergence, which counts as pruned; gives how it ended."""
     asked.set_user_attr(RUN_ID, run.run_id)  # fails if the trial was ended meanwhile
     epochs: list[Epoch] = []
     log = EpochLog(run, run.config.epochs, logger)

@@ -41,10 +41,7 @@ _LIFE = 20  # calls of a process, on average: TensorFlow keeps some 20 MB of eac
 
 
 class Runner:
-    """An open task runner of Prefect, and how many calls it is given at a time.
-
-    After ``_LIFE`` calls for each process the processes end, and ``begin`` makes others.
-    """
+    """An open task runner of Prefect; after ``_LIFE`` calls for each process, ``begin`` makes others."""
 
     def __init__(self, begin: "Callable[[], TaskRunner[Any]]", max_calls: int) -> None:
         self._begin, self._max_calls = begin, max_calls
@@ -118,10 +115,7 @@ def _close_left(run: OpenRun, logger: Logger) -> None:
 
 
 def _end_workers() -> bool:
-    """Ask the processes to end, and kill those that do not: one that TensorFlow compiles in listens much later.
-
-    Gives whether any was killed.
-    """
+    """Ask the processes to end, kill those that do not in time, and say whether there were any."""
     workers = multiprocessing.active_children()
     for worker in workers:
         worker.terminate()

@@ -44,10 +44,7 @@ _PATIENCE = 60.0  # seconds that a process waits for another one's entry
 
 @dataclass(frozen=True)
 class Sweep:
-    """What the trials of a sweep share; every fresh start has its own folder.
-
-    The seed is that of the search, and of each trial's training, so that trials differ by their values only.
-    """
+    """What its trials share: a folder for each start, and one seed, so that trials differ by values only."""
 
     folder: Path
     space: SearchSpace
@@ -60,10 +57,7 @@ class Sweep:
         return TrainConfig(**{**self.config.model_dump(), "fit_to_table": left, **values})
 
     def best(self, values: Mapping[str, Any]) -> TrainConfig:
-        """The recipe with the best values, by a name of its own; what rules chose for the trials stays.
-
-        By these values the rules would choose others: epochs by another batch size, say.
-        """
+        """The recipe with the best values, by a name of its own; what rules chose for the trials stays."""
         return self.recipe({**values, "recipe": f"{self.config.recipe}-best"[:60], "fit_to_table": ()})
 
 
@@ -127,10 +121,7 @@ def _status(store: Store, run_id: str) -> str | None:
 
 
 def _continue(run: RunContext, study: Study, store: Store) -> None:
-    """Try again what was running, and put the runs of finished trials below the new parent.
-
-    A run that a kill left open is complete if the study has its trial as finished.
-    """
+    """Try again what was running; runs of finished trials, left open or not, go below the new parent."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
         study.enqueue_trial(trial.params)

@@ -10,10 +10,7 @@ from sentiflow.signals import abandons_threads
 
 @cache
 def preload() -> None:
-    """Begin to import TensorFlow, once a process.
-
-    A process that ends meanwhile waits for it: an interpreter that is finalized under a native import crashes.
-    """
+    """Begin to import TensorFlow, once; the exit waits for it: to finalize under a native import crashes."""
     thread = threading.Thread(target=_load, daemon=True, name="preload")
     thread.start()
     if not abandons_threads():

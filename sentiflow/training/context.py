@@ -149,10 +149,7 @@ NOTHING: Hashes = np.empty(0, np.uint64)
 
 
 def learnt_in(content: Reviews, before: Hashes = NOTHING) -> Hashes:
-    """Hashes, sorted, of the texts that a training on a user's table learns from.
-
-    These are its training and validation splits, and what the version that it starts from has learnt ``before``.
-    """
+    """Hashes, sorted, of the texts that a training learns from, and of what its start learnt ``before``."""
     return np.union1d(text_hashes(content.review_id[content.split != "test"]), before)
 
 
@@ -164,10 +161,7 @@ def write_learnt(hashes: Hashes, folder: Path) -> Path:
 
 
 def learnt_by(store: Store, record: RunRecord, folder: Path) -> Hashes | None:
-    """What a run's training has learnt from; None if it is not known, as the run keeps nothing sound.
-
-    What has to be downloaded goes to the folder.
-    """
+    """What a run's training has learnt from; None if it keeps nothing sound. A copy goes to the folder."""
     if record.dataset in BUILT_IN:
         return NOTHING  # reviews that come as ids of words are not found in a user's table
     path = store.file(record, LEARNT, folder)

@@ -46,10 +46,7 @@ LIBRARIES = ("prefect", "mlflow", "tensorflow", "keras", "numba", "numpy", "scip
 
 
 def provenance() -> dict[str, str]:
-    """Tags of a new run: its flow run, its code and machine, and who started it.
-
-    The flow run's address is left out if Prefect's server is temporary.
-    """
+    """Tags of a new run: its flow run, with no link to a temporary server, its code, its machine, its user."""
     name, deployment, flow_run_id = user(), runtime.deployment.name, str(runtime.flow_run.id)
     return {
         "mlflow.source.name": f"flows/{runtime.flow_run.flow_name}.py",
@@ -74,10 +71,7 @@ def changed_fields(config: TrainConfig) -> str:
 
 
 def planned_name(given: Mapping[str, Any], repeats: int = 1) -> str:
-    """Name of a training that is about to begin: of recipe, changes, dataset, seeds and the moment it is due.
-
-    It begins with what runs differ by: charts and tables cut the ends of names off.
-    """
+    """A name that begins with what runs differ by, as charts cut the ends off, and ends with its moment."""
     config = TrainConfig.model_validate(given["config"])
     changes = config.changes()
     changed = "".join(f"+{key}={value}" for key, value in changes.items())
@@ -102,10 +96,7 @@ class Ready(NamedTuple):
 
 @contextmanager
 def alone(dataset: str) -> Iterator[Ready]:
-    """Hold the lock of a dataset's model, and clean up after killed trainings.
-
-    What a deployment started waits for another training of this model, as long as the settings say.
-    """
+    """Hold a dataset's model, for which a deployment's run waits, and clean up after killed trainings."""
     settings, model, logger = load_settings(), model_name(dataset), get_run_logger()
     client = connect(settings)
     patience = settings.lock_timeout if runtime.deployment.id else 0.0  # interactive runs fail at once
@@ -200,10 +191,7 @@ def start_from_it(run: RunContext, start: Start) -> RunContext:
 
 
 def publish_summary(run: OpenRun, text: str, key: str, about: str = "") -> None:
-    """Publish what came of a run.
-
-    Written: the run's description in MLflow; a markdown artifact of that key, and a link to the run in Prefect.
-    """
+    """Publish what came of a run: its description in MLflow, a text and a link in Prefect."""
     run.tag({NOTE: text})
     create_markdown_artifact(text, key=key, description=about or f"How {run.name} went")
     create_link_artifact(run.url, link_text=f"MLflow run {run.name}", key="mlflow-run", description=_LINK)
@@ -268,10 +256,7 @@ def closing(run: OpenRun) -> Iterator[None]:
 
 @contextmanager
 def _system_metrics(run: RunContext) -> Iterator[None]:
-    """Let MLflow's own monitor log the machine's load, if it is asked to, as ``mlflow.start_run`` would.
-
-    That needs psutil; without it, this raises UsageError.
-    """
+    """Let MLflow's own monitor log the machine's load, if it is asked to, as ``mlflow.start_run`` would."""
     if not MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.get():  # type: ignore[no-untyped-call]
         yield
         return

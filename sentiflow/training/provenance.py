@@ -156,20 +156,13 @@ def trained_already(
 
 
 def training_key(config: TrainConfig, digest: str, seed: int, start: str) -> str:
-    """SHA-256 of all that decides what a training gives.
-
-    That is the recipe's fields, the seed, the dataset, the start, the code that decides the weights, and the names
-    and versions of all installed packages. ``digest`` is that of the prepared dataset, ``start`` of ``asked_key``.
-    """
+    """SHA-256 of what decides a training: recipe, dataset, seed, start, deciding code, installed packages."""
     recipe = config.model_dump(exclude={*config.fit_to_table})
     return digest_of(json.dumps([recipe, digest, seed, start, sources(), packages()]))
 
 
 def asked_key(asked: str, dataset: str, settings: Settings) -> str:
-    """What of a start decides whether a training would be another: for a named version what it is today.
-
-    With ``auto`` a table that has not changed is not trained again, whatever its champion became meanwhile.
-    """
+    """What of a start decides whether a training is another; with ``auto``, no new champion does."""
     if asked == NONE or (asked == AUTO and dataset in BUILT_IN):
         return NONE
     if asked in (AUTO, BASE):

@@ -151,10 +151,7 @@ class TrainConfig(BaseModel):
         return self
 
     def changes(self) -> dict[str, Any]:
-        """Fields that differ from the recipe of the same name; for one's own, from the most similar of them.
-
-        What rules choose is no change; a value in place of a rule is one.
-        """
+        """What differs from the recipe of this name, else from the most similar; what rules choose does not."""
         mine = self.model_dump(exclude={"recipe", "fit_to_table", *self.fit_to_table})
         bases = [RECIPES[self.recipe]] if self.recipe in RECIPES else RECIPES.values()
         changed = [
@@ -227,11 +224,7 @@ def default_recipe(dataset: str) -> str:
 
 
 def load_recipe(name_or_file: str = "tutorial", overrides: Sequence[str] = ()) -> TrainConfig:
-    """Find a recipe by name or read it from a TOML file, then apply ``key=value`` overrides.
-
-    A file names only the fields that differ from ``tutorial``; without a field ``recipe`` it is named after the
-    file.
-    """
+    """Find a recipe by name, or in a TOML file of what differs from ``tutorial``; then apply overrides."""
     return make_recipe(_read_fields(name_or_file), overrides, name_or_file)
 
 
