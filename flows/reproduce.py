@@ -40,7 +40,7 @@ def reproduce(
         prepared = prepare_again(again, original)
         again = start_from_it(again, original.start)
         trained = train(again, prepared)
-        evaluate(again, prepared, trained)
+        evaluate(again, prepared, trained, None)
         result = summarize_reproduction(again, prepared, trained, original, found)
     result.need_identical()
     return result

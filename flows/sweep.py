@@ -114,9 +114,7 @@ def _try_all(runner: Runner, sweep: Sweep, trials: int, run: RunContext, prepare
 def _best(sweep: Sweep) -> TrialRow:
     rows = trial_rows(open_study(sweep))
     if not rows:
-        raise UsageError(
-            "No trial was finished: their runs were deleted in MLflow.", "Run the same command again."
-        )
+        raise UsageError("No trial was finished: their runs were deleted in MLflow.", "Run it again.")
     ranked = by_loss(rows)
     if not ranked:
         raise UsageError(

@@ -32,9 +32,7 @@ def lines_of(file: Path, prefix: str) -> list[Binding]:
         hint = "Whose is it? What `sudo make` made may be root's."
         raise UsageError(f"{file} cannot be read: {err.strerror}.", hint) from err
     except UnicodeDecodeError as err:
-        raise UsageError(
-            f"{file} is not UTF-8: {err.reason} at byte {err.start:,}.", "Save it as UTF-8."
-        ) from None
+        raise UsageError(f"{file} is not UTF-8: {err.reason} at byte {err.start}.", "Save it as UTF-8.") from None
     lines = list(parse_stream(StringIO(content)))
     for line in lines:
         if prefix in line.original.string.upper() and (line.error or (line.key and line.value is None)):

@@ -296,9 +296,7 @@ def _connect(url: str, application: str) -> "Connection[Any]":
     except psycopg.OperationalError as err:
         raise _away(err) from err
     except psycopg.ProgrammingError:  # its message may quote the address, and so the password
-        raise UsageError(
-            "SENTIFLOW_LOCK_URL is not a PostgreSQL address.", "Expected: postgresql://user:password@host/database"
-        ) from None
+        raise UsageError("SENTIFLOW_LOCK_URL: expected postgresql://user:password@host/database.") from None
     return connection
 
 

@@ -87,9 +87,7 @@ def differences(original: Original, data: str) -> list[str]:
     """What decided a run's training and is otherwise here and now, a line each; ``data`` as of ``need_data``."""
     then, now = original.record.tags, provenance_tags() | {"dataset.digest": data}
     found = ((what, then.get(tag, "unknown"), now[tag]) for what, tag in _DECIDES.items())
-    return [
-        f"{what}: {_short(before)} then, now {_short(after)}" for what, before, after in found if before != after
-    ]
+    return [f"{what}: {_short(old)} then, now {_short(new)}" for what, old, new in found if old != new]
 
 
 def _short(value: str) -> str:

@@ -20,17 +20,9 @@ OFF = "off"  # no schedule
 _SQLITE = "sqlite:///"
 
 Notification = Literal[
-    "failed",
-    "crashed",
-    "approval",
-    "promoted",
-    "refused",
-    "rolled-back",
-    "not-reproduced",
-    "drifted",
-    "dropped",
+    "failed", "crashed", "approval", "promoted", "refused", "rolled-back", "not-reproduced", "drifted", "dropped",
     "success",
-]
+]  # fmt: skip
 TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # of the service
 _Hash = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, pattern="^[0-9a-fA-F]{64}$")]
 _HostName = Annotated[str, StringConstraints(pattern=r"^([\w.-]+|\[[0-9A-Fa-f:.]+\])$")]
@@ -316,9 +308,7 @@ def _check_login(address: str, *, hosts: bool = False) -> None:
     except ValueError:
         clear = False
     if not clear:
-        raise ValueError(
-            "expected a valid address; in a login, write @ : / ? # [ ] as %40 %3A %2F %3F %23 %5B %5D"
-        )
+        raise ValueError("expected a valid address; in logins, write @ : / ? # [ ] as %40 %3A %2F %3F %23 %5B %5D")
 
 
 def load_settings(**options: Any) -> Settings:

@@ -160,7 +160,6 @@ def summarize_baselines(
         f"{_dataset(prepared)}, seed {network.seed}\n",
         "Differences are review by review, against the network. Nothing of this is registered.",
     ]
-    seconds = _compare(
-        parent, [network, *baselines.values()], "models", "baselines-summary", markdown(rows), lines
-    )
+    runs = [network, *baselines.values()]
+    seconds = _compare(parent, runs, "models", "baselines-summary", markdown(rows), lines)
     return BaselinesResult(parent.run_id, parent.name, parent.url, tuple(rows), seconds, caveat)

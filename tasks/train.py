@@ -150,9 +150,7 @@ def _ending(trained: "Trained", config: TrainConfig) -> str:
 
 
 @task(name="evaluate", task_run_name="evaluate", persist_result=False)
-def evaluate(
-    run: RunContext, prepared: Prepared, trained: TrainedFiles, yardstick: Path | None = None
-) -> Measured:
+def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles, yardstick: Path | None) -> Measured:
     """Score the test split once, by the scorer that is registered, beside the yardstick's file of scores."""
     content = reviews.read(prepared.table)
     scorer = scorer_of(run, prepared, trained)

@@ -83,9 +83,7 @@ VersionOption = Annotated[
     int | None,
     typer.Option("--model-version", min=1, help="Version of the model; by default the champion, else the best."),
 ]
-PromoteOption = Annotated[
-    bool, typer.Option("--promote", help="Promote the version afterwards if all checks pass.")
-]
+PromoteOption = Annotated[bool, typer.Option("--promote", help="Then promote the version if all checks pass.")]
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the history.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 

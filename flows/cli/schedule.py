@@ -138,9 +138,7 @@ def _register(specs: "list[Deployment]", pool: str, settings: "Settings") -> Non
             ) from err
         for spec in specs:
             _print_schedule(apply(client, spec, pool))
-    CONSOLE.say(
-        f"Registered with {escape(without_login(server.ui))}; the workers of {escape(repr(pool))} run them."
-    )
+    CONSOLE.say(f"Registered with {escape(without_login(server.ui))}; workers of {escape(repr(pool))} run them.")
 
 
 def _serve(specs: "list[Deployment]", server: "Server", settings: "Settings") -> None:

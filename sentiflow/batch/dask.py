@@ -96,8 +96,5 @@ def _result(future: Any) -> Scores:
     try:
         scores: Scores = future.result()
     except (KilledWorker, CancelledError, OSError) as err:
-        raise ExternalError(
-            f"A part of the Dask cluster failed: {first_line(err)}",
-            "Run the same command again once its workers run again.",
-        ) from err
+        raise ExternalError(f"Dask failed: {first_line(err)}", "Run again when its workers do.") from err
     return scores

@@ -45,9 +45,7 @@ class Evaluation:
     def lines(self) -> list[str]:
         lines = [f"Accuracy {self.figures.text(self.label_names)}"]
         if self.learnt:
-            lines.append(
-                f"{self.learnt:,} of these rows are texts that the version learnt from: it does better on them"
-            )
+            lines.append(f"{self.learnt:,} of these rows are texts that it learnt from: it does better on them")
         if self.left_out:
             lines.append(count_left_out(self.left_out, " of the accuracy"))
         return [*lines, self.advice] if self.advice else lines

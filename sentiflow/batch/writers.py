@@ -100,9 +100,7 @@ def _csv(file: BinaryIO, schema: pa.Schema, cell: Callable[[Any], Any] = _cell) 
     stream = _UnixLines(file, "utf-8", newline="")
     out = csv.writer(stream, lineterminator="\r\n")
     out.writerow(map(cell, schema.names))
-    yield lambda table: out.writerows(
-        zip(*(map(cell, to_values(column)) for column in table.columns), strict=True)
-    )
+    yield lambda table: out.writerows(zip(*(map(cell, to_values(each)) for each in table.columns), strict=True))
     stream.detach()
 
 

@@ -218,9 +218,7 @@ def fetch_file(
         return True
 
 
-def _download(
-    timeout: float, until: float, progress: Progress, url: str, output_file: str, _pooch: object
-) -> None:
+def _download(timeout: float, until: float, progress: Progress, url: str, output_file: str, _: object) -> None:
     try:
         with requests.get(url, stream=True, timeout=timeout) as response:
             response.raise_for_status()
@@ -233,7 +231,7 @@ def _download(
         raise
 
 
-def _copy(source: Path, progress: Progress, url: str, output_file: str, _pooch: object) -> None:
+def _copy(source: Path, progress: Progress, url: str, output_file: str, _: object) -> None:
     if not source.is_file():  # opening a pipe would wait for ever
         raise UnreachableError(f"There is no file {source}.")
     with source.open("rb") as reader, progress(f"copying {source.name}", source.stat().st_size) as advance:
@@ -314,9 +312,7 @@ def _split(name: str, x: NDArray[Any], y: NDArray[Any], generator: np.random.Ran
     order = np.arange(len(x))
     generator.shuffle(order)
     try:
-        tokens = [
-            np.concatenate([[START], np.asarray(x[i], dtype=np.int64) + OFFSET]).astype(np.int32) for i in order
-        ]
+        tokens = [np.concatenate([[START], np.asarray(x[i], np.int64) + OFFSET]).astype(np.int32) for i in order]
         label = y[order].astype(np.int8)
     except (TypeError, ValueError, OverflowError) as err:
         raise ExternalError(f"IMDB {name} split: expected lists of word ranks: {err}.") from err

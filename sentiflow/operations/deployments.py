@@ -211,9 +211,8 @@ def _reschedule(client: SyncPrefectClient, existing: DeploymentResponse, spec: D
         return
     for each in ours:
         client.delete_deployment_schedule(existing.id, each.id)
-    late = FlowRunFilter(
-        deployment_id={"any_": [existing.id]}, state={"name": {"any_": ["AwaitingConcurrencySlot"]}}
-    )
+    state = {"name": {"any_": ["AwaitingConcurrencySlot"]}}
+    late = FlowRunFilter(deployment_id={"any_": [existing.id]}, state=state)
     while waiting := [run for run in client.read_flow_runs(flow_run_filter=late) if run.auto_scheduled]:
         for run in waiting:  # Prefect leaves these
             client.delete_flow_run(run.id)

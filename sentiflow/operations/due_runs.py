@@ -24,7 +24,7 @@ from sentiflow.operations.deployments import TAG, Applied
 
 logger = logging.getLogger(__name__)
 
-_POLL_SECONDS = 2.0  # a run that somebody asks for begins soon
+_POLL = 2.0  # seconds: a run that somebody asks for begins soon
 _LAST_SECONDS = 60.0  # the most that the end may take, with a server that does not answer
 _REPEAT_SECONDS = 1.0  # two signals closer than this are one
 _OF_TERMINAL = (signal.SIGINT, signal.SIGHUP)  # Ctrl-C, and the terminal's own end
@@ -46,9 +46,7 @@ class _Runner(Runner):
     """Runs what is due of some deployments. Several live side by side, so none takes SIGTERM for itself."""
 
     def __init__(self, limit: int | None) -> None:
-        super().__init__(
-            TAG, query_seconds=_POLL_SECONDS, prefetch_seconds=0, limit=limit, pause_on_shutdown=False
-        )
+        super().__init__(TAG, query_seconds=_POLL, prefetch_seconds=0, limit=limit, pause_on_shutdown=False)
 
     def handle_sigterm(self, *_: object) -> None:
         """Left to the loop's handler, which is called besides."""
@@ -91,9 +89,7 @@ def run_until_signal(applied: Sequence[Applied], ending: Callable[[], None]) -> 
         cause: Exception = err
         while isinstance(cause, ExceptionGroup):
             cause = cause.exceptions[0]
-        raise ExternalError(
-            f"The Prefect server does not answer: {first_line(cause)}", "Start it, then run again."
-        ) from err
+        raise ExternalError(f"The Prefect server does not answer: {first_line(cause)}", "Start it again.") from err
 
 
 async def _run(groups: Sequence[tuple[int | None, Sequence[UUID]]], ending: Callable[[], None]) -> None:

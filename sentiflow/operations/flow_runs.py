@@ -223,13 +223,11 @@ def _was_retried(flow_run: FlowRun, attempt: str) -> bool:
     return state.is_scheduled() or state.is_pending() or attempt != str(flow_run.run_count)
 
 
-def close_tasks(
-    prefect: SyncPrefectClient, flow_run: FlowRun, end: "State[Any]", attempt: str | None = None
-) -> None:
+def close_tasks(prefect: SyncPrefectClient, run: FlowRun, end: State[Any], attempt: str | None = None) -> None:
     """Give the unfinished tasks of a flow run, or those that one attempt began, their final state."""
     unfinished = [each for each in StateType if each not in TERMINAL_STATES]
     for task_run in _all(
-        prefect.read_task_runs, flow_run_filter=filters.FlowRunFilter(id={"any_": [flow_run.id]}),
+        prefect.read_task_runs, flow_run_filter=filters.FlowRunFilter(id={"any_": [run.id]}),
         task_run_filter=filters.TaskRunFilter(state={"type": {"any_": unfinished}}),
     ):  # fmt: skip
         if attempt in (None, str(task_run.flow_run_run_count)):

@@ -33,9 +33,7 @@ def check_request(reason: str, *, force: bool = False) -> None:
     if len(reason) > MAX_REASON:
         raise UsageError(f"A reason has at most {MAX_REASON} characters, this one {len(reason)}.", "Shorten it.")
     if force and not reason.strip():
-        raise UsageError(
-            "--force needs a reason.", 'For example: --force --reason "the champion fails on long reviews"'
-        )
+        raise UsageError("--force needs a reason.", 'For example: --force --reason "better on long reviews"')
 
 
 @dataclass(frozen=True)
@@ -167,10 +165,7 @@ def choose(
     """
     left = _never_used(versions, events, champion)
     if not left:
-        raise UsageError(
-            f"{_NOTHING_NEW}: {_ALL_USED}",
-            f"To promote one again, name it: sentiflow promote VERSION --dataset {dataset}",
-        )
+        raise UsageError(f"{_NOTHING_NEW}: {_ALL_USED}", f"Name it: sentiflow promote VERSION --dataset {dataset}")
     allowed = [number for number in left if not decline_of(events, number)]
     candidates = [number for number in allowed if not _was_refused(versions[number].tags, champion)]
     candidates = candidates or allowed or left

@@ -143,9 +143,7 @@ def rollback(name: str, reason: str, settings: Settings) -> Event:
             at=now(),
         )
         move(client, store, name, event)
-    text = (
-        f"{name} version {target} is the champion again, version {champion} is not, by {event.by}: {event.reason}"
-    )
+    text = f"{name} version {target} is the champion again, not version {champion}, by {event.by}: {event.reason}"
     announce(settings, _LOGGER, "rolled-back", text, model=name, model_version=str(target))
     return event
 

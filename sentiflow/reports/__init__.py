@@ -26,10 +26,7 @@ _FOLDED = 80  # characters of a long text, shown until it is opened
 
 _CUT, _MOST = 50, 6_000  # words shown of those that are cut off in front of a long text, and of all
 
-_UNREAD = {
-    "unknown": "not read: no training review has it",
-    "cut": "not read: only the last words of a long text are",
-}
+_UNREAD = {"unknown": "not read: no training review has it", "cut": "not read: only the last words are"}
 
 MAX_ROWS = 24  # of a table in Markdown
 _MAX_CHARACTERS = 7_500  # of a summary: MLflow keeps 8,000 of a description
@@ -244,10 +241,8 @@ def join(parts: Sequence[str], characters: int, note: str) -> str:
 
 def strongest_words(reading: "Attribution") -> "tuple[list[Word], list[Word]]":
     """The five words that raised the score most, and the five that lowered it most, the strongest first."""
-    moved = sorted(
-        (word for word in reading.words if abs(word.change) >= SHOWN), key=lambda word: -abs(word.change)
-    )
-    up, down = ([word for word in moved if (word.change > 0) == rose] for rose in (True, False))
+    moved = sorted(reading.words, key=lambda word: -abs(word.change))
+    up, down = ([word for word in moved if way * word.change >= SHOWN] for way in (1, -1))
     return up[:5], down[:5]
 
 

@@ -113,13 +113,11 @@ def report(
     return Report(run.record.name, leads, [s for s in sections if s.blocks])
 
 
-def figures_table(
-    runs: Sequence[RunRecord], heading: Sequence[str], begin: tuple[str, ...] = ("",)
-) -> list[Block]:
+def figures_table(runs: Sequence[RunRecord], names: Sequence[str], begin: tuple[str, ...] = ("",)) -> list[Block]:
     """Metrics and times of runs whose names begin so, a column a run; nothing if there are none."""
-    names = [name for name in metric_names(runs) if name.startswith(begin)]
-    rows = [(name, *(figure_text(name, figure(run, name)) for run in runs)) for name in names]
-    return [Table(("metric", *heading), rows)] if rows else []
+    metrics = [name for name in metric_names(runs) if name.startswith(begin)]
+    rows = [(name, *(figure_text(name, figure(run, name)) for run in runs)) for name in metrics]
+    return [Table(("metric", *names), rows)] if rows else []
 
 
 def card(run: RunSummary) -> list[str]:
@@ -193,9 +191,7 @@ def _changed(params: Mapping[str, str]) -> list[Block]:
     base = RECIPES.get(params.get("recipe", ""), TUTORIAL)
     usual = {field: str(value) for field, value in base.model_dump(exclude={"recipe", "fit_to_table"}).items()}
     usual |= dict.fromkeys(base.fit_to_table, "by rule")
-    rows = [
-        (field, params[field], usual[field]) for field in usual if params.get(field, usual[field]) != usual[field]
-    ]
+    rows = [(name, params[name], usual[name]) for name in usual if params.get(name, usual[name]) != usual[name]]
     return [Table(("field", "this run", base.recipe), rows)] if rows else []
 
 
@@ -203,7 +199,7 @@ def _facts(run: RunSummary) -> Table:
     record = run.record
     facts = {
         "run id": record.run_id,
-        "status": "" if record.status == "RUNNING" else record.status,
+        "status": "" if record.status == "RUNNING" else record.status,  # so that a page stays true
         "started": f"{record.started:%Y-%m-%d %H:%M:%S %Z}",
         "registered as": run.version or "",
         "git commit": record.tags.get("git.commit", ""),
@@ -212,9 +208,7 @@ def _facts(run: RunSummary) -> Table:
         "started by": record.tags.get("started_by", ""),
         "weights of epoch": "" if record.kept_epoch is None else str(record.kept_epoch),
     }
-    known = [
-        (name, value) for name, value in facts.items() if value
-    ]  # a page that is written meanwhile stays true
+    known = [(name, value) for name, value in facts.items() if value]
     return Table(("fact", "value"), [*known, *run.facts.items(), *record.params.items()], words=2)
 
 

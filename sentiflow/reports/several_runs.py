@@ -114,9 +114,8 @@ def report(
             Section("Largest disagreements", _disagreements(same) if same else [], brief=False),
             Section("Worst common errors", _common_errors(same) if same else [], brief=False),
         ]
-    sections.append(
-        Section("Not available", [Text(f"{run.label}: {each}") for run in runs for each in run.missing])
-    )
+    missing = [Text(f"{run.label}: {each}") for run in runs for each in run.missing]
+    sections.append(Section("Not available", missing))
     return Report(title or f"{len(runs)} runs compared", lead(runs, outcomes), [s for s in sections if s.blocks])
 
 

@@ -182,9 +182,7 @@ class Fields:
     """Looks up values by a name of ``FIELDS``, else of a metric, parameter or tag; a prefix tells these apart."""
 
     def __init__(self, runs: Collection[RunRecord]) -> None:
-        self._known = {
-            prefix: {name for run in runs for name in getattr(run, prefix[:-1])} for prefix in _PREFIXES
-        }
+        self._known = {kind: {name for run in runs for name in getattr(run, kind[:-1])} for kind in _PREFIXES}
 
     def getter(self, name: str) -> Callable[[RunRecord], Value]:
         """A function that gives a run's value, or None if the run has none."""

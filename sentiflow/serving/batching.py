@@ -37,7 +37,7 @@ class _Pending:
     loaded: Loaded  # the champion when the request came; it answers
     texts: Sequence[str]
     work: Callable[[], Any] | None  # what to do with the text; None to score all of them
-    answer: "asyncio.Future[Any]"
+    answer: asyncio.Future[Any]
 
 
 class Batcher:
@@ -76,9 +76,7 @@ class Batcher:
         done: T = await self._submit(loaded, [text], work)
         return done
 
-    def _submit(
-        self, loaded: Loaded, texts: Sequence[str], work: Callable[[], Any] | None
-    ) -> "asyncio.Future[Any]":
+    def _submit(self, loaded: Loaded, texts: Sequence[str], work: Callable[[], Any] | None) -> asyncio.Future[Any]:
         answer = asyncio.get_running_loop().create_future()
         with self._changed:
             queue, most = (self._jobs, self._max) if work is None else (self._alone, _ALONE)

@@ -65,9 +65,7 @@ class Metrics:
             multiprocess_mode="mostrecent",
         )  # fmt: skip
         self.loads = counter("sentiflow_champion_loads", "Champions loaded.")
-        self.failures = counter(
-            "sentiflow_champion_failures", "Failed checks of the registry, or loads.", ("stage",)
-        )
+        self.failures = counter("sentiflow_champion_failures", "Failed checks, or loads.", ("stage",))
         for stage in ("find", "load"):
             self.failures.labels(stage)  # shown as 0 before the first failure
         self._model = gauge(
@@ -79,9 +77,7 @@ class Metrics:
 
     def show_ready(self, ready: Callable[[], bool]) -> None:
         """Show from now on whether a champion answers; a worker that starts shows nothing beside the others."""
-        self._ready = self._gauge(
-            "sentiflow_ready", "1 while a champion answers, else 0.", multiprocess_mode="livemin"
-        )
+        self._ready = self._gauge("sentiflow_ready", "1 while a champion answers.", multiprocess_mode="livemin")
         self._ready.set(ready())
 
     def count_labels(self, labels: Iterable[str]) -> None:

@@ -71,7 +71,7 @@ def serve(
                     if not found.trained:
                         load_scorer(settings, found.version)  # others may have registered what cannot answer
         address, port = listener.getsockname()[:2]
-        make = partial(_application, settings, name, address, host, prepare)
+        make = partial(_edge, settings, name, address, host, prepare)
         app = make()  # also where each worker makes its own: what is wrong with the settings ends the command
         ready(address_of(host, port))
         if settings.serve_workers == 1:
@@ -151,9 +151,7 @@ def _end_with(parent: BaseProcess) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _application(
-    settings: Settings, name: str | None, address: str, host: str, prepare: Callable[[], None]
-) -> ASGIApp:
+def _edge(settings: Settings, name: str | None, address: str, host: str, prepare: Callable[[], None]) -> ASGIApp:
     if (parent := multiprocessing.parent_process()) is not None:
         collect_less()
         prepare()

@@ -114,9 +114,8 @@ def _detail(fault: Any, names: str) -> dict[str, Any]:
 
 
 def request_body(model: type[BaseModel]) -> dict[str, Any]:
-    return {
-        "requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}
-    }
+    content = {"application/json": {"schema": model.model_json_schema()}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 _TABLE = {"columns": ["text"], "data": [[_EXAMPLE["text"]]]}
@@ -179,9 +178,7 @@ class Explanation(_Response):
 class ModelInfo(ModelVersion):
     """The model in use."""
 
-    note: str = Field(
-        description="What it was trained on if that is not your data; empty for a registered version"
-    )
+    note: str = Field(description="What it was trained on, if not your data; empty for a registered version")
     run_id: str | None = Field(description="MLflow run of its training")
     accuracy: float | None = Field(description="On the test split, 0 to 1")
     label_names: tuple[str, str] = Field(description="The labels of scores up to 0.5, and above")

@@ -87,9 +87,7 @@ def find_run(store: Store, text: str) -> RunRecord:
         return store.record(made.run_id)
     found = found or [run for run in store.runs() if text in (run.short_name, without_seeds(run.short_name))]
     if not found:
-        raise UsageError(
-            f"There is no run {text!r}.", "See what there is: sentiflow runs. Make one: sentiflow train"
-        )
+        raise UsageError(f"There is no run {text!r}.", "See: sentiflow runs. Make one: sentiflow train")
     if len(found) > 1:
         several = ", ".join(f"{run.run_id[:8]} ({run.name})" for run in found[:_MAX_SHOWN])
         raise UsageError(f"{text!r} means {len(found)} runs: {several}.", "Type more characters of the id.")
@@ -155,16 +153,12 @@ def score_table(store: Store, record: RunRecord, folder: Path, column: str = "sc
 def child_runs(store: Store, record: RunRecord) -> list[RunRecord]:
     """The run itself, or the finished runs below a parent: trainings of a recipe first, a sweep's trials last."""
     if record.kind == MONITOR:
-        raise UsageError(
-            f"{record.name} is a drift check, and trained nothing.", "Its report is its artifact report.html."
-        )
+        raise UsageError(f"{record.name} is a drift check, and trained nothing.", "See its report.html.")
     if record.kind not in PARENTS:
         return [record]
     below = [run for run in store.children(record.run_id) if run.status == "FINISHED"]
     if not below:
-        raise UsageError(
-            f"{record.name} has no finished runs below it (it is {record.status}).", "Name runs: sentiflow runs"
-        )
+        raise UsageError(f"{record.name} ({record.status}) has no finished runs below it.", "See: sentiflow runs")
     # Seeds that ran side by side began in any order.
     seeds = {run.run_id: whole_number(run.params.get("seed")) or 0 for run in below}
     return sorted(below, key=lambda run: (run.kind == TRIAL, "recipe" not in run.params, seeds[run.run_id]))

@@ -141,9 +141,7 @@ class ServerStore:
 
     def versions_by_run(self) -> Mapping[str, str]:
         found = [one for one in self._versions("") if one.get("run_id")]
-        found.sort(
-            key=lambda one: (int(one["creation_timestamp"]), one["name"], int(one["version"])), reverse=True
-        )
+        found.sort(key=lambda it: (int(it["creation_timestamp"]), it["name"], int(it["version"])), reverse=True)
         return {one["run_id"]: f"{one['name']}/{one['version']}" for one in found}
 
     def version_files(self, name: str, number: int, folder: Path) -> Path:
@@ -209,10 +207,8 @@ def _record(run: Mapping[str, Any]) -> RunRecord:
 
 
 def _version(version: Mapping[str, Any]) -> VersionRecord:
-    made = time_of(int(version.get("creation_timestamp", 0)))
-    return VersionRecord(
-        int(version["version"]), made, version.get("run_id") or None, _pairs(version.get("tags", ()))
-    )
+    made, run_id = time_of(int(version.get("creation_timestamp", 0))), version.get("run_id") or None
+    return VersionRecord(int(version["version"]), made, run_id, _pairs(version.get("tags", ())))
 
 
 def _pairs(entries: Iterable[Mapping[str, str]]) -> dict[str, str]:

@@ -115,9 +115,7 @@ def _field(where: str, name: str, table: Any) -> Range | Choices:
         problem = "is not a field of a recipe" + (f"; did you mean {near!r}?" if near else ".")
         raise UsageError(f"{where} {problem}", f"Fields: {', '.join(known)}.")
     if not isinstance(table, dict):
-        raise UsageError(
-            f"{where} = {table!r} is not a table.", f"Write [{name}] and its range below it. {_SHAPES}"
-        )
+        raise UsageError(f"{where} = {table!r} is no table.", f"Write [{name}] and its range below it. {_SHAPES}")
     if "choices" not in table and TrainConfig.model_fields[name].annotation not in (int, float):
         raise UsageError(f"{where} is not a number, so it has no low and high.", "Give its choices = [...].")
     try:

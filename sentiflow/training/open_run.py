@@ -263,9 +263,7 @@ def _system_metrics(run: RunContext) -> Iterator[None]:
     try:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
     except ImportError as err:
-        raise UsageError(
-            f"{MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.name} needs psutil: {err}.", "Install it: pip install psutil"
-        ) from err
+        raise UsageError(f"{MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.name} needs psutil: {err}.") from err
     monitor = SystemMetricsMonitor(run.run_id, tracking_uri=run.settings.tracking_uri)  # type: ignore[no-untyped-call]
     monitor.start()  # type: ignore[no-untyped-call]
     try:

@@ -26,9 +26,7 @@ FITTED_FIELDS = (
 def check_seeds(seed: int, repeats: int) -> None:
     """Refuse a range of seeds that runs over the last."""
     if seed + repeats - 1 > LAST_SEED:
-        raise UsageError(
-            f"{repeats} seeds from {seed} on go beyond the largest seed, {LAST_SEED}.", "Start with a smaller one."
-        )
+        raise UsageError(f"{repeats} seeds from {seed} on go beyond the largest, {LAST_SEED}.", "Start lower.")
 
 
 def _for_a_form(schema: dict[str, Any]) -> None:
@@ -139,9 +137,7 @@ class TrainConfig(BaseModel):
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:
         if self.backend == "keras" and (self.vocabulary_dropout or self.dropout or self.global_clipnorm):
-            raise ValueError(
-                "backend = 'keras' has no vocabulary_dropout, dropout or global_clipnorm: set them to 0"
-            )
+            raise ValueError("backend = 'keras' has no vocabulary_dropout, dropout, global_clipnorm: set them 0")
         if self.backend == "keras" and self.ensemble_size > 1:
             raise ValueError("backend = 'keras' would train an ensemble as one network: set ensemble_size to 1")
         if (self.bidirectional or self.pooling != "last") and not self.mask_zero:

@@ -170,9 +170,7 @@ def version_meant(store: Store, asked: str) -> tuple[str, VersionRecord]:
     name, _, number = store.versions_by_run().get(record.run_id, "").rpartition("/")
     version = store.version(name, int(number)) if name else None
     if version is None:
-        raise UsageError(
-            f"{record.name} made no registered version to start from.", "See what there is: sentiflow versions"
-        )
+        raise UsageError(f"{record.name} made no version to start from.", "See: sentiflow versions")
     return name, version
 
 

@@ -248,7 +248,7 @@ def test_people_are_told_who_is_asked_for_promoted_refused_and_rolled_back(
     assert f"Sentiflow: {NAME} version {poor} is now the champion, the first one (forced)." in first
     assert asked.endswith(got.messages[1]["flow_run_url"]) and "/runs/flow-run/" in asked
     assert promoted.endswith(f"replacing version {poor} (approved).")
-    assert f"version {poor} is the champion again, version {good} is not, by {person()}: complaints" in back
+    assert f"version {poor} is the champion again, not version {good}, by {person()}: complaints" in back
 
 
 def test_a_persons_no_is_no_failure_moves_nothing_and_stands_in_the_history(

@@ -149,7 +149,7 @@ def test_each_decision_is_sent_in_one_sentence(registry: World, monkeypatch: pyt
         f"{good} is now the champion, replacing version {poor} (passed).",
     ]
     assert texts[2].startswith(f"{poor} was not promoted: ")
-    assert texts[3] == f"{poor} is the champion again, version {good} is not, by {person()}: back"
+    assert texts[3] == f"{poor} is the champion again, not version {good}, by {person()}: back"
 
 
 def test_the_gate_refuses_the_worse_and_nothing_moves(registry: World, client: MlflowClient) -> None:

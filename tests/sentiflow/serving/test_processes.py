@@ -27,7 +27,7 @@ def test_workers_are_told_which_model_it_is_whatever_is_registered_before_anothe
 def test_no_thread_is_left_that_would_work_on_while_the_process_ends(world: World) -> None:
     settings = world.settings.model_copy(update={"prediction_log_dir": world.root / "texts"})
     before = set(threading.enumerate())
-    app = server._application(settings, "a-model", "127.0.0.1", "127.0.0.1", print)._app
+    app = server._edge(settings, "a-model", "127.0.0.1", "127.0.0.1", print)._app
 
     async def live() -> set[str]:
         async with app.router.lifespan_context(app):

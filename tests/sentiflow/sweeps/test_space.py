@@ -76,7 +76,7 @@ def test_the_digest_is_of_the_values_and_not_of_the_file(tmp_path: Path) -> None
         ("[units]\nlow = 3\nhigh = 9\nsteps = 3", "units: steps: Extra inputs"),
         ("[units]\nlow = 8\nhigh = 11\nstep = 1.5", "units = 9.5 is not allowed"),
         ("[units]\nlow = 3\nhigh = 4\nchoices = [3, 4]", "units: low: Extra inputs"),
-        ("units = 3", "units = 3 is not a table"),
+        ("units = 3", "units = 3 is no table"),
         ("[units]\nchoices = [8, 8]", r"units: choices = \[8, 8\] are not two or more different values"),
         ("[units]\nchoices = [8, 8.0]", r"units: choices = \[8, 8\.0\] are not two or more different values"),
         ("[learning_rate]\nlow = 0.001\nhigh = 0.01\nstep = 1e-320", "step = .* does not lead from 0.001 to 0.01"),

@@ -192,9 +192,9 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path: Path, content: bytes | None
 @pytest.mark.parametrize(
     ("fields", "part"),
     [
-        ("backend=keras dropout=0.5", "has no vocabulary_dropout, dropout or global_clipnorm"),
-        ("backend=keras vocabulary_dropout=0.5", "has no vocabulary_dropout, dropout or global_clipnorm"),
-        ("backend=keras global_clipnorm=0.5", "has no vocabulary_dropout, dropout or global_clipnorm"),
+        ("backend=keras dropout=0.5", "has no vocabulary_dropout, dropout, global_clipnorm"),
+        ("backend=keras vocabulary_dropout=0.5", "has no vocabulary_dropout, dropout, global_clipnorm"),
+        ("backend=keras global_clipnorm=0.5", "has no vocabulary_dropout, dropout, global_clipnorm"),
         ("backend=keras ensemble_size=2", "would train an ensemble as one network"),
         ("pooling=mean", "of words alone: set mask_zero to true"),
         ("bidirectional=true", "of words alone: set mask_zero to true"),
