@@ -87,13 +87,9 @@ def _schedule(flow: str, entry: dict[str, Any], settings: Settings) -> Schedule 
     if (schedule := parse_schedule(given, settings.schedule_timezone.key, what)) is None:
         return None
     if flow == "score" and not (settings.schedule_source and settings.schedule_output):
-        raise UsageError(
-            "Scheduled scoring needs an input and an output.",
-            f"Give --input and --output, or set {PREFIX}SCHEDULE_SOURCE and {PREFIX}SCHEDULE_OUTPUT.",
-        )
+        hint = f"Give --input and --output, or set {PREFIX}SCHEDULE_SOURCE and {PREFIX}SCHEDULE_OUTPUT."
+        raise UsageError("Scheduled scoring needs an input and an output.", hint)
     if flow == "monitor" and settings.prediction_log_dir is None:
-        raise UsageError(
-            "Monitoring needs a log of the texts that were scored or served.",
-            f"Set {PREFIX}PREDICTION_LOG_DIR to a folder, or the schedule to off.",
-        )
+        problem = "Monitoring needs a log of the texts that were scored or served."
+        raise UsageError(problem, f"Set {PREFIX}PREDICTION_LOG_DIR to a folder, or the schedule to off.")
     return schedule

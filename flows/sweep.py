@@ -117,10 +117,8 @@ def _best(sweep: Sweep) -> TrialRow:
         raise UsageError("No trial was finished: their runs were deleted in MLflow.", "Run it again.")
     ranked = by_loss(rows)
     if not ranked:
-        raise UsageError(
-            "Every trial diverged.",
-            "Narrow the search space, learning_rate above all, ask for more --trials, or --restart.",
-        )
+        hint = "Narrow the search space, learning_rate above all, ask for more --trials, or --restart."
+        raise UsageError("Every trial diverged.", hint)
     return ranked[0]
 
 
@@ -137,7 +135,5 @@ def _train_best(
     except DivergedError as err:
         study.mark_unstable(open_study(sweep), best.number)
         run.client.set_tag(best.run_id, "trial.state", DIVERGED)
-        raise DivergedError(
-            f"The recipe of trial {best.number}, the best, diverged with another seed.",
-            "Run the same command again: it trains the next best.",
-        ) from err
+        problem = f"The recipe of trial {best.number}, the best, diverged with another seed."
+        raise DivergedError(problem, "Run the same command again: it trains the next best.") from err

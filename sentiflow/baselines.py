@@ -63,10 +63,8 @@ class Fitted:
 def fit(name: str, training: Reviews, validation: Reviews, config: TrainConfig) -> Fitted:
     """Fit a baseline to compare with a recipe; the validation reviews choose settings alone."""
     if not len(validation) or len(set(training.label.tolist())) != 2:
-        raise UsageError(
-            "The baselines need validation reviews, and training reviews of both labels.",
-            "Use a larger table, or another validation_fraction.",
-        )
+        problem = "The baselines need validation reviews, and training reviews of both labels."
+        raise UsageError(problem, "Use a larger table, or another validation_fraction.")
     if name == "majority":
         return fit_majority(training, validation)
     if name == "tfidf":

@@ -36,9 +36,8 @@ def lines_of(file: Path, prefix: str) -> list[Binding]:
     lines = list(parse_stream(StringIO(content)))
     for line in lines:
         if prefix in line.original.string.upper() and (line.error or (line.key and line.value is None)):
-            raise UsageError(
-                f"{file}: line {line.original.line} cannot be read.", "Write NAME=value, and close its quotes."
-            )
+            problem = f"{file}: line {line.original.line} cannot be read."
+            raise UsageError(problem, "Write NAME=value, and close its quotes.")
     return lines
 
 

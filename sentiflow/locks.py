@@ -218,10 +218,8 @@ class _File:
         except OSError as err:
             if err.errno not in (errno.ENOSYS, errno.ENOLCK):
                 raise
-            raise UsageError(
-                f"Files in {self._path.parent} cannot be locked: its file system has no locks.",
-                "Set SENTIFLOW_DATA_DIR to a folder on a local disk.",
-            ) from err
+            problem = f"Files in {self._path.parent} cannot be locked: its file system has no locks."
+            raise UsageError(problem, "Set SENTIFLOW_DATA_DIR to a folder on a local disk.") from err
         if self._purpose is not None:
             since = datetime.now(UTC).isoformat(timespec="seconds")
             file = os.open(self._path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)

@@ -323,9 +323,8 @@ def load_settings(**options: Any) -> Settings:
         settings = Settings(_env_file=file if file.is_file() else None, **options)
     except SettingsError as err:  # the JSON of a setting that has parts
         field = str(err).partition('"')[2].partition('"')[0]
-        raise UsageError(
-            f"{PREFIX}{field.upper()}: expected JSON.", "Correct it in the environment or in .env."
-        ) from None
+        problem = f"{PREFIX}{field.upper()}: expected JSON."
+        raise UsageError(problem, "Correct it in the environment or in .env.") from None
     except ValidationError as err:
         first = err.errors()[0]
         field = str(first["loc"][0])

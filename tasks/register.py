@@ -139,10 +139,8 @@ def _check_stored(model_id: str, packed: Path, copy: Path, scorer: TextScorer) -
     other = {name for name, _ in package.contents(stored).items() ^ right.items()}
     if other or not np.array_equal(scores, scorer.score(package.EXAMPLE["text"].tolist())):
         what = ", ".join(sorted(other)) or "its scores"
-        raise ExternalError(
-            f"The stored model {model_id} is not the trained one: {what}.",
-            "Nothing was registered. Check the disk, or the MLflow server, and train again.",
-        )
+        hint = "Nothing was registered. Check the disk, or the MLflow server, and train again."
+        raise ExternalError(f"The stored model {model_id} is not the trained one: {what}.", hint)
 
 
 def _tags(run: RunContext, prepared: Prepared) -> dict[str, str]:

@@ -124,18 +124,14 @@ def _register(specs: "list[Deployment]", pool: str, settings: "Settings") -> Non
 
     server = connect_to_running(settings)
     if server.login:
-        raise UsageError(
-            "The running `sentiflow schedule` runs the deployments of its Prefect server itself.",
-            "For --pool set PREFECT_API_URL to another server: prefect server start",
-        )
+        problem = "The running `sentiflow schedule` runs the deployments of its Prefect server itself."
+        raise UsageError(problem, "For --pool set PREFECT_API_URL to another server: prefect server start")
     with get_client(sync_client=True) as client:
         try:
             client.read_work_pool(pool)
         except ObjectNotFound as err:
-            raise UsageError(
-                f"This Prefect server has no work pool {pool!r}.",
-                f"Create it: prefect work-pool create {quote(pool)} --type process",
-            ) from err
+            problem = f"This Prefect server has no work pool {pool!r}."
+            raise UsageError(problem, f"Create it: prefect work-pool create {quote(pool)} --type process") from err
         for spec in specs:
             _print_schedule(apply(client, spec, pool))
     CONSOLE.say(f"Registered with {escape(without_login(server.ui))}; workers of {escape(repr(pool))} run them.")

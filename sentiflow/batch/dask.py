@@ -18,10 +18,8 @@ _CERTIFICATE = "Name its files in " + ", ".join(
 
 def check_dask(settings: Settings) -> None:
     if settings.dask_address is None:
-        raise UsageError(
-            "The task runner dask needs the address of its scheduler.",
-            "Set SENTIFLOW_DASK_ADDRESS, say to tcp://127.0.0.1:8786, or SENTIFLOW_TASK_RUNNER to processes.",
-        )
+        hint = "Set SENTIFLOW_DASK_ADDRESS, say to tcp://127.0.0.1:8786, or SENTIFLOW_TASK_RUNNER to processes."
+        raise UsageError("The task runner dask needs the address of its scheduler.", hint)
     try:
         from distributed import Security
     except ImportError as err:
@@ -76,10 +74,8 @@ class DaskWorkers:
             self._sent = self._client.scatter(BulkScorer(self._scorer), broadcast=True, hash=False)
         except Exception as err:
             self._client.close()
-            raise ExternalError(
-                f"The Dask workers cannot take the model: {first_line(err)}",
-                "Install the same release of Sentiflow, with its packages, where they run.",
-            ) from err
+            hint = "Install the same release of Sentiflow, with its packages, where they run."
+            raise ExternalError(f"The Dask workers cannot take the model: {first_line(err)}", hint) from err
         return self
 
     def __exit__(self, *_error: object) -> None:

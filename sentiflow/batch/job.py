@@ -268,10 +268,8 @@ class _Worker:
         except (EOFError, OSError) as err:
             code = self.process.wait()
             how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-            raise ExternalError(
-                f"A scoring process ended {how}.",
-                "Run the same command again. If memory is short, use fewer --workers.",
-            ) from err
+            hint = "Run the same command again. If memory is short, use fewer --workers."
+            raise ExternalError(f"A scoring process ended {how}.", hint) from err
         return scores
 
     def close(self) -> None:

@@ -101,10 +101,8 @@ def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
         OSError, LookupError, ValueError, TypeError, EOFError, AttributeError, OverflowError, MemoryError,
         RuntimeError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError,
     ) as err:  # fmt: skip
-        raise ExternalError(
-            f"Cannot read {path}: {str(err) or type(err).__name__}.",
-            "The file is damaged or not the IMDB dataset: check SENTIFLOW_IMDB_URL and SENTIFLOW_IMDB_SHA256.",
-        ) from err
+        hint = "The file is damaged or not the IMDB dataset: check SENTIFLOW_IMDB_URL and SENTIFLOW_IMDB_SHA256."
+        raise ExternalError(f"Cannot read {path}: {str(err) or type(err).__name__}.", hint) from err
 
 
 def _read(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
@@ -156,10 +154,8 @@ def addresses(settings: Settings) -> tuple[Address, Address]:
 
 def _address(name: str, official: str, url: str | None, sha256: str | None, setting: str) -> Address:
     if url and not sha256:
-        raise UsageError(
-            f"SENTIFLOW_{setting}_URL is set without SENTIFLOW_{setting}_SHA256.",
-            "A mirror is only used with its hash: set it, for example to what `sha256sum` prints.",
-        )
+        hint = "A mirror is only used with its hash: set it, for example to what `sha256sum` prints."
+        raise UsageError(f"SENTIFLOW_{setting}_URL is set without SENTIFLOW_{setting}_SHA256.", hint)
     return Address(name, url or _FOLDER + name, sha256 or official)
 
 
@@ -211,10 +207,8 @@ def fetch_file(
             raise UnreachableError(f"Cannot download {redact(url)}: {_reason(err)}.") from None
         except ValueError as err:
             hashes = " ".join(str(err).split())  # both, on one line
-            raise ExternalError(
-                f"{redact(url)} is not the expected file: {hashes}",
-                "The download was discarded. Check the address and its hash in the settings.",
-            ) from None
+            hint = "The download was discarded. Check the address and its hash in the settings."
+            raise ExternalError(f"{redact(url)} is not the expected file: {hashes}", hint) from None
         return True
 
 
@@ -244,10 +238,8 @@ def _write(chunks: Iterable[bytes], url: str, target: Path, advance: Advance, un
         for chunk in chunks:
             written += len(chunk)
             if written > MAX_SIZE:
-                raise ExternalError(
-                    f"{redact(url)} is not the expected file: it is larger than {MAX_SIZE:,} bytes.",
-                    "The download was discarded. Check the address in the settings.",
-                )
+                problem = f"{redact(url)} is not the expected file: it is larger than {MAX_SIZE:,} bytes."
+                raise ExternalError(problem, "The download was discarded. Check the address in the settings.")
             if time.monotonic() >= until:
                 raise UnreachableError(f"Cannot download {redact(url)}: it took longer than {DEADLINE:,.0f} s.")
             file.write(chunk)
@@ -326,8 +318,6 @@ def _vocabulary(path: Path) -> Vocabulary:
         if [index[word] for word in words] != list(range(1, len(words) + 1)):
             raise ValueError("expected each rank from 1 on once")
     except (OSError, ValueError, AttributeError, TypeError) as err:
-        raise ExternalError(
-            f"Cannot read the word index {path}: {err}.",
-            "Check SENTIFLOW_WORD_INDEX_URL and SENTIFLOW_WORD_INDEX_SHA256.",
-        ) from err
+        problem = f"Cannot read the word index {path}: {err}."
+        raise ExternalError(problem, "Check SENTIFLOW_WORD_INDEX_URL and SENTIFLOW_WORD_INDEX_SHA256.") from err
     return Vocabulary(words)

@@ -97,10 +97,8 @@ class CsvTable(RowInput):
                     # What is open at the end, or for longer than any text, has taken all rows behind it.
                     if "end of data" in wrong or ("limit" in wrong and reader.line_num > first):
                         where = f"{self.path}: the row that begins in line {first:,}"
-                        raise UsageError(
-                            f"{where} opens a quote that is never closed.",
-                            "Close it, or double it where it belongs to the text.",
-                        ) from err
+                        problem = f"{where} opens a quote that is never closed."
+                        raise UsageError(problem, "Close it, or double it where it belongs to the text.") from err
                 if fields or wrong:
                     yield fields, wrong, first, stream.tell()
 
@@ -204,10 +202,8 @@ class Folder(RowInput):
 
     def select(self, text: str, others: Sequence[str] = (), label: str = "") -> None:
         if label or others or text != "text":
-            raise UsageError(
-                f"{self.path} is a folder: it has no columns.",
-                "Leave --text-column, --label-column and --keep out; each file is a text.",
-            )
+            problem = f"{self.path} is a folder: it has no columns."
+            raise UsageError(problem, "Leave --text-column, --label-column and --keep out; each file is a text.")
 
     def rows(self) -> Iterator[Row]:
         for done, name in enumerate(self._names, 1):
@@ -301,10 +297,8 @@ def tables_of(path: Path) -> list[Path]:
         raise UsageError(f"{path}: no table in this folder.", f"Put tables into it: {_SUPPORTED}.")
     for each in found:
         if not each.is_file():
-            raise UsageError(
-                f"{each} is no file, but a folder, a pipe or a link that leads nowhere.",
-                "Put the table itself there, or remove it.",
-            )
+            problem = f"{each} is no file, but a folder, a pipe or a link that leads nowhere."
+            raise UsageError(problem, "Put the table itself there, or remove it.")
     return sorted(found, key=lambda each: each.name)
 
 
@@ -346,9 +340,8 @@ def open_input(path: Path) -> Input:
     if path.is_file() and path.stat().st_size == 0:
         raise UsageError(f"{path} is empty.", "A table needs column names and rows.")
     if not path.is_file() or not _may_be_table(path):
-        raise UsageError(
-            f"{path}: not a supported table.", f"Give {_SUPPORTED}; for `score`, also a folder of .txt files."
-        )
+        problem = f"{path}: not a supported table."
+        raise UsageError(problem, f"Give {_SUPPORTED}; for `score`, also a folder of .txt files.")
     with path.open("rb") as file:
         if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
             written = f"iconv -f utf-16 -t utf-8 {quote(str(path))} > utf8-{quote(path.name)}"

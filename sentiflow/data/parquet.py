@@ -62,10 +62,8 @@ class ParquetTable(Input):
             raise UsageError(f"{self.path}: the column {self._column} holds {kind}, not text.")
         for name, kind in zip(self.schema.names, self.schema.types, strict=True):
             if pa.types.is_nested(kind):
-                raise UsageError(
-                    f"{self.path}: the column {name} holds {kind}, which is not read.",
-                    "Leave that column out, or write it as text or numbers.",
-                )
+                problem = f"{self.path}: the column {name} holds {kind}, which is not read."
+                raise UsageError(problem, "Leave that column out, or write it as text or numbers.")
 
     def groups(self) -> Iterator[tuple[list[Row], pa.Table, int]]:
         for table in grouped_tables(self._tables(), CHUNK_ROWS, CHUNK_SIZE):
@@ -141,10 +139,8 @@ class ParquetTable(Input):
 
     def _check(self, found: int, most: int, what: str) -> None:
         if found > most:
-            raise UsageError(
-                f"{self.path}: its {self._bytes:,} bytes unpack to more than {most:,} {what}.",
-                "Few tables of reviews are packed as small as that. If yours is, write it as .csv or .jsonl.",
-            )
+            hint = "Few tables of reviews are packed as small as that. If yours is, write it as .csv or .jsonl."
+            raise UsageError(f"{self.path}: its {self._bytes:,} bytes unpack to more than {most:,} {what}.", hint)
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:

@@ -122,10 +122,8 @@ def use_running(settings: Settings) -> bool:
 def connect_to_running(settings: Settings) -> Server:
     """The server that Prefect's settings name, or that of the `sentiflow schedule` of this data folder."""
     if (server := _configured() or _find(settings)) is None:
-        raise ExternalError(
-            "No Prefect server is set, and no `sentiflow schedule` is running with this data folder.",
-            "Start `sentiflow schedule`, or set PREFECT_API_URL to the server to use.",
-        )
+        problem = "No Prefect server is set, and no `sentiflow schedule` is running with this data folder."
+        raise ExternalError(problem, "Start `sentiflow schedule`, or set PREFECT_API_URL to the server to use.")
     return server
 
 
@@ -315,10 +313,8 @@ def _configured() -> Server | None:
                 raise  # such as a refused login
             failure = ValueError("what answers is no Prefect server")
         if failure:
-            raise ExternalError(
-                f"The Prefect server at {redact(url)} does not answer: {failure}",
-                f"Start it, or {to_choose_another()} to use one on this machine.",
-            )
+            problem = f"The Prefect server at {redact(url)} does not answer: {failure}"
+            raise ExternalError(problem, f"Start it, or {to_choose_another()} to use one on this machine.")
     return Server(settings.ui_url or _pages(url))
 
 

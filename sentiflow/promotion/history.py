@@ -215,7 +215,5 @@ def need_champion(settings: Settings, name: str, number: int) -> None:
         tags = {} if found is None else found.tags
         no = decline_of(history_of(name, settings)[0], number)
         before = no.said if no else f"{tags.get('gate.outcome', 'judged')} before: {tags.get('gate.reason', '')}"
-        raise RejectedError(
-            f"{name} version {number}, an equal one, is not in use; it was {before}",
-            f"To judge it again: sentiflow promote {number} --dataset {dataset_of(name)}",
-        )
+        problem = f"{name} version {number}, an equal one, is not in use; it was {before}"
+        raise RejectedError(problem, f"To judge it again: sentiflow promote {number} --dataset {dataset_of(name)}")

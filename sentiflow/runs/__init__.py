@@ -192,10 +192,8 @@ class Fields:
             plain = name.removeprefix(prefix)
             if plain in self._known[prefix] and (plain != name or not name.startswith(_PREFIXES)):
                 return lambda run: _value(getattr(run, prefix[:-1]).get(plain))
-        raise UsageError(
-            f"No run has a metric, parameter or tag {name!r}.",
-            "For example: accuracy, test/loss, params.units, tags.started_by. All names: sentiflow runs --json",
-        )
+        hint = "For example: accuracy, test/loss, params.units, tags.started_by. All names: sentiflow runs --json"
+        raise UsageError(f"No run has a metric, parameter or tag {name!r}.", hint)
 
 
 def whole_number(text: str | None) -> int | None:

@@ -89,20 +89,16 @@ def moment(text: str, now: datetime) -> datetime:
         given = datetime.fromisoformat(text.strip())
         return (given if given.tzinfo else given.replace(tzinfo=now.tzinfo)).astimezone(UTC)
     except (ValueError, OverflowError) as err:
-        raise UsageError(
-            f"--since {text!r} is not understood.",
-            "Expected a date (2026-03-05), a moment (2026-03-05T14:00) or a span before now (30m, 12h, 7d, 2w).",
-        ) from err
+        hint = "Expected a date (2026-03-05), a moment (2026-03-05T14:00) or a span before now (30m, 12h, 7d, 2w)."
+        raise UsageError(f"--since {text!r} is not understood.", hint) from err
 
 
 def _where(text: str, fields: Fields) -> Condition:
     """A condition as a function; a run without the value does not meet it."""
     parts = _WHERE.fullmatch(text)
     if parts is None:
-        raise UsageError(
-            f"The condition {text!r} is not understood.",
-            "Expected NAME, a sign (= != < <= > >= or ~ for contains) and a value: 'test/accuracy>=0.88'",
-        )
+        hint = "Expected NAME, a sign (= != < <= > >= or ~ for contains) and a value: 'test/accuracy>=0.88'"
+        raise UsageError(f"The condition {text!r} is not understood.", hint)
     get, sign, value = fields.getter(parts["name"]), parts["sign"], parts["value"]
     if sign in _ORDERED:
         if (limit := number(value)) is None:

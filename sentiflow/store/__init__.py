@@ -197,10 +197,8 @@ def choose_name(names: list[str], name: str | None, tracking_uri: str) -> str:
     if not names:
         told = f"No model is registered yet in {redact(tracking_uri)}."
         raise UsageError(told, "Train one first: sentiflow train")
-    raise UsageError(
-        f"No model is registered as {wanted}; there are: {', '.join(names)}.",
-        f"Choose one, for example: --dataset {dataset_of(names[0])}",
-    )
+    problem = f"No model is registered as {wanted}; there are: {', '.join(names)}."
+    raise UsageError(problem, f"Choose one, for example: --dataset {dataset_of(names[0])}")
 
 
 def no_run(run_id: str, tracking_uri: str) -> UsageError:

@@ -145,9 +145,8 @@ def score_table(store: Store, record: RunRecord, folder: Path, column: str = "sc
         length = int(record.params.get("sequence_length", n_tokens.max(initial=1)))
         return ScoreTable(ids, label, score, n_tokens, length)
     except (OSError, ValueError, TypeError, KeyError, OverflowError) as err:  # Arrow's are two of these
-        raise ExternalError(
-            f"The test scores of {record.name} cannot be read: {err}.", f"Is {path} damaged? Train that run again."
-        ) from err
+        problem = f"The test scores of {record.name} cannot be read: {err}."
+        raise ExternalError(problem, f"Is {path} damaged? Train that run again.") from err
 
 
 def child_runs(store: Store, record: RunRecord) -> list[RunRecord]:
@@ -251,10 +250,8 @@ def load_scorer(settings: Settings, version: Version) -> "TextScorer":
             return load_unchanged(folder, tags)
         except (OSError, ValueError) as err:
             need_ours(version.name, version.number, tags, folder, replacing(store, version.name, version.number))
-            raise ExternalError(
-                f"Cannot load {version}: {err}.",
-                "Were its files moved or deleted? Choose another with --model-version, or train again.",
-            ) from err
+            hint = "Were its files moved or deleted? Choose another with --model-version, or train again."
+            raise ExternalError(f"Cannot load {version}: {err}.", hint) from err
 
 
 def replacing(store: Store, name: str, number: int) -> str:

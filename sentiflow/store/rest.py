@@ -190,10 +190,8 @@ def _newest_first(runs: Iterable[RunRecord]) -> list[RunRecord]:
 def _record(run: Mapping[str, Any]) -> RunRecord:
     info, data = run["info"], run.get("data", {})
     if not _RUN_ID.fullmatch(info["run_id"]):  # it names folders, and stands in commands that are shown
-        raise ExternalError(
-            f"The tracking server names a run with the id {info['run_id']!r}, which is not valid.",
-            "Check SENTIFLOW_TRACKING_URI.",
-        )
+        problem = f"The tracking server names a run with the id {info['run_id']!r}, which is not valid."
+        raise ExternalError(problem, "Check SENTIFLOW_TRACKING_URI.")
     return RunRecord(
         run_id=info["run_id"],
         name=info.get("run_name", ""),

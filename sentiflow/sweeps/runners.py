@@ -63,10 +63,8 @@ class Runner:
             while pending:
                 yield _one_of(pending).result()
         except BrokenExecutor as err:
-            raise ExternalError(
-                "A process that trained was killed, perhaps as memory was short.",
-                "What is finished is kept: run the same command again. If memory is short, use fewer --workers.",
-            ) from err
+            hint = "What is finished is kept: run the same command again. If memory is short, use fewer --workers."
+            raise ExternalError("A process that trained was killed, perhaps as memory was short.", hint) from err
 
 
 @contextmanager

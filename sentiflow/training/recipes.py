@@ -265,10 +265,8 @@ def _read_fields(name_or_file: str) -> dict[str, Any]:
         )
     fields = read_toml(path, "recipe")
     if "recipe" not in fields and path.stem in RECIPES:
-        raise UsageError(
-            f"{path} has the name of a built-in recipe: {path.stem}.",
-            f"Rename it or add recipe = ..., or change the built-in one: --recipe {path.stem} --set FIELD=VALUE",
-        )
+        hint = f"Rename it or add recipe = ..., or change the built-in one: --recipe {path.stem} --set FIELD=VALUE"
+        raise UsageError(f"{path} has the name of a built-in recipe: {path.stem}.", hint)
     return {"recipe": path.stem, **fields}
 
 
@@ -279,9 +277,8 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
         hint = "Check its path and permissions."
         raise UsageError(f"Cannot read the {what} {path}: {err.strerror}.", hint) from err
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
-        raise UsageError(
-            f"The {what} {path} is not valid TOML: {err}.", "A line is FIELD = VALUE, with text in quotes."
-        ) from err
+        problem = f"The {what} {path} is not valid TOML: {err}."
+        raise UsageError(problem, "A line is FIELD = VALUE, with text in quotes.") from err
 
 
 def _problem(found: ErrorDetails) -> tuple[str, str]:

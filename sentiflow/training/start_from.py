@@ -83,10 +83,8 @@ def choose_start(
             number = version.number
         found, scorer = _load(store, name, number, asked, content, words, settings)
         if (size := _size(scorer)) != config.embedding_size:
-            raise UsageError(
-                f"{found.name} has embeddings of size {size}, the recipe of size {config.embedding_size}.",
-                f"Take its size: --set embedding_size={size}",
-            )
+            problem = f"{found.name} has embeddings of size {size}, the recipe of size {config.embedding_size}."
+            raise UsageError(problem, f"Take its size: --set embedding_size={size}")
         return found
     rest = 0 < settings.start_afresh_after <= _in_a_row(store, own)
     for name in (model_name(IMDB),) if rest else (own, model_name(IMDB)):
@@ -122,10 +120,8 @@ def load_start(start: Start, settings: Settings) -> TextScorer | None:
         scorer = load_scorer(settings, start.version)
         digest = scorer.digest
     if digest != start.digest:
-        raise ExternalError(
-            f"The training started from {start.name}, which is another now.",
-            "Bring back what it was, or train without it: --start-from none",
-        )
+        problem = f"The training started from {start.name}, which is another now."
+        raise ExternalError(problem, "Bring back what it was, or train without it: --start-from none")
     return scorer
 
 
