@@ -196,7 +196,8 @@ class Folder(RowInput):
         self._root = os.path.realpath(path)
         self._names = _find(path)
         if not self._names:
-            raise UsageError(f"{path}: no {_SUFFIX} file in it or below it.", _one_by_one(path))
+            hint = "Each such file is a text to score; a table is scored by itself."
+            raise UsageError(f"{path}: no {_SUFFIX} file in it or below it.", hint)
         self.total = len(self._names)
         self.size = sum(about.st_size for _, about in self._stats() if about)
 
@@ -243,17 +244,6 @@ class Folder(RowInput):
         return ("", reason, beginning(text)) if reason else (text, "", "")
 
 
-def _one_by_one(folder: Path) -> str:
-    """How to score what is in a folder without texts."""
-    tables = " ".join(
-        f"{quote(str(folder))}/*{suffix}" for suffix in sorted({x.suffix for x in _tables_in(folder)})
-    )
-    if not tables:
-        return "Each such file is a text to score."
-    command = 'sentiflow score "$table" -o "$(basename "$table").scores.csv"'
-    return f"Score its tables one by one: for table in {tables}; do {command}; done"
-
-
 def _find(folder: Path) -> list[str]:
     """Relative paths with forward slashes, sorted; strings, as there may be a million."""
     found = []
@@ -292,7 +282,8 @@ def tables_of(path: Path) -> list[Path]:
     """The tables of a folder by their names, hidden files and rejects left out; else the path itself."""
     if not path.is_dir():
         return [path]
-    found = _tables_in(path)
+    there = (each for each in path.iterdir() if _may_be_table(each) and not each.name.startswith("."))
+    found = [each for each in there if not each.name.endswith(REJECTS)]
     if not found:
         raise UsageError(f"{path}: no table in this folder.", f"Put tables into it: {_SUPPORTED}.")
     for each in found:
@@ -300,11 +291,6 @@ def tables_of(path: Path) -> list[Path]:
             problem = f"{each} is no file, but a folder, a pipe or a link that leads nowhere."
             raise UsageError(problem, "Put the table itself there, or remove it.")
     return sorted(found, key=lambda each: each.name)
-
-
-def _tables_in(folder: Path) -> list[Path]:
-    found = (each for each in folder.iterdir() if _may_be_table(each) and not each.name.startswith("."))
-    return [each for each in found if not each.name.endswith(REJECTS)]
 
 
 def _may_be_table(path: Path) -> bool:

@@ -102,7 +102,8 @@ class ParquetTable(Input):
         """How many rows of a row group, of some columns without lists, can be decoded together."""
         about = file.metadata.row_group(group)
         leaves = [file.schema.column(k) for k in range(about.num_columns)]
-        chunks = [(leaf, about.column(k)) for k, leaf in enumerate(leaves) if _belongs(leaf.path, names)]
+        begin = tuple(f"{name}." for name in names)
+        chunks = [(leaf, about.column(k)) for k, leaf in enumerate(leaves) if f"{leaf.path}.".startswith(begin)]
         paths, flat = [leaf.path for leaf, _ in chunks], file.schema_arrow.names
         if any(
             leaf.max_repetition_level or paths.count(leaf.path) * flat.count(leaf.path) != 1 for leaf, _ in chunks
@@ -147,10 +148,6 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     """The type that a column is read as: Arrow takes no rows from views."""
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     return _VIEWS.get(kind, kind)
-
-
-def _belongs(path: str, names: Sequence[str]) -> bool:
-    return any(path == name or path.startswith(f"{name}.") for name in names)
 
 
 def _width(leaf: Any, chunk: Any) -> int:

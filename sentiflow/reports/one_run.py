@@ -72,10 +72,10 @@ _ABOVE = (
     "learn and with dropout, if the recipe has any; validation after the epoch, without dropout."
 )
 _ENDED = {"RUNNING": "is still running", "FAILED": "failed", "KILLED": "was killed", "FINISHED": "trained nothing"}
-_ALT = {
+_ALT = {  # in the order of the page
+    "reliability_curve": "Share of label 1 over the score, and how many reviews have such a score",
     "confusion_matrix": "Counts of true against predicted labels",
     "roc_curve": "True against false positive rate over all thresholds",
-    "reliability_curve": "Share of label 1 over the score, and how many reviews have such a score",
 }
 
 
@@ -101,7 +101,7 @@ def report(
     ]
     if whole:
         drawn = pictures(run) if figures is None else figures
-        calibration = _drawn(drawn, "reliability_curve", "confusion_matrix", "roc_curve")
+        calibration = [Picture(drawn[name], alt) for name, alt in _ALT.items() if name in drawn]
         sections += [
             Section("Learning curves", _curves(run), brief=False),
             Section("Calibration", [SideBySide(calibration)] if calibration else [], brief=False),
@@ -268,10 +268,6 @@ def _curves(run: RunSummary) -> list[Block]:
     if any(value > training.get(epoch, value) for epoch, value in validation.items()):
         blocks.append(Text(_ABOVE))
     return blocks
-
-
-def _drawn(drawn: Mapping[str, "Figure"], *names: str) -> list[Picture]:
-    return [Picture(drawn[name], _ALT[name]) for name in names if name in drawn]
 
 
 def record_evaluation(

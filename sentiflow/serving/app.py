@@ -236,9 +236,9 @@ def _add_health(app: FastAPI, watcher: Watcher, registry: CollectorRegistry, ui:
         )
 
     @app.get("/healthz", summary="Liveness", tags=["Health"])
-    async def healthz() -> schemas.Health:
+    async def healthz() -> dict[str, str]:
         """The process is alive."""
-        return schemas.Health()
+        return {"status": "alive"}
 
     @app.get("/readyz", summary="Readiness", tags=["Health"], responses={503: {"model": schemas.Readiness}})
     async def readyz(response: Response) -> schemas.Readiness:

@@ -187,12 +187,6 @@ class ModelInfo(ModelVersion):
     url: str | None = Field(description="Its page in MLflow, if SENTIFLOW_UI_URL is set")
 
 
-class Health(_Response):
-    """The process is alive."""
-
-    status: str = "alive"
-
-
 class Readiness(_Response):
     """Whether texts can be scored."""
 

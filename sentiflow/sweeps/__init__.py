@@ -126,19 +126,10 @@ def _field(where: str, name: str, table: Any) -> Range | Choices:
         raise UsageError(f"{where}: {key}{plain_reason(first['msg'])}.", _SHAPES) from err
 
 
-def _recipe(config: TrainConfig, changes: Mapping[str, Value]) -> TrainConfig:
-    whole = {
-        name: int(value)
-        for name, value in changes.items()
-        if is_whole(name) and isinstance(value, float) and value.is_integer()
-    }
-    return TrainConfig.model_validate({**config.model_dump(), **changes, **whole}, strict=True)
-
-
 def _check_value(where: str, name: str, value: Value, config: TrainConfig) -> None:
     """Check that a value makes a valid recipe, or may with other values of other fields."""
     try:
-        _recipe(config, {name: value})
+        TrainConfig(**{**config.model_dump(), name: value})
     except ValidationError as err:
         first = err.errors()[0]
         if first["loc"]:

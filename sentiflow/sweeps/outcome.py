@@ -19,7 +19,7 @@ from sentiflow.evaluation import Epoch
 from sentiflow.redaction import escape_markdown
 from sentiflow.reports import Table
 from sentiflow.results import COMPLETE, DIVERGED, PRUNED, SweepResult, TrialRow, by_loss, seeds_table
-from sentiflow.runs import epoch_tags
+from sentiflow.runs import epoch_tags, value_text
 from sentiflow.store import NOTE
 from sentiflow.store.client import EpochLog
 from sentiflow.sweeps.study import ENDED_AS, RUN_ID, UNSTABLE, Sweep, finished
@@ -56,7 +56,7 @@ def markdown(result: SweepResult, prepared: Prepared, sweep: Sweep) -> str:
     fields = list(sweep.space.fields)
     best = by_loss(result.trials)
     trials = [
-        [str(row.number), f"{row.loss:.4f}", str(row.epochs)] + [format_value(row.values[name]) for name in fields]
+        [str(row.number), f"{row.loss:.4f}", str(row.epochs)] + [value_text(row.values[name]) for name in fields]
         for row in best[:_MAX_SHOWN]
     ]
     return f"""**{result.accuracy_line}**
@@ -112,12 +112,8 @@ def count_of_trials(count: int) -> str:
     return f"{count:,} trial{'' if count == 1 else 's'}"
 
 
-def format_value(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 def format_values(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={format_value(value)}" for name, value in values.items())
+    return ", ".join(f"{name}={value_text(value)}" for name, value in values.items())
 
 
 def write_files(folder: Path, rows: Sequence[TrialRow], config: TrainConfig, name: str) -> None:

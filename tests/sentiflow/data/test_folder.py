@@ -115,11 +115,3 @@ def test_columns_of_a_folder_are_refused(folder: Path, keep: tuple[str, ...]) ->
 def test_a_folder_without_texts_is_refused(folder: Path) -> None:
     with pytest.raises(UsageError, match="no .txt file"):
         Folder(folder)
-
-
-def test_a_folder_of_tables_says_how_to_score_each(folder: Path) -> None:
-    for name in ("a.csv", "b.TSV", "b.TSV.rejects.jsonl", ".c.parquet"):
-        write(folder, name, b"text\ngood\n")
-    with pytest.raises(UsageError) as refused:
-        Folder(folder)
-    assert f"for table in {folder}/*.TSV {folder}/*.csv; do sentiflow score" in refused.value.hint
