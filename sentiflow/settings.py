@@ -319,21 +319,20 @@ def load_settings(**options: Any) -> Settings:
     for name in [*os.environ, *(line.key for line in lines if line.key)]:
         if name.startswith(PREFIX):
             warn_if_unknown(name, known)
+    hint = "Correct it in the environment or in .env."
     try:
         settings = Settings(_env_file=file if file.is_file() else None, **options)
     except SettingsError as err:  # the JSON of a setting that has parts
         field = str(err).partition('"')[2].partition('"')[0]
-        problem = f"{PREFIX}{field.upper()}: expected JSON."
-        raise UsageError(problem, "Correct it in the environment or in .env.") from None
+        raise UsageError(f"{PREFIX}{field.upper()}: expected JSON.", hint) from None
     except ValidationError as err:
         first = err.errors()[0]
         field = str(first["loc"][0])
         secret = SecretStr in get_args(Settings.model_fields[field].annotation)
         got = "" if secret else f", got {redact(str(first['input']))!r}"
+        name = PREFIX + field.upper()
         if field in options:
             name, hint = f"--{field.removeprefix('schedule_').replace('_', '-')}", ""
-        else:
-            name, hint = PREFIX + field.upper(), "Correct it in the environment or in .env."
         # Without pydantic's own error, which shows the value: it may hold a password.
         raise UsageError(f"{name}: {plain_reason(first['msg'])}{got}.", hint) from None
     named = {line.key.upper() for line in lines if line.key and line.value}

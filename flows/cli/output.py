@@ -281,10 +281,8 @@ def _as_ours(err: BaseException) -> SentiflowError:
         return no_memory
     if isinstance(err, OSError):
         where = f": {err.filename}" if err.filename else ""
-        return ExternalError(
-            f"{err.strerror or err}{where}",
-            "Nothing half-written was kept; make room, or make the place writable, then run again.",
-        )
+        hint = "Nothing half-written was kept; make room, or make the place writable, then run again."
+        return ExternalError(f"{err.strerror or err}{where}", hint)
     named = re.search(r"\bMLFLOW_\w+", str(err)) if isinstance(err, ValueError) else None
     if named and named[0] in os.environ:  # MLflow reads most of its variables when it needs them
         return UsageError(first_line(err), f"Correct {named[0]} in the environment, or unset it.")
@@ -305,13 +303,9 @@ def _of_prefect(err: BaseException) -> ExternalError | None:
         hint = f"Start it (sentiflow schedule, or prefect server start), or {to_choose_another()}."
         return ExternalError(away, hint)
     if "Server error '5" in answer:
-        return ExternalError(
-            f"The Prefect server failed: {first_line(err)}",
-            "Is the disk of its database full or read-only? Run again once it can be written to.",
-        )
+        hint = "Is the disk of its database full or read-only? Run again once it can be written to."
+        return ExternalError(f"The Prefect server failed: {first_line(err)}", hint)
     if "401 Unauthorized" in answer:
-        return ExternalError(
-            "The Prefect server refuses the login.",
-            f"Set PREFECT_API_AUTH_STRING to the server's, as name:password, or {to_choose_another()}.",
-        )
+        hint = f"Set PREFECT_API_AUTH_STRING to the server's, as name:password, or {to_choose_another()}."
+        return ExternalError("The Prefect server refuses the login.", hint)
     return None

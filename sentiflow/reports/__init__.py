@@ -75,10 +75,6 @@ class Table:
     words: int = 1  # how many columns, from the first on, hold words; the others numbers, aligned to the right
     alarms: Collection[int] = ()  # numbers of rows that the page highlights
 
-    def __post_init__(self) -> None:
-        if any(len(row) != len(self.heading) for row in self.rows):
-            raise ValueError("every row of a table needs a cell for each column")
-
     def markdown(self) -> str:
         """As Markdown; of a long table only the first rows."""
         sides = ["---" if i < self.words else "---:" for i in range(len(self.heading))]

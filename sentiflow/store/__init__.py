@@ -146,10 +146,8 @@ def local_path(uri: str) -> Path | None:
 
 def unreadable(what: str, uri: str) -> ExternalError:
     """The error for files in a place that only MLflow's client could read."""
-    return ExternalError(
-        f"{what} are at {redact(uri)}, which cannot be read from here.",
-        "Let the MLflow server hand them out: mlflow server --serve-artifacts.",
-    )
+    problem = f"{what} are at {redact(uri)}, which cannot be read from here."
+    return ExternalError(problem, "Let the MLflow server hand them out: mlflow server --serve-artifacts.")
 
 
 def need_ours(name: str, number: int, tags: Mapping[str, str], folder: Path, way_out: str = "") -> None:
@@ -202,10 +200,8 @@ def choose_name(names: list[str], name: str | None, tracking_uri: str) -> str:
 
 
 def no_run(run_id: str, tracking_uri: str) -> UsageError:
-    return UsageError(
-        f"There is no run {run_id} in {redact(tracking_uri)}.",
-        "See what there is: sentiflow runs. A deleted one can be restored in MLflow.",
-    )
+    problem = f"There is no run {run_id} in {redact(tracking_uri)}."
+    return UsageError(problem, "See what there is: sentiflow runs. A deleted one can be restored in MLflow.")
 
 
 def compared_with(champion: int | None) -> str:

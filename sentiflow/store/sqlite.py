@@ -45,10 +45,8 @@ def is_damaged(reason: str) -> bool:
 
 def locked_error(store: str) -> ExternalError:
     """The error for a database that stayed locked."""
-    return ExternalError(
-        f"Another process has held the store {store} locked for more than {PATIENCE:.0f} s.",
-        "Wait for that process to end, or stop it, and run again.",
-    )
+    problem = f"Another process has held the store {store} locked for more than {PATIENCE:.0f} s."
+    return ExternalError(problem, "Wait for that process to end, or stop it, and run again.")
 
 
 def query(file: Path, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
