@@ -144,10 +144,8 @@ def fit_nb_bigrams(training: Reviews, validation: Reviews) -> Fitted:
     """Choose C by validation loss, then fit once more to training and validation reviews together.
 
     Words and pairs of neighbours, weighted by naive Bayes, in a logistic regression: Wang and Manning (2012),
-    Baselines and Bigrams: Simple, Good Sentiment and Topic Classification.
-
-    Reviews are read whole, with all words, whatever the recipe cuts; of a very large table the first of them. The
-    validation loss is that of the fit that chose.
+    Baselines and Bigrams: Simple, Good Sentiment and Topic Classification. Reviews are read whole; of a very large
+    table the first of them. The validation loss is that of the fit that chose.
     """
     training, validation = _first(training), _first(validation)
     keys, rows = features(training)

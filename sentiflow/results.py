@@ -150,18 +150,14 @@ class RepeatsResult(ModelResult):
 
 @dataclass(frozen=True)
 class TrialRow:
-    """One finished trial, by Optuna's number, with its values of the searched fields; the seconds are wall time.
+    """One finished trial."""
 
-    It diverged with its own seed or when it was trained with others as the best; that counts as pruned. The loss
-    is of the epoch kept, of a trial that is not complete the lowest seen.
-    """
-
-    number: int
-    state: str
-    loss: float | None
+    number: int  # Optuna's
+    state: str  # it diverged with its own seed, or as the best with others
+    loss: float | None  # of the epoch kept, of a trial that is not complete the lowest seen
     epochs: int
-    seconds: float
-    values: Mapping[str, Any]
+    seconds: float  # wall time
+    values: Mapping[str, Any]  # of the searched fields
     run_id: str
 
 
@@ -173,20 +169,15 @@ def by_loss(rows: Sequence[TrialRow]) -> list[TrialRow]:
 
 @dataclass(frozen=True)
 class SweepResult(ModelResult):
-    """The outcome of a sweep: its finished trials, in their order, and the seeds of the best recipe, ``config``.
-
-    The seed whose validation loss is lowest, ``best``, is registered. The seconds are wall time of the whole. The
-    importance is the share of the variance that each field explains; empty with too few complete trials. The best
-    recipe is a file in the store, whose URI is not shown, as it may hold a login.
-    """
+    """The outcome of a sweep: its finished trials, in their order, and the seeds of the best recipe."""
 
     trials: tuple[TrialRow, ...]
-    config: TrainConfig
-    recipe: str = field(repr=False)
-    importance: Mapping[str, float]
+    config: TrainConfig  # the best recipe
+    recipe: str = field(repr=False)  # its file in the store, whose URI may hold a login
+    importance: Mapping[str, float]  # share of the variance that each field explains; empty with too few trials
     importance_text: str
     seeds: tuple[SeedResult, ...]
-    best: SeedResult
+    best: SeedResult  # of the lowest validation loss, which is registered
     accuracy: Spread | None
     seconds: float
 

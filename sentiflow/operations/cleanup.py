@@ -42,12 +42,9 @@ def digests_of_champions(settings: Settings) -> set[str]:
 def delete_old_runs(settings: Settings, report: CleanupReport) -> None:
     """Delete the files of MLflow runs that ended long ago, and of their models, and mark both as deleted.
 
-    The records stay: `mlflow gc` would also remove every experiment that somebody marked as deleted, with its
-    files, wherever these are and whatever version needs them.
-
-    A set of repeats is judged as a whole, parent and seeds. Whatever has a registered version stays. So does a run
-    whose files are not in its own folder below the experiment's: anyone who can write to the store could name any
-    folder there. Without ``SENTIFLOW_KEEP_RUNS_DAYS`` all stay.
+    `mlflow gc` would also remove every experiment that somebody marked as deleted, with its files. A parent and
+    its children are judged as a whole. What has a version stays, and so does a run whose files are not in its own
+    folder below the experiment's: anyone who can write to the store could name any folder there.
     """
     if settings.keep_runs_days is None:
         return
@@ -150,12 +147,9 @@ def _artifact_bytes(repository: Any, path: str | None = None) -> int:
 
 
 def delete_old_files(settings: Settings, kept: Collection[str], report: CleanupReport) -> None:
-    """Remove what no process uses from the data folder.
+    """Remove what no process uses from the data folder; champions were tested on the datasets that are ``kept``.
 
-    The data folder, or a link in it, may lead to other files: only what has names as ours have is looked at.
-    Work folders go when no training holds their model's lock; datasets, what they were made from, and unfinished
-    sweeps, when nothing used them for as long as the settings say. Datasets with the digests in ``kept`` stay:
-    champions were tested on them.
+    A link in it may lead to other files: only what has names as ours have is looked at.
     """
     data = settings.data_dir
     before = time.time() - settings.keep_files_days * _DAY

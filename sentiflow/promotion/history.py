@@ -38,24 +38,19 @@ def check_request(reason: str, *, force: bool = False) -> None:
 
 @dataclass(frozen=True)
 class Event:
-    """One promotion or rollback; ``version`` is the new champion, once the alias has moved (``done``).
-
-    Or a person's no to a ``version``, which moves nothing. The decision is ``passed`` by the gate, ``approved`` or
-    ``declined`` by a person, ``forced`` or ``rollback``; the rules are the gate's, one line each; ``at`` is
-    ISO 8601 in UTC.
-    """
+    """A promotion or rollback to ``version``, or a person's no to it, which moves nothing."""
 
     kind: Kind
     version: int
     replaced: int | None
     run_id: str
     accuracy: float | None
-    decision: str
+    decision: str  # passed by the gate, approved or declined by a person, forced or rollback
     reason: str
     by: str
-    at: str
-    rules: tuple[str, ...] = ()
-    done: bool = False
+    at: str  # ISO 8601 in UTC
+    rules: tuple[str, ...] = ()  # of the gate, one line each
+    done: bool = False  # whether the alias has moved
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), ensure_ascii=False)

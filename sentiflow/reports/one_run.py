@@ -286,10 +286,6 @@ def record_evaluation(
 ) -> tuple[Measured, Yardstick | None]:
     """Measure the scores of the test reviews, shape (n,), 0 to 1, and log metrics, files and the report.
 
-    Written on the run: metrics ``test/*`` and ``test_slices/*``, sizes as parameters and tags, the score table,
-    plots, worst errors and ``report.html``; of a run that is part of another its description, of others the page
-    of all errors.
-
     ``parameters`` counts those that were trained; ``speed`` is reviews scored per second; ``facts`` are more rows
     for the report's table of the run. Only with a scorer are scores explained word by word. ``yardstick`` are the
     scores of the simple model for the same reviews, (n,): kept beside the others, with the metrics ``baseline/*``.

@@ -33,18 +33,14 @@ class Figure:
 
 @dataclass(frozen=True)
 class AccuracyDifference:
-    """The test accuracy of a run less that of another, with its 95% interval; of sets of repeats, of their means.
-
-    ``p_value`` is of McNemar's exact test for two runs, of Welch's t-test for two sets. ``why_not`` says why they
-    are not ``paired``, review by review.
-    """
+    """The test accuracy of a run less that of another, with its 95% interval; of sets of repeats their means."""
 
     difference: float | None
     low: float | None = None
     high: float | None = None
-    p_value: float | None = None
-    paired: Comparison | None = None
-    why_not: str = ""
+    p_value: float | None = None  # of McNemar's exact test for two runs, of Welch's t-test for two sets
+    paired: Comparison | None = None  # review by review
+    why_not: str = ""  # why they are not paired
 
     def cells(self) -> tuple[str, ...]:
         """What ``HEADING`` names, for a table."""

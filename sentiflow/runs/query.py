@@ -25,19 +25,15 @@ _ORDERED: dict[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True)
 class Query:
-    """Conditions, all of which must hold; empty ones always do.
+    """Conditions, all of which must hold; empty ones always do."""
 
-    No ``kinds`` are all but monitoring runs. ``where`` are conditions like ``test/accuracy>=0.88``. ``sort`` is a
-    field; with a minus before it, the highest comes first.
-    """
-
-    kinds: Sequence[str] = ()
+    kinds: Sequence[str] = ()  # none are all but monitoring runs
     recipes: Sequence[str] = ()
     datasets: Sequence[str] = ()
     statuses: Sequence[str] = ()
     since: str = ""
-    where: Sequence[str] = ()
-    sort: str = ""
+    where: Sequence[str] = ()  # such as test/accuracy>=0.88
+    sort: str = ""  # a field; with a minus before it, the highest comes first
     children: bool = False
 
 

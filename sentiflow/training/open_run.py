@@ -117,12 +117,10 @@ def training_run(
     tags: Mapping[str, str] = NO_TAGS,
     later: Collection[str] | None = None,
 ) -> Iterator[RunContext]:
-    """Keep an MLflow run open, of a model that is held ``alone``.
+    """Keep an MLflow run open, of a model that is held ``alone``; its work folder is gone at the end.
 
     Tags are added to the usual ones. Fields of the recipe that are chosen ``later``, by default those that the
     table decides, are not logged as parameters yet: MLflow lets no parameter be changed.
-
-    Written: the run with its tags and parameters in the tracking store, a work folder that is gone at the end.
     """
     settings = load_settings()
     for line in environment.ignored():
@@ -155,12 +153,10 @@ def child_run(
     parameters: Mapping[str, object] | None = None,
     tags: Mapping[str, str] = NO_TAGS,
 ) -> Iterator[RunContext]:
-    """Keep an MLflow run open below another, which holds the lock.
+    """Keep an MLflow run open below another, which holds the lock and whose end removes the work folder.
 
     Recipe and seed are the parent's by default. Parameters are logged in place of the recipe's fields and the
     seed; tags are added to the usual ones, or replace them.
-
-    Written: the run with its tags, parameters and dataset; its work folder stays until the parent ends.
     """
     seed, config = parent.seed if seed is None else seed, config or parent.config
     planned = replace(parent, name=name, config=config, seed=seed, began=time.time(), parent=parent)
