@@ -46,6 +46,7 @@ def parameters_of(name: str, config: TrainConfig, seed: int) -> dict[str, object
 
 
 Floats = NDArray[np.float64]
+Tried = tuple[float, float, float]  # validation loss, validation accuracy, C
 
 
 @dataclass(frozen=True)
@@ -106,23 +107,21 @@ def fit_tfidf(training: Reviews, validation: Reviews, config: TrainConfig) -> Fi
     """Fit a logistic regression for each of a few values of C; the one with the lowest validation loss is kept."""
     tfidf = TfidfTransformer(sublinear_tf=True).fit(counts(training, config))
     learned, held_out = (tfidf.transform(counts(part, config)) for part in (training, validation))
-    tried = []
-    for strength in STRENGTHS:
-        model = LogisticRegression(C=strength, max_iter=1_000).fit(learned, training.label)
-        tried.append((*loss_and_accuracy(validation.label, positive(model, held_out)), strength, model))
-    loss, accuracy, strength, best = min(tried, key=lambda one: one[0])
-
-    def score(reviews: Reviews) -> Floats:
-        return positive(best, tfidf.transform(counts(reviews, config)))
-
-    parameters = best.coef_.size + best.intercept_.size
-    summary = _summary([one[:3] for one in tried], strength, "", parameters)
-    return Fitted(score, parameters, loss, accuracy, {"C": strength}, summary)
+    models = {c: LogisticRegression(C=c, max_iter=1_000).fit(learned, training.label) for c in STRENGTHS}
+    tried = [(*loss_and_accuracy(validation.label, positive(model, held_out)), c) for c, model in models.items()]
+    best = models[min(tried)[2]]
+    return _fitted(lambda reviews: positive(best, tfidf.transform(counts(reviews, config))), best, tried)
 
 
-def _summary(tried: Sequence[tuple[float, float, float]], kept: float, how: str, parameters: int) -> str:
+def _fitted(
+    score: Callable[[Reviews], Floats], model: LogisticRegression, tried: Sequence[Tried], how: str = ""
+) -> Fitted:
+    """The regression with the C of the lowest validation loss of those that were tried."""
+    loss, accuracy, strength = min(tried)
+    parameters = model.coef_.size + model.intercept_.size
     lines = [f"C {c:g}: validation loss {lost:.4f}, accuracy {right:.2%}" for lost, right, c in tried]
-    return "\n".join([*lines, f"Kept: C {kept:g}{how}, {parameters:,} weights.", ""])
+    lines.append(f"Kept: C {strength:g}{how}, {parameters:,} weights.\n")
+    return Fitted(score, parameters, loss, accuracy, {"C": strength}, "\n".join(lines))
 
 
 def positive(model: LogisticRegression, rows: scipy.sparse.csr_array) -> Floats:
@@ -149,25 +148,19 @@ def fit_nb_bigrams(training: Reviews, validation: Reviews) -> Fitted:
     """
     training, validation = _first(training), _first(validation)
     keys, rows = features(training)
-    ratio, tried = log_count_ratio(rows, training.label), []
+    ratio = log_count_ratio(rows, training.label)
     learned, held_out = weighted(rows, ratio), weighted(features(validation, keys)[1], ratio)
-    for strength in BIGRAM_STRENGTHS:
-        scores = positive(_fit(strength, learned, training.label), held_out)
-        tried.append((*loss_and_accuracy(validation.label, scores), strength))
-    loss, accuracy, strength = min(tried)
+    models = ((c, _fit(c, learned, training.label)) for c in BIGRAM_STRENGTHS)
+    tried = [(*loss_and_accuracy(validation.label, positive(model, held_out)), c) for c, model in models]
     both = _first(training.joined(validation))
     final_keys, rows = features(both)
     final_ratio = log_count_ratio(rows, both.label)
-    model = _fit(strength, weighted(rows, final_ratio), both.label)
-    parameters = model.coef_.size + model.intercept_.size
-    return Fitted(
-        score=lambda reviews: positive(model, weighted(features(reviews, final_keys)[1], final_ratio)),
-        parameters=parameters,
-        val_loss=loss,
-        val_accuracy=accuracy,
-        found={"C": strength},
-        summary=_summary(tried, strength, ", fitted again with the validation reviews", parameters),
-    )
+    model = _fit(min(tried)[2], weighted(rows, final_ratio), both.label)
+
+    def score(reviews: Reviews) -> Floats:
+        return positive(model, weighted(features(reviews, final_keys)[1], final_ratio))
+
+    return _fitted(score, model, tried, ", fitted again with the validation reviews")
 
 
 def _fit(strength: float, rows: scipy.sparse.csr_array, labels: NDArray[np.int8]) -> LogisticRegression:
