@@ -112,13 +112,10 @@ def _try_all(runner: Runner, sweep: Sweep, trials: int, run: RunContext, prepare
 
 
 def _best(sweep: Sweep) -> TrialRow:
-    rows = trial_rows(open_study(sweep))
-    if not rows:
-        raise UsageError("No trial was finished: their runs were deleted in MLflow.", "Run it again.")
-    ranked = by_loss(rows)
+    ranked = by_loss(trial_rows(open_study(sweep)))
     if not ranked:
         hint = "Narrow the search space, learning_rate above all, ask for more --trials, or --restart."
-        raise UsageError("Every trial diverged.", hint)
+        raise UsageError("Every trial diverged, or was deleted in MLflow.", hint)
     return ranked[0]
 
 

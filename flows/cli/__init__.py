@@ -115,8 +115,8 @@ def _end(err: BaseException) -> None:
     elif isinstance(err, SystemExit):
         signals.decide(err.code if isinstance(err.code, int) else 1)
     else:
-        from flows.cli.output import exit_code, exit_seconds, report
+        from flows.cli.output import as_ours, exit_seconds, report
 
-        signals.decide(exit_code(err), exit_seconds(err))
+        signals.decide(as_ours(err).exit_code, exit_seconds(err))
         with suppress(OSError):
             report(err, debug="--debug" in sys.argv)

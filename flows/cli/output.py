@@ -248,11 +248,6 @@ class _Lines(io.TextIOBase):
         return self._terminal.fileno()
 
 
-def exit_code(err: BaseException) -> int:
-    """The command's exit code: 2 wrong use, 3 an external failure (network, server, disk), 1 a bug."""
-    return _as_ours(err).exit_code
-
-
 def exit_seconds(err: BaseException) -> float:
     """How long the exit may take: a Prefect server that is gone will not take what is still to be sent."""
     return 2.0 if prefect_away(err) else EXIT_SECONDS
@@ -262,7 +257,7 @@ def report(err: BaseException, *, debug: bool) -> None:
     """Print what went wrong and what to do; the traceback only when asked for."""
     if debug:
         CONSOLE.print(redact("".join(traceback.format_exception(err))), markup=False, soft_wrap=True)
-    ours = _as_ours(err)
+    ours = as_ours(err)
     CONSOLE.say(f"[bold red]Error:[/] {_indented(str(ours.args[0]))}")
     if ours.hint:
         CONSOLE.say(f"       {_indented(ours.hint)}")
@@ -273,7 +268,7 @@ def _indented(text: str) -> str:
     return "\n       ".join(map(escape, redact(as_typed(text)).splitlines()))
 
 
-def _as_ours(err: BaseException) -> SentiflowError:
+def as_ours(err: BaseException) -> SentiflowError:
     """The error itself, or for a library's what it is in our words: an external failure, else a bug."""
     if isinstance(err, SentiflowError):
         return err

@@ -29,7 +29,7 @@ from sentiflow.serving.champion import Loaded, Watcher
 from sentiflow.serving.metrics import Metrics
 from sentiflow.serving.middleware import CLOSE, GONE
 from sentiflow.serving.schemas import PROTOCOL, BodyParser, ModelVersion, texts_of
-from sentiflow.store import BASE_MODEL, Version
+from sentiflow.store import BASE_MODEL
 
 _PAGE = Path(__file__).with_name("page.html")
 _INLINE = re.compile(r"<(?:script|style)>(.*?)</(?:script|style)>", re.DOTALL)
@@ -206,13 +206,12 @@ def _model(loaded: Loaded) -> ModelVersion:
     return ModelVersion(name=version.name, version=version.number or None)
 
 
-def _header(version: Version) -> str:
-    return str(version.number or version.name)
+def _headers(loaded: Loaded) -> dict[str, str]:
+    return {"X-Model-Version": str(loaded.champion.version.number or loaded.champion.version.name)}
 
 
 def _answer(content: BaseModel, loaded: Loaded) -> Response:
-    headers = {"X-Model-Version": _header(loaded.champion.version)}
-    return Response(content.model_dump_json(), headers=headers, media_type="application/json")
+    return Response(content.model_dump_json(), headers=_headers(loaded), media_type="application/json")
 
 
 def _add_health(app: FastAPI, watcher: Watcher, registry: CollectorRegistry, ui: str) -> None:
@@ -221,7 +220,7 @@ def _add_health(app: FastAPI, watcher: Watcher, registry: CollectorRegistry, ui:
         """Name, version, MLflow run, test accuracy and labels of the model in use, and texts to try it with."""
         loaded = watcher.loaded
         champion, version = loaded.champion, loaded.champion.version
-        response.headers["X-Model-Version"] = _header(version)
+        response.headers.update(_headers(loaded))
         is_of_films = dataset_of(version.name) in (BASE, *BUILT_IN)
         return schemas.ModelInfo(
             name=version.name,

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from prefect.exceptions import PrefectHTTPStatusError
 
-from flows.cli.output import ConsoleHandler, exit_code, relayed, report
+from flows.cli.output import ConsoleHandler, as_ours, relayed, report
 from flows.cli.schedule import _announce
 from sentiflow.console import CONSOLE
 from sentiflow.errors import ExternalError, UsageError
@@ -65,7 +65,7 @@ def test_an_answer_of_prefects_server_is_an_external_failure_if_it_failed_or_ref
     response = httpx.Response(status, request=httpx.Request("POST", "http://127.0.0.1:4200/api/flow_runs/"))
     with pytest.raises(httpx.HTTPStatusError) as found:
         response.raise_for_status()
-    assert exit_code(PrefectHTTPStatusError.from_httpx_error(found.value)) == code
+    assert as_ours(PrefectHTTPStatusError.from_httpx_error(found.value)).exit_code == code
 
 
 def test_a_log_line_steers_no_terminal_and_tells_no_password(capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,8 +156,8 @@ def test_a_variable_of_mlflow_with_a_wrong_value_is_named_and_no_bug(
         monkeypatch.setenv(variable.name, "odd")
         with pytest.raises(ValueError, match="odd") as found:
             variable.get()
-        assert exit_code(found.value) == 2
+        assert as_ours(found.value).exit_code == 2
         report(found.value, debug=False)
         assert f"Correct {variable.name} in the environment" in capsys.readouterr().err
         monkeypatch.delenv(variable.name)
-        assert exit_code(found.value) == 1
+        assert as_ours(found.value).exit_code == 1
