@@ -186,7 +186,7 @@ _SUFFIX = ".txt"
 
 
 class Folder(RowInput):
-    """All ``.txt`` files below a folder, sorted; where a link leads out of it, nobody named what is there."""
+    """All ``.txt`` files below a folder, sorted; a link that leads out of it is a reject: nobody named that."""
 
     many = True
     schema = pa.schema([("source", pa.string())])

@@ -87,7 +87,7 @@ def newcombe(right: int, n: int, other_right: int, m: int) -> tuple[float, float
 
 
 def welch(one: tuple[float, float, int], other: tuple[float, float, int]) -> tuple[float, float, float] | None:
-    """Ends of the 95% interval of a difference of means, and the two-sided p; None without a spread of both."""
+    """Ends of the 95% interval of a difference of means, and the two-sided p; None without any spread."""
     if min(one[2], other[2]) < 2:
         return None
     variances = [sd**2 / count for _, sd, count in (one, other)]

@@ -162,7 +162,7 @@ def training_key(config: TrainConfig, digest: str, seed: int, start: str) -> str
 
 
 def asked_key(asked: str, dataset: str, settings: Settings) -> str:
-    """What of a start decides whether a training is another; with ``auto``, no new champion does."""
+    """What of a start decides whether a training is another; with ``auto``, a new champion does not."""
     if asked == NONE or (asked == AUTO and dataset in BUILT_IN):
         return NONE
     if asked in (AUTO, BASE):

@@ -147,7 +147,7 @@ class TrainConfig(BaseModel):
         return self
 
     def changes(self) -> dict[str, Any]:
-        """What differs from the recipe of this name, else from the most similar; what rules choose does not."""
+        """What differs from the recipe of this name, else from the most similar; what rules choose is left out."""
         mine = self.model_dump(exclude={"recipe", "fit_to_table", *self.fit_to_table})
         bases = [RECIPES[self.recipe]] if self.recipe in RECIPES else RECIPES.values()
         changed = [
