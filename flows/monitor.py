@@ -24,7 +24,7 @@ def monitor(dataset: str = "imdb") -> CheckOutcome:
     """
     with drift_check(dataset) as check:
         found, then = measure_accuracy(check)
-        accuracy = tuple(f"{each.headline}." for each in live.news(found))
+        accuracy = tuple(f"{each.headline}. {each.power}" for each in live.news(found))
         texts = collect(check)
         if texts.distinct < check.settings.monitor_min_texts:
             return too_few(check, texts, accuracy, then)

@@ -81,6 +81,11 @@ class LiveAccuracy:
         return self.verdicts.texts == len(self.sample.texts)
 
     @property
+    def power(self) -> str:
+        """What could be seen, in a sentence."""
+        return f"About {self.needed:,} labels show a drop of 3 points, four times in five."
+
+    @property
     def headline(self) -> str:
         """The outcome in a sentence, without a full stop."""
         text = (

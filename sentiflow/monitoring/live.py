@@ -94,12 +94,12 @@ def section(found: Sequence[LiveAccuracy]) -> Section:
     note = (
         "Accuracy: of the texts that were logged, by a random sample of them. Without labels: the mean share that "
         "the version gives to its own answers, an estimate that drift makes wrong. Disputed: of the texts that "
-        f"several people labelled. Of the last sample {last.verdicts.unclear:,} texts are unclear, and left "
-        f"out. About {last.needed:,} labels show a drop of 3 points, four times in five."
+        f"several people labelled. Of the last sample {last.verdicts.unclear:,} texts are unclear, and left out. "
+        f"{last.power}"
     )
     alarms = [place for place, each in enumerate(found) if each.dropped]
     picture = Picture(_over_time(found), "Accuracy in use by sample, with its 95% interval")
-    return Section("Accuracy in use", [Table(heading, rows, words=2, alarms=alarms), Text(note), picture])
+    return Section("Accuracy in use", [Table(heading, rows, alarms=alarms), Text(note), picture])
 
 
 def _over_time(found: Sequence[LiveAccuracy]) -> Figure:

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.sample import sample_rows
+from sentiflow.data.division import text_id
+from sentiflow.data.prepare import fetch, prepare
+from sentiflow.data.table import TableOptions
 from sentiflow.monitoring import SERVED, Entry, TextLog
 from sentiflow.monitoring.follow_up import follow_up
 from tests.world import Trained, World, copy_world
@@ -73,6 +76,14 @@ def test_labels_become_rows_of_the_next_training_and_the_gate_tells_how_many_it_
     tests = sum(int(sha256(row["text"].encode()).hexdigest()[:16], 16) < 0.2 * 2**64 for row in rows)
     assert 0 < tests < 50 and f"Texts in use not judged ({tests} of 400 labelled test texts)." in told
     assert "Nothing new to train on." in follow_up(MODEL, settings).text
+
+    def digest() -> str:
+        options = TableOptions(labels={"good": 1, "bad": 0})
+        return prepare(fetch(str(folder), settings, options=options), settings).digest
+
+    before, gone = digest(), rows[0]["text"]
+    run(world, "label", "--dataset", "reviews", "--delete", text_id(gone))
+    assert digest() != before and gone not in (folder / "labelled-reviews-1.csv").read_text()
 
 
 def test_labels_are_called_as_the_table_has_them(world: World) -> None:
