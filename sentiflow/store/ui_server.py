@@ -55,6 +55,7 @@ _API = """
 2.0/mlflow/runs GET get
 2.0/mlflow/runs POST create delete delete-tag log-batch log-inputs log-metric log-model log-parameter outputs
 2.0/mlflow/runs POST restore search set-tag update
+2.0/mlflow/traces POST delete-traces
 3.0/mlflow/label-schemas GET get get-by-name list
 3.0/mlflow/label-schemas POST create
 3.0/mlflow/label-schemas PATCH update

@@ -21,8 +21,9 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # What may be served, as it begins below /api/ and /ajax-api/; with accounts, also what follows.
 KINDS = [
     "2.0/mlflow/artifacts/list", "2.0/mlflow/experiments", "2.0/mlflow/logged-models", "2.0/mlflow/metrics",
-    "2.0/mlflow/model-versions", "2.0/mlflow/registered-models", "2.0/mlflow/runs", "3.0/mlflow/label-schemas",
-    "3.0/mlflow/review-queues", "3.0/mlflow/server-info", "3.0/mlflow/traces", "3.0/mlflow/get-trace-artifact",
+    "2.0/mlflow/model-versions", "2.0/mlflow/registered-models", "2.0/mlflow/runs",
+    "2.0/mlflow/traces/delete-traces", "3.0/mlflow/label-schemas", "3.0/mlflow/review-queues",
+    "3.0/mlflow/server-info", "3.0/mlflow/traces", "3.0/mlflow/get-trace-artifact",
 ]  # fmt: skip
 OF_TEAM = ["2.0/mlflow-artifacts/artifacts", "2.0/mlflow/users", "3.0/mlflow/users", "3.0/mlflow/roles"]
 FILES = ("/static-files/x", "/get-artifact", "/model-versions/get-artifact")
