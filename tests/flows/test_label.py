@@ -1,15 +1,20 @@
 """Samples of logged texts, from the log to the alarm, by commands and in MLflow's page."""
 
 import csv
+import itertools
 import json
+import random
 import re
+import sqlite3
+import subprocess
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 from markupsafe import escape
-from playwright.sync_api import TimeoutError
+from playwright.sync_api import Response, TimeoutError
 
 from benchmarks import sample as generator
 from flows.monitor import monitor
@@ -21,7 +26,7 @@ from sentiflow.store.review import Label
 from tests import browsers
 from tests.receiver import receiver
 from tests.ui import running_ui
-from tests.world import Trained, World, with_own_files
+from tests.world import Trained, World, command, with_own_files
 
 MODEL = "sample-sentiment"
 TRUTH = {
@@ -31,10 +36,10 @@ TRUTH = {
 }
 
 
-def serve(world: World, texts: Iterable[str], at: str = "2026-01-01T00:00:00") -> None:
+def serve(world: World, texts: Iterable[str], at: str = "2026-01-01T00:00:00", model: str = MODEL) -> None:
     """Log texts, as the service does."""
     log = TextLog(world.root / "log", 10_000_000)
-    log.append([Entry(at, SERVED, MODEL, 1, 0.5, text) for text in texts])
+    log.append([Entry(at, SERVED, model, 1, 0.5, text) for text in texts])
 
 
 @pytest.fixture
@@ -53,8 +58,13 @@ def run(world: World, *arguments: str) -> str:
     return done.stdout
 
 
-def newest(world: World) -> Sample:
-    return samples(MODEL, world.settings)[-1]
+def newest(world: World, model: str = MODEL) -> Sample:
+    return samples(model, world.settings)[-1]
+
+
+def write(file: Path, rows: Iterable[Sequence[object]]) -> None:
+    with file.open("w", newline="") as lines:
+        csv.writer(lines).writerows(rows)
 
 
 def holding(world: World, text: str) -> set[str]:
@@ -180,46 +190,137 @@ def test_a_sample_of_another_data_folder_keeps_its_labels(logged: World) -> None
     assert len(review.labels(first.title, first.experiment, logged.settings)) == 20
 
 
+Votes = dict[tuple[str, str], str]
+"""What a person said of a text, by the text's trace and the person."""
+
+
+def votes(world: World, sample: Sample) -> Votes:
+    """The last that each said, straight from MLflow's tables."""
+    ask = "SELECT trace_id, source_id, value FROM assessments WHERE name = ? AND valid ORDER BY created_timestamp"
+    with closing(sqlite3.connect(world.root / "mlruns" / "mlflow.db")) as database:
+        return {(trace, by): json.loads(value) for trace, by, value in database.execute(ask, (sample.title,))}
+
+
 @pytest.mark.story
 def test_two_people_label_at_once_in_mlflows_page(logged: World) -> None:
     run(logged, "label", "--texts", "20", "--by", "anna,bob")
     sample = newest(logged)
-    with running_ui(logged) as ui:
+    given = labelled_by_two(logged, sample)
+    assert votes(logged, sample) == given
+    assert {trace for trace, _ in given} == {each.trace for each in sample.texts}
+    assert {by for _, by in given} == {"anna", "bob"}
+
+
+@pytest.mark.story
+@pytest.mark.weekly
+@pytest.mark.timeout(1_500)
+def test_no_label_is_lost_or_counted_twice_while_commands_are_killed(
+    logged: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The figures and the table are those of a count straight from MLflow's tables."""
+    monkeypatch.setenv("SENTIFLOW_MONITOR_MIN_TEXTS", "1000")
+    connect(logged.settings).rename_registered_model(MODEL, "reviews-sentiment")
+    serve(logged, TRUTH, model="reviews-sentiment")
+    folder = logged.root / "reviews"
+    folder.mkdir()
+    write(folder / "first.csv", [("text", "label"), *((f"{text} So.", label) for text, label in TRUTH.items())])
+    run(logged, "label", "--dataset", "reviews", "--texts", "200", "--by", "anna,bob")
+    sample = newest(logged, "reviews-sentiment")
+    monitor, data = ("monitor", "--dataset", "reviews"), ("data", "--dataset", "reviews/", "--from-labels")
+    given = labelled_by_two(logged, sample, monitor, data)
+    assert {trace for trace, _ in given} == {each.trace for each in sample.texts}
+    names = dict(zip(sample.names, reversed(sample.names), strict=True))
+    for by, first, last, wrong in (("cleo", 0, 10, True), ("cleo", 0, 4, False), ("dora", 4, 6, True)):
+        chosen = sample.texts[first:last]
+        said = [names[TRUTH[each.text]] if wrong else TRUTH[each.text] for each in chosen]
+        write(logged.root / "more.csv", [("id", "label"), *zip((each.id for each in chosen), said, strict=True)])
+        run(logged, "label", "--dataset", "reviews", "--import", "more.csv", "--by", by)
+        given |= {(each.trace, by): value for each, value in zip(chosen, said, strict=True)}
+    assert votes(logged, sample) == given
+    run(logged, *data)
+    run(logged, *monitor)
+    said_of = {
+        each.trace: [value for (trace, _), value in given.items() if trace == each.trace] for each in sample.texts
+    }
+    agreed = {
+        trace: name for trace, said in said_of.items() for name in sample.names if 2 * said.count(name) > len(said)
+    }
+    assert 190 <= len(agreed) < 200, "some people disagree"
+    (table,) = folder.glob("labelled-*.csv")
+    with table.open(newline="") as lines:
+        rows = sorted((row["text"], row["label"]) for row in csv.DictReader(lines))
+    assert rows == sorted((each.text, agreed[each.trace]) for each in sample.texts if each.trace in agreed)
+    right = [
+        [(each.score >= 0.5) == (agreed[each.trace] == "positive") for each in sample.texts
+         if each.stratum == stratum and each.trace in agreed]
+        for stratum in range(len(sample.population))
+    ]  # fmt: skip
+    last = connect(logged.settings).search_runs(["1"], "tags.`live.sample` = '1'")[0].data.metrics
+    shares = [size * sum(each) / len(each) for size, each in zip(sample.population, right, strict=True)]
+    assert last["live/accuracy"] == pytest.approx(sum(shares) / sum(sample.population))
+    several = [said for said in said_of.values() if len(said) > 1]
+    assert (last["live/labels"], last["live/unclear"]) == (len(agreed), 200 - len(agreed))
+    assert last["live/disputed"] == pytest.approx(sum(len(set(said)) > 1 for said in several) / len(several))
+
+
+def labelled_by_two(world: World, sample: Sample, *commands: Sequence[str]) -> Votes:
+    """Let two people label a sample in the page, while commands are started and killed; gives what they said."""
+    given: Votes = {}
+    rng, ways = random.Random(5), itertools.cycle(commands)
+    with running_ui(world) as ui:
         address = f"{ui.root}/#/experiments/{sample.experiment}/review-queue?selectedQueueId={sample.queue}"
         people = [
-            threading.Thread(target=_label, args=(address, name, ui.login[1], len(sample.texts)))
+            threading.Thread(target=_label, args=(address, name, ui.login[1], sample, given))
             for name in ("anna", "bob")
         ]
         for each in people:
             each.start()
+        while commands and any(each.is_alive() for each in people):
+            with subprocess.Popen(
+                [command(), *next(ways)], env=world.environment(), cwd=world.root,
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            ) as started:  # fmt: skip
+                with suppress(subprocess.TimeoutExpired):
+                    started.wait(rng.uniform(2, 30))
+                started.kill()
         for each in people:
             each.join()
-    given = review.labels(sample.title, sample.experiment, logged.settings)
-    assert len(given) == len({(label.trace, label.by) for label in given})
-    assert {label.trace for label in given} == {each.trace for each in sample.texts}
-    assert {label.by for label in given} == {"anna", "bob"} and {label.value for label in given} == {"positive"}
+    return given
 
 
-def _label(address: str, name: str, password: str, texts: int) -> None:
+def _label(address: str, name: str, password: str, sample: Sample, given: Votes) -> None:
+    """Label what is not labelled yet, as it is, and note what MLflow took."""
     with browsers.chromium() as browser:
         context = browser.new_context(http_credentials={"username": name, "password": password})
         context.add_init_script("localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')")
         page = context.new_page()
         page.set_default_timeout(60_000)
+
+        def note(answer: Response) -> None:
+            if answer.request.method == "POST" and answer.url.endswith("/assessments"):
+                assert answer.ok
+                given[answer.url.split("/")[-2], name] = answer.json()["assessment"]["feedback"]["value"]
+
+        page.on("response", note)
         page.goto(address)
         page.get_by_role("button", name="Start review").click()
         page.get_by_text(" reviewed (").wait_for()
-        for _ in range(3 * texts):
+        for _ in range(3 * len(sample.texts)):
             shown = page.inner_text("body")
             assert " 0." not in shown and "stratum" not in shown
-            if "(100%)" in shown or " reviewed (" not in shown:  # all are labelled
-                return
+            if f"{len(sample.texts)} of {len(sample.texts)} reviewed" in shown or " reviewed (" not in shown:
+                break
+            value = next((TRUTH[text] for text in TRUTH if json.dumps(text)[1:-1] in shown), None)
+            if value is None:  # it is on its way
+                page.wait_for_timeout(300)
+                continue
             try:
                 page.get_by_text("Select an option").click(timeout=3_000)
-                page.get_by_text("positive", exact=True).click(timeout=3_000)
+                page.get_by_text(value, exact=True).click(timeout=3_000)
                 page.get_by_role("button", name="Submit").click(timeout=3_000)
             except TimeoutError:  # the other person has just labelled it
                 page.keyboard.press("Escape")
                 if page.get_by_role("button", name="Next unreviewed").count():
                     page.get_by_role("button", name="Next unreviewed").click()
-            page.wait_for_timeout(500)
+            page.wait_for_timeout(300)
+        page.wait_for_timeout(3_000)  # for the last answer
