@@ -18,7 +18,7 @@ from sentiflow.errors import UsageError
 from sentiflow.files import empty_folder, make_folder, publish, publish_private, read_csv
 from sentiflow.folder import expanded
 from sentiflow.locks import work_folder
-from sentiflow.monitoring import check_folder, damage_told, need_log
+from sentiflow.monitoring import TextLog, check_folder, damage_told, need_log
 from sentiflow.monitoring import sample as sampling
 from sentiflow.monitoring.accuracy import verdicts
 from sentiflow.monitoring.exchange import csv_table
@@ -80,30 +80,40 @@ def add_labels(given: Mapping[str, str], by: str, sample: Sample, settings: Sett
 def delete(name: str, model: str, settings: Settings) -> Sample:
     """Delete a text everywhere, by the id of an export or by its trace: from the log, the sample and MLflow.
 
-    The reports of drift checks that quote it are deleted, too.
+    The reports of drift checks that quote it are deleted, too, and it leaves the samples of other models.
 
     Raises:
         UsageError: there is no log, or no sample has it.
         ExternalError: a drift check of the model, which has read the text, goes on for longer than a minute.
     """
-    log = need_log(settings)
+    log, every = need_log(settings), sampling.samples(model, settings)
+    found = next(
+        ((one.number, each.id) for one in every for each in one.texts if name in (each.id, each.trace)), None
+    )
+    if found is None:
+        hint = "Take the id of an export, or the trace of the page."
+        raise UsageError(f"No sample of {model} has a text {name}.", hint)
+    number, text = found
+    # The model's own sample last: a killed deletion is found by it, and done again.
+    for each in sorted(sampling.holders(text, settings), key=lambda holder: holder == model):
+        _delete(text, each, log, settings)
+    return next(sample for sample in sampling.samples(model, settings) if sample.number == number)
+
+
+def _delete(text: str, model: str, log: TextLog, settings: Settings) -> None:
+    """Delete a text of a model, by its id, last from the model's sample."""
     with check_folder(model, settings, _PATIENCE), sampling.alone(model, settings):
         every = ((sample, drawn) for sample in sampling.samples(model, settings) for drawn in sample.texts)
-        sample, drawn = next((each for each in every if name in (each[1].id, each[1].trace)), (None, None))
-        if sample is None or drawn is None:
-            hint = "Take the id of an export, or the trace of the page."
-            raise UsageError(f"No sample of {model} has a text {name}.", hint)
-        _drop_row(sample, drawn.text)
-        shutil.rmtree(_work(model, settings), ignore_errors=True)  # of a killed draw
-        review.delete(drawn.trace, sample.experiment, settings)
-        delete_reports(drawn.id, PAGE, settings)
-        log.delete(lambda text: text_id(text) == drawn.id)
-        population = list(sample.population)
-        population[drawn.stratum] -= 1
-        texts = [each for each in sample.texts if each is not drawn]
-        sample = sample.model_copy(update={"texts": texts, "population": population})
-        sampling.keep(sample, settings)  # last: a killed deletion is found, and done again
-    return sample
+        for sample, drawn in [each for each in every if each[1].id == text]:
+            _drop_row(sample, drawn.text)
+            shutil.rmtree(_work(model, settings), ignore_errors=True)  # of a killed draw
+            review.delete(drawn.trace, sample.experiment, settings)
+            delete_reports(text, PAGE, settings)
+            log.delete(lambda logged: text_id(logged) == text)
+            population = list(sample.population)
+            population[drawn.stratum] -= 1
+            texts = [each for each in sample.texts if each is not drawn]
+            sampling.keep(sample.model_copy(update={"texts": texts, "population": population}), settings)
 
 
 def _work(model: str, settings: Settings) -> Path:

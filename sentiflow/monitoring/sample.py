@@ -96,6 +96,15 @@ def samples(model: str, settings: Settings) -> list[Sample]:
     return sorted(found, key=lambda sample: sample.number)
 
 
+def holders(name: str, settings: Settings) -> list[str]:
+    """The models that have a sample with a text of that id."""
+    models = sorted(folder.name for folder in (settings.data_dir / "samples").glob("*") if folder.is_dir())
+    return [
+        model for model in models
+        if any(name == drawn.id for sample in samples(model, settings) for drawn in sample.texts)
+    ]  # fmt: skip
+
+
 def keep(sample: Sample, settings: Settings) -> None:
     """Write a sample, or write it anew; what a killed process left of it goes, as it may hold a deleted text."""
     file = own_folder(_folder(sample.model, settings)) / f"{sample.number}.json"

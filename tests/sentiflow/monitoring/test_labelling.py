@@ -19,6 +19,7 @@ def test_a_killed_deletion_is_done_again(tmp_path: Path, monkeypatch: pytest.Mon
     table.write_text(csv_table([("text", "label"), ("text 0", "good"), ("x" * 1_000_000, "bad")]))
     asked = made(0.9, 0.1, population=[9]).model_copy(update={"tables": [str(table)]})
     sample.keep(asked, settings)
+    sample.keep(others := asked.model_copy(update={"model": "others-sentiment", "table": ""}), settings)
     monkeypatch.setattr("sentiflow.store.review.delete", lambda *_: None)
     monkeypatch.setattr(labelling, "delete_reports", lambda *_: None)
 
@@ -34,3 +35,5 @@ def test_a_killed_deletion_is_done_again(tmp_path: Path, monkeypatch: pytest.Mon
     csv.field_size_limit(2_000_000)
     assert [row[1] for row in csv.reader(table.open())] == ["label", "bad"]
     assert [each.id for each in left.texts] == ["text-1"] and left.population == [8]
+    (there,) = sample.samples(others.model, settings)
+    assert [each.id for each in there.texts] == ["text-1"], "it was drawn for another model, too"
