@@ -22,7 +22,7 @@ from flows.cli.output import (
 from sentiflow.console import CONSOLE, Console, escape, working
 from sentiflow.errors import UsageError
 from sentiflow.redaction import redact
-from sentiflow.reports import Table
+from sentiflow.reports import COMPARISON, REBUILT, Table
 from sentiflow.runs import FIELDS, REPEATS, Fields, RunRecord, Value, value_text
 from sentiflow.runs.query import Query, select
 
@@ -336,7 +336,7 @@ def _replay(
 def _log(settings: "Settings", runs: Sequence[RunRecord], page: str, stdout: Console) -> None:
     from sentiflow.store.client import connect, tracking_errors  # seconds to import, so only where needed
 
-    name = "report-rebuilt.html" if len(runs) == 1 else "comparison.html"  # beside a run's own report
+    name = REBUILT if len(runs) == 1 else COMPARISON
     client = connect(settings)
     with tracking_errors(settings.tracking_uri):
         client.log_text(runs[0].run_id, page, name)

@@ -233,6 +233,24 @@ def labelled(table: Path) -> set[str] | None:
     return {name for name, split in found if split == "test"} if found else None
 
 
+def forget(review_id: str, data_dir: Path) -> list[str]:
+    """Delete the canonical tables with a review, or that cannot be read; digests of those that may test with it."""
+    testing = []
+    for table in (data_dir / "datasets").glob("*/*.parquet"):
+        try:
+            columns = pq.read_table(
+                table, columns=["review_id", "split"], filters=[("review_id", "==", review_id)]
+            )
+            splits = columns["split"].to_pylist()
+        except (OSError, pa.ArrowException):
+            splits = ["test"]
+        if splits:
+            vocabulary_file(table).unlink(missing_ok=True)
+            table.unlink()
+            testing += [table.stem] if splits == ["test"] else []
+    return testing
+
+
 def example(dataset: str, data_dir: Path) -> str:
     """A short text to try a dataset's model with: of a user's table a test review, on one line."""
     if dataset in BUILT_IN:

@@ -24,10 +24,11 @@ from sentiflow.monitoring.accuracy import verdicts
 from sentiflow.monitoring.exchange import csv_table
 from sentiflow.monitoring.sample import Sample
 from sentiflow.names import IMDB, dataset_of, model_name
-from sentiflow.reports import PAGE
+from sentiflow.reports import PAGE, QUOTING
+from sentiflow.runs import MONITOR
 from sentiflow.settings import Settings
-from sentiflow.store import review
-from sentiflow.store.client import delete_reports
+from sentiflow.store import QUOTED, review
+from sentiflow.store.client import delete_files
 from sentiflow.store.find import find_version, load_scorer
 
 _PATIENCE = 60.0  # seconds
@@ -80,7 +81,8 @@ def add_labels(given: Mapping[str, str], by: str, sample: Sample, settings: Sett
 def delete(name: str, model: str, settings: Settings) -> Sample:
     """Delete a text everywhere, by the id of an export or by its trace: from the log, the sample and MLflow.
 
-    The reports of drift checks that quote it are deleted, too, and it leaves the samples of other models.
+    Deleted are, too, the reports of drift checks that quote it, what was prepared of a dataset with it, and if it
+    is a test review of that, the reports of trainings on it. It leaves the samples of other models.
 
     Raises:
         UsageError: there is no log, or no sample has it.
@@ -108,7 +110,9 @@ def _delete(text: str, model: str, log: TextLog, settings: Settings) -> None:
             _drop_row(sample, drawn.text)
             shutil.rmtree(_work(model, settings), ignore_errors=True)  # of a killed draw
             review.delete(drawn.trace, sample.experiment, settings)
-            delete_reports(text, PAGE, settings)
+            delete_files(f"tags.`{QUOTED}` LIKE '%{text}%'", [PAGE], settings)
+            for digest in reviews.forget(text, settings.data_dir):
+                delete_files(f"tags.`dataset.digest` = '{digest}' AND tags.kind != '{MONITOR}'", QUOTING, settings)
             log.delete(lambda logged: text_id(logged) == text)
             population = list(sample.population)
             population[drawn.stratum] -= 1

@@ -9,8 +9,6 @@ from sentiflow.reports import template
 from sentiflow.reports.summary import TestData, without_breaks, wrong_rows
 from sentiflow.runs import RunRecord
 
-ERRORS = "errors.html"  # the page among a run's artifacts, beside its report
-
 _LONGEST = 20_000  # characters shown of a text
 _CHARACTERS = 8_000_000  # of all texts; IMDB's 2,949 errors of ``tuned`` have 3.7 million
 

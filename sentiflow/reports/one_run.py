@@ -14,7 +14,9 @@ from sentiflow.evaluation.metrics import BASELINE, SLICES, Measured, Yardstick, 
 from sentiflow.names import BUILT_IN
 from sentiflow.redaction import escape_markdown
 from sentiflow.reports import (
+    ERRORS,
     PAGE,
+    WORST,
     Block,
     Heading,
     Legend,
@@ -29,7 +31,7 @@ from sentiflow.reports import (
     marked_words,
     template,
 )
-from sentiflow.reports.errors import ERRORS, errors_page
+from sentiflow.reports.errors import errors_page
 from sentiflow.reports.summary import (
     BREAK,
     ECE,
@@ -321,7 +323,7 @@ def record_evaluation(
         plots.save(drawn, folder / "plots")
         made = report(summary, drawn, beside="" if run.parent else ERRORS)
         pd.DataFrame(columns).to_parquet(folder / SCORES, index=False)
-        (folder / "worst_errors.txt").write_text(worst_errors_text(summary.misclassified or []), encoding="utf-8")
+        (folder / WORST).write_text(worst_errors_text(summary.misclassified or []), encoding="utf-8")
         (folder / PAGE).write_text(made.page(), encoding="utf-8")
         if run.parent is None:  # of others it is megabytes that are seldom read
             (folder / ERRORS).write_text(errors_page(summary.record, table, test_data), encoding="utf-8")

@@ -4,7 +4,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ from sentiflow.locks import brief_lock
 from sentiflow.redaction import redact, without_login, without_secrets
 from sentiflow.runs import EPOCH_METRICS, TIME, RunRecord
 from sentiflow.settings import Settings, load_settings
-from sentiflow.store import HTTP, QUOTED, hint_for, time_of
+from sentiflow.store import HTTP, hint_for, time_of
 from sentiflow.store.find import need_readable
 from sentiflow.store.sqlite import DAMAGED, is_damaged, locked_error, other_schema
 from sentiflow.store.ui import UI_TAGS, VIEW, run_url, use_login
@@ -115,15 +115,14 @@ def experiment_id(client: MlflowClient, settings: Settings) -> str:
         return str(found.experiment_id)
 
 
-def delete_reports(text: str, page: str, settings: Settings) -> None:
-    """Delete the reports, files of that name, of the drift checks that quote a text, by its id."""
+def delete_files(runs: str, names: Collection[str], settings: Settings) -> None:
+    """Delete files of these names from the artifacts of the runs that a filter of MLflow's finds."""
     client = connect(settings)
     with tracking_errors(settings.tracking_uri):
-        quoting = f"tags.`{QUOTED}` LIKE '%{text}%'"
-        for run in client.search_runs([experiment_id(client, settings)], quoting, max_results=50_000):
+        for run in client.search_runs([experiment_id(client, settings)], runs, max_results=50_000):
             files: Any = get_artifact_repository(run.info.artifact_uri)
-            if any(file.path == page for file in files.list_artifacts()):
-                files.delete_artifacts(page)
+            for there in {file.path for file in files.list_artifacts()} & set(names):
+                files.delete_artifacts(there)
 
 
 def _create_sqlite(file: Path) -> None:

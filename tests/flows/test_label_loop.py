@@ -4,6 +4,7 @@ import csv
 from hashlib import sha256
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.sample import sample_rows
@@ -12,6 +13,7 @@ from sentiflow.data.prepare import fetch, prepare
 from sentiflow.data.table import TableOptions
 from sentiflow.monitoring import SERVED, Entry, TextLog
 from sentiflow.monitoring.follow_up import follow_up
+from sentiflow.store.client import connect
 from tests.world import Trained, World, copy_world
 
 pytestmark = pytest.mark.story
@@ -73,7 +75,8 @@ def test_labels_become_rows_of_the_next_training_and_the_gate_tells_how_many_it_
     assert follow_up(MODEL, settings).dataset == str(folder)
 
     told = run(world, *train)
-    tests = sum(int(sha256(row["text"].encode()).hexdigest()[:16], 16) < 0.2 * 2**64 for row in rows)
+    tests = sum(tests_with(row["text"]) for row in rows)
+    assert pages(world) == [3, 3]
     assert 0 < tests < 50 and f"Texts in use not judged ({tests} of 400 labelled test texts)." in told
     assert "Nothing new to train on." in follow_up(MODEL, settings).text
 
@@ -81,9 +84,26 @@ def test_labels_become_rows_of_the_next_training_and_the_gate_tells_how_many_it_
         options = TableOptions(labels={"good": 1, "bad": 0})
         return prepare(fetch(str(folder), settings, options=options), settings).digest
 
-    before, gone = digest(), rows[0]["text"]
+    before, gone = digest(), next(row["text"] for row in rows if tests_with(row["text"]))
     run(world, "label", "--dataset", "reviews", "--delete", text_id(gone))
-    assert digest() != before and gone not in (folder / "labelled-reviews-1.csv").read_text()
+    assert gone not in (folder / "labelled-reviews-1.csv").read_text() and pages(world) == [3, 0]
+    kept = [
+        pq.read_table(table)["review_id"].to_pylist() for table in world.root.rglob("datasets/reviews/*.parquet")
+    ]
+    assert kept and not any(text_id(gone) in ids for ids in kept)
+    assert digest() != before
+
+
+def tests_with(text: str) -> bool:
+    return int(sha256(text.encode()).hexdigest()[:16], 16) < 0.2 * 2**64
+
+
+def pages(world: World) -> list[int]:
+    """How many pages that quote test reviews the run of each training has, the oldest first."""
+    client = connect(world.settings)
+    made = client.search_runs(["1"], "tags.dataset = 'reviews'", order_by=["attributes.start_time ASC"])
+    names = {"report.html", "errors.html", "worst_errors.txt"}
+    return [len(names & {file.path for file in client.list_artifacts(run.info.run_id)}) for run in made]
 
 
 def test_labels_are_called_as_the_table_has_them(world: World) -> None:
