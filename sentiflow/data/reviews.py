@@ -234,7 +234,7 @@ def labelled(table: Path) -> set[str] | None:
 
 
 def forget(review_id: str, data_dir: Path) -> list[str]:
-    """Delete the canonical tables with a review, or that cannot be read; digests of those that may test with it."""
+    """Delete the tables with a review, or that cannot be read; gives digests of those that may test with it."""
     testing = []
     for table in (data_dir / "datasets").glob("*/*.parquet"):
         try:
