@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Literal, Self
 
+from sentiflow.data.inputs import digest_of
 from sentiflow.errors import RejectedError, UsageError
 from sentiflow.names import dataset_of
 from sentiflow.settings import Settings
@@ -198,7 +199,10 @@ def judged_already(settings: Settings, name: str, number: int) -> bool:
 
 def gate_of(tags: Mapping[str, str], settings: Settings) -> str:
     """What a judgement depends on besides the two models: the limits, and how the version was reproduced."""
-    limits = settings.model_dump(include={field for field in Settings.model_fields if field.startswith("gate_")})
+    names = {field for field in Settings.model_fields if field.startswith("gate_")}
+    limits = settings.model_dump(mode="json", include=names)
+    if (table := settings.gate_behaviour) and table.is_file():
+        limits["gate_behaviour"] = digest_of([table])
     return json.dumps(limits | {"reproduced": reproduction_of(tags)}, sort_keys=True)
 
 

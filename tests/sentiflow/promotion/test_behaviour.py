@@ -8,6 +8,8 @@ from sentiflow import base
 from sentiflow.errors import UsageError
 from sentiflow.promotion.behaviour import groups
 from sentiflow.promotion.candidate import evaluate_candidate
+from sentiflow.promotion.history import gate_of
+from sentiflow.promotion.switch import promote
 from sentiflow.settings import Settings
 from sentiflow.store.client import connect
 from tests.world import Registry, World
@@ -60,3 +62,16 @@ def test_the_gate_compares_each_group_with_the_champion(registry: World, tmp_pat
     connect(settings).set_registered_model_alias("sample-sentiment", "champion", str(Registry.POOR))
     rules = evaluate_candidate("sample-sentiment", Registry.GOOD, settings).decision.rules
     assert {"slice negative", "slice positive"} <= {rule.name for rule in rules}
+
+
+def test_a_version_is_judged_again_when_the_table_changes(tmp_path: Path) -> None:
+    before = gate_of({}, table(tmp_path, *ROWS))
+    assert before == gate_of({}, table(tmp_path, *ROWS)) != gate_of({}, table(tmp_path, *ROWS[:2]))
+
+
+def test_a_version_is_promoted_by_a_table_of_behaviour(registry: World, tmp_path: Path) -> None:
+    """Red if what the version keeps of its judgement cannot be written."""
+    settings = registry.settings.model_copy(update={"gate_behaviour": table(tmp_path, *ROWS).gate_behaviour})
+    promote("sample-sentiment", Registry.GOOD, settings)
+    tags = connect(settings).get_model_version("sample-sentiment", str(Registry.GOOD)).tags
+    assert tags["gate.outcome"] == "passed" and "Texts of behaviour that are right: plain " in tags["gate.record"]
