@@ -120,6 +120,10 @@ def contenders(version: Version, store: str) -> tuple[Contender, ...]:
     theirs = {"MLFLOW_TRACKING_URI": store, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     sentiflow = [str(BIN / "sentiflow"), "serve", "--dataset", version.name.removesuffix("-sentiment"), "--port"]
     two = [*sentiflow[:2], "--workers", "2", *sentiflow[2:]]
+    logged = {
+        **own,
+        "SENTIFLOW_PREDICTION_LOG_DIR": str(Path(store.removeprefix("sqlite:///")).with_name("texts")),
+    }
     uri = f"models:/{version.name}/{version.number}"
     mlflow = [str(BIN / "mlflow"), "models", "serve", "--env-manager", "local", "--model-uri", uri, "--port"]
 
@@ -127,6 +131,7 @@ def contenders(version: Version, store: str) -> tuple[Contender, ...]:
     invocations = {"/invocations": lambda text: {"dataframe_split": {"columns": ["text"], "data": [[text]]}}}
     return (
         Contender("`sentiflow serve`", sentiflow, own, "/readyz", {**predict, **invocations}),
+        Contender("the same, with the text log", sentiflow, logged, "/readyz", predict),
         Contender("the same, `--workers 2`", two, own, "/readyz", predict),
         Contender("`mlflow models serve`", mlflow, theirs, "/ping", invocations),
     )
