@@ -31,7 +31,7 @@ from sentiflow.monitoring.accuracy import Tested, has_dropped, live_accuracy
 from sentiflow.monitoring.exchange import csv_table
 from sentiflow.monitoring.sample import Sample, draw
 from sentiflow.promotion.candidate import cost_of
-from sentiflow.promotion.gate import BASELINE, Limits, judge
+from sentiflow.promotion.gate import BASELINE, OLD, Group, Limits, judge
 from sentiflow.scoring import LABEL_NAMES, TextScorer, is_positive
 from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.settings import Settings
@@ -45,7 +45,8 @@ LABELS, ALONE = (0, 100, 500, 2_000), (500, 2_000)
 REPLACED = 0.75  # of the words that judge
 RECIPE = load_recipe("fitted", ["ensemble_size=2"])  # of the default's eight: 20 seeds are 140 trainings
 IN_USE = "texts in use | accuracy | alarms | intervals that hold it"
-TRAINED = "trained with | changed texts | won back | first test | difference | `better` | `baseline` | all rules"
+RULES = "`better` | `baseline` | `slice` of the first test | all rules"
+TRAINED = f"trained with | changed texts | won back | first test | difference | {RULES}"
 
 Rows = Sequence[tuple[str, int]]
 Measured = dict[str, float]
@@ -110,14 +111,18 @@ class World:
         return {"accuracy": accuracy, "alarm": alarm, "held": live.low <= accuracy <= live.high}
 
     def judged(self, candidate: Model, champion: Model) -> Measured:
-        """Whether the gate lets a candidate replace the champion, and what two of its rules say."""
+        """Whether the gate lets a candidate replace the champion, and what three of its rules say."""
         old = replace(candidate.table, score=champion.scorer.score([text for text, _ in candidate.tests]))
+        first, right = np.array([label for _, label in champion.tests]) == 1, champion.table.right
+        kept = is_positive(candidate.scorer.score([text for text, _ in champion.tests])) == first
         with tempfile.TemporaryDirectory() as files:
             candidate.scorer.weights.save(Path(files) / "weights.npz")
             cost = cost_of(Path(files), candidate.scorer)
-        decision = judge(candidate.table, old, cost, Limits.of(self.settings), yardstick=candidate.simple)
+        limits, groups = Limits.of(self.settings), [Group(OLD, kept, right)]
+        decision = judge(candidate.table, old, cost, limits, yardstick=candidate.simple, groups=groups)
         passed = {rule.name: rule.passed for rule in decision.rules}
-        return {"better": passed["better"], BASELINE: passed[BASELINE], "passed": decision.passed}
+        names = "better", BASELINE, f"slice {OLD}"
+        return {name: passed[name] for name in names} | {"passed": decision.passed}
 
 
 def strange_words(seed: int) -> dict[str, str]:

@@ -238,8 +238,9 @@ class Settings(BaseSettings):
         return value
 
     @field_validator(
-        "data_dir", "artifact_root", "schedule_source", "schedule_output", "prediction_log_dir", "serve_token_file"
-    )
+        "data_dir", "artifact_root", "schedule_source", "schedule_output", "prediction_log_dir",
+        "serve_token_file", "gate_behaviour",
+    )  # fmt: skip
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else _absolute(value)

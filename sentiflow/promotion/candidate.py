@@ -26,7 +26,7 @@ from sentiflow.errors import ExternalError, RejectedError, UsageError, first_lin
 from sentiflow.evaluation import YARDSTICK, ScoreTable
 from sentiflow.names import BUILT_IN, dataset_of
 from sentiflow.promotion import behaviour, gate
-from sentiflow.promotion.gate import Cost, Decision, Learnt, Limits, Rule
+from sentiflow.promotion.gate import Cost, Decision, Group, Learnt, Limits, Rule
 from sentiflow.promotion.history import Event, choose, decline_of, history_of
 from sentiflow.redaction import escape_markdown, redact, without_secrets
 from sentiflow.runs import CAVEAT
@@ -177,11 +177,13 @@ def evaluate_candidate(
         table = scores.stored(candidate) or scores.score(candidate, candidate, scorer)
         yardstick = scores.yardstick(candidate)
         champion_table = beside = None
-        silent = ""
+        silent = unknown_old = ""
+        old: list[Group] = []
         if champion is not None:
             try:
                 champion_table = scores.of_champion(champion, candidate, table)
                 beside = scores.scorer(champion) if settings.gate_behaviour else None
+                old, unknown_old = scores.of_old_reviews(champion, candidate, scorer)
             except UsageError as err:  # others registered it
                 silent = first_line(err)
                 if not force:
@@ -194,13 +196,13 @@ def evaluate_candidate(
         compared = [candidate] if champion is None else [candidate, champion]
         learnt = learnt_of(compared, table.review_id, client, store, Path(folder))
         recent, unknown = recent_of(name, candidate, table.review_id, settings)
-        groups = behaviour.groups(settings, scorer, beside)
+        groups = [*old, *behaviour.groups(settings, scorer, beside)]
     reproduced = reproduction_of(candidate.tags)
     limits = Limits.of(settings)
     decision = gate.judge(
         table, champion_table, cost, limits, reproduced, silent, learnt, yardstick, recent, groups
     )
-    if notes := [note for note in (unknown, candidate.tags.get(CAVEAT)) if note]:
+    if notes := [note for note in (unknown, unknown_old, candidate.tags.get(CAVEAT)) if note]:
         decision = replace(decision, notes=(*decision.notes, *notes))
     # A no counts for the weights and words: trained again, they are another version.
     digest = candidate.tags.get(SCORER_DIGEST)
@@ -292,6 +294,26 @@ class Scores:
             self.logger.info("the champion may have been tested on other reviews: scored again")
         return self.score(champion, candidate, self.scorer(champion)).in_order_of(table)
 
+    def of_old_reviews(
+        self, champion: VersionRecord, candidate: VersionRecord, scorer: TextScorer
+    ) -> tuple[list[Group], str]:
+        """Both on the test reviews of the champion's training, where the candidate has others; else why not.
+
+        Reviews that the candidate has learnt from are left out.
+        """
+        digest = champion.tags.get("dataset.digest")
+        if digest == candidate.tags.get("dataset.digest"):
+            return [], ""
+        path = None if digest is None else kept_table(need_dataset(self.name, champion)[0], digest, self.settings)
+        if path is None or not path.is_file():
+            where = "known" if path is None else f"at {path}"
+            return [], f"Not compared on what version {champion.number} was tested on: that is not {where}."
+        table = self.score(candidate, champion, scorer)
+        own = self.stored(champion, table) or self.score(champion, champion, self.scorer(champion))
+        learnt = learnt_of([candidate], table.review_id, self.client, open_store(self.settings), self.folder)
+        kept = np.ones(len(table.label), bool) if learnt is None else ~learnt.rows
+        return [Group(gate.OLD, table.right[kept], own.in_order_of(table).right[kept])], ""
+
     def scorer(self, champion: VersionRecord) -> TextScorer:
         """What scores with the champion."""
         way_out = replacing(open_store(self.settings), self.name, champion.number)
@@ -335,13 +357,13 @@ class Scores:
             )
             return None
 
-    def score(self, version: VersionRecord, candidate: VersionRecord, scorer: TextScorer) -> ScoreTable:
-        """Score the candidate's test reviews with a version; ExternalError if they are not on this machine."""
-        dataset, digest = need_dataset(self.name, candidate)
+    def score(self, version: VersionRecord, tested: VersionRecord, scorer: TextScorer) -> ScoreTable:
+        """Score the test reviews of a version with one; ExternalError if they are not on this machine."""
+        dataset, digest = need_dataset(self.name, tested)
         path = kept_table(dataset, digest, self.settings)
         if not path.is_file():
             raise ExternalError(
-                f"The test reviews of {self.name} version {candidate.number} are not at {path}.",
+                f"The test reviews of {self.name} version {tested.number} are not at {path}.",
                 f"Prepare them here: sentiflow data --dataset {dataset if dataset in BUILT_IN else 'PATH'}",
             )
         self.logger.info("scoring the test reviews with version %s", version.number)

@@ -17,6 +17,7 @@ from sentiflow.settings import Settings
 
 REPRODUCED, LATENCY, BASELINE, DECLINE = "reproduced", "latency", "baseline", "no decline"  # names of rules
 FEWEST = 20  # test reviews to judge on, where some are left out
+OLD = "champion's test"  # name of a slice
 RECENT = 400  # labelled texts in use, among the test reviews, to judge on
 
 _MIN_SLICE = 50  # reviews; smaller slices are not judged
@@ -33,7 +34,7 @@ class Learnt:
 
 @dataclass(frozen=True)
 class Group:
-    """Texts of a table of behaviour: which of them each model labels correctly, shape (n,)."""
+    """Texts that are a slice of their own: which of them each model labels correctly, shape (n,)."""
 
     name: str
     candidate: NDArray[np.bool_]
@@ -143,7 +144,7 @@ def judge(
     scores. Reviews that were ``learnt`` are left out; None where no text can change sides. ``yardstick`` are the
     scores of the simple model that the candidate must not be worse than: they are compared where both have scored
     a review. ``recent`` are the candidate's reviews that are labelled texts in use; None where there are none. The
-    ``groups`` are of a table of behaviour.
+    ``groups`` are of a table of behaviour, or what the champion was tested on.
     """
     notes: list[str] = []
     reviews = left = len(candidate.label)

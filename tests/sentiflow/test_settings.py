@@ -68,7 +68,7 @@ def test_an_empty_value_counts_as_unset(monkeypatch: pytest.MonkeyPatch, name: s
     assert getattr(load_settings(), name.lower()) == default
 
 
-@pytest.mark.parametrize("name", ["data_dir", "artifact_root"])
+@pytest.mark.parametrize("name", ["data_dir", "artifact_root", "gate_behaviour"])
 def test_a_relative_folder_is_taken_from_the_current_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
@@ -304,7 +304,7 @@ def test_a_pipe_in_place_of_a_file_of_settings_is_not_read(empty_root: Path) -> 
 PLACES = (
     "TRACKING_URI", "ARTIFACT_ROOT", "DATA_DIR", "IMDB_URL", "WORD_INDEX_URL", "UI_URL", "SERVE_HOST",
     "SERVE_HOSTS", "SERVE_TOKEN_FILE", "DASK_ADDRESS", "SCHEDULE_RECIPE", "SCHEDULE_DATASET", "SCHEDULE_SOURCE",
-    "SCHEDULE_OUTPUT", "LOCK_URL", "NOTIFY_URL", "PREDICTION_LOG_DIR",
+    "SCHEDULE_OUTPUT", "LOCK_URL", "NOTIFY_URL", "PREDICTION_LOG_DIR", "GATE_BEHAVIOUR",
 )  # fmt: skip
 GIVEN = {"IMDB_URL": "http://x/a", "UI_URL": "http://x", "LOCK_URL": "postgres://x/a", "NOTIFY_URL": "slack://x"}
 GIVEN |= {"DASK_ADDRESS": "tcp://x:1", "TRACKING_URI": "http://x", "WORD_INDEX_URL": "http://x/b"}

@@ -19,9 +19,9 @@ def test_a_killed_deletion_is_done_again(tmp_path: Path, monkeypatch: pytest.Mon
     table.write_text(csv_table([("text", "label"), ("text 0", "good"), ("x" * 1_000_000, "bad")]))
     asked = made(0.9, 0.1, population=[9]).model_copy(update={"tables": [str(table)]})
     sample.keep(asked, settings)
-    sample.keep(others := asked.model_copy(update={"model": "others-sentiment", "table": ""}), settings)
+    sample.keep(others := asked.model_copy(update={"model": "others-sentiment", "tables": []}), settings)
     monkeypatch.setattr("sentiflow.store.review.delete", lambda *_: None)
-    monkeypatch.setattr(labelling, "delete_reports", lambda *_: None)
+    monkeypatch.setattr(labelling, "delete_files", lambda *_: None)
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
