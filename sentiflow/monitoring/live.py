@@ -82,10 +82,10 @@ def section(found: Sequence[LiveAccuracy]) -> Section:
             each.sample.at[:10],
             str(each.sample.version),
             f"{each.labels:,} of {len(each.sample.texts):,}",
-            f"{each.value:.2%}",
-            f"{each.low:.2%} to {each.high:.2%}",
-            "-" if each.tested is None else f"{each.tested.accuracy:.2%}",
-            f"{each.sample.confidence:.2%}",
+            f"{each.value:.1%}",
+            f"{each.low:.1%} to {each.high:.1%}",
+            "-" if each.tested is None else f"{each.tested.accuracy:.1%}",
+            f"{each.sample.confidence:.1%}",
             f"{len(each.verdicts.disputed):,} of {each.verdicts.doubled:,}",
         )
         for each in found
