@@ -15,7 +15,7 @@ from sentiflow.data.prepare import fetch, prepare
 from sentiflow.data.reviews import LABELLED
 from sentiflow.data.table import TableOptions, plain
 from sentiflow.errors import UsageError
-from sentiflow.files import empty_folder, make_folder, publish, publish_private, read_csv
+from sentiflow.files import empty_folder, leftovers, make_folder, publish, publish_private, read_csv
 from sentiflow.folder import expanded
 from sentiflow.locks import work_folder
 from sentiflow.monitoring import TextLog, check_folder, damage_told, need_log
@@ -128,6 +128,8 @@ def _work(model: str, settings: Settings) -> Path:
 def _drop_row(sample: Sample, text: str) -> None:
     """Take a text out of the tables that were made of its sample."""
     for file in map(Path, sample.tables):
+        for leftover in leftovers(file):  # of a killed process
+            leftover.unlink(missing_ok=True)
         if file.exists():
             with file.open(encoding="utf-8", newline="") as lines:
                 rows = [tuple(row) for row in read_csv(lines) if row[:1] != [text]]

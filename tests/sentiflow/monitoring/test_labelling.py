@@ -31,7 +31,9 @@ def test_a_killed_deletion_is_done_again(tmp_path: Path, monkeypatch: pytest.Mon
         labelling.delete("text-0", asked.model, settings)
     with pytest.raises(UsageError, match="There is no log"):
         labelling.delete("text-0", asked.model, without)
+    (tmp_path / ".labelled-1.csv.a.partial").write_text("text 0")  # of a killed writing
     left = labelling.delete("text-0", asked.model, settings)
+    assert not list(tmp_path.glob(".labelled*"))
     csv.field_size_limit(2_000_000)
     assert [row[1] for row in csv.reader(table.open())] == ["label", "bad"]
     assert [each.id for each in left.texts] == ["text-1"] and left.population == [8]
