@@ -90,6 +90,20 @@ def label(world: World, sample: Sample, by: str, value: str, texts: int | None =
         review.add_label(sample.title, Label(each.trace, by, value), world.settings)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--by", "a\tb"], "no name of a person"),
+        (["--by", ",".join("abcdefghijk")], "at most 10 people, not 11"),
+        (["--import", "x.csv"], "one person's"),
+        (["--export", "x.csv", "--delete", "text-1"], "do not go together"),
+    ],
+)
+def test_a_wrong_use_is_told(trained: Trained, arguments: list[str], told: str) -> None:
+    done = trained.world.run("label", *arguments)
+    assert done.returncode == 2 and told in done.stderr
+
+
 def test_without_a_log_nothing_is_drawn_and_the_setting_is_named(trained: Trained) -> None:
     done = trained.world.run("label")
     assert done.returncode == 2 and "SENTIFLOW_PREDICTION_LOG_DIR" in done.stderr
