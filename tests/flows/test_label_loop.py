@@ -75,7 +75,7 @@ def test_labels_become_rows_of_the_next_training_and_the_gate_tells_how_many_it_
     assert follow_up(MODEL, settings).dataset == str(folder)
 
     told = run(world, *train)
-    tests = sum(tests_with(row["text"]) for row in rows)
+    tests = sum(is_test(row["text"]) for row in rows)
     assert pages(world) == [3, 3]
     assert 0 < tests < 50 and f"Texts in use not judged ({tests} of 400 labelled test texts)." in told
     assert "Nothing new to train on." in follow_up(MODEL, settings).text
@@ -84,7 +84,7 @@ def test_labels_become_rows_of_the_next_training_and_the_gate_tells_how_many_it_
         options = TableOptions(labels={"good": 1, "bad": 0})
         return prepare(fetch(str(folder), settings, options=options), settings).digest
 
-    before, gone = digest(), next(row["text"] for row in rows if tests_with(row["text"]))
+    before, gone = digest(), next(row["text"] for row in rows if is_test(row["text"]))
     run(world, "label", "--dataset", "reviews", "--delete", text_id(gone))
     assert gone not in (folder / "labelled-reviews-1.csv").read_text() and pages(world) == [3, 0]
     kept = [
@@ -94,7 +94,7 @@ def test_labels_become_rows_of_the_next_training_and_the_gate_tells_how_many_it_
     assert digest() != before
 
 
-def tests_with(text: str) -> bool:
+def is_test(text: str) -> bool:
     return int(sha256(text.encode()).hexdigest()[:16], 16) < 0.2 * 2**64
 
 
