@@ -297,7 +297,5 @@ def format_feature(name: str, value: float) -> str:
 
 
 def _quote(text: UnusualText) -> Quote:
-    """A text without its score, which nobody who labels it later must know."""
-    shown = {name: value for name, value in text.features.items() if name != "score"}
-    values = ", ".join(f"{FEATURES[name]} {format_feature(name, value)}" for name, value in shown.items())
+    values = ", ".join(f"{FEATURES[name]} {format_feature(name, value)}" for name, value in text.features.items())
     return Quote(text.text, caption=values)

@@ -43,7 +43,7 @@ def read_labels(sample: Sample, file: Path) -> dict[str, str]:
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, csv.Error) as err:
         raise UsageError(
             f"{file} cannot be read: {first_line(err) or type(err).__name__}.",
-            "Give a table with the columns id and label, split by commas, or Label Studio's JSON export.",
+            "Give a table with the columns id and label, split by commas, or Label Studio's JSON (not JSON-MIN).",
         ) from err
     known, allowed = {drawn.id for drawn in sample.texts}, sample.answers
     first: dict[str, tuple[int, str]] = {}
