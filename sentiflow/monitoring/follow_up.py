@@ -46,7 +46,7 @@ def follow_up(model: str, settings: Settings) -> FollowUp:
             told = f"{told} The labels of {known[-1].title} are no rows yet: {rows}."
         try:
             known.append(new_sample(model, _TEXTS, (), settings))
-        except UsageError as err:  # no text has come since the last one
+        except UsageError as err:  # none is left
             return FollowUp(f"{told} Nothing new to label: {first_line(err)}")
     page = review.page_url(known[-1].experiment, known[-1].queue, settings)
     return FollowUp(f"{told} Label {known[-1].title}: {page}")

@@ -40,7 +40,7 @@ def new_sample(
     """Draw a sample of the logged texts and open its review by these people.
 
     Raises:
-        UsageError: there is no log, or no text in it since the last sample.
+        UsageError: there is no log, or no text is left in it.
         ExternalError: the log is damaged, or MLflow's store fails.
     """
     log = need_log(settings)

@@ -127,21 +127,28 @@ def draw(
 ) -> Sample:  # fmt: skip
     """Draw from the texts that were logged since the last sample, each different one once.
 
+    Where none came since, from earlier ones that were not drawn.
+
     Raises:
-        UsageError: no text has come since.
+        UsageError: none is left.
     """
     last, until = (before[-1].last_id, before[-1].at) if before else (0, "")
     taken = {drawn.id for sample in before for drawn in sample.texts}
-    texts: dict[str, str] = {}
+    older: dict[str, str] = {}
+    newer: dict[str, str] = {}
     at, last_id = until, last
     for batch in log.after(version.name, 0):  # ids begin again where the log was deleted
-        new = [entry.text for entry in batch if entry.id > last or entry.at > until]
-        texts |= {name: text for text in new if (name := text_id(text)) not in taken}
+        for entry in batch:
+            if (name := text_id(entry.text)) not in taken:
+                (newer if entry.id > last or entry.at > until else older)[name] = entry.text
         at, last_id = max(at, *(entry.at for entry in batch)), batch[-1].id
+    texts = newer or older
     if not texts:
-        since = f" since {before[-1].title}" if before else ""
-        hint = "Label that one, or wait for new texts." if before else "sentiflow serve and score log their texts."
-        raise UsageError(f"No text of {version.name} was scored or served{since}.", hint)
+        if before:
+            told = f"Every logged text of {version.name} was drawn."
+            raise UsageError(told, f"Label {before[-1].title}, or wait for new texts.")
+        told = f"No text of {version.name} was scored or served."
+        raise UsageError(told, "sentiflow serve and score log their texts.")
     names, everything = list(texts), list(texts.values())
     scores = scorer.score(everything)
     strata = divided(scores)

@@ -59,11 +59,16 @@ def test_a_text_is_drawn_once_and_not_again(tmp_path: Path) -> None:
     assert (first.number, first.version, first.names) == (1, 3, ("bad", "good"))
     assert all(each.score == float(each.text) for each in first.texts)
     assert first.confidence == pytest.approx(1 - 0.1495)
-    with pytest.raises(UsageError, match="since mine-sentiment sample 1"):
-        drawn(made, 40, first)
     made = log(tmp_path, *(each.text for each in first.texts), "0.7")
     second = drawn(made, 40, first)
-    assert (second.number, [each.text for each in second.texts]) == (2, ["0.7"])
+    assert (second.number, [each.text for each in second.texts]) == (2, ["0.7"]), "what is new, alone"
+    third = drawn(made, 40, first, second)
+    fourth = drawn(made, 40, first, second, third)
+    assert (sum(third.population), sum(fourth.population)) == (60, 20), "and then what was left"
+    rest = {each.text for each in [*first.texts, *third.texts, *fourth.texts]}
+    assert rest == set(texts) and len(third.texts) == 40
+    with pytest.raises(UsageError, match="Every logged text of mine-sentiment was drawn"):
+        drawn(made, 40, first, second, third, fourth)
 
 
 def test_texts_of_a_log_that_began_again_are_all_drawn_from(tmp_path: Path) -> None:
@@ -72,8 +77,6 @@ def test_texts_of_a_log_that_began_again_are_all_drawn_from(tmp_path: Path) -> N
     made = log(tmp_path, *(f"{k / 1000}" for k in range(300, 500)))
     second = drawn(made, 20, first)
     assert sum(second.population) == 200 and second.at > first.at
-    with pytest.raises(UsageError, match="since mine-sentiment sample 2"):
-        drawn(made, 20, first, second)
 
 
 def test_without_any_text_nothing_is_drawn(tmp_path: Path) -> None:
