@@ -75,8 +75,8 @@ def holding(world: World, text: str) -> set[str]:
 
 
 def say(world: World, by: str, wrong: bool = False, texts: int | None = None) -> None:
-    """Label texts of the newest sample, by default all, as they are or wrong."""
-    sample = newest(world)
+    """Label texts of the first sample, by default all, as they are or wrong."""
+    sample = samples(MODEL, world.settings)[0]
     for each in sample.texts[:texts]:
         value = TRUTH[each.text]
         if wrong:
@@ -129,12 +129,13 @@ def test_true_labels_tell_the_accuracy_and_wrong_ones_raise_the_alarm(
         assert not [message for message in got.messages if message["event"] == "dropped"]
         for by in ("bob", "cleo"):
             say(logged, by, wrong=True)
-        sample = newest(logged)
+        before = newest(logged)
         (line,) = monitor("sample").accuracy
-        told = newest(logged).told
-        assert sample.told != told and re.fullmatch(
-            rf"{re.escape(told)}\. About [\d,]+ labels show a drop .*", line
-        )
+        sample, drawn = samples(MODEL, logged.settings)
+        assert re.fullmatch(rf"{re.escape(sample.told)}\. About [\d,]+ labels show a drop .*", line)
+        assert before.told != sample.told
+        (message,) = (each["text"] for each in got.messages if each["event"] == "dropped")
+        assert f"Label {drawn.title}: http" in message and drawn.queue in message
         assert "below the test accuracy" in line and "not beyond" not in line
         told = [[message["event"] for message in got.messages].count("dropped")]
         for wrong, texts in ((False, 1), (False, None), (True, None)):  # still an alarm; none; and one again

@@ -30,7 +30,10 @@ from tests.world import command
 
 pytestmark = [pytest.mark.story, pytest.mark.timeout(900)]
 
-TEXT = "The direction was touching and at times rewarding."
+TEXT = (
+    "The direction was touching and rewarding, the cast felt superb, and I loved the charming ending. "
+    "A wonderful evening."
+)  # whatever the processor adds up first: it is no close decision
 PER_EPOCH = (
     "train/loss", "train/accuracy", "val/loss", "val/accuracy",
     "train/learning_rate", "train/epoch_seconds", "train/throughput",
