@@ -7,9 +7,7 @@ from sentiflow.data.prepare import fetch, prepare
 from sentiflow.data.table import TableOptions, as_options, options_of
 from sentiflow.errors import UsageError, first_line
 from sentiflow.monitoring import sample as sampling
-from sentiflow.monitoring.accuracy import verdicts
-from sentiflow.monitoring.labelling import new_sample
-from sentiflow.monitoring.sample import Sample
+from sentiflow.monitoring.labelling import new_sample, said
 from sentiflow.names import BUILT_IN, dataset_of, model_name
 from sentiflow.settings import PREFIX, Settings
 from sentiflow.store import review
@@ -40,7 +38,7 @@ def follow_up(model: str, settings: Settings) -> FollowUp:
         unknown = f"Whether there is something new to train on is not known here: {first_line(err)}"
         return FollowUp(unknown, dataset)
     told, known = "Nothing new to train on.", sampling.samples(model, settings)
-    if not known or _is_labelled(known[-1], settings):
+    if not known or said(known[-1], settings).texts == len(known[-1].texts):
         if known and not known[-1].tables:
             rows = f"sentiflow data --dataset {quote(dataset)} --from-labels"
             told = f"{told} The labels of {known[-1].title} are no rows yet: {rows}."
@@ -69,7 +67,3 @@ def _is_new(model: str, dataset: str, options: TableOptions, settings: Settings)
     trained = (with_dataset(store, version) for version in need_versions(store, model).values())
     digest = prepare(fetch(dataset, settings, options=options), settings).digest
     return digest not in {version.tags.get("dataset.digest") for version in trained}
-
-
-def _is_labelled(sample: Sample, settings: Settings) -> bool:
-    return verdicts(sample, review.labels(sample.title, sample.experiment, settings)).texts == len(sample.texts)

@@ -20,7 +20,7 @@ from sentiflow.folder import expanded
 from sentiflow.locks import work_folder
 from sentiflow.monitoring import TextLog, check_folder, damage_told, need_log
 from sentiflow.monitoring import sample as sampling
-from sentiflow.monitoring.accuracy import verdicts
+from sentiflow.monitoring.accuracy import Verdicts, verdicts
 from sentiflow.monitoring.exchange import csv_table
 from sentiflow.monitoring.sample import Sample
 from sentiflow.names import IMDB, dataset_of, model_name
@@ -76,6 +76,11 @@ def add_labels(given: Mapping[str, str], by: str, sample: Sample, settings: Sett
     for drawn in sample.texts:
         if drawn.id in given:
             review.add_label(sample.title, review.Label(drawn.trace, by, given[drawn.id]), settings)
+
+
+def said(sample: Sample, settings: Settings) -> Verdicts:
+    """What people have said of a sample until now."""
+    return verdicts(sample, review.labels(sample.title, sample.experiment, settings))
 
 
 def delete(name: str, model: str, settings: Settings) -> Sample:
@@ -157,7 +162,7 @@ def write_tables(dataset: str, options: TableOptions, settings: Settings) -> tup
     written = []
     with sampling.alone(model, settings):
         found = sampling.samples(model, settings)
-        agreed = [verdicts(each, review.labels(each.title, each.experiment, settings)).unanimous for each in found]
+        agreed = [said(each, settings).unanimous for each in found]
         if not any(agreed):
             raise UsageError(
                 f"No text of {model} has a label yet.", f"Draw some: sentiflow label --dataset {dataset}"

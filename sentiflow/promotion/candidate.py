@@ -5,7 +5,7 @@ import statistics
 import tempfile
 import timeit
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Literal, Self
@@ -283,6 +283,7 @@ class Scores:
     settings: Settings
     logger: Logger
     folder: Path
+    loaded: dict[int, TextScorer] = field(default_factory=dict)  # by version: a champion is loaded once
 
     def of_champion(self, champion: VersionRecord, candidate: VersionRecord, table: ScoreTable) -> ScoreTable:
         """The stored table if it has the test reviews of the candidate's table, else new scores."""
@@ -316,8 +317,11 @@ class Scores:
 
     def scorer(self, champion: VersionRecord) -> TextScorer:
         """What scores with the champion."""
-        way_out = replacing(open_store(self.settings), self.name, champion.number)
-        return load(self.name, champion.number, self.folder / "champion", way_out)[1]
+        number = champion.number
+        if number not in self.loaded:
+            way_out = replacing(open_store(self.settings), self.name, number)
+            self.loaded[number] = load(self.name, number, self.folder / "champion", way_out)[1]
+        return self.loaded[number]
 
     def stored(self, version: VersionRecord, other: ScoreTable | None = None) -> ScoreTable | None:
         """The table that the version's run keeps, in the order of another one.
