@@ -27,7 +27,7 @@ from sentiflow.data.prepare import fetch, prepare
 from sentiflow.evaluation import YARDSTICK, ScoreTable
 from sentiflow.evaluation.statistics import wilson
 from sentiflow.monitoring import SERVED, Entry, TextLog
-from sentiflow.monitoring.accuracy import Tested, has_dropped, live_accuracy
+from sentiflow.monitoring.accuracy import Tested, chance, live_accuracy
 from sentiflow.monitoring.exchange import csv_table
 from sentiflow.monitoring.sample import Sample, draw
 from sentiflow.promotion.candidate import cost_of
@@ -107,8 +107,8 @@ class World:
         told = [Label(each.trace, "anna", sample.names[truth[each.text]]) for each in sample.texts]
         live, accuracy, right = live_accuracy(sample, told), champion.accuracy(rows), champion.table.right
         tested = Tested(float(right.mean()), wilson(int(right.sum()), len(right))[0])
-        alarm = has_dropped(live, tested, self.settings.monitor_drop)
-        return {"accuracy": accuracy, "alarm": alarm, "held": live.low <= accuracy <= live.high}
+        (low, high), p = live.interval, chance(live.value, live.doubt, tested, self.settings.monitor_drop)
+        return {"accuracy": accuracy, "alarm": replace(live, p=p).dropped, "held": low <= accuracy <= high}
 
     def judged(self, candidate: Model, champion: Model) -> Measured:
         """Whether the gate lets a candidate replace the champion, and what three of its rules say."""

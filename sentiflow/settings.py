@@ -208,8 +208,8 @@ class Settings(BaseSettings):
     """Significance level of the two-sample test; a feature has drifted if the index and this test both say so."""
     monitor_min_texts: int = Field(200, ge=20)
     """Minimum texts of a drift check; fewer wait for the next one."""
-    monitor_drop: float = Field(0.005, ge=0, lt=1)
-    """Without an alarm, the accuracy in use may lie below that of the test, beyond chance, by this fraction."""
+    monitor_drop: float = Field(0.0, ge=0, lt=1)
+    """Drop of the accuracy in use, as a fraction, that raises no alarm; an alarm says that more was lost."""
 
     @field_validator("serve_token")
     @classmethod

@@ -4,13 +4,16 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
+from sentiflow.evaluation.statistics import format_p
 from sentiflow.monitoring.sample import Sample
 from sentiflow.scoring.scorer import THRESHOLD
 from sentiflow.store.review import Label
 
 _Z = 1.959964  # 95%
-_POWER = 2.801585  # 1.96 and 0.84: a difference that is seen four times in five
+CHANCE = 0.045  # of an alarm where nothing changed; at most 5% over simulated months (docs/labels.md)
+_POWER = 2.486475  # 1.645 and 0.842: a drop that is told four times in five
 _DROP = 0.03
 
 
@@ -55,20 +58,29 @@ class LiveAccuracy:
 
     Attributes:
         value: each stratum counts as large as it is among the texts.
-        low, high: the 95% interval.
-        needed: labels with which a drop of three points is seen, four times in five.
+        doubt: as ``stratified`` gives it.
+        needed: labels with which a drop of three points is told, four times in five.
         tested: the version on its test split, if that is known.
-        dropped: whether the sample is complete, and the accuracy lies below the test's beyond chance.
+        p: how probable so low an accuracy is if there is no drop.
     """
 
     sample: Sample
     verdicts: Verdicts
     value: float
-    low: float
-    high: float
+    doubt: float
     needed: int
     tested: Tested | None = None
-    dropped: bool = False
+    p: float = 1.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95% interval."""
+        return interval(self.value, self.doubt)
+
+    @property
+    def dropped(self) -> bool:
+        """Whether the sample is complete, and the accuracy lies below the test's beyond chance."""
+        return self.complete and self.p < CHANCE
 
     @property
     def labels(self) -> int:
@@ -88,16 +100,17 @@ class LiveAccuracy:
     @property
     def headline(self) -> str:
         """The outcome in a sentence, without a full stop."""
+        low, high = self.interval
         text = (
-            f"Accuracy in use {self.value:.2%} (95% interval {self.low:.2%} to {self.high:.2%}) by labels of "
+            f"Accuracy in use {self.value:.2%} (95% interval {low:.2%} to {high:.2%}) by labels of "
             f"{self.labels:,} of the {len(self.sample.texts):,} texts of sample {self.sample.number}"
         )
         if not self.complete:
             return f"{text}, which is not complete"
         if self.tested is None:
             return text
-        low = "below" if self.dropped else "not beyond chance below"
-        return f"{text}: {low} the test accuracy of {self.tested.accuracy:.2%}"
+        word = "below" if self.dropped else "not beyond chance below"
+        return f"{text}: {word} the test accuracy of {self.tested.accuracy:.2%} (p {format_p(self.p)})"
 
 
 def verdicts(sample: Sample, given: Iterable[Label]) -> Verdicts:
@@ -125,21 +138,21 @@ def live_accuracy(sample: Sample, given: Sequence[Label]) -> LiveAccuracy | None
         if drawn.trace in known.labels:
             counts[drawn.stratum] += 1
             right[drawn.stratum] += (drawn.score > THRESHOLD) == known.labels[drawn.trace]
-    value, low, high, spread = stratified(sample.population, right, counts)
-    return LiveAccuracy(sample, known, value, low, high, math.ceil(_POWER**2 * spread / _DROP**2))
+    value, doubt, spread = stratified(sample.population, right, counts)
+    return LiveAccuracy(sample, known, value, doubt, math.ceil(_POWER**2 * spread / _DROP**2))
 
 
 def stratified(
     population: Sequence[int], right: Sequence[int], counts: Sequence[int]
-) -> tuple[float, float, float, float]:
+) -> tuple[float, float, float]:
     """The share that is right of a population, from a random sample of each stratum; values by stratum.
 
-    Half a text is added to either side of each stratum for the interval, less where the sample is most of it:
-    over simulated months that holds the truth in 94 to 96% (docs/labels.md). A stratum without a label yet is
-    taken to be like the others.
+    For the variance half a text is added to either side of each stratum, less where the sample is most of it. A
+    stratum without a label yet is taken to be like the others.
 
     Returns:
-        The share, the ends of its 95% interval, and the variance that one label alone would have.
+        The share; its doubt, one divided by the labels that a sample without strata needs to tell as much, and 0
+        where every text is labelled; and the variance that one label alone would have.
     """
     total = sum(population)
     value = middle = variance = spread = 0.0
@@ -150,14 +163,23 @@ def stratified(
         value += weight * (hits / n if n else sum(right) / max(1, sum(counts)))
         variance += weight**2 * share * (1 - share) * left / (n + left)
         spread += weight**2 * share * (1 - share) / (n + 1) * sum(counts)
-    reach = _Z * math.sqrt(variance)
-    return value, max(0.0, min(middle - reach, value)), min(1.0, max(middle + reach, value)), spread
+    return value, variance / (middle * (1 - middle)) if variance else 0.0, spread
 
 
-def has_dropped(live: LiveAccuracy, tested: Tested, drop: float) -> bool:
-    """Whether the accuracy in use lies more than ``drop`` below that of the test, beyond chance.
+def interval(value: float, doubt: float) -> tuple[float, float]:
+    """The 95% interval of a share, by Wilson (1927) with as many labels as a sample without strata needs."""
+    reach = _Z**2 * doubt
+    middle = (value + reach / 2) / (1 + reach)
+    half = math.sqrt(reach * value * (1 - value) + reach**2 / 4) / (1 + reach)
+    return max(0.0, middle - half), min(1.0, middle + half)
 
-    The interval of the difference is made of both intervals, as Newcombe (1998) does.
+
+def chance(value: float, doubt: float, tested: Tested, drop: float) -> float:
+    """The p-value of a one-sided score test: how probable so low an accuracy is where ``drop`` is lost, or less.
+
+    The chance of the test split counts, too.
     """
-    below = math.hypot(live.high - live.value, tested.accuracy - tested.low)
-    return live.value - tested.accuracy + below < -drop
+    expected = max(0.0, tested.accuracy - drop)
+    unsure = (tested.accuracy - tested.low) / _Z
+    error = math.hypot(math.sqrt(expected * (1 - expected) * doubt), unsure)
+    return NormalDist(expected, error).cdf(value)

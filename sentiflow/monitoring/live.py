@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from sentiflow.monitoring import sample
-from sentiflow.monitoring.accuracy import LiveAccuracy, Tested, has_dropped, live_accuracy
+from sentiflow.monitoring.accuracy import LiveAccuracy, Tested, chance, live_accuracy
 from sentiflow.reports import Picture, Report, Section, Table, Text
 from sentiflow.reports.plots import BLUE, ORANGE, describe
 from sentiflow.settings import Settings
@@ -28,8 +28,8 @@ def watched(model: str, settings: Settings) -> list[LiveAccuracy]:
         accuracy, low = (parse_fraction(tags.get(f"{ACCURACY}{end}")) for end in ("", "_ci_low"))
         if accuracy is not None and low is not None:
             tested = Tested(accuracy, low)
-            dropped = live.complete and has_dropped(live, tested, settings.monitor_drop)
-            live = replace(live, tested=tested, dropped=dropped)
+            p = chance(live.value, live.doubt, tested, settings.monitor_drop)
+            live = replace(live, tested=tested, p=p)
         found.append(live)
     return found
 
@@ -51,11 +51,11 @@ def mark_told(found: Sequence[LiveAccuracy], settings: Settings) -> None:
 
 def metrics(each: LiveAccuracy) -> dict[str, float]:
     """What is logged in MLflow for a sample."""
-    counted = each.verdicts
+    counted, (low, high) = each.verdicts, each.interval
     return {
         "live/accuracy": each.value,
-        "live/accuracy_ci_low": each.low,
-        "live/accuracy_ci_high": each.high,
+        "live/accuracy_ci_low": low,
+        "live/accuracy_ci_high": high,
         "live/labels": each.labels,
         "live/unclear": counted.unclear,
         "live/disputed": len(counted.disputed) / counted.doubled if counted.doubled else 0.0,
@@ -83,7 +83,7 @@ def section(found: Sequence[LiveAccuracy]) -> Section:
             str(each.sample.version),
             f"{each.labels:,} of {len(each.sample.texts):,}",
             f"{each.value:.1%}",
-            f"{each.low:.1%} to {each.high:.1%}",
+            "{:.1%} to {:.1%}".format(*each.interval),
             "-" if each.tested is None else f"{each.tested.accuracy:.1%}",
             f"{each.sample.confidence:.1%}",
             f"{len(each.verdicts.disputed):,} of {each.verdicts.doubled:,}",
@@ -107,8 +107,7 @@ def _over_time(found: Sequence[LiveAccuracy]) -> Figure:
     axes = figure.subplots()
     places = list(range(len(found)))
     values = [each.value for each in found]
-    lows, highs = [each.low for each in found], [each.high for each in found]
-    reach = np.abs(np.array([lows, highs]) - values)
+    reach = np.abs(np.transpose([each.interval for each in found]) - values)
     axes.errorbar(places, values, yerr=reach, fmt="o", color=BLUE, capsize=4, label="in use, 95% interval")
     tested = [float("nan") if each.tested is None else each.tested.accuracy for each in found]
     axes.plot(places, tested, "_", color=ORANGE, markersize=24, markeredgewidth=2, label="on the test split")

@@ -24,7 +24,7 @@ from sentiflow.store import Version
 CANNOT_TELL = "cannot tell"
 STRATA = 5
 _PATIENCE = 60.0  # seconds
-_FLOOR = 0.05  # of a sample, to each stratum: where the version is sure, it may be wrong all the same
+_SUREST = 0.99  # counted as confidence: where the version is surer, it may be wrong all the same
 
 Floats = NDArray[np.float64]
 
@@ -152,9 +152,10 @@ def draw(
     names, everything = list(texts), list(texts.values())
     scores = scorer.score(everything)
     strata = divided(scores)
+    population = [len(stratum) for stratum in strata]
     chosen = [
         (number, place)
-        for number, (stratum, count) in enumerate(zip(strata, allocated(scores, strata, size), strict=True))
+        for number, (stratum, count) in enumerate(zip(strata, allocated(population, size), strict=True))
         for place in rng.choice(stratum, count, replace=False).tolist()
     ]
     rng.shuffle(chosen)
@@ -165,7 +166,7 @@ def draw(
         names=scorer.label_names,
         at=at,
         last_id=last_id,
-        population=[len(stratum) for stratum in strata],
+        population=population,
         confidence=float(confidence(scores).mean()),
         texts=[
             Drawn(id=names[place], text=everything[place], stratum=number, score=float(scores[place]))
@@ -180,22 +181,25 @@ def confidence(scores: Floats) -> Floats:
 
 
 def divided(scores: Floats) -> list[NDArray[np.int64]]:
-    """Places of the texts of each stratum, of equal size, the least confident first."""
+    """Places of the texts of each stratum, the least confident first.
+
+    In each the standard deviations of the answers have the same sum, if the version is right as often as it is
+    confident: to draw as many of each is then the best allocation (Neyman, 1934).
+    """
     order = np.argsort(confidence(scores), kind="stable")
-    return [stratum for stratum in np.array_split(order, STRATA) if len(stratum)]
+    sure = np.minimum(confidence(scores)[order], _SUREST)
+    deviations = np.sqrt(sure * (1 - sure))
+    middles = np.cumsum(deviations) - deviations / 2
+    ends = np.searchsorted(middles, deviations.sum() * np.arange(1, STRATA) / STRATA)
+    return [stratum for stratum in np.split(order, ends) if len(stratum)]
 
 
-def allocated(scores: Floats, strata: Sequence[NDArray[np.int64]], size: int) -> list[int]:
-    """How many texts to draw of each stratum: most where the answers are likely to vary most (Neyman, 1934)."""
-    rooms = np.array([len(stratum) for stratum in strata])
-    sure = np.array([confidence(scores[stratum]).mean() for stratum in strata])
-    wanted = rooms * np.sqrt(sure * (1 - sure))
-    shares = np.maximum(wanted / wanted.sum() if wanted.sum() else rooms / rooms.sum(), _FLOOR)
-    wanted = shares / shares.sum() * size
-    counts = np.minimum(np.floor(wanted).astype(int), rooms)
-    while counts.sum() < min(size, rooms.sum()):
-        counts[np.argmax(np.where(counts < rooms, wanted - counts, -np.inf))] += 1
-    return [int(count) for count in counts]
+def allocated(rooms: Sequence[int], size: int) -> list[int]:
+    """How many texts to draw of strata of these sizes: of each as many, or all that it has."""
+    counts = [0] * len(rooms)
+    for done, place in enumerate(sorted(range(len(rooms)), key=rooms.__getitem__)):
+        counts[place] = min(rooms[place], (size - sum(counts)) // (len(rooms) - done))
+    return counts
 
 
 def _folder(model: str, settings: Settings) -> Path:

@@ -36,26 +36,27 @@ def drawn(made: TextLog, size: int, *before: Sample) -> Sample:
     return draw(made, VERSION, scorer, size, before, np.random.default_rng(0))
 
 
-def test_strata_are_of_equal_size_and_begin_with_the_least_sure() -> None:
-    scores = np.array([0.99, 0.51, 0.03, 0.6, 0.2, 0.75, 0.4, 0.9, 0.1, 0.5])
-    sure = [sorted(round(max(x, 1 - x), 2) for x in scores[stratum]) for stratum in divided(scores)]
-    assert sure == [[0.5, 0.51], [0.6, 0.6], [0.75, 0.8], [0.9, 0.9], [0.97, 0.99]]
+def test_strata_vary_equally_much_and_begin_with_the_least_sure() -> None:
+    """By hand: 16 texts vary by 0.5 each and 80 by 0.3, together by 32; 6.4 of it are 13 of the first."""
+    scores = np.array([0.9, *[0.5] * 8, *[0.1] * 40, *[0.5] * 8, *[0.9] * 39])
+    strata = divided(scores)
+    assert [len(stratum) for stratum in strata] == [13, 3 + 16, 21, 22, 21]
+    assert [int((scores[stratum] == 0.5).sum()) for stratum in strata] == [13, 3, 0, 0, 0]
+    assert [len(stratum) for stratum in divided(np.ones(20))] == [4] * 5
 
 
-def test_most_texts_are_drawn_where_the_answers_vary_most_and_some_everywhere() -> None:
-    """By hand: 10 of 0.5 and 10 of 1.0 want 5 to 0 of standard deviation, with a floor of 5% of 10.5."""
-    scores = np.array([0.5] * 100 + [1.0] * 100)
-    assert allocated(scores, [np.arange(100), np.arange(100, 200)], 21) == [20, 1]
-    assert allocated(scores, [np.arange(100), np.arange(100, 200)], 150) == [100, 50], "no more than there are"
-    assert allocated(scores, [np.arange(100), np.arange(100, 200)], 1_000) == [100, 100]
-    assert allocated(np.ones(20), [np.arange(10), np.arange(10, 20)], 4) == [2, 2], "all as sure"
+def test_of_each_stratum_as_many_are_drawn_or_all_that_it_has() -> None:
+    assert allocated([100, 100], 21) == [10, 11]
+    assert allocated([200, 6, 100], 100) == [47, 6, 47]
+    assert allocated([4, 100, 20], 1_000) == [4, 100, 20]
 
 
 def test_a_text_is_drawn_once_and_not_again(tmp_path: Path) -> None:
     texts = [f"{k / 1000}" for k in range(100, 200)]
     made = log(tmp_path, *texts, *texts)
     first = drawn(made, 40)
-    assert first.population == [20] * 5 and len({each.text for each in first.texts}) == 40
+    assert sum(first.population) == 100 and len({each.text for each in first.texts}) == 40
+    assert [sum(each.stratum == k for each in first.texts) for k in range(5)] == [8] * 5
     assert (first.number, first.version, first.names) == (1, 3, ("bad", "good"))
     assert all(each.score == float(each.text) for each in first.texts)
     assert first.confidence == pytest.approx(1 - 0.1495)
