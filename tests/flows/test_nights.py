@@ -210,7 +210,7 @@ def test_each_says_how_it_did_against_the_champion(nights: list[Night]) -> None:
         assert (tags["gate.outcome"], tags["gate.against"]) == (outcome, champion)
         last = night.log.strip().splitlines()[-1]
         assert last.startswith("Completed. Test accuracy") and f"{MODEL} {night.expected.verdict}" in last
-        judged = re.search(r"task +(passed|failed): better, (.* than the champion \(95% interval .*)", night.log)
+        judged = re.search(r"task +(passed|failed): better, (.* the champion \(95% interval .*)", night.log)
         assert (judged is None) == (champion == "no champion")
         assert judged is None or (judged[1] == "passed") == (outcome == "passed")
         assert outcome == "passed" or judged is None or judged[2] in tags["gate.reason"]
