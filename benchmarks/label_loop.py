@@ -31,7 +31,7 @@ from sentiflow.monitoring.accuracy import Tested, chance, live_accuracy
 from sentiflow.monitoring.exchange import csv_table
 from sentiflow.monitoring.sample import Sample, draw
 from sentiflow.promotion.candidate import cost_of
-from sentiflow.promotion.gate import BASELINE, OLD, Group, Limits, judge
+from sentiflow.promotion.gate import BASELINE, OLD, Evidence, Group, Limits, judge
 from sentiflow.scoring import LABEL_NAMES, TextScorer, is_positive
 from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.settings import Settings
@@ -119,7 +119,8 @@ class World:
             candidate.scorer.weights.save(Path(files) / "weights.npz")
             cost = cost_of(Path(files), candidate.scorer)
         limits, groups = Limits.of(self.settings), [Group(OLD, kept, right)]
-        decision = judge(candidate.table, old, cost, limits, yardstick=candidate.simple, groups=groups)
+        given = Evidence(candidate.table, old, cost, yardstick=candidate.simple, groups=groups)
+        decision = judge(given, limits)
         passed = {rule.name: rule.passed for rule in decision.rules}
         names = "better", BASELINE, f"slice {OLD}"
         return {name: passed[name] for name in names} | {"passed": decision.passed}

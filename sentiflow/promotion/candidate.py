@@ -26,7 +26,7 @@ from sentiflow.errors import ExternalError, RejectedError, UsageError, first_lin
 from sentiflow.evaluation import YARDSTICK, ScoreTable
 from sentiflow.names import BUILT_IN, dataset_of
 from sentiflow.promotion import behaviour, gate
-from sentiflow.promotion.gate import Cost, Decision, Group, Learnt, Limits, Rule
+from sentiflow.promotion.gate import Cost, Decision, Evidence, Group, Limits, judge
 from sentiflow.promotion.history import Event, choose, decline_of, history_of
 from sentiflow.redaction import escape_markdown, redact, without_secrets
 from sentiflow.runs import CAVEAT
@@ -172,45 +172,47 @@ def evaluate_candidate(
         candidate = versions[number]
         champion = None if current is None else versions[need_number(versions, name, current)]
         files, scorer = load(name, number, Path(folder) / "candidate")
-        cost = cost_of(files, scorer)
         scores = Scores(name, client, settings, logger, Path(folder))
         table = scores.stored(candidate) or scores.score(candidate, candidate, scorer)
-        yardstick = scores.yardstick(candidate)
-        champion_table = beside = None
-        silent = unknown_old = ""
+        given = Evidence(
+            table,
+            None,
+            cost_of(files, scorer),
+            reproduced=reproduction_of(candidate.tags),
+            yardstick=scores.yardstick(candidate),
+            notes=[told] if (told := candidate.tags.get(CAVEAT)) else [],
+        )
         old: list[Group] = []
+        beside = None
         if champion is not None:
             try:
-                champion_table = scores.of_champion(champion, candidate, table)
+                given = replace(given, champion=scores.of_champion(champion, candidate, table))
                 beside = scores.scorer(champion) if settings.gate_behaviour else None
-                old, unknown_old = scores.of_old_reviews(champion, candidate, scorer)
-            except UsageError as err:  # others registered it
-                silent = first_line(err)
-                if not force:
-                    raise
-            except UnloadableError as err:
-                silent = f"the champion cannot be compared with: {first_line(err)}"
-                if not force:
+                old = scores.of_old_reviews(champion, candidate, scorer)
+            except (UsageError, UnloadableError) as err:  # others registered it, or it is gone
+                reason = first_line(err)
+                lost = isinstance(err, UnloadableError)
+                silent = f"the champion cannot be compared with: {reason}" if lost else reason
+                if not force and lost:
                     again = f"sentiflow promote {number} --dataset {dataset_of(name)} --force --reason"
                     raise ExternalError(silent[0].upper() + silent[1:], f'Replace it: {again} "..."') from err
-        compared = [candidate] if champion is None else [candidate, champion]
-        learnt = learnt_of(compared, table.review_id, client, store, Path(folder))
-        recent, unknown = recent_of(name, candidate, table.review_id, settings)
-        groups = [*old, *behaviour.groups(settings, scorer, beside)]
-    reproduced = reproduction_of(candidate.tags)
-    limits = Limits.of(settings)
-    decision = gate.judge(
-        table, champion_table, cost, limits, reproduced, silent, learnt, yardstick, recent, groups
-    )
-    if notes := [note for note in (unknown, unknown_old, candidate.tags.get(CAVEAT)) if note]:
-        decision = replace(decision, notes=(*decision.notes, *notes))
+                if not force:
+                    raise
+                given = replace(given, champion=None, silent=silent)
+        given = replace(
+            given,
+            learnt=scores.learnt([candidate, *([champion] if champion else [])], table),
+            recent=scores.recent(candidate, table),
+            groups=[*old, *behaviour.groups(settings, scorer, beside)],
+        )
     # A no counts for the weights and words: trained again, they are another version.
     digest = candidate.tags.get(SCORER_DIGEST)
     equal = [key for key, each in versions.items() if digest and each.tags.get(SCORER_DIGEST) == digest]
     if no := decline_of(history_of(name, settings)[0], number, *equal):
         said = no.said if no.version == number else f"version {no.version}, an equal one, was {no.said}"
-        decision = replace(decision, rules=(*decision.rules, Rule(gate.DECLINE, False, None, 0.0, said)))
-    return Candidate(name, number, why, candidate.run_id or "", current, decision)
+        given = replace(given, declined=said)
+    given = replace(given, notes=[*scores.unknown, *given.notes])
+    return Candidate(name, number, why, candidate.run_id or "", current, judge(given, Limits.of(settings)))
 
 
 def choice_of(
@@ -276,7 +278,7 @@ def _is_passing(err: Exception) -> bool:
 
 @dataclass(frozen=True)
 class Scores:
-    """Score tables of versions, on the candidate's test reviews."""
+    """What is known of versions on the candidate's test reviews; ``unknown`` gets what is not, in sentences."""
 
     name: str
     client: MlflowClient
@@ -284,6 +286,7 @@ class Scores:
     logger: Logger
     folder: Path
     loaded: dict[int, TextScorer] = field(default_factory=dict)  # by version: a champion is loaded once
+    unknown: list[str] = field(default_factory=list)
 
     def of_champion(self, champion: VersionRecord, candidate: VersionRecord, table: ScoreTable) -> ScoreTable:
         """The stored table if it has the test reviews of the candidate's table, else new scores."""
@@ -295,25 +298,50 @@ class Scores:
             self.logger.info("the champion may have been tested on other reviews: scored again")
         return self.score(champion, candidate, self.scorer(champion)).in_order_of(table)
 
-    def of_old_reviews(
-        self, champion: VersionRecord, candidate: VersionRecord, scorer: TextScorer
-    ) -> tuple[list[Group], str]:
-        """Both on the test reviews of the champion's training, where the candidate has others; else why not.
+    def of_old_reviews(self, champion: VersionRecord, candidate: VersionRecord, scorer: TextScorer) -> list[Group]:
+        """Both on the test reviews of the champion's training, where the candidate has others.
 
         Reviews that the candidate has learnt from are left out.
         """
         digest = champion.tags.get("dataset.digest")
         if digest == candidate.tags.get("dataset.digest"):
-            return [], ""
+            return []
         path = None if digest is None else kept_table(need_dataset(self.name, champion)[0], digest, self.settings)
         if path is None or not path.is_file():
             where = "known" if path is None else f"at {path}"
-            return [], f"Not compared on what version {champion.number} was tested on: that is not {where}."
+            self.unknown.append(
+                f"Not compared on what version {champion.number} was tested on: that is not {where}."
+            )
+            return []
         table = self.score(candidate, champion, scorer)
         own = self.stored(champion, table) or self.score(champion, champion, self.scorer(champion))
-        learnt = learnt_of([candidate], table.review_id, self.client, open_store(self.settings), self.folder)
-        kept = np.ones(len(table.label), bool) if learnt is None else ~learnt.rows
-        return [Group(gate.OLD, table.right[kept], own.in_order_of(table).right[kept])], ""
+        learnt = self.learnt([candidate], table)
+        kept = np.ones(len(table.label), bool) if learnt is None else ~learnt
+        return [Group(gate.OLD, table.right[kept], own.in_order_of(table).right[kept])]
+
+    def learnt(self, versions: Sequence[VersionRecord], table: ScoreTable) -> NDArray[np.bool_] | None:
+        """Which reviews of a table one of the versions has learnt from, shape (n,); None of built-in datasets."""
+        store = open_store(self.settings)
+        known = {each.number: learnt_by_version(each, self.client, store, self.folder) for each in versions}
+        if all(hashes is NOTHING for hashes in known.values()):
+            return None
+        for number in (key for key, hashes in known.items() if hashes is None):
+            self.unknown.append(f"What version {number} has learnt from is not known: its run does not say.")
+        hashes = np.concatenate([NOTHING, *(each for each in known.values() if each is not None)])
+        return np.isin(text_hashes(table.review_id), hashes)
+
+    def recent(self, candidate: VersionRecord, table: ScoreTable) -> NDArray[np.bool_] | None:
+        """Which reviews of a table are labelled texts in use, shape (n,); None of datasets without them."""
+        dataset, digest = need_dataset(self.name, candidate)
+        if dataset in BUILT_IN:
+            return None
+        path = kept_table(dataset, digest, self.settings)
+        if not path.is_file():
+            told = f"Texts in use not judged: without {path} it is not known which reviews these are."
+            self.unknown.append(told)
+            return None
+        found = reviews.labelled(path)
+        return None if found is None else np.isin(table.review_id, [*found])
 
     def scorer(self, champion: VersionRecord) -> TextScorer:
         """What scores with the champion."""
@@ -376,31 +404,3 @@ class Scores:
         named = zip(test.review_id.tolist(), test.tokens, strict=True)
         scores = scorer.score([texts.get(name) or words.decode(ids, unknown="") for name, ids in named])
         return ScoreTable(test.review_id, test.label, scores, test.n_tokens, scorer.sequence_length)
-
-
-def learnt_of(
-    versions: Sequence[VersionRecord], ids: NDArray[np.str_], client: MlflowClient, store: Store, folder: Path
-) -> Learnt | None:
-    """Which reviews of these ids, shape (n,), one of the versions has learnt from; None of built-in datasets."""
-    known = {version.number: learnt_by_version(version, client, store, folder) for version in versions}
-    if all(hashes is NOTHING for hashes in known.values()):
-        return None
-    hashes = np.concatenate([NOTHING, *(each for each in known.values() if each is not None)])
-    return Learnt(np.isin(text_hashes(ids), hashes), tuple(key for key, each in known.items() if each is None))
-
-
-def recent_of(
-    name: str, candidate: VersionRecord, ids: NDArray[np.str_], settings: Settings
-) -> tuple[NDArray[np.bool_] | None, str]:
-    """Which reviews of these ids, shape (n,), are labelled texts in use; None of datasets without them.
-
-    Where that is not known on this machine, why, in a sentence.
-    """
-    dataset, digest = need_dataset(name, candidate)
-    if dataset in BUILT_IN:
-        return None, ""
-    path = kept_table(dataset, digest, settings)
-    if not path.is_file():
-        return None, f"Texts in use not judged: without {path} it is not known which reviews these are."
-    found = reviews.labelled(path)
-    return (None if found is None else np.isin(ids, [*found])), ""

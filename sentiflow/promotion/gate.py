@@ -25,14 +25,6 @@ _MIN_ACCURACY = 0.8  # where there is no yardstick, and no other limit is set
 
 
 @dataclass(frozen=True)
-class Learnt:
-    """Which rows of the candidate's table, shape (n,), a model has learnt from; versions that do not say."""
-
-    rows: NDArray[np.bool_]
-    unknown: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
 class Group:
     """Texts that are a slice of their own: which of them each model labels correctly, shape (n,)."""
 
@@ -47,6 +39,34 @@ class Cost:
 
     latency_ms: float
     size_mb: float
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a candidate is judged by; both models have scored the same test reviews, in any order.
+
+    Attributes:
+        champion: None where there is none, or where it is ``silent``: why it has no scores.
+        reproduced: how the candidate's training came out again, ``identical`` or ``different``, or empty.
+        learnt: which of the candidate's reviews are left out; None where no text can change sides.
+        yardstick: scores of the simple model that the candidate must not be worse than, on what both have scored.
+        recent: which of the candidate's reviews are labelled texts in use; None where there are none.
+        groups: of a table of behaviour, or what the champion was tested on.
+        declined: a person's no that stands.
+        notes: what is not known.
+    """
+
+    candidate: ScoreTable
+    champion: ScoreTable | None
+    cost: Cost
+    silent: str = ""
+    reproduced: str = ""
+    learnt: NDArray[np.bool_] | None = None
+    yardstick: ScoreTable | None = None
+    recent: NDArray[np.bool_] | None = None
+    groups: Sequence[Group] = ()
+    declined: str = ""
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -125,70 +145,56 @@ class Decision:
         return {"passed": self.passed, **asdict(self)}
 
 
-def judge(
-    candidate: ScoreTable,
-    champion: ScoreTable | None,
-    cost: Cost,
-    limits: Limits,
-    reproduced: str = "",
-    silent: str = "",
-    learnt: Learnt | None = None,
-    yardstick: ScoreTable | None = None,
-    recent: NDArray[np.bool_] | None = None,
-    groups: Sequence[Group] = (),
-) -> Decision:
-    """Compare a candidate with the gate's limits, and with the champion, if there is one.
-
-    Both have scored the same test reviews, in any order. ``reproduced`` is how the candidate's training came out
-    again, ``identical`` or ``different``; empty if it was not trained again. ``silent`` is why a champion has no
-    scores. Reviews that were ``learnt`` are left out; None where no text can change sides. ``yardstick`` are the
-    scores of the simple model that the candidate must not be worse than: they are compared where both have scored
-    a review. ``recent`` are the candidate's reviews that are labelled texts in use; None where there are none. The
-    ``groups`` are of a table of behaviour, or what the champion was tested on.
-    """
+def judge(given: Evidence, limits: Limits) -> Decision:
+    """Compare a candidate with the gate's limits, and with the champion, if there is one."""
     notes: list[str] = []
+    candidate, recent = given.candidate, given.recent
+    champion = None if given.champion is None else given.champion.in_order_of(candidate)
     reviews = left = len(candidate.label)
     too_few = False
-    if learnt is not None:
-        kept = ~learnt.rows
+    if given.learnt is not None:
+        kept = ~given.learnt
         left = int(kept.sum())
         too_few = left < min(FEWEST, reviews)
-        notes.append(_learnt(learnt, left))
+        more = f"; {reviews - left:,} more were left out, as they were learnt from" if left < reviews else ""
+        notes.append(f"Test reviews to judge on: {left:,}{more}.")
         if not too_few:
-            champion = None if champion is None else champion.in_order_of(candidate).take(kept)
+            champion = None if champion is None else champion.take(kept)
             candidate = candidate.take(kept)
             recent = None if recent is None else recent[kept]
     accuracy = float(candidate.right.mean())
-    simple = _against_yardstick(candidate, yardstick) if limits.baseline else []
+    simple = _against_yardstick(candidate, given.yardstick) if limits.baseline else []
     rules = [*_minimum(accuracy, limits, floor=not simple), *simple]
     comparison = champion_accuracy = None
     if too_few:
         text = f"{left:,} that none of the compared has learnt from, at least {FEWEST}"
         rules.append(Rule("test reviews", False, left, FEWEST, text))
-    if silent:
-        rules.append(Rule("better", False, None, 0.0 - limits.margin, silent))
+    if given.silent:
+        rules.append(Rule("better", False, None, 0.0 - limits.margin, given.silent))
     elif too_few:
         notes.append("Not judged by its answers: too few test reviews are left.")
     elif champion is None:
         rules += _no_constant(candidate)
-        shares = (f"{each.name} {each.candidate.mean():.2%} of {len(each.candidate):,}" for each in groups)
-        notes += [f"Texts of behaviour that are right: {'; '.join(shares)}."] if groups else []
+        shares = (f"{each.name} {each.candidate.mean():.2%} of {len(each.candidate):,}" for each in given.groups)
+        notes += [f"Texts of behaviour that are right: {'; '.join(shares)}."] if given.groups else []
         notes.append("First model: there is no champion to compare it with.")
     else:
-        champion = champion.in_order_of(candidate)
         champion_accuracy = float(champion.right.mean())
         comparison = compare(candidate.right, champion.right)
-        more, told = _against_champion(candidate, champion, limits, recent, groups)
-        rules += more
+        more_rules, told = _against_champion(candidate, champion, limits, recent, given.groups)
+        rules += more_rules
         notes += told
     rules += [
-        _at_most(LATENCY, cost.latency_ms, limits.latency_ms, "ms a text"),
-        _at_most("size", cost.size_mb, limits.size_mb, "MB"),
+        _at_most(LATENCY, given.cost.latency_ms, limits.latency_ms, "ms a text"),
+        _at_most("size", given.cost.size_mb, limits.size_mb, "MB"),
     ]
     if limits.reproduced:
-        text = f"{reproduced or 'not trained again'}, must be identical"
-        identical = reproduced == "identical"
+        text = f"{given.reproduced or 'not trained again'}, must be identical"
+        identical = given.reproduced == "identical"
         rules.append(Rule(REPRODUCED, identical, float(identical), 1.0, text))
+    if given.declined:
+        rules.append(Rule(DECLINE, False, None, 0.0, given.declined))
+    notes += given.notes
     return Decision(tuple(rules), accuracy, champion_accuracy, comparison, tuple(notes), left, reviews - left)
 
 
@@ -217,15 +223,6 @@ def _against_champion(
         elif part.champion is not None:
             rules.append(_slice(part.name, part.candidate, part.champion, limits))
     return rules, notes
-
-
-def _learnt(learnt: Learnt, left: int) -> str:
-    count = int(learnt.rows.sum())
-    more = f"; {count:,} more were left out, as they were learnt from" if count else ""
-    unknown = "".join(
-        f" What version {number} has learnt from is not known: its run does not say." for number in learnt.unknown
-    )
-    return f"Test reviews to judge on: {left:,}{more}.{unknown}"
 
 
 def _minimum(accuracy: float, limits: Limits, *, floor: bool) -> list[Rule]:

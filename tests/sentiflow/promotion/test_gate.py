@@ -3,18 +3,24 @@
 import math
 import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from sentiflow.evaluation import ScoreTable, slices
 from sentiflow.evaluation.statistics import tango
-from sentiflow.promotion.gate import FEWEST, Cost, Decision, Group, Learnt, Limits, Rule, judge
+from sentiflow.promotion import gate
+from sentiflow.promotion.gate import FEWEST, Cost, Decision, Evidence, Group, Limits, Rule
 from sentiflow.settings import Settings
 
 
 def limits(**values: float) -> Limits:
     return replace(Limits.of(Settings()), **values)
+
+
+def judge(candidate: ScoreTable, champion: ScoreTable | None, cost: Cost, limits: Limits, **more: Any) -> Decision:
+    return gate.judge(Evidence(candidate, champion, cost, **more), limits)
 
 
 CHEAP = Cost(latency_ms=5.0, size_mb=10.0)
@@ -151,11 +157,11 @@ def test_where_it_is_asked_for_only_a_training_that_came_out_the_same_passes(
     outcome: str, passed: bool, text: str
 ) -> None:
     right = table([True] * 4)
-    decision = judge(right, None, CHEAP, limits(reproduced=True), outcome)
+    decision = judge(right, None, CHEAP, limits(reproduced=True), reproduced=outcome)
     assert (decision.passed, decision.rules[-1].text) == (passed, text)
     assert (decision.rules[-1].number, decision.rules[-1].limit) == (float(passed), 1.0)
     assert [rule.name for rule in decision.failures] == ([] if passed else ["reproduced"])
-    assert judge(right, None, CHEAP, limits(), outcome).passed
+    assert judge(right, None, CHEAP, limits(), reproduced=outcome).passed
 
 
 def test_latency_and_size_have_limits_of_their_own_and_the_limit_itself_is_allowed() -> None:
@@ -299,7 +305,7 @@ def test_a_gain_on_texts_in_use_is_enough_where_nothing_is_lost_on_all(old_lost:
 
 
 def test_texts_in_use_that_the_champion_has_learnt_are_not_counted() -> None:
-    learnt = Learnt(np.arange(1_000) >= 990)
+    learnt = np.arange(1_000) >= 990
     same = table([True] * 1_000)
     decision = judge(same, same, CHEAP, LOOSE, learnt=learnt, recent=newer(400))
     assert "Texts in use not judged (390 of 400 labelled test texts)." in decision.notes
@@ -393,13 +399,13 @@ def test_a_cost_has_three_digits_or_as_many_as_it_has_before_the_point() -> None
     assert texts["size"] == "1,234 MB, at most 100 MB"
 
 
-def shown_to_both(learnt: list[bool], unknown: tuple[int, ...] = ()) -> Decision:
+def shown_to_both(learnt: list[bool]) -> Decision:
     """A champion that is right where it has learnt, and else as often as not; a candidate the other way round."""
     n = len(learnt)
     champion, candidate = [each or k % 2 == 0 for k, each in enumerate(learnt)], [not each for each in learnt]
     mixed = np.random.default_rng(3).permutation(n)
     tables = table(candidate), table(champion).take(mixed)
-    return judge(*tables, CHEAP, LOOSE, learnt=Learnt(np.array(learnt), unknown))
+    return judge(*tables, CHEAP, LOOSE, learnt=np.array(learnt))
 
 
 def test_reviews_that_a_model_has_learnt_from_decide_nothing() -> None:
@@ -421,11 +427,5 @@ def test_where_few_reviews_are_left_nothing_is_judged_by_them(left: int, judged:
         assert failed.text == f"{left} that none of the compared has learnt from, at least 20"
         assert (failed.number, failed.limit) == (left, 20)
         assert "better" not in rules(decision)
-        first = judge(table([True] * 60), None, CHEAP, LOOSE, learnt=Learnt(np.arange(60) >= left))
+        first = judge(table([True] * 60), None, CHEAP, LOOSE, learnt=np.arange(60) >= left)
         assert [rule.name for rule in first.failures] == ["test reviews"]
-
-
-def test_what_is_not_known_of_a_version_is_told() -> None:
-    (note, *_) = shown_to_both([False] * 40, (2,)).notes
-    told = "Test reviews to judge on: 40. What version 2 has learnt from is not known: its run does not say."
-    assert note == told
