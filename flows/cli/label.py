@@ -56,8 +56,6 @@ def label(
     people = [name for part in (by or "").split(",") if (name := part.strip())]
     if len(people) > MOST_PEOPLE:
         raise UsageError(f"A queue is for at most {MOST_PEOPLE} people, not {len(people)}.", "--by anna,bob")
-    if strange := next((name for name in people if not name.isprintable()), None):
-        raise UsageError(f"{strange!r} is no name of a person.", "--by anna,bob")
     if import_ is not None and len(people) != 1:
         raise UsageError("Imported labels are one person's.", "sentiflow label --import texts.csv --by anna")
     settings = load_settings()

@@ -31,11 +31,7 @@ def export(sample: Sample, file: Path) -> None:
 
 
 def read_labels(sample: Sample, file: Path) -> dict[str, str]:
-    """What a file says of the texts of a sample, by their id; rows without a label are left out.
-
-    Raises:
-        UsageError: it cannot be read, holds a text or a label that the sample lacks, or two labels of a text.
-    """
+    """What a file says of the texts of a sample, by their id; rows without a label are left out."""
     _check(file)
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
@@ -46,7 +42,6 @@ def read_labels(sample: Sample, file: Path) -> dict[str, str]:
             "Give a table with the columns id and label, split by commas, or Label Studio's JSON (not JSON-MIN).",
         ) from err
     known, allowed = {drawn.id for drawn in sample.texts}, sample.answers
-    first: dict[str, tuple[int, str]] = {}
     for place, name, label in rows:
         if name not in known:
             raise UsageError(
@@ -55,13 +50,7 @@ def read_labels(sample: Sample, file: Path) -> dict[str, str]:
             )
         if label not in allowed:
             raise UsageError(f"{file}, row {place}: unknown label {label!r}.", f"Use {', '.join(allowed)}.")
-        row, other = first.setdefault(name, (place, label))
-        if other != label:
-            raise UsageError(
-                f"{file}, rows {row} and {place}: text {name} is both {other!r} and {label!r}.",
-                "Keep one of them.",
-            )
-    return {name: label for name, (_, label) in first.items()}
+    return {name: label for _, name, label in rows}
 
 
 def csv_table(rows: Iterable[tuple[str, ...]]) -> str:

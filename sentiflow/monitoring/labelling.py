@@ -22,7 +22,7 @@ from sentiflow.monitoring import TextLog, check_folder, damage_told, need_log
 from sentiflow.monitoring import sample as sampling
 from sentiflow.monitoring.accuracy import Verdicts, verdicts
 from sentiflow.monitoring.exchange import csv_table
-from sentiflow.monitoring.sample import Sample
+from sentiflow.monitoring.sample import Drawn, Sample
 from sentiflow.names import IMDB, dataset_of, model_name
 from sentiflow.reports import PAGE, QUOTING
 from sentiflow.runs import MONITOR
@@ -37,12 +37,7 @@ _PATIENCE = 60.0  # seconds
 def new_sample(
     model: str, size: int, people: Sequence[str], settings: Settings, progress: Progress = no_progress
 ) -> Sample:
-    """Draw a sample of the logged texts and open its review by these people.
-
-    Raises:
-        UsageError: there is no log, or no text is left in it.
-        ExternalError: the log is damaged, or MLflow's store fails.
-    """
+    """Draw a sample of the logged texts and open its review by these people."""
     log = need_log(settings)
     with sampling.alone(model, settings):
         version = find_version(settings, model, None)
@@ -50,16 +45,14 @@ def new_sample(
         with damage_told():
             sample = sampling.draw(log, version, scorer, size, before, np.random.default_rng())
         while not review.is_free(sample.title, settings):  # another data folder has it
-            sample = sample.model_copy(update={"number": sample.number + 1})
+            sample.number += 1
         with empty_folder(_work(model, settings)) as work:
             texts = [drawn.text for drawn in sample.texts]
-            queue = review.open_queue(sample.title, sample.answers, texts, people, work, settings, progress)
-        traced = [
-            drawn.model_copy(update={"trace": trace})
-            for drawn, trace in zip(sample.texts, queue.traces, strict=True)
-        ]
-        update = {"texts": traced, "experiment": queue.experiment, "queue": queue.queue}
-        sampling.keep(sample := sample.model_copy(update=update), settings)
+            opened = review.open_queue(sample.title, sample.answers, texts, people, work, settings, progress)
+        sample.experiment, sample.queue, traces = opened
+        for drawn, trace in zip(sample.texts, traces, strict=True):
+            drawn.trace = trace
+        sampling.keep(sample, settings)
     return sample
 
 
@@ -89,9 +82,7 @@ def delete(name: str, model: str, settings: Settings) -> Sample:
     Deleted are, too, the reports of drift checks that quote it, what was prepared of a dataset with it, and if it
     is a test review of that, the reports of trainings on it. It leaves the samples of other models.
 
-    Raises:
-        UsageError: there is no log, or no sample has it.
-        ExternalError: a drift check of the model, which has read the text, goes on for longer than a minute.
+    A drift check, which may have read the text, is waited for, a minute at most.
     """
     log, every = need_log(settings), sampling.samples(model, settings)
     found = next(
@@ -102,27 +93,26 @@ def delete(name: str, model: str, settings: Settings) -> Sample:
         raise UsageError(f"No sample of {model} has a text {name}.", hint)
     number, text = found
     # The model's own sample last: a killed deletion is found by it, and done again.
-    for each in sorted(sampling.holders(text, settings), key=lambda holder: holder == model):
-        _delete(text, each, log, settings)
+    for each in sorted(sampling.sampled_models(settings), key=lambda other: other == model):
+        with check_folder(each, settings, _PATIENCE), sampling.alone(each, settings):
+            for sample in sampling.samples(each, settings):
+                if drawn := next((drawn for drawn in sample.texts if drawn.id == text), None):
+                    _delete(drawn, sample, log, settings)
     return next(sample for sample in sampling.samples(model, settings) if sample.number == number)
 
 
-def _delete(text: str, model: str, log: TextLog, settings: Settings) -> None:
-    """Delete a text of a model, by its id, last from the model's sample."""
-    with check_folder(model, settings, _PATIENCE), sampling.alone(model, settings):
-        every = ((sample, drawn) for sample in sampling.samples(model, settings) for drawn in sample.texts)
-        for sample, drawn in [each for each in every if each[1].id == text]:
-            _drop_row(sample, drawn.text)
-            shutil.rmtree(_work(model, settings), ignore_errors=True)  # of a killed draw
-            review.delete(drawn.trace, sample.experiment, settings)
-            delete_files(f"tags.`{QUOTED}` LIKE '%{text}%'", [PAGE], settings)
-            for digest in reviews.forget(text, settings.data_dir):
-                delete_files(f"tags.`dataset.digest` = '{digest}' AND tags.kind != '{MONITOR}'", QUOTING, settings)
-            log.delete(lambda logged: text_id(logged) == text)
-            population = list(sample.population)
-            population[drawn.stratum] -= 1
-            texts = [each for each in sample.texts if each is not drawn]
-            sampling.keep(sample.model_copy(update={"texts": texts, "population": population}), settings)
+def _delete(drawn: Drawn, sample: Sample, log: TextLog, settings: Settings) -> None:
+    """Delete a text everywhere, last from its sample."""
+    _drop_row(sample, drawn.text)
+    shutil.rmtree(_work(sample.model, settings), ignore_errors=True)  # of a killed draw
+    review.delete(drawn.trace, sample.experiment, settings)
+    delete_files(f"tags.`{QUOTED}` LIKE '%{drawn.id}%'", [PAGE], settings)
+    for digest in reviews.forget(drawn.id, settings.data_dir):
+        delete_files(f"tags.`dataset.digest` = '{digest}' AND tags.kind != '{MONITOR}'", QUOTING, settings)
+    log.delete(lambda logged: text_id(logged) == drawn.id)
+    sample.population[drawn.stratum] -= 1
+    sample.texts.remove(drawn)
+    sampling.keep(sample, settings)
 
 
 def _work(model: str, settings: Settings) -> Path:
@@ -146,11 +136,7 @@ def write_tables(dataset: str, options: TableOptions, settings: Settings) -> tup
 
     For IMDB that is a folder of the data folder, with its reviews as texts beside the labels: new words need ids.
 
-    Returns:
-        The dataset that they are part of, and the tables.
-
-    Raises:
-        UsageError: the dataset is no folder, or no text of its model has a label.
+    Gives the dataset that they are part of, and the tables.
     """
     model = model_name(dataset)
     folder = settings.data_dir / "imdb-reviews" if dataset == IMDB else expanded(dataset)
@@ -172,8 +158,8 @@ def write_tables(dataset: str, options: TableOptions, settings: Settings) -> tup
         for sample, labels in zip(found, agreed, strict=True):
             file = folder.absolute() / f"{LABELLED}{dataset_of(model)}-{sample.number}.csv"
             if labels:
-                tables = sorted({*sample.tables, str(file)})
-                sampling.keep(sample.model_copy(update={"tables": tables}), settings)  # first: it may be deleted
+                sample.tables = sorted({*sample.tables, str(file)})
+                sampling.keep(sample, settings)  # first: it may be deleted
                 publish_private(file, csv_table(_rows(sample, labels, options)).encode())
                 written.append(file)
             else:

@@ -41,12 +41,13 @@ def news(found: Sequence[LiveAccuracy]) -> list[LiveAccuracy]:
 
 def mark_told(found: Sequence[LiveAccuracy], settings: Settings) -> None:
     """Note what was told, so that the next check tells the rest."""
-    told = {each.sample.number: {"told": each.headline, "dropped": each.dropped} for each in found}
+    told = {each.sample.number: each for each in found}
     model = found[0].sample.model
     with sample.alone(model, settings):
         for each in sample.samples(model, settings):
-            if each.number in told:
-                sample.keep(each.model_copy(update=told[each.number]), settings)
+            if live := told.get(each.number):
+                each.told, each.dropped = live.headline, live.dropped
+                sample.keep(each, settings)
 
 
 def metrics(each: LiveAccuracy) -> dict[str, float]:

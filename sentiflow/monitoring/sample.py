@@ -43,15 +43,11 @@ class Sample(BaseModel):
     """A sample of the texts of a model, in a random order.
 
     Attributes:
-        number: from 1 on, of the model's samples.
         version: that was in use, and scored the texts.
-        names: of the labels 0 and 1.
         at: when the last text that it could draw was logged, UTC.
         last_id: of that text in the log.
         population: different texts of each stratum that it was drawn from; the least sure stratum is first.
         confidence: mean over the population of the share that the version gives to its own answers.
-        experiment: of MLflow, that holds its traces; and the queue in it.
-        tables: that were made of its labels.
         told: what the last check said of its labels, and in ``dropped`` whether that was an alarm.
     """
 
@@ -96,13 +92,9 @@ def samples(model: str, settings: Settings) -> list[Sample]:
     return sorted(found, key=lambda sample: sample.number)
 
 
-def holders(name: str, settings: Settings) -> list[str]:
-    """The models that have a sample with a text of that id."""
-    models = sorted(folder.name for folder in (settings.data_dir / "samples").glob("*") if folder.is_dir())
-    return [
-        model for model in models
-        if any(name == drawn.id for sample in samples(model, settings) for drawn in sample.texts)
-    ]  # fmt: skip
+def sampled_models(settings: Settings) -> list[str]:
+    """The models that have samples."""
+    return sorted(folder.name for folder in (settings.data_dir / "samples").glob("*") if folder.is_dir())
 
 
 def keep(sample: Sample, settings: Settings) -> None:

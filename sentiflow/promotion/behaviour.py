@@ -12,22 +12,14 @@ from sentiflow.promotion.gate import Group
 from sentiflow.scoring import TextScorer, is_name, is_positive
 from sentiflow.settings import PREFIX, Settings
 
-_MOST = 50  # groups
-
 
 def groups(settings: Settings, candidate: TextScorer, champion: TextScorer | None) -> list[Group]:
-    """The groups of the table that the settings name, and what the versions answer; none without a table.
-
-    Raises:
-        UsageError: the table cannot be read, or a row has no text, group or label that the candidate knows.
-    """
+    """The groups of the table that the settings name, and what the versions answer; none without a table."""
     if settings.gate_behaviour is None:
         return []
     texts, labels, names = _read(settings.gate_behaviour, candidate.label_names)
     right = [is_positive(each.score(texts)) == labels for each in (candidate, champion) if each is not None]
     found = {name: names == name for name in sorted(set(names.tolist()))}
-    if len(found) > _MOST:
-        raise UsageError(f"{settings.gate_behaviour} has {len(found):,} groups, more than {_MOST}.", _HINT)
     return [Group(name, right[0][rows], right[1][rows] if champion else None) for name, rows in found.items()]
 
 

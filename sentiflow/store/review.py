@@ -57,15 +57,6 @@ class Label:
     value: str
 
 
-@dataclass(frozen=True)
-class Queue:
-    """Texts that wait for labels: ids of the experiment, of the queue, and of each text's trace."""
-
-    experiment: str
-    queue: str
-    traces: tuple[str, ...]
-
-
 def is_free(title: str, settings: Settings) -> bool:
     """Whether a title has no texts but what a killed process of this data folder left, and no label."""
     client, tracing = connect(settings), TracingClient(settings.tracking_uri)
@@ -82,11 +73,11 @@ def open_queue(
     work: Path,
     settings: Settings,
     progress: Progress = no_progress,
-) -> Queue:
+) -> tuple[str, str, list[str]]:
     """Put texts into a queue, with a question of that title, for people with these logins: at most 10.
 
-    What a killed process left of the same title is removed first: see ``is_free``. The folder ``work`` holds one
-    text at a time meanwhile.
+    Gives the ids of the experiment, of the queue, and of each text's trace. What a killed process left of the same
+    title is removed first: see ``is_free``. The folder ``work`` holds one text at a time meanwhile.
     """
     client, tracing = connect(settings), TracingClient(settings.tracking_uri)
     with tracking_errors(settings.tracking_uri):
@@ -108,8 +99,8 @@ def open_queue(
         queue = tracing._create_review_queue(  # noqa: SLF001
             experiment, name=title, queue_type="custom", users=list(people), schema_ids=[str(question.schema_id)]
         )
-        tracing._add_items_to_review_queue(queue.queue_id, item_ids=list(traces))  # noqa: SLF001
-    return Queue(experiment, queue.queue_id, tuple(traces))
+        tracing._add_items_to_review_queue(queue.queue_id, item_ids=traces)  # noqa: SLF001
+    return experiment, queue.queue_id, traces
 
 
 def page_url(experiment: str, queue: str, settings: Settings) -> str:

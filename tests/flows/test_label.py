@@ -93,7 +93,6 @@ def label(world: World, sample: Sample, by: str, value: str, texts: int | None =
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--by", "a\tb"], "no name of a person"),
         (["--by", ",".join("abcdefghijk")], "at most 10 people, not 11"),
         (["--import", "x.csv"], "one person's"),
         (["--export", "x.csv", "--delete", "text-1"], "do not go together"),

@@ -73,10 +73,6 @@ def test_label_studio_is_read(tmp_path: Path) -> None:
     [
         ("id,text,label\ntext-9,x,good\n", "no text 'text-9'"),
         ("id,text,label\ntext-0,x,great\n", "unknown label 'great'"),
-        (
-            "id,text,label\ntext-0,x,good\ntext-1,y,\ntext-0,x,good\ntext-0,x,bad\n",
-            "rows 2 and 5: text text-0 is both 'good' and 'bad'",
-        ),
         ("text\nx\n", "cannot be read"),
         ('id,text,label\ntext-0,"x"y,good\n', "cannot be read"),
         ("", "cannot be read"),

@@ -7,6 +7,7 @@ import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import mlflow
 import pytest
@@ -28,9 +29,17 @@ def settings(tmp_path: Path, migrated_store: Path) -> Settings:
     return make_world(tmp_path, migrated_store).settings
 
 
-def opened(settings: Settings, *texts: str) -> review.Queue:
+class Queue(NamedTuple):
+    """What stands open: ids of the experiment, of the queue, and of each text's trace."""
+
+    experiment: str
+    queue: str
+    traces: list[str]
+
+
+def opened(settings: Settings, *texts: str) -> Queue:
     with empty_folder(settings.data_dir / "work") as work:
-        return review.open_queue(TITLE, ["bad", "good", "cannot tell"], texts, ["anna"], work, settings)
+        return Queue(*review.open_queue(TITLE, ["bad", "good", "cannot tell"], texts, ["anna"], work, settings))
 
 
 def test_a_queue_holds_the_texts_and_nothing_else(settings: Settings) -> None:
