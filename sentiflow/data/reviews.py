@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from sentiflow.errors import ExternalError
 from sentiflow.files import publish_private
-from sentiflow.names import BUILT_IN
 from sentiflow.scoring import LABEL_NAMES, Vocabulary, pad
 
 logger = logging.getLogger(__name__)
@@ -249,16 +248,6 @@ def forget(review_id: str, data_dir: Path) -> list[str]:
             table.unlink()
             testing += [table.stem] if splits == ["test"] else []
     return testing
-
-
-def example(dataset: str, data_dir: Path) -> str:
-    """A short text to try a dataset's model with: of a user's table a test review, on one line."""
-    if dataset in BUILT_IN:
-        return "A quiet film that stays with you."
-    tables = sorted((data_dir / "datasets" / dataset).glob("*.parquet"), key=used_at)
-    texts = of_test(tables[-1], "text").values() if tables else ()
-    fits = (text for text in texts if 20 <= len(text) <= 70 and text.isprintable() and text[0] != "-")
-    return next((text for text in fits if "'" not in text), "Better than I had hoped.")
 
 
 def _read_words(path: Path) -> Vocabulary:

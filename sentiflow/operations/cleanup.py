@@ -13,7 +13,6 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.tracking import MlflowClient
 
 from sentiflow.data.reviews import used_at, vocabulary_file
-from sentiflow.data.rows import REJECTS
 from sentiflow.files import PARTIAL
 from sentiflow.locks import HOUSEKEEPING, if_free, lock_file
 from sentiflow.names import is_model_name, model_name
@@ -104,7 +103,8 @@ def _delete(client: MlflowClient, run: Run, location: str, settings: Settings, r
         return
     if client.search_model_versions(f"run_id = '{run_id}'"):  # registered this very moment
         return
-    report.freed += sum(_delete_files(uri, settings) for uri in folders)
+    for uri in folders:
+        _delete_files(uri, settings)
     for model in models:
         client.delete_logged_model(model.model_id)
     client.delete_run(run_id)
@@ -130,20 +130,13 @@ def _hold(client: MlflowClient, runs: Sequence[Run], used: Sequence[str]) -> boo
     return any(f"/{each}/" in f"{uri}/" for uri in used for each in ids)
 
 
-def _delete_files(uri: str, settings: Settings) -> int:
-    """Delete all artifacts of a run or a model; gives how many bytes they had."""
+def _delete_files(uri: str, settings: Settings) -> None:
+    """Delete all artifacts of a run or a model."""
     repository: Any = get_artifact_repository(uri, tracking_uri=settings.tracking_uri)
-    size = _artifact_bytes(repository)
     repository.delete_artifacts()
     folder = local_path(uri)
     if folder is not None and folder.parent.is_dir() and not any(folder.parent.iterdir()):
         folder.parent.rmdir()  # what held them is left, empty
-    return size
-
-
-def _artifact_bytes(repository: Any, path: str | None = None) -> int:
-    found = repository.list_artifacts(path)
-    return sum(_artifact_bytes(repository, each.path) if each.is_dir else each.file_size or 0 for each in found)
 
 
 def delete_old_files(settings: Settings, kept: Collection[str], report: CleanupReport) -> None:
@@ -181,13 +174,7 @@ def _clean_dataset(folder: Path, before: float, kept: Collection[str], report: C
         for table in sorted(folder.glob("*.parquet")):
             if _DIGEST.fullmatch(table.stem) and table.stem not in kept and used_at(table) < before:
                 _remove(table, f"dataset {folder.name}, unused", report)
-                words = vocabulary_file(table)
-                if words.exists():
-                    report.freed += _bytes(words)
-                    words.unlink()
-        for rejects in sorted(folder.glob(f"*/*{REJECTS}")):
-            if rejects.stat().st_mtime < before:
-                _remove(rejects, f"rejects of {folder.name}, old", report)
+                vocabulary_file(table).unlink(missing_ok=True)
         for leftover in folder.glob(f".*{PARTIAL}"):
             _remove(leftover, "left by a killed preparation", report)
 
@@ -206,18 +193,11 @@ def _clean_download(lock: Path, before: float, report: CleanupReport) -> None:
 
 
 def _remove(path: Path, why: str, report: CleanupReport, what: str = "") -> None:
-    size = _bytes(path)
     if path.is_dir():
         shutil.rmtree(path)
     else:
         path.unlink()
-    report.freed += size
     report.removed.append(f"{what or path.name} ({why})")
-
-
-def _bytes(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.lstat().st_size for file in files if not file.is_dir())
 
 
 def _folders_of_models(parent: Path) -> list[Path]:

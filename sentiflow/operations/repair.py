@@ -36,13 +36,12 @@ _NOTIFY_BACK = timedelta(days=30)  # older crashes are notified of no more
 
 @dataclass
 class CleanupReport:
-    """What a step of the clean-up did, or all of them; what looks like work and was left alone; bytes freed."""
+    """What a step of the clean-up did, or all of them; what looks like work and was left alone."""
 
     closed: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
-    freed: int = 0
 
     @contextmanager
     def attempt(self, what: str) -> Iterator[None]:
@@ -62,9 +61,6 @@ class CleanupReport:
         """A line for each thing; one line when there was nothing to do."""
         titles = {"Closed": self.closed, "Removed": self.removed, "Left alone": self.left, "Failed": self.failures}
         lines = [f"{title}: {line}" for title, entries in titles.items() for line in entries]
-        if self.removed:
-            size = f"{self.freed} bytes" if self.freed < 100_000 else f"{self.freed / 1e6:,.1f} MB"
-            lines.append(f"Freed {size}")
         return lines or ["Nothing to do: no run was left open, and nothing is old enough to be removed."]
 
     @property

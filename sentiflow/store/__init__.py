@@ -60,6 +60,8 @@ class Version:
 
 BASE_MODEL = Version(BASE, 0, "trained on IMDB film reviews, not on yours")
 
+ANSWERS_NOW = f"What answers now is the model {BASE}, {BASE_MODEL.why}: add --dataset {BASE}."
+
 
 @dataclass(frozen=True)
 class VersionRecord:
@@ -194,7 +196,7 @@ def choose_name(names: list[str], name: str | None, tracking_uri: str) -> str:
         return names[0]
     if not names:
         told = f"No model is registered yet in {redact(tracking_uri)}."
-        raise UsageError(told, "Train one first: sentiflow train")
+        raise UsageError(told, f"Train one first: sentiflow train\n{ANSWERS_NOW}")
     problem = f"No model is registered as {wanted}; there are: {', '.join(names)}."
     raise UsageError(problem, f"Choose one, for example: --dataset {dataset_of(names[0])}")
 

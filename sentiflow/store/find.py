@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.names import BASE, dataset_of, is_model_name, model_name
+from sentiflow.names import BASE, dataset_of, model_name
 from sentiflow.redaction import redact
 from sentiflow.runs import BASELINES, MONITOR, REPEATS, SWEEP, TRIAL, RunRecord, whole_number, without_seeds
 from sentiflow.settings import Settings
@@ -163,9 +163,6 @@ def child_runs(store: Store, record: RunRecord) -> list[RunRecord]:
     return sorted(below, key=lambda run: (run.kind == TRIAL, "recipe" not in run.params, seeds[run.run_id]))
 
 
-ANSWERS_NOW = f"What answers now is the model {BASE}, {BASE_MODEL.why}: add --dataset {BASE}."
-
-
 @dataclass(frozen=True)
 class Champion:
     """The version in use, its run and its test accuracy, 0 to 1; None for what the store does not say."""
@@ -199,9 +196,6 @@ def find_version(settings: Settings, name: str | None, number: int | None) -> Ve
         return BASE_MODEL
     store = open_store(settings)
     names = store.models()
-    if name is None and not any(map(is_model_name, names)):
-        told = f"No model is registered yet in {redact(settings.tracking_uri)}."
-        raise UsageError(told, f"Train one first: sentiflow train\n{ANSWERS_NOW}")
     name = choose_name(names, name, settings.tracking_uri)
     versions = need_versions(store, name)
     if number is not None:

@@ -14,7 +14,6 @@ import pytest
 from sentiflow.data.reviews import (
     Reviews,
     digest,
-    example,
     find,
     mark_used,
     of_test,
@@ -220,12 +219,3 @@ def test_a_table_counts_as_used_when_it_is_marked_or_its_words_are_read(tmp_path
         use(table)
         assert time.time() - used_at(table) < 60
         assert table.stat().st_mtime == 2_000
-
-
-def test_a_model_is_tried_with_a_test_review_that_a_shell_takes_as_one_line(tmp_path: Path) -> None:
-    texts = ["-v as an option is read", "it's held by apostrophes", "two\nlines of a single text", "short"]
-    good = 'costs $HOME, `id` and "more"!'
-    assert example("mine", tmp_path) == "Better than I had hoped." and "film" in example("imdb", tmp_path)
-    rows = reviews_of(["test"] * 4 + ["train", "test"])
-    write(rows, VOCABULARY, tmp_path / "datasets" / "mine", texts=[*texts, "a text that is learnt", good])
-    assert example("mine", tmp_path) == good
