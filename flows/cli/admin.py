@@ -87,21 +87,8 @@ def monitor(dataset: WhoseOption = None, as_json: JsonOption = False) -> None:
     if outcome.follow_up is not None:
         stdout.say(escape(outcome.follow_up.text))
         if dataset := outcome.follow_up.dataset:
-            stdout.say(escape(_who_trains(outcome.model, dataset)))
-
-
-def _who_trains(model: str, dataset: str) -> str:
-    from prefect.client.orchestration import get_client
-
-    from sentiflow.operations.deployments import trains_after
-    from sentiflow.operations.prefect_server import lasting_api_url
-
-    with get_client(sync_client=True) as client:
-        waits = trains_after(client, model)
-    if not waits:
-        return f"No deployment waits for that: sentiflow train --dataset {quote(dataset)} --promote"
-    when = "now" if lasting_api_url() else "once `sentiflow schedule` runs again"
-    return f"The deployment train/train waits for that and trains {when}; the gate judges its version."
+            by_hand = f"sentiflow train --dataset {quote(dataset)} --promote"
+            stdout.say(f"A schedule of this dataset trains, now or once it runs again. By hand: {escape(by_hand)}")
 
 
 @command(app, INSPECT, "sentiflow ui", "sentiflow ui --port 5001")

@@ -125,15 +125,9 @@ def show_promotion(candidate: "Candidate", console: Console) -> None:
 
 def check_page(option: str, path: Path | None, ending: str = ".html") -> None:
     """Check, before the work is done, that a page can be written where an option says."""
-    if path is None:
-        return
-    example = f"For example: {option} report{ending}"
-    if not path.name or path.is_dir():
-        raise UsageError(f"{option} {path} names no file.", example)
-    if path.suffix.lower() != ending:
-        raise UsageError(f"{option} {path} does not end in {ending}.", example)
-    if not path.parent.is_dir():
-        raise UsageError(f"There is no folder {path.parent}.", f"Make it, or name a file elsewhere: {option} FILE")
+    if path is not None and (path.suffix.lower() != ending or path.is_dir() or not path.parent.is_dir()):
+        problem = f"{option} {path} is no file that ends in {ending}, in a folder that is there."
+        raise UsageError(problem, f"For example: {option} report{ending}")
 
 
 def write_page(path: Path, text: str, console: Console) -> None:

@@ -1,6 +1,5 @@
 """``sentiflow sweep``, ``baselines`` and ``reproduce``: trainings to compare."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +15,6 @@ from flows.cli.options import (
     SetOption,
     StartOption,
     command,
-    table_arguments,
 )
 from flows.cli.output import print_table, program, stdout_for
 from flows.cli.train import begin, show_seeds, show_version, start_up
@@ -24,14 +22,12 @@ from sentiflow import signals
 from sentiflow.console import CONSOLE, Console, escape, working
 from sentiflow.errors import RejectedError, UsageError
 from sentiflow.names import AUTO, model_name
-from sentiflow.redaction import without_login
 from sentiflow.reports import Table
 from sentiflow.training import preload
 
 if TYPE_CHECKING:
     from sentiflow.data.table import TableOptions
     from sentiflow.results import BaselinesResult, SweepResult
-    from sentiflow.settings import Settings
 
 _SHOWN = 5
 _NAME_LENGTH = 60
@@ -114,7 +110,7 @@ def sweep(
     stdout = stdout_for(result, as_json=as_json)
     _show_trials(result, given, stdout)
     show_seeds(result, stdout)
-    show_version(result, settings, stdout, _to_use(result, dataset, table, start_from, settings), promote=promote)
+    show_version(result, settings, stdout, _to_use(result, dataset), promote=promote)
 
 
 def _show_trials(result: "SweepResult", given: dict[str, Any], stdout: Console) -> None:
@@ -134,27 +130,16 @@ def _show_trials(result: "SweepResult", given: dict[str, Any], stdout: Console) 
     )
 
 
-def _to_use(
-    result: "SweepResult", dataset: str, table: "TableOptions", start_from: str, settings: "Settings"
-) -> list[str]:
-    """Where the best recipe lies, or the command that fetches it, and the one that trains it."""
+def _to_use(result: "SweepResult", dataset: str) -> list[str]:
+    """Where the best recipe lies, and the command that trains it."""
     from shlex import quote
 
-    from sentiflow.store import WANTS_LOGIN, local_path
+    from sentiflow.store import local_path
 
     path = local_path(result.recipe)
-    if path is not None and path.is_file():
-        lines = [f"Best recipe: {path}"]
-    else:
-        path = Path("best.toml")
-        store, mlflow = without_login(settings.tracking_uri), Path(sys.executable).with_name("mlflow")
-        fetch = f"{quote(str(mlflow))} artifacts download -r {result.run_id} -a {path} -d ."
-        lines = [f"Best recipe: MLFLOW_TRACKING_URI={quote(store)} {fetch}"]
-        lines += [] if store == settings.tracking_uri else [f"             {WANTS_LOGIN}"]
-    more = [*table_arguments(table), *([] if start_from == AUTO else ["--start-from", start_from])]
-    own = "".join(f" {quote(each)}" for each in more)
-    lines.append(f"Train it:    {program()} train --recipe {quote(str(path))} --dataset {quote(dataset)}{own}")
-    return lines
+    where = f"best.toml, of the artifacts at {result.run_url}" if path is None else str(path)
+    train = f"{program()} train --recipe {quote(str(path or 'best.toml'))} --dataset {quote(dataset)}"
+    return [f"Best recipe: {where}", f"Train it:    {train}   and this sweep's options of the table, if any"]
 
 
 @command(

@@ -159,13 +159,6 @@ def read(client: SyncPrefectClient, full_name: str) -> DeploymentResponse | None
         return None
 
 
-def trains_after(client: SyncPrefectClient, model: str) -> bool:
-    """Whether the deployment of trainings waits for drift of a registered model."""
-    found, wanted = read(client, "train/train"), {"prefect.resource.id": f"sentiflow.model.{model}"}
-    related = client.read_resource_related_automations(f"prefect.deployment.{found.id}") if found else []
-    return any(each.enabled and wanted.items() <= each.trigger.model_dump()["match"].items() for each in related)
-
-
 _FIRST = ("dataset", "seed")  # in Prefect's form, before the many fields of a recipe
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import hashlib
-import json
 import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -19,7 +18,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException as RouterError
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sentiflow.names import BASE, BUILT_IN, dataset_of
@@ -90,12 +89,9 @@ def describe_token(app: FastAPI, open_paths: Collection[str]) -> None:
 
 def _add_refusals(app: FastAPI) -> None:
     @app.exception_handler(RouterError)
-    async def refuse(request: Request, err: RouterError) -> Response:
+    async def refuse(_request: Request, err: RouterError) -> Response:
         """Answer to an HTTPException of ours, an unknown path, or a method that a path does not take."""
         detail = "Not found; see /docs." if err.status_code == 404 else err.detail
-        if err.status_code == 405 and err.headers and err.headers["Allow"] == "POST":
-            # In JSON, the quotes of the command would be escaped, and a copy of it not work.
-            return PlainTextResponse(f"Send a POST: {_curl(request)}\n", 405, err.headers)
         return JSONResponse({"detail": detail}, err.status_code, err.headers)
 
     @app.exception_handler(ClientDisconnect)
@@ -105,12 +101,6 @@ def _add_refusals(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def fail(_request: Request, _err: Exception) -> Response:
         return JSONResponse({"detail": "The service failed; see its log."}, 500)
-
-
-def _curl(request: Request) -> str:
-    text = _OF_TABLES[1]
-    body = {"inputs": [text]} if request.url.path == "/invocations" else {"text": text}
-    return f"curl -H 'Content-Type: application/json' -d '{json.dumps(body)}' {request.url.replace(query='')}"
 
 
 async def _body(request: Request) -> bytes:

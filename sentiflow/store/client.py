@@ -31,7 +31,7 @@ from sentiflow.settings import Settings, load_settings
 from sentiflow.store import HTTP, hint_for, time_of
 from sentiflow.store.find import need_readable
 from sentiflow.store.sqlite import DAMAGED, is_damaged, locked_error, other_schema
-from sentiflow.store.ui import UI_TAGS, VIEW, run_url, use_login
+from sentiflow.store.ui import UI_TAGS, VIEW, run_url
 
 # One bar a file, for files that are there at once, in the middle of a log.
 _QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
@@ -75,7 +75,6 @@ def connect(settings: Settings) -> MlflowClient:
 def _first_connection(settings: Settings) -> MlflowClient:
     isolate([MLFLOW])  # a worker of Dask has an environment of its own
     need_readable(settings)
-    use_login(settings)
     for name, value in (HTTP | _QUIET).items():
         os.environ.setdefault(name, value)
     for name, variable in vars(environment_variables).items():

@@ -53,9 +53,7 @@ def open_store(settings: Settings) -> Store:
     if settings.sqlite_file is not None:
         return SqliteStore(settings, settings.sqlite_file)
     from sentiflow.store.rest import ServerStore  # requests, which a local store does without
-    from sentiflow.store.ui import use_login
 
-    use_login(settings)
     return ServerStore(settings)
 
 

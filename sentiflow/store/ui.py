@@ -1,21 +1,16 @@
 """MLflow's pages: what they show of our runs, links to them, and the login of a running ``sentiflow ui``.
 
-The login is random at each start, and in a file that the same user's commands read.
+The login is random at each start, and in a file that the same user can read.
 """
 
 import json
-import os
 import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
-from sentiflow.environment import ask_directly
 from sentiflow.files import own_folder, publish_private
-from sentiflow.locks import file_lock, if_free
 from sentiflow.redaction import without_login
 from sentiflow.settings import Settings
 
@@ -62,36 +57,15 @@ UI_TAGS = {
 
 @contextmanager
 def login_note(settings: Settings, listener: socket.socket, address: str) -> Iterator[tuple[str, Path]]:
-    """Make a login, kept in a file for the block; while the socket is open, no other can have the address."""
+    """Make a login, kept in a file for the block."""
     login = f"{USER}:{secrets.token_urlsafe(24)}"
-    own_folder(settings.data_dir / "ui")  # who can open the lock can hold it
-    note = _note(settings, listener.getsockname())
-    with file_lock(note.with_suffix(".lock"), "Another sentiflow ui", "ui"):
-        try:
-            publish_private(note, json.dumps({"ui": address, "login": login}).encode())
-            yield login, note
-        finally:
-            note.unlink(missing_ok=True)
-
-
-def use_login(settings: Settings) -> None:
-    """Use the login of this data folder's `sentiflow ui`, if that is the store and its address has none."""
-    place = urlsplit(settings.tracking_uri)
-    if place.scheme != "http" or place.username is not None or not place.hostname:
-        return
+    host, port, *_ = listener.getsockname()
+    note = own_folder(settings.data_dir / "ui") / f"{host}:{port}.json"
     try:
-        found = socket.getaddrinfo(place.hostname, place.port or 80, type=socket.SOCK_STREAM)
-        note = _note(settings, found[0][4])  # of the address that a client asks first
-        if not note.exists():
-            return
-        with if_free(note.with_suffix(".lock")) as free:
-            if free:  # its process was killed
-                return
-        user, _, password = str(json.loads(note.read_text(encoding="utf-8"))["login"]).partition(":")
-    except (OSError, ValueError, KeyError):  # no such name, or it has ended meanwhile
-        return
-    os.environ |= {"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password}
-    ask_directly(place.hostname)
+        publish_private(note, json.dumps({"ui": address, "login": login}).encode())
+        yield login, note
+    finally:
+        note.unlink(missing_ok=True)
 
 
 def ui_url(settings: Settings) -> str:
@@ -107,7 +81,3 @@ def runs_url(base: str, experiment: str) -> str:
 
 def run_url(settings: Settings, experiment: str, run_id: str) -> str:
     return f"{ui_url(settings)}/#/experiments/{experiment}/runs/{run_id}{_TRAINING}"
-
-
-def _note(settings: Settings, address: tuple[Any, ...]) -> Path:
-    return settings.data_dir / "ui" / f"{address[0]}:{address[1]}.json"

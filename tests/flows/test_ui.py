@@ -2,11 +2,8 @@
 
 import base64
 import json
-import os
-import signal
 import socket
 import stat
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -19,9 +16,6 @@ from mlflow.genai import label_schemas, review_queues
 from mlflow.tracking import MlflowClient
 from playwright.sync_api import Page, expect
 
-from sentiflow.settings import Settings
-from sentiflow.store.client import connect
-from sentiflow.store.find import open_store
 from tests import browsers, servers
 from tests.ui import Ui, running_ui
 from tests.world import World, make_world
@@ -268,39 +262,6 @@ def test_mlflows_client_works_with_the_login(ui: Ui, monkeypatch: pytest.MonkeyP
     client.set_registered_model_alias("theirs", "champion", version.version)
     assert client.get_model_version_by_alias("theirs", "champion").run_id == run
     assert [found.data.metrics for found in client.search_runs(["1"])] == [{"test/accuracy": 0.875}]
-
-
-def test_our_own_commands_know_the_login(ui: Ui, place: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "no_proxy", "NO_PROXY"):
-        monkeypatch.setenv(name, "")
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # which would get it
-    for name in ("127.0.0.1", "localhost"):
-        done = place.run("runs", SENTIFLOW_TRACKING_URI=f"http://{name}:{ui.port}")
-        assert done.returncode == 0, done.stderr
-    settings = Settings(tracking_uri=ui.root, data_dir=place.root / "data")
-    assert connect(settings).get_experiment("1").name == "sentiflow"
-    assert open_store(settings).models() is not None
-
-
-def test_the_login_goes_to_no_other_server(ui: Ui, place: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    for uri in ("http://127.0.0.1:9", f"http://127.0.0.2:{ui.port}", f"http://me:mine@127.0.0.1:{ui.port}"):
-        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "theirs")
-        open_store(Settings(tracking_uri=uri, data_dir=place.root / "data"))
-        assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "theirs", uri
-
-
-@pytest.mark.story
-def test_after_it_was_killed_its_login_counts_no_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "theirs")
-    with running_ui(world) as ui:
-        ui.process.send_signal(signal.SIGKILL)
-        ui.process.wait()
-        open_store(Settings(tracking_uri=ui.root, data_dir=world.root / "data"))
-        assert ui.note.exists() and os.environ["MLFLOW_TRACKING_PASSWORD"] == "theirs"
-        until = time.monotonic() + 30
-        while world.processes() and time.monotonic() < until:
-            time.sleep(0.1)
-        assert world.processes() == []
 
 
 def run_of_a_command(page: Page, root: str, model: str) -> list[object]:

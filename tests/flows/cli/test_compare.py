@@ -60,12 +60,11 @@ def test_several_runs_are_compared_and_stored_beside_the_first_ones_own_report(
         (("sample-sentiment/9",), "sample-sentiment has no version 9"),
         (("nothing-of-that-name",), "There is no run 'nothing-of-that-name'"),
         (("sample-sentiment/1", "sample-sentiment/1"), "is named twice"),
-        (("sample-sentiment/1", "--html", "."), "--html . names no file"),
-        (("sample-sentiment/1", "--html", "x.txt"), "x.txt does not end in .html"),
-        (("sample-sentiment/1", "--markdown", "x.html"), "x.html does not end in .md"),
-        (("sample-sentiment/1", "--markdown", "."), "--markdown . names no file"),
-        (("sample-sentiment/1", "--html", "none/page.html"), "There is no folder none."),
-        (("sample-sentiment/1", "--markdown", "none/page.md"), "There is no folder none."),
+        (("sample-sentiment/1", "--html", "."), "--html . is no file that ends in .html"),
+        (("sample-sentiment/1", "--html", "x.txt"), "x.txt is no file that ends in .html"),
+        (("sample-sentiment/1", "--markdown", "x.html"), "x.html is no file that ends in .md"),
+        (("sample-sentiment/1", "--markdown", "."), "--markdown . is no file"),
+        (("sample-sentiment/1", "--html", "none/page.html"), "in a folder that is there"),
     ],
 )
 def test_wrong_use_ends_with_what_is_wrong(

@@ -39,7 +39,7 @@ def test_without_any_model_each_command_says_what_to_do(world: World, command: s
     assert "No model is registered yet" in done.stderr and "sentiflow train" in done.stderr
 
 
-@pytest.mark.parametrize(("page", "said"), [("", "A path is empty"), (".", "--html . names no file")])
+@pytest.mark.parametrize(("page", "said"), [("", "A path is empty"), (".", "--html . is no file")])
 def test_a_page_without_a_name_is_wrong_use_told_before_the_reading(registry: World, page: str, said: str) -> None:
     done = registry.run("predict", "--explain", "dull", "--html", page)
     assert (done.returncode, done.stdout) == (2, "")

@@ -27,7 +27,6 @@ from sentiflow.operations.deployments import (
     describe_schedule,
     next_time,
     parse_schedule,
-    trains_after,
 )
 from sentiflow.settings import Settings
 
@@ -155,15 +154,6 @@ def test_a_trigger_that_was_paused_stays_paused(client: SyncPrefectClient) -> No
     client.pause_automation(first.id)
     after = apply(client, before.spec)
     assert {each.name: each.enabled for each in automations(client, after)} == {"one": False, "two": True}
-
-
-def test_whether_a_training_waits_for_drift_of_a_model_is_known(client: SyncPrefectClient) -> None:
-    assert not trains_after(client, "sample-sentiment")  # there is no deployment
-    table = deployments(Settings(_env_file=None, schedule_dataset="sample"))
-    made = apply(client, next(each for each in table if each.flow == "train"))
-    assert [trains_after(client, f"{name}-sentiment") for name in ("sample", "imdb")] == [True, False]
-    client.pause_automation(automations(client, made)[0].id)
-    assert not trains_after(client, "sample-sentiment")
 
 
 def as_planted(client: SyncPrefectClient, deployment_id: UUID) -> tuple[DeploymentResponse, list[dict[str, Any]]]:

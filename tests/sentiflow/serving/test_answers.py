@@ -1,9 +1,7 @@
 """What each path says, over real HTTP, from the process that a user starts."""
 
 import asyncio
-import json
 import re
-import shlex
 import socket
 from typing import Any
 
@@ -172,12 +170,6 @@ def test_methods_and_paths(http: httpx.Client, method: str, path: str, status: i
     assert (response.status_code, response.headers.get("allow")) == (status, allow)
     if status == 404:
         assert response.json() == {"detail": "Not found; see /docs."}
-    elif allow == "POST":
-        words = shlex.split(response.text.partition(": ")[2])
-        assert words[0] == "curl" and words[-1] == str(http.base_url.join(path.partition("?")[0]))
-        assert words[1:4] == ["-H", "Content-Type: application/json", "-d"]
-        answered = http.post(words[-1], json=json.loads(words[4]))
-        assert answered.status_code == 200, answered.text
     elif status >= 400:
         assert isinstance(response.json()["detail"], str)
     else:
