@@ -17,7 +17,6 @@ from optuna.trial import Trial
 
 from benchmarks import machine
 from sentiflow.sweeps import load_space
-from sentiflow.sweeps.study import distributions
 from sentiflow.training.recipes import TUNED
 
 COUNTS = (2, 4, 6, 8, 10, 12, 16, 20, 30)
@@ -36,7 +35,7 @@ def main() -> None:
 
 def first(seed: int, count: int) -> str:
     """The field that is said to matter most."""
-    space, rng = distributions(load_space(None, TUNED)), np.random.default_rng(seed)
+    space, rng = load_space(None, TUNED).fields, np.random.default_rng(seed)
     study = optuna.create_study(sampler=TPESampler(seed=seed))
     for _ in range(count):
         asked = study.ask(space)

@@ -115,9 +115,7 @@ def runs(
         print_json(stdout, listed.records())
     elif not every:
         where = f"the experiment {settings.experiment} of {redact(settings.tracking_uri)}"
-        others = store.experiments()
-        there = f"There are some in {', '.join(others)}: set SENTIFLOW_EXPERIMENT." if others else ""
-        stdout.say(escape(f"No runs in {where}. {there or 'Make one: sentiflow train'}"))
+        stdout.say(escape(f"No runs in {where}. Make one: sentiflow train"))
     elif not found:
         stdout.print(f"None of {len(every):,} runs matches. All runs: sentiflow runs --children", soft_wrap=True)
     else:

@@ -41,7 +41,6 @@ from sentiflow.store.find import (
     need_dataset,
     need_versions,
     open_store,
-    replacing,
     reproduction_of,
     score_table,
     with_dataset,
@@ -245,12 +244,12 @@ class UnloadableError(ExternalError):
     """A version's files are gone or damaged, or of another kind."""
 
 
-def load(name: str, number: int, folder: Path, way_out: str = "") -> tuple[Path, TextScorer]:
+def load(name: str, number: int, folder: Path) -> tuple[Path, TextScorer]:
     """Load a packaged model with the library's own scorer, as ``predict`` and ``serve`` do.
 
     The code in the package is checked, but never run: anyone who can write to the registry could replace it, and
     it would run with the rights and passwords of the user who promotes. Gives the folder of its files, and what
-    scores with them. ``way_out`` is as in ``need_ours``.
+    scores with them.
     """
     path, tags = folder, MlflowClient().get_model_version(name, str(number)).tags
     try:
@@ -262,7 +261,7 @@ def load(name: str, number: int, folder: Path, way_out: str = "") -> tuple[Path,
     except _BROKEN as err:
         message = f"Cannot load {name} version {number}: {redact(first_line(err)).removesuffix('.')}."
         if not _is_passing(err):
-            need_ours(name, number, tags, path, way_out)
+            need_ours(name, number, tags, path)
             raise UnloadableError(message, "Are its files still there?") from without_secrets(err)
         if isinstance(err, MlflowException | RequestException):
             raise  # whoever connected says what to do
@@ -347,8 +346,7 @@ class Scores:
         """What scores with the champion."""
         number = champion.number
         if number not in self.loaded:
-            way_out = replacing(open_store(self.settings), self.name, number)
-            self.loaded[number] = load(self.name, number, self.folder / "champion", way_out)[1]
+            self.loaded[number] = load(self.name, number, self.folder / "champion")[1]
         return self.loaded[number]
 
     def stored(self, version: VersionRecord, other: ScoreTable | None = None) -> ScoreTable | None:

@@ -36,7 +36,7 @@ from sentiflow.serving.metrics import Metrics
 from sentiflow.serving.middleware import HEALTH, Edge, Origins
 from sentiflow.serving.schemas import BodyParser
 from sentiflow.settings import TOKEN, Settings
-from sentiflow.store.find import find_champion, load_scorer
+from sentiflow.store.find import find_champion
 from sentiflow.store.ui import ui_url
 
 _ACCEPT_AT_ONCE = 8  # connections that a worker takes at a time, so that the others get their share
@@ -68,8 +68,6 @@ def serve(
             with suppress(ExternalError):  # the watcher checks again, and logs it
                 if found := find_champion(settings, name):
                     name = found.version.name  # whatever else is registered meanwhile
-                    if not found.trained:
-                        load_scorer(settings, found.version)  # others may have registered what cannot answer
         address, port = listener.getsockname()[:2]
         make = partial(_edge, settings, name, address, host, prepare)
         app = make()  # also where each worker makes its own: what is wrong with the settings ends the command

@@ -94,9 +94,6 @@ class Store(Protocol):
     def newest(self, enough: Callable[[Sequence[RunRecord]], bool]) -> tuple[list[RunRecord], bool]:
         """The newest of them, as many as are enough, and whether these are all; quicker than ``runs``."""
 
-    def experiments(self) -> list[str]:
-        """Names of the experiments that hold runs of ours."""
-
     def called(self, name: str, beginning: str) -> list[RunRecord]:
         """Those with a name, or an id that begins so (unless empty), in the same order; quicker than ``runs``."""
 
@@ -152,12 +149,11 @@ def unreadable(what: str, uri: str) -> ExternalError:
     return ExternalError(problem, "Let the MLflow server hand them out: mlflow server --serve-artifacts.")
 
 
-def need_ours(name: str, number: int, tags: Mapping[str, str], folder: Path, way_out: str = "") -> None:
-    """Check that files that do not load are Sentiflow's; ``way_out`` puts another in a champion's place."""
+def need_ours(name: str, number: int, tags: Mapping[str, str], folder: Path) -> None:
+    """Check that files that do not load are Sentiflow's."""
     if SCORER_DIGEST not in tags and not (folder / SCORER).is_file():
-        version = f"The champion is {name} version {number}, which" if way_out else f"Version {number} of {name}"
-        problem = f"{version} was not made by Sentiflow: it has no {Path(SCORER).name}."
-        raise UsageError(problem, way_out or f"See the others: sentiflow versions --dataset {dataset_of(name)}")
+        problem = f"Version {number} of {name} was not made by Sentiflow: it has no {Path(SCORER).name}."
+        raise UsageError(problem, f"See the others: sentiflow versions --dataset {dataset_of(name)}")
 
 
 def of_newest_data(versions: Mapping[int, VersionRecord]) -> list[int]:

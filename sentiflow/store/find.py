@@ -168,7 +168,6 @@ class Champion:
     version: Version
     run_id: str | None
     accuracy: float | None
-    trained: bool = True  # by Sentiflow, as its tags say
 
 
 @dataclass(frozen=True)
@@ -217,8 +216,7 @@ def find_champion(settings: Settings, name: str | None) -> Champion | None:
     number = champion_of(store, name)
     if number is None or (found := store.version(name, number)) is None:  # none, or deleted a moment ago
         return None
-    accuracy, trained = parse_fraction(found.tags.get(ACCURACY)), SCORER_DIGEST in found.tags
-    return Champion(Version(name, number, CHAMPION), found.run_id, accuracy, trained)
+    return Champion(Version(name, number, CHAMPION), found.run_id, parse_fraction(found.tags.get(ACCURACY)))
 
 
 def model_named(settings: Settings, dataset: str | None) -> str:
@@ -241,21 +239,9 @@ def load_scorer(settings: Settings, version: Version) -> "TextScorer":
         try:
             return load_unchanged(folder, tags)
         except (OSError, ValueError) as err:
-            need_ours(version.name, version.number, tags, folder, replacing(store, version.name, version.number))
+            need_ours(version.name, version.number, tags, folder)
             hint = "Were its files moved or deleted? Choose another with --model-version, or train again."
             raise ExternalError(f"Cannot load {version}: {err}.", hint) from err
-
-
-def replacing(store: Store, name: str, number: int) -> str:
-    """The command that replaces a version as champion, where nothing can be compared with it; empty of others."""
-    if champion_of(store, name) != number:
-        return ""
-    others = [version.tags for version in store.versions(name) if version.number != number]
-    of, reason = f"--dataset {dataset_of(name)}", '--reason "..."'
-    if any("promotion.by" in tags for tags in others):
-        return f"Return to the one before: sentiflow rollback {of} {reason}"
-    train = "" if any(SCORER_DIGEST in tags for tags in others) else "sentiflow train, then "
-    return f"Replace it: {train}sentiflow promote {of} --force {reason}"
 
 
 def champion_of(store: Store, name: str) -> int | None:

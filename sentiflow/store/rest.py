@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlparse
 from sentiflow.errors import ExternalError
 from sentiflow.runs import RunRecord
 from sentiflow.settings import Settings
-from sentiflow.store import DIGEST, RegisteredModel, VersionRecord, local_path, no_run, time_of, unreadable
+from sentiflow.store import RegisteredModel, VersionRecord, local_path, no_run, time_of, unreadable
 from sentiflow.store.http import Api
 
 ARTIFACTS = "artifacts"  # folder of a packaged model that holds what scores
@@ -48,11 +48,6 @@ class ServerStore:
             return first, False
         once = {run.run_id: run for run in (*first, *found)}  # one that begins meanwhile shifts the pages
         return _newest_first(once.values()), True
-
-    def experiments(self) -> list[str]:
-        found = list(self._api.pages("experiments/search", "experiments", max_results=_PAGE))
-        ours = f"tags.`{DIGEST}` LIKE '%'"
-        return sorted(each["name"] for each in found if any(self._search([each["experiment_id"]], ours)))
 
     def called(self, name: str, beginning: str) -> list[RunRecord]:
         if self._experiment is None:

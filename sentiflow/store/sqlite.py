@@ -17,7 +17,6 @@ from sentiflow.errors import ExternalError
 from sentiflow.runs import RunRecord
 from sentiflow.settings import Settings
 from sentiflow.store import (
-    DIGEST,
     RegisteredModel,
     VersionRecord,
     local_path,
@@ -112,11 +111,6 @@ class SqliteStore:
     def newest(self, enough: Callable[[Sequence[RunRecord]], bool]) -> tuple[list[RunRecord], bool]:
         found = self._records(_LATEST, _NEWEST, self._settings.experiment)
         return (found, False) if len(found) == _FIRST and enough(found) else (self.runs(), True)
-
-    def experiments(self) -> list[str]:
-        ours = "SELECT experiment_id FROM runs JOIN tags USING (run_uuid) WHERE lifecycle_stage = 'active' AND key"
-        sql = f"SELECT name FROM experiments WHERE experiment_id IN ({ours} = ?) ORDER BY name"
-        return [row[0] for row in self._query(sql, DIGEST)]
 
     def called(self, name: str, beginning: str) -> list[RunRecord]:
         begun = f"{beginning}%" if beginning else ""

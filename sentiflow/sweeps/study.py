@@ -13,7 +13,6 @@ from random import Random
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import StorageInternalError
 from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
@@ -28,7 +27,7 @@ from sentiflow.files import make_folder
 from sentiflow.redaction import redact
 from sentiflow.store import Store
 from sentiflow.store.find import open_store
-from sentiflow.sweeps import Choices, Range, SearchSpace, is_whole
+from sentiflow.sweeps import SearchSpace
 from sentiflow.training.context import RunContext
 from sentiflow.training.recipes import TrainConfig
 
@@ -170,18 +169,6 @@ def open_study(sweep: Sweep) -> Study:
     return study
 
 
-def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
-    return {name: _distribution(name, field) for name, field in space.fields.items()}
-
-
-def _distribution(name: str, field: Range | Choices) -> BaseDistribution:
-    if isinstance(field, Choices):
-        return CategoricalDistribution(field.choices)
-    if is_whole(name):
-        return IntDistribution(int(field.low), int(field.high), log=field.log, step=int(field.step or 1))
-    return FloatDistribution(field.low, field.high, log=field.log, step=field.step)
-
-
 def finished(study: Study) -> list[FrozenTrial]:
     """Complete and pruned trials, by their numbers."""
     return study.get_trials(deepcopy=False, states=FINISHED)
@@ -195,7 +182,7 @@ def mark_unstable(study: Study, number: int) -> None:
 def ask(study: Study, sweep: Sweep) -> tuple[Trial, TrainConfig]:
     """Ask for the values of a trial; proposals that make no valid recipe are marked as failed."""
     for _ in range(_MAX_ASKED):
-        trial = study.ask(distributions(sweep.space))
+        trial = study.ask(dict(sweep.space.fields))
         try:
             return trial, sweep.recipe(trial.params)
         except ValidationError as err:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
+from optuna.distributions import FloatDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 from prefect.logging import disable_run_logger
@@ -15,14 +16,14 @@ from sentiflow.data.prepare import Prepared
 from sentiflow.errors import ExternalError
 from sentiflow.settings import load_settings
 from sentiflow.store.client import connect
-from sentiflow.sweeps import Range, SearchSpace
+from sentiflow.sweeps import SearchSpace
 from sentiflow.sweeps.study import PARENT, RUN_ID, Sweep, ask, end, finished, open_study
 from sentiflow.training.context import RunContext
 from sentiflow.training.recipes import TUNED
 from tasks.sweep import begin, trial
 from tests.world import World
 
-SPACE = SearchSpace({"dropout": Range(low=0.0, high=0.6)})
+SPACE = SearchSpace({"dropout": FloatDistribution(0.0, 0.6)})
 
 
 @pytest.fixture
@@ -137,7 +138,7 @@ def test_a_recipe_that_the_space_leaves_out_is_told(
     monkeypatch.setattr("tasks.sweep.get_run_logger", lambda: logging.getLogger("sweep"))
     begun(client)
     assert "outside" not in caplog.text
-    begun(client, space=SearchSpace({"dropout": Range(low=0.9, high=0.95)}))
+    begun(client, space=SearchSpace({"dropout": FloatDistribution(0.9, 0.95)}))
     assert "the recipe is outside of the space, and so not tried itself: dropout" in caplog.text
 
 

@@ -1,9 +1,10 @@
 from pathlib import Path
 
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from sentiflow.errors import UsageError
-from sentiflow.sweeps import Choices, Range, load_space
+from sentiflow.sweeps import load_space
 from sentiflow.sweeps.outcome import recipe_file
 from sentiflow.training.recipes import TUNED, TUTORIAL, TrainConfig, load_recipe
 
@@ -21,16 +22,16 @@ def test_a_file_gives_ranges_and_choices_in_its_order(tmp_path: Path) -> None:
         "[mask_zero]\nchoices = [true, false]\n",
     )
     assert list(space.fields.items()) == [
-        ("units", Range(low=8, high=32, step=8)),
-        ("learning_rate", Range(low=1e-4, high=0.01, log=True)),
-        ("mask_zero", Choices(choices=(True, False))),
+        ("units", IntDistribution(8, 32, step=8)),
+        ("learning_rate", FloatDistribution(1e-4, 0.01, log=True)),
+        ("mask_zero", CategoricalDistribution((True, False))),
     ]
 
 
 def test_values_that_need_some_of_another_field_are_let_in(tmp_path: Path) -> None:
     """Those that go with none are not tried."""
     space = space_of(tmp_path, '[pooling]\nchoices = ["last", "mixed"]\n[ensemble_size]\nchoices = [2, 4]\n')
-    assert space.fields["pooling"].examples == ("last", "mixed")
+    assert space.fields["pooling"] == CategoricalDistribution(("last", "mixed"))
 
 
 def test_the_default_space_is_around_tuned_and_keeps_its_parameters() -> None:
@@ -65,29 +66,24 @@ def test_the_digest_is_of_the_values_and_not_of_the_file(tmp_path: Path) -> None
             "[units]\nlow = 8\nhigh = 2000",
             "units = 2000 is not allowed: Input should be less than or equal to 1024",
         ),
-        ("[units]\nlow = 8\nhigh = 20\nstep = 5", "step = 5 does not lead from 8 to 20"),
-        ("[units]\nlow = 20\nhigh = 8", "low = 20 is not below high = 8"),
+        ("[units]\nlow = 20\nhigh = 8", "units: .*low.*high"),
         (
             "[units]\nlow = 1.5\nhigh = 3",
             r"space\.toml: units = 1.5 is not allowed: Input should be a valid integer",
         ),
-        ("[units]\nlow = true\nhigh = 3", "units: low: Input should be a valid number"),
-        ("[units]\nlow = 3", "units: high: Field required"),
-        ("[units]\nlow = 3\nhigh = 9\nsteps = 3", "units: steps: Extra inputs"),
+        ("[units]\nlow = 3", "units: .*'high'"),
+        ("[units]\nlow = 3\nhigh = 9\nsteps = 3", "units: .*'steps'"),
         ("[units]\nlow = 8\nhigh = 11\nstep = 1.5", "units = 9.5 is not allowed"),
-        ("[units]\nlow = 3\nhigh = 4\nchoices = [3, 4]", "units: low: Extra inputs"),
+        ("[units]\nlow = 3\nhigh = 4\nchoices = [3, 4]", "units: .*'low'"),
         ("units = 3", "units = 3 is no table"),
-        ("[units]\nchoices = [8, 8]", r"units: choices = \[8, 8\] are not two or more different values"),
-        ("[units]\nchoices = [8, 8.0]", r"units: choices = \[8, 8\.0\] are not two or more different values"),
-        ("[learning_rate]\nlow = 0.001\nhigh = 0.01\nstep = 1e-320", "step = .* does not lead from 0.001 to 0.01"),
-        ("[units]\nchoices = [8]", r"units: choices = \[8\] are not two or more different values"),
-        ("[units]\nchoices = 8", "units: choices: Input should be a valid tuple"),
-        ("[units]\nchoices = [8, [9]]", r"units: choices: 1: "),
+        ("[units]\nchoices = []", "units: "),
+        ("[units]\nchoices = 8", "units: "),
+        ("[units]\nchoices = [8, [9]]", r"units = \[9\] is not allowed"),
         ('[units]\nchoices = ["8", "few"]', "units = 'few' is not allowed: Input should be a valid integer"),
         ("[mask_zero]\nlow = 0\nhigh = 1", "mask_zero is not a number"),
         ('[optimizer]\nchoices = ["adam", "foo"]', "optimizer = 'foo' is not allowed"),
-        ("[learning_rate]\nlow = 0\nhigh = 1\nlog = true", "log = true needs a low above 0, and no step"),
-        ("[learning_rate]\nlow = 0.1\nhigh = nan", "high: Input should be a finite number"),
+        ("[learning_rate]\nlow = 0\nhigh = 1\nlog = true", "learning_rate: .*low"),
+        ("[learning_rate]\nlow = 0.1\nhigh = nan", "learning_rate = nan is not allowed"),
         ('[recipe]\nchoices = ["a", "b"]', "recipe cannot be searched"),
         ("[validation_fraction]\nlow = 0.1\nhigh = 0.3", "validation_fraction cannot be searched"),
         ("[units", "is not valid TOML"),

@@ -5,15 +5,16 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
-from sentiflow.sweeps import Choices, Range, SearchSpace, load_space
-from sentiflow.sweeps.study import Sweep, ask, distributions, finished, identity, open_study
+from sentiflow.sweeps import SearchSpace, load_space
+from sentiflow.sweeps.study import Sweep, ask, finished, identity, open_study
 from sentiflow.training.recipes import TUNED, load_recipe
 from sentiflow.training.start_from import fit
 from tests.sentiflow.training.test_start_from import table
 
-SPACE = SearchSpace({"dropout": Range(low=0.0, high=0.6)})
+SPACE = SearchSpace({"dropout": FloatDistribution(0.0, 0.6)})
 
 
 @pytest.fixture
@@ -47,7 +48,10 @@ def test_the_first_four_are_never_stopped(sweep: Sweep) -> None:
 
 
 def test_values_that_do_not_go_together_are_asked_for_again_and_never_tried(tmp_path: Path) -> None:
-    fields = {"mask_zero": Choices(choices=(True, False)), "pooling": Choices(choices=("last", "mean"))}
+    fields = {
+        "mask_zero": CategoricalDistribution((True, False)),
+        "pooling": CategoricalDistribution(("last", "mean")),
+    }
     sweep = Sweep(tmp_path / "study", SearchSpace(fields), TUNED, 0)
     study = open_study(sweep)
     for _ in range(6):
@@ -94,7 +98,7 @@ def test_the_default_space_of_a_fitted_recipe_holds_what_the_rules_choose(
 
 
 def test_the_space_as_optuna_takes_it() -> None:
-    made = distributions(load_space(None, TUNED))
+    made = load_space(None, TUNED).fields
     assert made["learning_rate"] == optuna.distributions.FloatDistribution(0.0002, 0.002, log=True)
     assert made["batch_size"] == optuna.distributions.CategoricalDistribution((32, 64, 128))
 
