@@ -165,12 +165,8 @@ def _plain(text: str) -> str:
 
 
 def _legend(figure: Figure) -> None:
-    """A legend below the plots, in as many columns as fit the figure, which grows by its rows."""
+    """A legend below the plots, a line a run; the figure grows by it."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
     labels = [textwrap.fill(label, _LINE) for label in labels]
-    for columns in range(min(len(labels), 3), 0, -1):
-        legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
-        if columns == 1 or legend.get_window_extent().width < 0.95 * figure.bbox.width:
-            break
-        legend.remove()
+    legend = figure.legend(handles, labels, loc="outside lower center", frameon=False)
     figure.set_figheight(figure.get_figheight() + legend.get_window_extent().height / figure.dpi)

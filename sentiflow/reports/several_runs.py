@@ -1,5 +1,6 @@
 """The report of several runs side by side, or of the one that is meant."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -8,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentiflow.evaluation import ScoreTable
-from sentiflow.evaluation.metrics import SLICES
+from sentiflow.evaluation.metrics import SLICES, spread
+from sentiflow.evaluation.statistics import beyond_chance, format_interval, format_points
 from sentiflow.reports import (
     Block,
     Heading,
@@ -23,9 +25,8 @@ from sentiflow.reports import (
     one_run,
 )
 from sentiflow.reports.one_run import figures_table, quote
-from sentiflow.reports.outcome import lead
 from sentiflow.reports.summary import RunSummary, TestData, load_summaries
-from sentiflow.runs import RunRecord
+from sentiflow.runs import REPEAT, RunRecord
 from sentiflow.runs.comparison import (
     ACCURACY,
     HEADING,
@@ -116,7 +117,7 @@ def report(
         ]
     missing = [Text(f"{run.label}: {each}") for run in runs for each in run.missing]
     sections.append(Section("Not available", missing))
-    return Report(title or f"{len(runs)} runs compared", lead(runs, outcomes), [s for s in sections if s.blocks])
+    return Report(title or f"{len(runs)} runs compared", _lead(runs, outcomes), [s for s in sections if s.blocks])
 
 
 def record(runs: Sequence[RunSummary]) -> dict[str, Any]:
@@ -139,6 +140,53 @@ def record(runs: Sequence[RunSummary]) -> dict[str, Any]:
 def _outcomes(runs: Sequence[RunSummary]) -> list[AccuracyDifference]:
     first = runs[0]
     return [accuracy_difference(run.record, run.table, first.record, first.table) for run in runs[1:]]
+
+
+def _lead(runs: Sequence[RunSummary], outcomes: Sequence[AccuracyDifference]) -> list[Text]:
+    """What is said first; ``outcomes`` are those of the second and the following runs."""
+    told = [*filter(None, (_over_seeds(runs), _of_two(runs, outcomes), _best(runs, outcomes)))]
+    sentences = told or ["None of these runs has metrics to compare."]
+    return [Text(sentence, strong=i == 0) for i, sentence in enumerate(sentences)]
+
+
+def _of_two(runs: Sequence[RunSummary], outcomes: Sequence[AccuracyDifference]) -> str:
+    if len(runs) != 2 or (paired := outcomes[0].paired) is None:
+        return ""
+    first, second = (run.in_a_sentence for run in runs)
+    interval = f"95% interval {format_interval(paired.low, paired.high)}"
+    if not beyond_chance(paired.low, paired.high):
+        points = format_points(paired.difference)
+        return f"On the same test reviews {second} and {first} differ within chance ({points}, {interval})."
+    which = "better" if paired.difference > 0 else "worse"
+    points = f"{100 * abs(paired.difference):.2f} points"
+    return f"On the same test reviews {second} is {which} than {first} by {points} ({interval})."
+
+
+def _best(runs: Sequence[RunSummary], outcomes: Sequence[AccuracyDifference]) -> str:
+    """The run of the lowest validation loss, and its difference on the test split."""
+    best = min(runs, key=lambda run: run.loss)
+    if best.loss == math.inf:
+        return ""
+    if len({run.record.digest for run in runs if run.loss < math.inf}) > 1:
+        return "Trained on different reviews: validation losses do not say which run is the best."
+    sentence = f"By validation loss {best.in_a_sentence} is the best, with {best.loss:.4f}"
+    if best.measured is not None:
+        sentence += f": test accuracy {best.measured.accuracy:.2%}"
+    if len(runs) > 2 and best.number > 1 and (paired := outcomes[best.number - 2].paired) is not None:
+        chance = "beyond chance" if beyond_chance(paired.low, paired.high) else "within chance"
+        sentence += f", {format_points(paired.difference)} against {runs[0].in_a_sentence}, {chance}"
+    return f"{sentence}."
+
+
+def _over_seeds(runs: Sequence[RunSummary]) -> str:
+    """Mean and spread, if all runs are seeds of one set."""
+    records = [run.record for run in runs]
+    accuracies = [run.measured.accuracy for run in runs if run.measured is not None]
+    seeds = all(record.kind == REPEAT for record in records)
+    if not seeds or len({record.parent for record in records}) > 1 or len(accuracies) < len(runs):
+        return ""
+    over = spread(accuracies)
+    return f"Test accuracy over {len(accuracies)} seeds: mean {over.mean:.2%}, {over.text()}."
 
 
 def _overview(runs: Sequence[RunSummary]) -> list[Block]:

@@ -177,9 +177,7 @@ def first_choice(versions: Mapping[int, VersionRecord]) -> tuple[int, str]:
     left = [each for each in left if "decline.by" not in versions[each].tags] or left
     best, loss = best_by_validation(versions, left)
     why = "newest" if len(left) == 1 or math.isinf(loss) else f"lowest validation loss of {len(left)}"
-    others = [str(each) for each in versions if each not in left and SCORER_DIGEST not in versions[each].tags]
-    foreign = f"; left out, as not made by a training: version {', '.join(others)}" if others else ""
-    return best, f"{why}, no champion yet{foreign}"
+    return best, f"{why}, no champion yet"
 
 
 def choose_name(names: list[str], name: str | None, tracking_uri: str) -> str:
