@@ -119,7 +119,8 @@ def draw(
 ) -> Sample:  # fmt: skip
     """Draw from the texts that were logged since the last sample, each different one once.
 
-    Where none came since, from earlier ones that were not drawn.
+    Where none came since, from earlier ones. None is drawn again, but others of its stratum stand for it, too:
+    most were drawn where the version is least sure, and the rest alone would look too good.
 
     Raises:
         UsageError: none is left.
@@ -131,11 +132,10 @@ def draw(
     at, last_id = until, last
     for batch in log.after(version.name, 0):  # ids begin again where the log was deleted
         for entry in batch:
-            if (name := text_id(entry.text)) not in taken:
-                (newer if entry.id > last or entry.at > until else older)[name] = entry.text
+            (newer if entry.id > last or entry.at > until else older)[text_id(entry.text)] = entry.text
         at, last_id = max(at, *(entry.at for entry in batch)), batch[-1].id
-    texts = newer or older
-    if not texts:
+    texts = older | newer if taken.issuperset(newer) else newer
+    if taken.issuperset(texts):
         if before:
             told = f"Every logged text of {version.name} was drawn."
             raise UsageError(told, f"Label {before[-1].title}, or wait for new texts.")
@@ -143,12 +143,14 @@ def draw(
         raise UsageError(told, "sentiflow serve and score log their texts.")
     names, everything = list(texts), list(texts.values())
     scores = scorer.score(everything)
-    strata = divided(scores)
-    population = [len(stratum) for stratum in strata]
+    free = np.array([name not in taken for name in names])
+    strata = _joined(divided(scores), free)
+    rooms = [stratum[free[stratum]] for stratum in strata]
+    counts = allocated([len(room) for room in rooms], size)
     chosen = [
         (number, place)
-        for number, (stratum, count) in enumerate(zip(strata, allocated(population, size), strict=True))
-        for place in rng.choice(stratum, count, replace=False).tolist()
+        for number, (room, count) in enumerate(zip(rooms, counts, strict=True))
+        for place in rng.choice(room, count, replace=False).tolist()
     ]
     rng.shuffle(chosen)
     return Sample(
@@ -158,7 +160,7 @@ def draw(
         names=scorer.label_names,
         at=at,
         last_id=last_id,
-        population=population,
+        population=[len(stratum) for stratum in strata],
         confidence=float(confidence(scores).mean()),
         texts=[
             Drawn(id=names[place], text=everything[place], stratum=number, score=float(scores[place]))
@@ -184,6 +186,17 @@ def divided(scores: Floats) -> list[NDArray[np.int64]]:
     middles = np.cumsum(deviations) - deviations / 2
     ends = np.searchsorted(middles, deviations.sum() * np.arange(1, STRATA) / STRATA)
     return [stratum for stratum in np.split(order, ends) if len(stratum)]
+
+
+def _joined(strata: Sequence[NDArray[np.int64]], free: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
+    """Strata of which each has a text to draw: one without is joined to its neighbour."""
+    found: list[NDArray[np.int64]] = []
+    for stratum in strata:
+        if found and not (free[stratum].any() and free[found[-1]].any()):
+            found[-1] = np.concatenate([found[-1], stratum])
+        else:
+            found.append(stratum)
+    return found
 
 
 def allocated(rooms: Sequence[int], size: int) -> list[int]:

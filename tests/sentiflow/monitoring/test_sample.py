@@ -63,13 +63,28 @@ def test_a_text_is_drawn_once_and_not_again(tmp_path: Path) -> None:
     made = log(tmp_path, *(each.text for each in first.texts), "0.7")
     second = drawn(made, 40, first)
     assert (second.number, [each.text for each in second.texts]) == (2, ["0.7"]), "what is new, alone"
+    assert second.population == [41], "of what came since"
     third = drawn(made, 40, first, second)
     fourth = drawn(made, 40, first, second, third)
-    assert (sum(third.population), sum(fourth.population)) == (60, 20), "and then what was left"
+    assert (sum(third.population), sum(fourth.population)) == (101, 101), "and then what was left, for all"
     rest = {each.text for each in [*first.texts, *third.texts, *fourth.texts]}
     assert rest == set(texts) and len(third.texts) == 40
     with pytest.raises(UsageError, match="Every logged text of mine-sentiment was drawn"):
         drawn(made, 40, first, second, third, fourth)
+
+
+def test_the_rest_that_earlier_samples_left_stands_for_all_texts(tmp_path: Path) -> None:
+    """Right are 60% of the less sure half, most of which were drawn, and all others: 80%; by the rest 93%."""
+    unsure, sure = (f"{0.5 + k / 10_000:.4f}" for k in range(500)), (f"{1 - k / 10_000}" for k in range(500))
+    made = log(tmp_path, *unsure, *sure)
+    first = drawn(made, 600)
+    second = drawn(made, 300, first)
+    for each in (first, second):
+        right: list[list[bool]] = [[], [], [], [], []]
+        for text in each.texts:
+            right[text.stratum].append(text.score > 0.9 or int(1e4 * text.score) % 5 < 3)
+        found = np.average([np.mean(hits) for hits in right], weights=each.population)
+        assert found == pytest.approx(0.8, abs=0.06)
 
 
 def test_texts_of_a_log_that_began_again_are_all_drawn_from(tmp_path: Path) -> None:
