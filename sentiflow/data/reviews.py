@@ -232,22 +232,16 @@ def labelled(table: Path) -> set[str] | None:
     return {name for name, split in found if split == "test"} if found else None
 
 
-def forget(review_id: str, data_dir: Path) -> list[str]:
-    """Delete the tables with a review, or that cannot be read; gives digests of those that may test with it."""
-    testing = []
+def forget(review_id: str, data_dir: Path) -> None:
+    """Delete the tables with a review, or that cannot be read."""
     for table in (data_dir / "datasets").glob("*/*.parquet"):
         try:
-            columns = pq.read_table(
-                table, columns=["review_id", "split"], filters=[("review_id", "==", review_id)]
-            )
-            splits = columns["split"].to_pylist()
+            has = pq.read_table(table, columns=["review_id"], filters=[("review_id", "==", review_id)]).num_rows
         except (OSError, pa.ArrowException):
-            splits = ["test"]
-        if splits:
+            has = 1
+        if has:
             vocabulary_file(table).unlink(missing_ok=True)
             table.unlink()
-            testing += [table.stem] if splits == ["test"] else []
-    return testing
 
 
 def _read_words(path: Path) -> Vocabulary:

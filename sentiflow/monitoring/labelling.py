@@ -28,7 +28,7 @@ from sentiflow.reports import PAGE, QUOTING
 from sentiflow.runs import MONITOR
 from sentiflow.settings import Settings
 from sentiflow.store import QUOTED, review
-from sentiflow.store.client import delete_files
+from sentiflow.store.client import delete_files, digests_tested_with
 from sentiflow.store.find import find_version, load_scorer
 
 _PATIENCE = 60.0  # seconds
@@ -107,7 +107,8 @@ def _delete(drawn: Drawn, sample: Sample, log: TextLog, settings: Settings) -> N
     shutil.rmtree(_work(sample.model, settings), ignore_errors=True)  # of a killed draw
     review.delete(drawn.trace, sample.experiment, settings)
     delete_files(f"tags.`{QUOTED}` LIKE '%{drawn.id}%'", [PAGE], settings)
-    for digest in reviews.forget(drawn.id, settings.data_dir):
+    reviews.forget(drawn.id, settings.data_dir)
+    for digest in digests_tested_with(drawn.id, settings):
         delete_files(f"tags.`dataset.digest` = '{digest}' AND tags.kind != '{MONITOR}'", QUOTING, settings)
     log.delete(lambda logged: text_id(logged) == drawn.id)
     sample.population[drawn.stratum] -= 1

@@ -9,12 +9,13 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from shlex import quote
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
 import requests
 from mlflow import environment_variables
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
@@ -29,7 +30,7 @@ from sentiflow.redaction import redact, without_login, without_secrets
 from sentiflow.runs import EPOCH_METRICS, TIME, RunRecord
 from sentiflow.settings import Settings, load_settings
 from sentiflow.store import HTTP, hint_for, time_of
-from sentiflow.store.find import need_readable
+from sentiflow.store.find import SCORES, need_readable
 from sentiflow.store.sqlite import DAMAGED, is_damaged, locked_error, other_schema
 from sentiflow.store.ui import UI_TAGS, VIEW, run_url
 
@@ -116,12 +117,37 @@ def experiment_id(client: MlflowClient, settings: Settings) -> str:
 
 def delete_files(runs: str, names: Collection[str], settings: Settings) -> None:
     """Delete files of these names from the artifacts of the runs that a filter of MLflow's finds."""
-    client = connect(settings)
     with tracking_errors(settings.tracking_uri):
-        for run in client.search_runs([experiment_id(client, settings)], runs, max_results=50_000):
+        for run in _every_run(runs, settings):
             files: Any = get_artifact_repository(run.info.artifact_uri)
             for there in {file.path for file in files.list_artifacts()} & set(names):
                 files.delete_artifacts(there)
+
+
+def digests_tested_with(review_id: str, settings: Settings) -> set[str]:
+    """Digests of the datasets that a run has tested with a review, or may have, by the scores that it keeps."""
+    import pyarrow.parquet as pq
+
+    found = set()
+    with tracking_errors(settings.tracking_uri), TemporaryDirectory() as folder:
+        for run in _every_run("", settings):
+            files: Any = get_artifact_repository(run.info.artifact_uri)
+            if not any(file.path == SCORES for file in files.list_artifacts()):
+                continue
+            try:
+                table = pq.read_table(files.download_artifacts(SCORES, folder), columns=["review_id"])
+                has = review_id in table["review_id"].to_pylist()
+            except (OSError, ValueError):  # it is damaged
+                has = True
+            found |= {run.data.tags.get("dataset.digest", "")} if has else set()
+    return found
+
+
+def _every_run(runs: str, settings: Settings) -> list[Run]:
+    """The runs that a filter finds, also deleted ones: they may be restored."""
+    client = connect(settings)
+    experiment = experiment_id(client, settings)
+    return list(client.search_runs([experiment], runs, ViewType.ALL, max_results=50_000))
 
 
 def _create_sqlite(file: Path) -> None:

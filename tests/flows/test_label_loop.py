@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from mlflow.entities import ViewType
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from benchmarks.sample import sample_rows
 from sentiflow.data.division import text_id
@@ -85,8 +87,13 @@ def test_labels_become_rows_of_the_next_training_and_the_gate_tells_how_many_it_
         return prepare(fetch(str(folder), settings, options=options), settings).digest
 
     before, gone = digest(), next(row["text"] for row in rows if is_test(row["text"]))
+    client = connect(settings)
+    run(world, "train", "--dataset", "reviews", "--labels", LABELS, "--seed", "1", *RECIPE)
+    client.delete_run(client.get_model_version(MODEL, "3").run_id)  # it may be restored
+    (settings.data_dir / "datasets" / "reviews" / f"{before}.parquet").unlink()  # as housekeeping does
+    assert pages(world) == [3, 3, 3]
     run(world, "label", "--dataset", "reviews", "--delete", text_id(gone))
-    assert gone not in (folder / "labelled-reviews-1.csv").read_text() and pages(world) == [3, 0]
+    assert gone not in (folder / "labelled-reviews-1.csv").read_text() and pages(world) == [3, 0, 0]
     kept = [
         pq.read_table(table)["review_id"].to_pylist() for table in world.root.rglob("datasets/reviews/*.parquet")
     ]
@@ -101,9 +108,11 @@ def is_test(text: str) -> bool:
 def pages(world: World) -> list[int]:
     """How many pages that quote test reviews the run of each training has, the oldest first."""
     client = connect(world.settings)
-    made = client.search_runs(["1"], "tags.dataset = 'reviews'", order_by=["attributes.start_time ASC"])
+    order = ["attributes.start_time ASC"]
+    made = client.search_runs(["1"], "tags.dataset = 'reviews'", ViewType.ALL, order_by=order)
     names = {"report.html", "errors.html", "worst_errors.txt"}
-    return [len(names & {file.path for file in client.list_artifacts(run.info.run_id)}) for run in made]
+    files = [get_artifact_repository(run.info.artifact_uri).list_artifacts() for run in made]
+    return [len(names & {file.path for file in each}) for each in files]
 
 
 def test_labels_are_called_as_the_table_has_them(world: World) -> None:
