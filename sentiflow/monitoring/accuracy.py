@@ -114,10 +114,11 @@ class LiveAccuracy:
 
 
 def verdicts(sample: Sample, given: Iterable[Label]) -> Verdicts:
-    """Count the labels of each text; a person counts once."""
+    """Count the labels of each text; a person counts once, and what the question does not offer never."""
     votes: dict[str, Counter[str]] = {}
     for label in given:
-        votes.setdefault(label.trace, Counter())[label.value] += 1
+        if label.value in sample.answers:
+            votes.setdefault(label.trace, Counter())[label.value] += 1
     agreed: dict[str, int] = {}
     for trace, counts in votes.items():
         (first, most), *others = counts.most_common(2)
@@ -157,6 +158,8 @@ def stratified(
     total = sum(population)
     value = middle = variance = spread = 0.0
     for size, hits, n in zip(population, right, counts, strict=True):
+        if not size:  # its texts were deleted
+            continue
         weight, left = size / total, 1 - n / size
         share = (hits + left / 2) / (n + left)
         middle += weight * share

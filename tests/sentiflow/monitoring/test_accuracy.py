@@ -64,6 +64,18 @@ def test_nothing_is_told_without_labels_and_some_leave_it_incomplete() -> None:
     assert live is not None and not live.complete
 
 
+def test_an_answer_that_is_not_offered_is_none() -> None:
+    """A question that was changed in MLflow, or a failed judge there, completes no sample."""
+    asked = sample(0.9, 0.9, population=[50])
+    found = verdicts(asked, [*labels("good", "Good"), *labels("None", by="bob")])
+    assert (found.labels, found.texts, found.disputed) == ({"tr-0": 1}, 1, set())
+
+
+def test_a_stratum_whose_only_text_was_deleted_does_not_count() -> None:
+    live = live_accuracy(sample(0.9, 0.1, 0.9, population=[50, 50, 0]), labels("good", "good"))
+    assert live is not None and live.value == 0.5
+
+
 def test_all_texts_of_the_log_leave_no_doubt() -> None:
     assert stratified([4, 6], [3, 6], [4, 6])[:2] == pytest.approx((0.9, 0))
     assert interval(0.9, 0) == pytest.approx((0.9, 0.9))
