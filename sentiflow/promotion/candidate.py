@@ -187,7 +187,7 @@ def evaluate_candidate(
             try:
                 given = replace(given, champion=scores.of_champion(champion, candidate, table))
                 beside = scores.scorer(champion) if settings.gate_behaviour else None
-                old = scores.of_old_reviews(champion, candidate, scorer)
+                old = scores.of_old_reviews(champion, candidate, scorer, table)
             except (UsageError, UnloadableError) as err:  # others registered it, or it is gone
                 reason = first_line(err)
                 lost = isinstance(err, UnloadableError)
@@ -297,10 +297,13 @@ class Scores:
             self.logger.info("the champion may have been tested on other reviews: scored again")
         return self.score(champion, candidate, self.scorer(champion)).in_order_of(table)
 
-    def of_old_reviews(self, champion: VersionRecord, candidate: VersionRecord, scorer: TextScorer) -> list[Group]:
+    def of_old_reviews(
+        self, champion: VersionRecord, candidate: VersionRecord, scorer: TextScorer, tested: ScoreTable
+    ) -> list[Group]:
         """Both on the test reviews of the champion's training, where the candidate has others.
 
-        Reviews that the candidate has learnt from are left out.
+        Reviews that the candidate has learnt from are left out. A label that was corrected since is as the
+        candidate was ``tested`` by.
         """
         digest = champion.tags.get("dataset.digest")
         if digest == candidate.tags.get("dataset.digest"):
@@ -316,7 +319,11 @@ class Scores:
         own = self.stored(champion, table) or self.score(champion, champion, self.scorer(champion))
         learnt = self.learnt([candidate], table)
         kept = np.ones(len(table.label), bool) if learnt is None else ~learnt
-        return [Group(gate.OLD, table.right[kept], own.in_order_of(table).right[kept])]
+        now = dict(zip(tested.review_id.tolist(), tested.label.tolist(), strict=True))
+        labels = zip(table.review_id.tolist(), table.label.tolist(), strict=True)
+        label = np.array([now.get(name, before) for name, before in labels])
+        both = (replace(each, label=label).right[kept] for each in (table, own.in_order_of(table)))
+        return [Group(gate.OLD, *both)]
 
     def learnt(self, versions: Sequence[VersionRecord], table: ScoreTable) -> NDArray[np.bool_] | None:
         """Which reviews of a table one of the versions has learnt from, shape (n,); None of built-in datasets."""
@@ -398,6 +405,11 @@ class Scores:
             )
         self.logger.info("scoring the test reviews with version %s", version.number)
         test, words = reviews.read(path).of("test"), reviews.read_vocabulary(path)
+        if scorer.label_names == test.label_names[::-1]:
+            raise UsageError(
+                f"Version {version.number} calls {scorer.label_names[1]} 1, and version {tested.number} 0.",
+                "Train again with the meanings of before: --labels",
+            )
         texts = reviews.of_test(path, "text")  # with words that are in no training review, too
         named = zip(test.review_id.tolist(), test.tokens, strict=True)
         scores = scorer.score([texts.get(name) or words.decode(ids, unknown="") for name, ids in named])

@@ -12,6 +12,8 @@ from benchmarks.sample import sample_rows
 from flows.train import train
 from sentiflow.data import reviews
 from sentiflow.data.prepare import fetch, prepare
+from sentiflow.data.table import TableOptions
+from sentiflow.errors import UsageError
 from sentiflow.promotion import switch
 from sentiflow.promotion.candidate import evaluate_candidate
 from sentiflow.scoring import is_positive
@@ -26,7 +28,7 @@ QUICK = load_recipe("tutorial", ["epochs=1", "sequence_length=20", "units=4", "e
 ROWS = [(text, label) for text, label, _ in sample_rows(300, 2, seed=5)]
 
 
-def write(path: Path, rows: Sequence[tuple[str, int]], splits: Sequence[str] = ()) -> None:
+def write(path: Path, rows: Sequence[tuple[str, int | str]], splits: Sequence[str] = ()) -> None:
     given = [{"split": split} for split in splits] or [{}] * len(rows)
     lines = [
         json.dumps({"text": text, "label": label, **more}) for (text, label), more in zip(rows, given, strict=True)
@@ -94,3 +96,33 @@ def test_texts_that_moved_into_the_test_are_left_out(world: World, prefect_serve
     decision = evaluate_candidate(name, 3, settings).decision
     assert (decision.reviews, decision.learnt) == (110, 0)
     assert "What version 1 has learnt from is not known: its run does not say." in decision.notes
+
+
+@pytest.mark.story
+def test_what_the_champion_was_tested_on_counts_by_its_labels_of_today(
+    world: World, prefect_server: None, tmp_path: Path
+) -> None:
+    """Of 60 test reviews 30 had a wrong label: a champion that learnt such would look good by them."""
+    table, name, splits = tmp_path / "mended.jsonl", "mended-sentiment", ["train"] * 140 + ["test"] * 60
+    wrong = [(text, 1 - label if number % 2 else label) for number, (text, label) in enumerate(ROWS[:200])]
+    write(table, wrong, splits)
+    train(QUICK, str(table), 0)
+    promote(name, 1)
+    write(table, ROWS[:200], splits)
+    train(QUICK, str(table), 0)
+    decision = evaluate_candidate(name, 2, load_settings()).decision
+    (rule,) = (rule for rule in decision.rules if rule.name == "slice champion's test")
+    assert rule.number == pytest.approx(right(name, 2, ROWS[140:200]) - right(name, 1, ROWS[140:200]))
+
+
+@pytest.mark.story
+def test_a_candidate_that_calls_1_what_the_champion_calls_0_is_not_compared(
+    world: World, prefect_server: None, tmp_path: Path
+) -> None:
+    table = tmp_path / "turned.jsonl"
+    write(table, [(text, ("bad", "good")[label]) for text, label in ROWS[:200]])
+    train(QUICK, str(table), 0, table=TableOptions(labels={"good": 1, "bad": 0}))
+    promote("turned-sentiment", 1)
+    train(QUICK, str(table), 0, table=TableOptions(labels={"good": 0, "bad": 1}))
+    with pytest.raises(UsageError, match=r"Version 1 calls good 1, and version 2 0\."):
+        evaluate_candidate("turned-sentiment", 2, load_settings())
