@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -228,7 +229,8 @@ def labelled(table: Path) -> set[str] | None:
     """Ids of the test reviews that are texts in use which people labelled; None where no table of such is read."""
     columns = pq.read_table(table, columns=["review_id", "split", "place"])
     rows = zip(*(columns[name].to_pylist() for name in columns.schema.names), strict=True)
-    found = [(name, split) for name, split, place in rows if place.startswith(LABELLED)]
+    ours = re.compile(rf"{LABELLED}[a-z0-9-]+-\d+\.csv ")  # people may call a table of theirs labelled, too
+    found = [(name, split) for name, split, place in rows if ours.match(place)]
     return {name for name, split in found if split == "test"} if found else None
 
 

@@ -15,6 +15,7 @@ from sentiflow.data.reviews import (
     Reviews,
     digest,
     find,
+    labelled,
     mark_used,
     of_test,
     read,
@@ -219,3 +220,9 @@ def test_a_table_counts_as_used_when_it_is_marked_or_its_words_are_read(tmp_path
         use(table)
         assert time.time() - used_at(table) < 60
         assert table.stat().st_mtime == 2_000
+
+
+def test_only_tables_that_labels_were_written_into_hold_texts_in_use(tmp_path: Path) -> None:
+    places = ["labelled.csv line 2", "labelled-tweets.csv line 3", "labelled-2.jsonl line 1", "a.csv line 2"]
+    assert labelled(write(FIVE, VOCABULARY, tmp_path / "a", [*places, "b-labelled-c-1.csv line 2"])) is None
+    assert labelled(write(FIVE, VOCABULARY, tmp_path / "b", [*places, "labelled-b-1.csv line 2"])) == {"r4"}
