@@ -66,11 +66,10 @@ def label(
         sample = labelling.delete(delete, model, settings)
         done = f"Deleted {delete} from the log, from {sample.title} and from MLflow."
     elif export is not None:
-        exchange.export(sample := labelling.newest(model, settings), export)
+        exchange.export(sample := labelling.need_samples(model, settings)[-1], export)
         done = f"Wrote {len(sample.texts):,} texts of {sample.title} to {export}"
     elif import_ is not None:
-        sample = labelling.newest(model, settings)
-        given = exchange.read_labels(sample, import_)
+        sample, given = exchange.read_labels(labelling.need_samples(model, settings), import_)
         labelling.add_labels(given, people[0], sample, settings)
         done = f"Added {len(given):,} labels of {people[0]} to {sample.title}"
     else:

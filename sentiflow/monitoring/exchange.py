@@ -5,7 +5,7 @@ Both hold id and text alone, so that who labels does not see what the model said
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any, TextIO
@@ -30,8 +30,8 @@ def export(sample: Sample, file: Path) -> None:
     publish_private(file, content.encode())
 
 
-def read_labels(sample: Sample, file: Path) -> dict[str, str]:
-    """What a file says of the texts of a sample, by their id; rows without a label are left out."""
+def read_labels(samples: Sequence[Sample], file: Path) -> tuple[Sample, dict[str, str]]:
+    """What a file says of the texts of one of the samples, by their id; rows without a label are left out."""
     _check(file)
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
@@ -41,6 +41,8 @@ def read_labels(sample: Sample, file: Path) -> dict[str, str]:
             f"{file} cannot be read: {first_line(err) or type(err).__name__}.",
             "Give a table with the columns id and label, split by commas, or Label Studio's JSON (not JSON-MIN).",
         ) from err
+    holding = (each for each in samples if rows and rows[0][1] in {drawn.id for drawn in each.texts})
+    sample = next(holding, samples[-1])
     known, allowed = {drawn.id for drawn in sample.texts}, sample.answers
     for place, name, label in rows:
         if name not in known:
@@ -50,7 +52,7 @@ def read_labels(sample: Sample, file: Path) -> dict[str, str]:
             )
         if label not in allowed:
             raise UsageError(f"{file}, row {place}: unknown label {label!r}.", f"Use {', '.join(allowed)}.")
-    return {name: label for _, name, label in rows}
+    return sample, {name: label for _, name, label in rows}
 
 
 def csv_table(rows: Iterable[tuple[str, ...]]) -> str:

@@ -56,12 +56,12 @@ def new_sample(
     return sample
 
 
-def newest(model: str, settings: Settings) -> Sample:
-    """The newest sample of a model, or a UsageError."""
+def need_samples(model: str, settings: Settings) -> list[Sample]:
+    """The samples of a model, the oldest first, or a UsageError."""
     samples = sampling.samples(model, settings)
     if not samples:
         raise UsageError(f"There is no sample of {model} yet.", "Draw one: sentiflow label")
-    return samples[-1]
+    return samples
 
 
 def add_labels(given: Mapping[str, str], by: str, sample: Sample, settings: Settings) -> None:

@@ -29,10 +29,10 @@ def test_a_filled_table_is_read_and_empty_rows_are_left_out(tmp_path: Path) -> N
     rows[1][2], rows[2][2] = "good", " cannot tell "
     with file.open("w", newline="") as lines:
         csv.writer(lines).writerows(rows)
-    assert read_labels(ASKED, file) == {"text-0": "good", "text-1": "cannot tell"}
+    assert read_labels([ASKED], file)[1] == {"text-0": "good", "text-1": "cannot tell"}
     with file.open("a", newline="") as lines:
         csv.writer(lines).writerow(rows[1])
-    assert read_labels(ASKED, file) == {"text-0": "good", "text-1": "cannot tell"}, (
+    assert read_labels([ASKED], file)[1] == {"text-0": "good", "text-1": "cannot tell"}, (
         "equal labels of a text are one"
     )
 
@@ -41,7 +41,7 @@ def test_texts_of_any_characters_and_length_are_read_back(tmp_path: Path) -> Non
     texts = "a\u2028b\x0cc\x85d", "x" * 1_000_000, '"q",\r\n;'
     content = csv_table([("id", "text", "label"), *((f"text-{k}", text, "good") for k, text in enumerate(texts))])
     (file := tmp_path / "texts.csv").write_bytes(b"\xef\xbb\xbf" + content.encode())
-    assert read_labels(ASKED, file) == dict.fromkeys(("text-0", "text-1", "text-2"), "good")
+    assert read_labels([ASKED], file)[1] == dict.fromkeys(("text-0", "text-1", "text-2"), "good")
 
 
 def test_a_text_is_no_formula_of_a_spreadsheet(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_label_studio_is_read(tmp_path: Path) -> None:
     file.write_text(
         json.dumps([task("text-0", "bad", "good"), task("text-1"), task("text-1", "bad", skipped=True)])
     )
-    assert read_labels(ASKED, file) == {"text-0": "good"}
+    assert read_labels([ASKED], file)[1] == {"text-0": "good"}
 
 
 @pytest.mark.parametrize(
@@ -85,9 +85,19 @@ def test_label_studio_is_read(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_refused_whole(content: str, told: str, tmp_path: Path) -> None:
     (file := tmp_path / f"texts{'.json' if content[:1] in ('[', '{') else '.csv'}").write_text(content)
     with pytest.raises(UsageError, match=told):
-        read_labels(ASKED, file)
+        read_labels([ASKED], file)
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is no .csv or .json file"):
         export(ASKED, tmp_path / "texts.xlsx")
+
+
+def test_labels_of_an_earlier_sample_are_its_own(tmp_path: Path) -> None:
+    """Drift may draw another one while a person fills a table in."""
+    texts = [each.model_copy(update={"id": f"later-{each.id}"}) for each in ASKED.texts]
+    later = ASKED.model_copy(update={"number": 2, "texts": texts})
+    for name, number in (("text-2", 1), ("later-text-2", 2)):
+        (file := tmp_path / "done.csv").write_text(f"id,label\n{name},good\n")
+        found, given = read_labels([ASKED, later], file)
+        assert (found.number, given) == (number, {name: "good"})
