@@ -170,11 +170,11 @@ def write_tables(dataset: str, options: TableOptions, settings: Settings) -> tup
 
 def _rows(sample: Sample, labels: Mapping[str, int], options: TableOptions) -> Iterator[tuple[str, ...]]:
     """A header and the labelled texts of a sample; labels are called as the dataset's options know them."""
-    known = options.known(sample.names)
-    names = [
-        name if plain(name) in options.known() else next(each for each, means in known.items() if means == label)
-        for label, name in enumerate(sample.names)
-    ]
+    names = list(sample.names)
+    for label, name in enumerate(sample.names):
+        found = [each for each in (name, *name.split(" or ")) if plain(each) in options.known()]  # "4 or 5"
+        found += [each for each, means in options.known(sample.names).items() if means == label]
+        names[label] = found[0]
     yield options.text_column, options.label_column, "sample", "until"
     for drawn in sample.texts:
         if drawn.trace in labels:

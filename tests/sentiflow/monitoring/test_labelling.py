@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from sentiflow.data.table import Label, TableOptions
 from sentiflow.errors import UsageError
 from sentiflow.monitoring import labelling, sample
+from sentiflow.monitoring.accuracy import Verdicts
 from sentiflow.monitoring.exchange import csv_table
 from sentiflow.settings import Settings
 from tests.sentiflow.monitoring.test_accuracy import sample as made
@@ -39,3 +41,26 @@ def test_a_killed_deletion_is_done_again(tmp_path: Path, monkeypatch: pytest.Mon
     assert [each.id for each in left.texts] == ["text-1"] and left.population == [8]
     (there,) = sample.samples(others.model, settings)
     assert [each.id for each in there.texts] == ["text-1"], "it was drawn for another model, too"
+
+
+@pytest.mark.parametrize(
+    ("names", "labels", "called"),
+    [
+        (("bad", "good"), {"bad": 0, "good": 1}, ["good", "bad"]),
+        (("bad", "good"), {"bad": 1, "good": 0}, ["good", "bad"]),  # as people said, whatever it means now
+        (("1 or 2", "4 or 5"), {"1": 0, "2": 0, "4": 1, "5": 1}, ["4", "1"]),
+        (("1 or 2", "4 or 5"), {"4": 0, "5": 0, "1": 1, "2": 1}, ["4", "1"]),
+        (("negative", "positive"), {"1": 0, "2": 0, "3": 0, "4": 0, "9": 1}, ["9", "1"]),  # too many to name
+        (("bad", "good"), {}, ["1", "0"]),
+    ],
+)
+def test_a_row_means_what_people_said(
+    names: tuple[str, str], labels: dict[str, Label], called: list[str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    settings = Settings(data_dir=tmp_path / "data")
+    (tmp_path / "mine").mkdir()
+    sample.keep(made(0.9, 0.1, population=[9]).model_copy(update={"names": names}), settings)
+    monkeypatch.setattr(labelling, "said", lambda *_: Verdicts({"tr-0": 1, "tr-1": 0}))
+    _, (file,) = labelling.write_tables(str(tmp_path / "mine"), TableOptions(labels=labels), settings)
+    assert [row["label"] for row in csv.DictReader(file.open())] == called
