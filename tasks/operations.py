@@ -29,7 +29,7 @@ from sentiflow.runs import KIND, MONITOR
 from sentiflow.settings import Notification, load_settings
 from sentiflow.store import LOCK, QUOTED
 from sentiflow.store.client import OpenRun, connect, experiment_id
-from sentiflow.store.find import open_store
+from sentiflow.store.find import find_version, open_store
 from sentiflow.training.open_run import closing, create, provenance, publish_summary
 
 
@@ -97,7 +97,7 @@ EVENT, DROPPED = "sentiflow.drift", "sentiflow.dropped"
 def measure_accuracy(check: DriftCheck) -> tuple[list[LiveAccuracy], FollowUp | None]:
     """Measure the accuracy in use by the labels of samples; what is new is reported, and a drop is told.
 
-    Gives what follows a drop, too.
+    Gives what follows a drop, too. A drop of a version that was replaced meanwhile is reported alone.
     """
     found = live.watched(check.model, check.settings)
     news = live.news(found)
@@ -111,8 +111,9 @@ def measure_accuracy(check: DriftCheck) -> tuple[list[LiveAccuracy], FollowUp | 
         run.log(live.metrics(latest))
         run.text(page.page(), PAGE)
         publish_summary(run, page.markdown(), "accuracy", latest.headline)
+    in_use = find_version(check.settings, check.model, None).number
     for each in news:
-        if each.dropped and not each.sample.dropped:
+        if each.dropped and not each.sample.dropped and each.sample.version == in_use:
             sample, payload = each.sample, {"accuracy": each.value, "labels": each.labels}
             key = f"{sample.title} {sample.told}"  # told something else in between, it is another drop
             then = _emit(check, DROPPED, key, run, sample.version, "dropped", f"{each.headline}.", payload)

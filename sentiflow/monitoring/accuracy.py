@@ -103,7 +103,8 @@ class LiveAccuracy:
         low, high = self.interval
         text = (
             f"Accuracy in use {self.value:.2%} (95% interval {low:.2%} to {high:.2%}) by labels of "
-            f"{self.labels:,} of the {len(self.sample.texts):,} texts of sample {self.sample.number}"
+            f"{self.labels:,} of the {len(self.sample.texts):,} texts of sample {self.sample.number}, of version "
+            f"{self.sample.version}"
         )
         if not self.complete:
             return f"{text}, which is not complete"

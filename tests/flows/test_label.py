@@ -152,6 +152,19 @@ def test_true_labels_tell_the_accuracy_and_wrong_ones_raise_the_alarm(
 
 
 @pytest.mark.story
+def test_a_drop_of_a_version_that_was_replaced_is_reported_and_no_alarm(logged: World) -> None:
+    run(logged, "label", "--texts", "20")
+    client = connect(logged.settings)
+    first = client.get_model_version(MODEL, "1")
+    second = client.create_model_version(MODEL, first.source, first.run_id, tags=first.tags)
+    client.set_registered_model_alias(MODEL, "champion", second.version)
+    say(logged, "anna", wrong=True)
+    outcome = monitor("sample")
+    assert "of sample 1, of version 1: below the test accuracy" in outcome.accuracy[0]
+    assert outcome.follow_up is None and len(samples(MODEL, logged.settings)) == 1
+
+
+@pytest.mark.story
 def test_a_late_label_of_an_older_sample_is_not_the_accuracy_in_use(logged: World) -> None:
     """The gauge is the newest sample's, once that is complete."""
     gauge = TextLog(logged.root / "log", 0).last_accuracy
