@@ -77,7 +77,7 @@ def _tasks(tasks: list[dict[str, Any]]) -> Iterator[tuple[int, str, str]]:
     for number, task in enumerate(tasks, start=1):
         kept = [each for each in task["annotations"] if not each.get("was_cancelled")]
         values = [result["value"] for each in kept for result in each["result"]]
-        if chosen := [value["choices"][0] for value in values if "choices" in value]:
+        if chosen := [value["choices"][0] for value in values if value.get("choices")]:
             yield number, str(task["data"]["id"]), chosen[-1]
 
 

@@ -59,6 +59,7 @@ def test_label_studio_is_read(tmp_path: Path) -> None:
         annotations = [
             {"result": [note, {"value": {"choices": [one]}}], "was_cancelled": skipped} for one in choices
         ]
+        annotations.append({"result": [{"value": {"choices": []}}]})  # as a choice that was taken back
         return {"id": 7, "data": {"id": name, "text": "x"}, "annotations": annotations}
 
     file = tmp_path / "done.json"
