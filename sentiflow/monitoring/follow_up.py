@@ -6,8 +6,7 @@ from shlex import quote
 from sentiflow.data.prepare import fetch, prepare
 from sentiflow.data.table import TableOptions, as_options, options_of
 from sentiflow.errors import UsageError, first_line
-from sentiflow.monitoring import sample as sampling
-from sentiflow.monitoring.labelling import new_sample, said
+from sentiflow.monitoring.labelling import new_sample, reviewed, said
 from sentiflow.names import BUILT_IN, dataset_of, model_name
 from sentiflow.settings import PREFIX, Settings
 from sentiflow.store import review
@@ -37,7 +36,7 @@ def follow_up(model: str, settings: Settings) -> FollowUp:
     except UsageError as err:  # it is on another machine, or has rows that nobody can train on
         unknown = f"Whether there is something new to train on is not known here: {first_line(err)}"
         return FollowUp(unknown, dataset)
-    told, known = "Nothing new to train on.", sampling.samples(model, settings)
+    told, known = "Nothing new to train on.", reviewed(model, settings)
     if not known or said(known[-1], settings).texts == len(known[-1].texts):
         if known and not known[-1].tables:
             rows = f"sentiflow data --dataset {quote(dataset)} --from-labels"

@@ -56,9 +56,18 @@ def new_sample(
     return sample
 
 
-def need_samples(model: str, settings: Settings) -> list[Sample]:
-    """The samples of a model, the oldest first, or a UsageError."""
+def reviewed(model: str, settings: Settings) -> list[Sample]:
+    """The samples of a model, the oldest first, without the texts whose traces somebody deleted in MLflow."""
     samples = sampling.samples(model, settings)
+    for sample in samples:
+        there = review.traces(sample.title, sample.experiment, settings)
+        sample.texts = [drawn for drawn in sample.texts if drawn.trace in there]
+    return samples
+
+
+def need_samples(model: str, settings: Settings) -> list[Sample]:
+    """Those samples, or a UsageError where there is none."""
+    samples = reviewed(model, settings)
     if not samples:
         raise UsageError(f"There is no sample of {model} yet.", "Draw one: sentiflow label")
     return samples

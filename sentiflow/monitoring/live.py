@@ -9,6 +9,7 @@ from matplotlib.ticker import PercentFormatter
 
 from sentiflow.monitoring import sample
 from sentiflow.monitoring.accuracy import LiveAccuracy, Tested, chance, live_accuracy
+from sentiflow.monitoring.labelling import reviewed
 from sentiflow.reports import Picture, Report, Section, Table, Text
 from sentiflow.reports.plots import BLUE, ORANGE, describe
 from sentiflow.settings import Settings
@@ -19,7 +20,7 @@ from sentiflow.store.find import open_store
 def watched(model: str, settings: Settings) -> list[LiveAccuracy]:
     """The accuracy by each sample that has labels, the oldest first."""
     store, found = open_store(settings), []
-    for sampled in sample.samples(model, settings):
+    for sampled in reviewed(model, settings):
         live = live_accuracy(sampled, review.labels(sampled.title, sampled.experiment, settings))
         if live is None:
             continue

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import mlflow
 from mlflow.entities import (
@@ -108,15 +109,28 @@ def page_url(experiment: str, queue: str, settings: Settings) -> str:
     return f"{ui_url(settings)}/#/experiments/{experiment}/review-queue?selectedQueueId={queue}"
 
 
+def traces(title: str, experiment: str, settings: Settings) -> set[str]:
+    """The traces of a queue that nobody has deleted."""
+    connect(settings)
+    with tracking_errors(settings.tracking_uri):
+        found = _traces(TracingClient(settings.tracking_uri), experiment, title)
+        return {trace.info.trace_id for trace in found}
+
+
 def labels(title: str, experiment: str, settings: Settings) -> list[Label]:
-    """The latest label that each person gave each text of a queue."""
+    """The latest label that each person gave each text of a queue; Anna is anna."""
     connect(settings)
     latest: dict[tuple[str, str], tuple[int, str]] = {}
     with tracking_errors(settings.tracking_uri):
         for trace in _traces(TracingClient(settings.tracking_uri), experiment, title):
             for given in trace.info.assessments:
-                if isinstance(given, Feedback) and given.name == title and given.valid is not False:
-                    key = trace.info.trace_id, given.source.source_id or ""
+                if (
+                    isinstance(given, Feedback)
+                    and (given.name, given.source.source_type) == (title, AssessmentSourceType.HUMAN)
+                    and given.valid is not False
+                ):
+                    person = normalize("NFC", (given.source.source_id or "").strip().casefold())
+                    key = trace.info.trace_id, person
                     found = given.last_update_time_ms or 0, str(given.value)
                     latest[key] = max(latest.get(key, found), found)
     return [Label(trace, by, value) for (trace, by), (_, value) in latest.items()]

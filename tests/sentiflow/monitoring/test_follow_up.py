@@ -25,7 +25,8 @@ def test_people_are_asked_until_a_sample_is_labelled_and_then_for_its_rows(
         first.text == f"Nothing new to train on. Label {drawn.title}: {page}"
         and len(samples(MODEL, settings)) == 1
     )
-    for each in drawn.texts:
+    review.delete(drawn.texts[0].trace, drawn.experiment, settings)  # by somebody, in MLflow: nobody can label it
+    for each in drawn.texts[1:]:
         review.add_label(drawn.title, Label(each.trace, "anna", "positive"), settings)
     then = follow_up(MODEL, settings)
     assert (

@@ -60,10 +60,15 @@ def test_a_person_counts_once_with_the_latest_label(settings: Settings) -> None:
     for label in (Label(first, "anna", "bad"), Label(first, "bob", "bad"), Label(second, "anna", "good")):
         review.add_label(TITLE, label, settings)
     review.add_label(TITLE, Label(first, "anna", "good"), settings)
-    machine = AssessmentSource(AssessmentSourceType.HUMAN, "cleo")
-    mlflow.log_feedback(trace_id=first, name="another question", value="bad", source=machine)
+    review.add_label(TITLE, Label(second, "Bob", "bad"), settings)
+    review.add_label(TITLE, Label(second, " bob", "good"), settings)
+    cleo = AssessmentSource(AssessmentSourceType.HUMAN, "cleo")
+    mlflow.log_feedback(trace_id=first, name="another question", value="bad", source=cleo)
+    judge = AssessmentSource(AssessmentSourceType.LLM_JUDGE, "judge")
+    mlflow.log_feedback(trace_id=first, name=TITLE, value="bad", source=judge)
     assert set(review.labels(TITLE, queue.experiment, settings)) == {
         Label(first, "anna", "good"), Label(first, "bob", "bad"), Label(second, "anna", "good"),
+        Label(second, "bob", "good"),
     }  # fmt: skip
 
 
