@@ -65,6 +65,8 @@ def label(
     if delete is not None:
         sample = labelling.delete(delete, model, settings)
         done = f"Deleted {delete} from the log, from {sample.title} and from MLflow."
+        if moved := [table for table in sample.tables if not Path(table).exists()]:
+            done += f" Not found, so look whether it is in them: {', '.join(moved)}"
     elif export is not None:
         exchange.export(sample := labelling.need_samples(model, settings)[-1], export)
         done = f"Wrote {len(sample.texts):,} texts of {sample.title} to {export}"

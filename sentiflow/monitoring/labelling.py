@@ -1,5 +1,6 @@
 """What ``sentiflow label`` does: draw a sample, exchange it, and delete a text everywhere."""
 
+import csv
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from sentiflow.data.division import text_id
 from sentiflow.data.prepare import fetch, prepare
 from sentiflow.data.reviews import LABELLED
 from sentiflow.data.table import TableOptions, plain
-from sentiflow.errors import UsageError
+from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.files import empty_folder, leftovers, make_folder, publish, publish_private, read_csv
 from sentiflow.folder import expanded
 from sentiflow.locks import work_folder
@@ -135,10 +136,15 @@ def _drop_row(sample: Sample, text: str) -> None:
     for file in map(Path, sample.tables):
         for leftover in leftovers(file):  # of a killed process
             leftover.unlink(missing_ok=True)
-        if file.exists():
-            with file.open(encoding="utf-8", newline="") as lines:
-                rows = [tuple(row) for row in read_csv(lines) if row[:1] != [text]]
-            publish_private(file, csv_table(rows).encode())
+        if not file.exists():
+            continue
+        try:
+            with file.open(encoding="utf-8-sig", newline="") as lines:
+                rows = [tuple(row) for row in read_csv(lines) if text not in row]
+        except (ValueError, csv.Error) as err:  # somebody has edited it
+            hint = "Restore it, or remove it: sentiflow data --from-labels writes it again."
+            raise ExternalError(f"{file} cannot be read: {first_line(err)}.", hint) from err
+        publish_private(file, csv_table(rows).encode())
 
 
 def write_tables(dataset: str, options: TableOptions, settings: Settings) -> tuple[str, list[Path]]:

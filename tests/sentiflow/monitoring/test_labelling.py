@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sentiflow.data.table import Label, TableOptions
-from sentiflow.errors import UsageError
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring import labelling, sample
 from sentiflow.monitoring.accuracy import Verdicts
 from sentiflow.monitoring.exchange import csv_table
@@ -24,6 +24,7 @@ def test_a_killed_deletion_is_done_again(tmp_path: Path, monkeypatch: pytest.Mon
     sample.keep(others := asked.model_copy(update={"model": "others-sentiment", "tables": []}), settings)
     monkeypatch.setattr("sentiflow.store.review.delete", lambda *_: None)
     monkeypatch.setattr(labelling, "delete_files", lambda *_: None)
+    monkeypatch.setattr(labelling, "digests_tested_with", lambda *_: ())
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
@@ -41,6 +42,24 @@ def test_a_killed_deletion_is_done_again(tmp_path: Path, monkeypatch: pytest.Mon
     assert [each.id for each in left.texts] == ["text-1"] and left.population == [8]
     (there,) = sample.samples(others.model, settings)
     assert [each.id for each in there.texts] == ["text-1"], "it was drawn for another model, too"
+
+
+def test_a_table_that_was_edited_loses_the_text_too_or_stops_the_deletion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(data_dir=tmp_path / "data", prediction_log_dir=tmp_path / "log")
+    table = tmp_path / "labelled-1.csv"
+    sample.keep(asked := made(0.9, 0.1, population=[9]).model_copy(update={"tables": [str(table)]}), settings)
+    monkeypatch.setattr("sentiflow.store.review.delete", lambda *_: None)
+    monkeypatch.setattr(labelling, "delete_files", lambda *_: None)
+    monkeypatch.setattr(labelling, "digests_tested_with", lambda *_: ())
+    for content in (b"text,label\ntext 0,sch\xf6n\n", b'text,label\n"text" 0,good\n'):  # by a spreadsheet, by hand
+        table.write_bytes(content)
+        with pytest.raises(ExternalError, match=r"labelled-1\.csv cannot be read"):
+            labelling.delete("text-0", asked.model, settings)
+    table.write_text("label,text\ngood,text 0\nbad,text 1\n")
+    assert [each.id for each in labelling.delete("text-0", asked.model, settings).texts] == ["text-1"]
+    assert list(csv.reader(table.open())) == [["label", "text"], ["bad", "text 1"]]
 
 
 @pytest.mark.parametrize(
