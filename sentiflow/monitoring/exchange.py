@@ -8,15 +8,20 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from sentiflow.data.rows import no_formula
+from sentiflow.data.division import text_id
+from sentiflow.data.inputs import open_input
+from sentiflow.data.parquet import to_values
+from sentiflow.data.rows import NO_TEXT, no_formula
+from sentiflow.data.table import plain
 from sentiflow.errors import UsageError, first_line
-from sentiflow.files import publish_private, read_csv
+from sentiflow.files import publish_private
 from sentiflow.monitoring.sample import Sample
 
 _COLUMNS = ("id", "text", "label")
 _SUFFIXES = (".csv", ".json")
+_HINT = "Give a table with the columns id and label, or Label Studio's JSON, whose choices are named label."
 
 
 def export(sample: Sample, file: Path) -> None:
@@ -31,28 +36,29 @@ def export(sample: Sample, file: Path) -> None:
 
 
 def read_labels(samples: Sequence[Sample], file: Path) -> tuple[Sample, dict[str, str]]:
-    """What a file says of the texts of one of the samples, by their id; rows without a label are left out."""
-    _check(file)
+    """What a file says of the texts of one of the samples, by their id; rows without a label are left out.
+
+    Raises:
+        UsageError: it cannot be read, has no label, or holds a text or a label that the sample lacks.
+    """
     try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            rows = list(_tasks(json.load(lines)) if file.suffix == ".json" else _rows(lines))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, csv.Error) as err:
-        raise UsageError(
-            f"{file} cannot be read: {first_line(err) or type(err).__name__}.",
-            "Give a table with the columns id and label, split by commas, or Label Studio's JSON (not JSON-MIN).",
-        ) from err
-    holding = (each for each in samples if rows and rows[0][1] in {drawn.id for drawn in each.texts})
+        rows = list(_tasks(json.loads(file.read_bytes())) if file.suffix == ".json" else _rows(file))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as err:
+        raise UsageError(f"{file} cannot be read: {first_line(err) or type(err).__name__}.", _HINT) from err
+    if not rows:
+        raise UsageError(f"{file} has no label.", _HINT)
+    holding = (each for each in samples if rows[0][1] in {drawn.id for drawn in each.texts})
     sample = next(holding, samples[-1])
-    known, allowed = {drawn.id for drawn in sample.texts}, sample.answers
+    known, allowed = {drawn.id for drawn in sample.texts}, {plain(name): name for name in sample.answers}
     for place, name, label in rows:
         if name not in known:
             raise UsageError(
-                f"{file}, row {place}: {sample.title} has no text {name!r}.",
-                "Take its row out: it was deleted, or is another's.",
+                f"{file}, {place}: {sample.title} has no text {name!r}.",
+                "Take it out: it was deleted, or is another's.",
             )
-        if label not in allowed:
-            raise UsageError(f"{file}, row {place}: unknown label {label!r}.", f"Use {', '.join(allowed)}.")
-    return sample, {name: label for _, name, label in rows}
+        if plain(label) not in allowed:
+            raise UsageError(f"{file}, {place}: unknown label {label!r}.", f"Use {', '.join(sample.answers)}.")
+    return sample, {name: allowed[plain(label)] for _, name, label in rows}
 
 
 def csv_table(rows: Iterable[tuple[str, ...]]) -> str:
@@ -62,23 +68,35 @@ def csv_table(rows: Iterable[tuple[str, ...]]) -> str:
     return lines.getvalue()
 
 
-def _rows(lines: TextIO) -> Iterator[tuple[int, str, str]]:
-    """Number, id and label of each row that has one; the header is the first row."""
-    table = read_csv(lines)
-    columns = next(table, [])
-    name, label = columns.index("id"), columns.index("label")
-    for number, row in enumerate(table, start=2):
-        if len(row) > label and (value := row[label].strip()):
-            yield number, row[name], value
+def _rows(file: Path) -> Iterator[tuple[str, str, str]]:
+    """Place, id and label of each row of a table that has a label."""
+    table = open_input(file)
+    try:
+        table.select("label", ["id"])
+    except UsageError as err:
+        raise UsageError(str(err.args[0]), _HINT) from err
+    for chunk in table.chunks():
+        for reject in chunk.rejects:
+            if reject.reason != NO_TEXT:
+                raise UsageError(f"{file}, line {reject.line}: {reject.reason}.", _HINT)
+        names = to_values(chunk.columns.column(0))
+        yield from ((f"line {line}", *row) for line, *row in zip(chunk.lines, names, chunk.texts, strict=True))
 
 
-def _tasks(tasks: list[dict[str, Any]]) -> Iterator[tuple[int, str, str]]:
-    """Number, id and last annotation of each task that has one, and was not skipped."""
+def _tasks(tasks: list[dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    """Place, id and last label of each task that has one, and was not skipped.
+
+    JSON-MIN has a number of its own in place of the id.
+    """
     for number, task in enumerate(tasks, start=1):
-        kept = [each for each in task["annotations"] if not each.get("was_cancelled")]
-        values = [result["value"] for each in kept for result in each["result"]]
-        if chosen := [value["choices"][0] for value in values if value.get("choices")]:
-            yield number, str(task["data"]["id"]), chosen[-1]
+        if "annotations" in task:
+            kept = [each for each in task["annotations"] if not each.get("was_cancelled")]
+            values = [result["value"] for each in kept for result in each["result"]]
+            name, chosen = task["data"]["id"], [each["choices"][0] for each in values if each.get("choices")]
+        else:
+            name, chosen = text_id(task["text"]), [task["label"]] if "label" in task else []
+        if chosen:
+            yield f"task {number}", str(name), chosen[-1]
 
 
 def _check(file: Path) -> None:

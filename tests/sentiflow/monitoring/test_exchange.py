@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sentiflow.data.division import text_id
 from sentiflow.errors import UsageError
 from sentiflow.monitoring.exchange import csv_table, export, read_labels
 from tests.sentiflow.monitoring.test_accuracy import sample
@@ -69,18 +70,41 @@ def test_label_studio_is_read(tmp_path: Path) -> None:
     assert read_labels([ASKED], file)[1] == {"text-0": "good"}
 
 
+def test_label_studios_short_form_is_read(tmp_path: Path) -> None:
+    """Made from the long one as Label Studio's converter does: the task's number replaces the id."""
+    texts = [each.model_copy(update={"id": text_id(each.text)}) for each in ASKED.texts]
+    asked = ASKED.model_copy(update={"texts": texts})
+    export(asked, file := tmp_path / "texts.json")
+    tasks = [{**task["data"], "id": number} for number, task in enumerate(json.loads(file.read_text()), 1)]
+    rest = {"annotator": 1, "annotation_id": 9, "lead_time": 3.5}
+    file.write_text(json.dumps([tasks[0] | rest | {"label": "good"}, tasks[1] | rest]))
+    assert read_labels([asked], file) == (asked, {texts[0].id: "good"}), "the second was skipped"
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["id;label\ntext-0;good\n", "ID,Text,Label\ntext-0,x,Good\ntext-1,y,\n,,\n", "id\tlabel\ntext-0\tGOOD\n"],
+)
+def test_a_table_is_read_as_other_tables_are(content: str, tmp_path: Path) -> None:
+    """Spreadsheets write semicolons in many countries, and people write labels and columns with capitals."""
+    (file := tmp_path / "texts.csv").write_text(content)
+    assert read_labels([ASKED], file) == (ASKED, {"text-0": "good"})
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
         ("id,text,label\ntext-9,x,good\n", "no text 'text-9'"),
         ("id,text,label\ntext-0,x,great\n", "unknown label 'great'"),
-        ("text\nx\n", "cannot be read"),
-        ('id,text,label\ntext-0,"x"y,good\n', "cannot be read"),
-        ("", "cannot be read"),
+        ("text\nx\n", "no column label; no column id; there are: text"),
+        ('id,text,label\ntext-0,"x"y,good\n', "line 2: not CSV"),
+        ("id,text,label\ntext-0,x,,good\n", "line 2: wrong number of fields"),
+        ("", "is empty"),
+        ("id,text,label\ntext-0,x,\n", "has no label"),
         ('{"a": 1}', "cannot be read"),
         ('["a"]', "cannot be read"),
         ("[" * 100_000, "cannot be read"),
-        ('[{"id": 5, "sentiment": "good"}]', "cannot be read"),
+        ('[{"id": 5, "text": "x", "sentiment": "good"}]', "has no label"),
     ],
 )
 def test_what_does_not_fit_is_refused_whole(content: str, told: str, tmp_path: Path) -> None:
