@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from sentiflow.data.advice import KINDS, advice
 from sentiflow.data.division import text_id
 from sentiflow.data.parquet import to_values
 from sentiflow.data.prepare import kept_table
 from sentiflow.data.rows import Chunk, beginning, by_label, count_left_out
-from sentiflow.data.table import KINDS, TableOptions, advice, options_of, plain, written
+from sentiflow.data.table import TableOptions, options_of, plain, written
 from sentiflow.errors import UsageError
 from sentiflow.evaluation.metrics import Accuracy, accuracy_of
 from sentiflow.evaluation.statistics import newcombe
@@ -131,7 +132,7 @@ class Evaluator:
         left_out |= {_OTHERS: left_out.pop(_OTHERS)} if _OTHERS in left_out else {}  # last
         hint = ""
         if {*map(plain, left_out)} - self._known.keys() and not all(map(any, self._confusion)):
-            hint = advice([*map(plain, labels)], self._options, self._known)
+            hint = advice([*map(plain, labels)], self._options.labels, self._known, self._column)
         if not any(map(any, self._confusion)):
             where = f"No row has a usable label in the column {self._column}"
             raise UsageError(f"{where}: {count_left_out(left_out)}.", hint)

@@ -144,7 +144,7 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
 
     Found again by what the result depends on: the source's content, how it is read, and this code. A table that is
     gone or damaged is made again. Rejected rows of a user's table are written beside it, or beside what is made
-    of it where that folder cannot be written to.
+    of it where that folder cannot be written to; those of the last readings are kept with what is made of it.
     """
     folder = settings.data_dir / "datasets" / source.name
     note = folder / f".{_key(source)}.json"
@@ -169,7 +169,8 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
         elif source.name == "sample":
             content, words = division.to_reviews(division.sample_rows())
         else:
-            read = table.read_table(Path(source.origin), source.options, rejects, progress)
+            kept = folder / "rejects"
+            read = table.read_table(Path(source.origin), source.options, rejects, kept, progress)
             rejected, left_out, joined = read.rejected, read.left_out, read.joined
             ordered = in_fixed_order(read.rows)
             content, words = division.to_reviews(ordered, base.base().scorer.vocabulary.words)

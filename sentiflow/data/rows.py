@@ -136,29 +136,40 @@ class Rejected:
     rows: int  # of the table, those left out not counted; rejected ones are among them
     reasons: dict[str, int]
     file: str  # of the rejected rows, an object a line; the next reading of the table replaces it
-    digest: str  # SHA-256 of the file
+    kept: str  # a copy of that file, which stays for some readings
+
+    @property
+    def text(self) -> str:
+        count = sum(self.reasons.values())
+        return f"{count:,} of {self.rows:,} rows rejected ({count_reasons(self.reasons)})"
 
     def __str__(self) -> str:
-        count = sum(self.reasons.values())
-        return f"{count:,} of {self.rows:,} rows rejected ({count_reasons(self.reasons)}): {self.file}"
+        return f"{self.text}: {self.file}"
 
 
-def keep_rejects(rejects: Sequence[Reject], rows: int, file: Path) -> Rejected | None:
-    """Write the rejects of so many rows, or remove an earlier file."""
+_READINGS = 10  # whose rejects are kept
+
+
+def keep_rejects(rejects: Sequence[Reject], rows: int, file: Path, folder: Path) -> Rejected | None:
+    """Write the rejects of so many rows, or remove an earlier file; the last readings' stay in the folder."""
     if not rejects:
         file.unlink(missing_ok=True)
         return None
     content = "".join(f"{reject.to_json()}\n" for reject in rejects).encode()
     publish_private(file, content)
+    kept = folder / f"{sha256(content).hexdigest()[:12]}{REJECTS}"
+    publish_private(kept, content)
+    for old in sorted(folder.glob(f"*{REJECTS}"), key=lambda each: each.stat().st_mtime_ns)[:-_READINGS]:
+        old.unlink()
     reasons = Counter(kind_of(reject.reason) for reject in rejects)
-    return Rejected(rows, dict(reasons.most_common()), str(file), sha256(content).hexdigest())
+    return Rejected(rows, dict(reasons.most_common()), str(file), str(kept))
 
 
 def is_kept(rejected: Rejected | None, file: Path) -> bool:
     """Whether a file holds the rejects that were written, or is absent where there were none."""
-    if rejected is None or not file.is_file():
+    if rejected is None or not file.is_file() or not Path(rejected.kept).is_file():
         return rejected is None and not file.exists()
-    return rejected.file == str(file) and rejected.digest == sha256(file.read_bytes()).hexdigest()
+    return rejected.file == str(file) and file.read_bytes() == Path(rejected.kept).read_bytes()
 
 
 def numbers(values: NDArray[np.int64] | NDArray[np.int32] | NDArray[np.float64]) -> pa.Array:
@@ -273,12 +284,16 @@ def match(name: str, found: Sequence[str]) -> list[str]:
     return exact or [each for each in found if each.strip().lower() == name.strip().lower()]
 
 
+# What stands in a first line that is a row already: numbers, labels, texts.
+_VALUE = re.compile(r"[\W\d_]+|pos(itive)?|neg(ative)?|neutral|.{40,}", re.IGNORECASE)
+
+
 def find_columns(
     path: Path, found: Sequence[str], text: str, others: Sequence[str] = (), label: str = ""
 ) -> tuple[str, list[str]]:
     """The columns that names mean by ``match``, as the table writes them: of texts, then of labels and others."""
-    kept = [label, *others] if label else others
-    column = "key" if path.suffix.lower() in (".jsonl", ".ndjson") else "column"
+    suffix, kept = path.suffix.lower(), [label, *others] if label else others
+    column = "key" if suffix in (".jsonl", ".ndjson") else "column"
     options = dict.fromkeys(others, "--keep") | {label: "--label-column", text: "--text-column"}
     matches = {name: match(name, found) for name in (text, *kept)}
     missing = [name for name, there in matches.items() if not there]
@@ -287,6 +302,8 @@ def find_columns(
         problems.append(f"there are: {', '.join(map(_shown, found)) or 'none':.2000}")
         given = " ".join(f"{option} NAME" for option in dict.fromkeys(options[name] for name in missing))
         hints.append(f"Name a {column} that is there: {given}")
+    if len(missing) == len(matches) and suffix in (".csv", ".tsv", ".txt") and any(map(_VALUE.fullmatch, found)):
+        hints.append("If the first line is a row already, put a line above it that names the columns.")
     for name, there in matches.items():
         if len(there) > 1:
             names = list(dict.fromkeys(map(_shown, there)))

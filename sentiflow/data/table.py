@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from shlex import quote
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sentiflow.console import Progress, no_progress
+from sentiflow.data.advice import Label, advice
 from sentiflow.data.division import Labelled, divided, each_once, text_id
 from sentiflow.data.inputs import open_input, shown, tables_of
 from sentiflow.data.parquet import to_values
@@ -37,9 +37,6 @@ from sentiflow.scoring import is_name
 from sentiflow.scoring.scorer import MAX_NAME
 from sentiflow.scoring.vocabulary import FILTERED
 
-Label = Literal[0, 1, "skip"]
-
-KINDS = 20  # different labels of a table that are told apart
 LABELS: dict[str, Label] = {
     "0": 0, "1": 1, "negative": 0, "positive": 1, "neg": 0, "pos": 1, "false": 0, "true": 1,
 }  # fmt: skip
@@ -158,8 +155,10 @@ class Table:
     joined: Joined
 
 
-def read_table(path: Path, options: TableOptions, rejects_file: Path, progress: Progress = no_progress) -> Table:
-    """Read a table, or all tables of a folder; write rejected rows to a file.
+def read_table(
+    path: Path, options: TableOptions, rejects_file: Path, kept: Path, progress: Progress = no_progress
+) -> Table:
+    """Read a table, or all tables of a folder; write rejected rows to a file, and a copy into the folder ``kept``.
 
     Raises:
         UsageError: they cannot be trained on; the message lists all problems, with the first rows that have them.
@@ -199,7 +198,7 @@ def read_table(path: Path, options: TableOptions, rejects_file: Path, progress: 
         problems += more
         hints += [_SPLITS] if more and has_splits else []
     hints = [*_hints(rejects, path, options, labels), *hints]
-    rejected = keep_rejects(rejects, total, rejects_file)
+    rejected = keep_rejects(rejects, total, rejects_file, kept)
     if problems:
         lines = [*problems, *_kinds(rejects), *([f"All rejected rows: {rejects_file}"] if rejects else [])]
         message = "\n  ".join([f"{path} cannot be trained on: {lines[0]}", *lines[1:]])
@@ -292,20 +291,11 @@ def _hints(rejects: Sequence[Reject], path: Path, options: TableOptions, labels:
     hints = [hint for kind in sorted(kinds) for hint in hints_for([kind], path / kinds[kind])]
     if kinds.keys() & {"unknown label", "no label"}:
         found = [plain(label) for label in by_label(labels)]
-        hints.append(f"The network has two answers, 1 and 0. {advice(found, options, options.known())}")
+        meaning = advice(found, options.labels, options.known(), options.label_column)
+        hints.append(f"The network has two answers, 1 and 0. {meaning}")
     if kinds.keys() & {"unknown split", "no split"}:
         hints.append(_SPLITS)
     return hints
-
-
-def advice(found: Sequence[str], options: TableOptions, known: Mapping[str, Label]) -> str:
-    """What to type for labels that are not ``known``."""
-    if len(found) > KINDS:
-        many = f"{options.label_column} has more than {KINDS} different values"
-        return f"{many}: --label-column names the column of labels."
-    unknown = [f"{label}={'...' if label else 'skip'}" for label in found if label not in known]
-    parts = [*(f"{label}={meaning}" for label, meaning in options.labels.items()), *unknown]
-    return f"Say what these mean, 1, 0, or skip to leave their rows out: --labels {quote(','.join(parts))}"
 
 
 def _place(reject: Reject) -> str:

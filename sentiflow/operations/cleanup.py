@@ -13,6 +13,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.tracking import MlflowClient
 
 from sentiflow.data.reviews import used_at, vocabulary_file
+from sentiflow.data.rows import REJECTS
 from sentiflow.files import PARTIAL
 from sentiflow.locks import HOUSEKEEPING, if_free, lock_file
 from sentiflow.names import is_model_name, model_name
@@ -175,6 +176,9 @@ def _clean_dataset(folder: Path, before: float, kept: Collection[str], report: C
             if _DIGEST.fullmatch(table.stem) and table.stem not in kept and used_at(table) < before:
                 _remove(table, f"dataset {folder.name}, unused", report)
                 vocabulary_file(table).unlink(missing_ok=True)
+        for rejects in sorted(folder.glob(f"*/*{REJECTS}")):
+            if rejects.stat().st_mtime < before:
+                _remove(rejects, f"rejects of {folder.name}, old", report)
         for leftover in folder.glob(f".*{PARTIAL}"):
             _remove(leftover, "left by a killed preparation", report)
 

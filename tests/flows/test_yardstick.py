@@ -1,6 +1,5 @@
 """A table of one's own beside a simple model: what a training says of it, and what the gate makes of it."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -86,10 +85,12 @@ def test_why_an_accuracy_says_little_stands_everywhere_and_nobody_is_asked_to_pr
     assert offered == [True, False, False]
 
 
-def test_its_last_line_names_the_rejects_and_their_file(result: TrainingResult) -> None:
-    """Red if a night's rejects stood in a log alone."""
-    told = re.search(r"1 of 601 rows rejected \(1 unknown label\): (\S+)\.", result.summary)
-    assert told is not None and '"value": "perhaps"' in Path(told[1]).read_text()
+def test_its_last_line_names_the_rejects_and_the_file_that_keeps_them(result: TrainingResult, own: World) -> None:
+    """Red if a night's rejects stood in a log alone, or in a file that the next night replaces."""
+    kept = own.settings.data_dir / "datasets" / "mine" / "rejects"
+    (file,) = kept.iterdir()
+    assert f"1 of 601 rows rejected (1 unknown label): {file}." in result.summary
+    assert '"value": "perhaps"' in file.read_text()
 
 
 def test_the_gate_refuses_it_and_says_what_helps(

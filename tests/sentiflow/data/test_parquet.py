@@ -197,7 +197,7 @@ def score(path):
     table.select("text", [name for name in table.names if name.startswith("kept")])
     for chunk in table.chunks():
         [to_values(column) for column in chunk.columns.columns]
-for read in (score, lambda path: read_table(path, TableOptions(), path.with_name("rejects"))):
+for read in (score, lambda path: read_table(path, TableOptions(), *map(path.with_name, ("rejects", "kept")))):
     try:
         read(Path(sys.argv[1]))
         print("read")

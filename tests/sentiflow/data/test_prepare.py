@@ -282,6 +282,25 @@ def test_rejects_of_another_reading_go_when_the_table_is_found_again(settings: S
     assert run(write(tmp_path / "mine.csv"), settings).rejected is None and not file.exists()  # it is corrected
 
 
+def test_rejects_of_the_last_ten_readings_are_kept_refused_ones_too(settings: Settings, tmp_path: Path) -> None:
+    """Red if a night's rejects were gone when somebody looks in the morning after the next."""
+    table = Path(write(tmp_path / "mine.csv", n=200))
+    good, told = table.read_text(encoding="utf-8"), []
+    for night in range(13):
+        table.write_text(good + f"a film,perhaps{night}\n" * (1 if night else 3), encoding="utf-8")
+        if night == 0:
+            with pytest.raises(UsageError):
+                run(str(table), settings)
+        elif (rejected := run(str(table), settings).rejected) is not None:
+            told.append(Path(rejected.kept))
+        if night == 1:
+            assert len(list(told[0].parent.iterdir())) == 2
+    kept = set(told[0].parent.iterdir())
+    assert kept == set(told[-10:])
+    assert all(f"perhaps{night}" in each.read_text() for night, each in enumerate(told, 1) if each in kept)
+    assert {each.stat().st_mode & 0o777 for each in kept} == {0o600}
+
+
 def test_rows_that_are_left_out_are_counted_when_the_table_is_found_again(
     settings: Settings, tmp_path: Path
 ) -> None:

@@ -87,6 +87,7 @@ def test_a_message_names_the_columns_as_far_as_a_terminal_can_show_them(tmp_path
         ("in.csv", ["review", "stars"], "is there: --text-column NAME --label-column NAME --keep NAME"),
         ("in.jsonl", ["text", "label"], "key that is there: --keep NAME"),
         ("in.parquet", ["label", "id"], "column that is there: --text-column NAME"),
+        ("in.tsv", ["Love it!", "1"], "put a line above it"),
         ("in.csv", ["text", "Text", "label", "label", "id"], "Rename one of them"),
     ],
 )

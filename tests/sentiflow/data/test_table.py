@@ -41,7 +41,7 @@ def table(folder: Path, pairs: list[tuple[str, str]], **options: str) -> Path:
 
 
 def read(path: Path, **options: object) -> Table:
-    return read_table(path, TableOptions(**options), rejects_of(path))  # type: ignore[arg-type]
+    return read_table(path, TableOptions(**options), rejects_of(path), path.with_name("kept"))  # type: ignore[arg-type]
 
 
 def rejects(path: Path) -> list[dict[str, object]]:
@@ -172,7 +172,7 @@ def test_rows_of_labels_to_skip_are_no_rejects_and_count_against_no_bound(tmp_pa
     assert (made.left_out, [reject["row"] for reject in rejects(path)]) == ({"3": 3, "Unsure": 1}, [14])
     error = refused(path, labels=stars)
     assert "1 of 10 rows are rejected; at most 0 may be rejected (--max-rejects 1%)" in str(error)
-    assert "--labels 5=1,4=1,1=0,3=skip,unsure=skip,2=..." in error.hint
+    assert "If higher is better: --labels 5=1,4=1,3=skip,unsure=skip,2=0,1=0" in error.hint
 
 
 @pytest.mark.parametrize(
@@ -200,16 +200,31 @@ def test_labels_add_to_the_known_ones_unless_they_give_both_meanings(
 @pytest.mark.parametrize(
     ("written", "advice"),
     [
-        (["positive", "negative", "neutral"], "--labels neutral=..."),
-        (["ja", "nein"], "--labels ja=...,nein=..."),
-        (["1", "0", "", "maybe"], "--labels =skip,maybe=..."),
-        (["1 star", "5 stars"], "--labels '1 star=...,5 stars=...'"),
+        (["positive", "negative", "neutral"], "--labels neutral=skip"),
+        (["good", "bad", "so-so"], "--labels good=1,so-so=skip,bad=0"),
+        (["positiv", "neutral", "negativ"], "--labels positiv=1,neutral=skip,negativ=0"),
+        (["ja", "nein"], "Which of them means 1? --labels ja=1,nein=0 or --labels nein=1,ja=0"),
+        (["joy", "joy", "fear", "x=y"], "and which are left out? Such as --labels joy=1,x=y=skip,fear=0"),
+        (["positive", "other"], "--labels positive=1,other=0"),
+        (["1", "0", "", "maybe"], "--labels =skip,maybe=skip"),
+        (["a" * 61, "bad"], "Give labels that hold a comma"),
         ([f"kind {k}" for k in range(21)], "--label-column names the column of labels"),
+        ([f"{'kind' * 9} {k}" for k in range(10)], " 6=skip,...'"),
+        (["1", "2", "3", "4", "5"], "--labels 5=1,4=1,3=skip,2=0,1=0"),
+        (["1.0", "5.0"], "--labels 5=1,1=0"),
+        (["1", "-1"], "--labels 1=1,-1=0"),
+        (["1", "3", "5", ""], "--labels 5=1,3=skip,=skip,1=0"),
+        (["1/5", "3/5", "5/5"], "--labels 5/5=1,3/5=skip,1/5=0"),
+        (["1 out of 5 stars", "5 out of 5 stars"], "--labels '5 out of 5 stars=1,1 out of 5 stars=0'"),
+        (["1", "2"], "--labels 2=1,1=0"),
+        (["0", "1", "2"], "--labels 2=1,1=skip,0=0; to leave the others out: --labels 2=skip"),
+        (["0", "4"], "--labels 4=1,0=0"),
     ],
 )
-def test_labels_that_are_not_known_are_named_ready_to_complete(
+def test_labels_that_are_not_known_get_advice_that_fits_them(
     tmp_path: Path, written: list[str], advice: str
 ) -> None:
+    """Red if a column of stars counted its 1 as positive without a word."""
     rows = [(text, written[k % len(written)]) for k, text in enumerate(texts(30))]
     assert advice in refused(table(tmp_path, rows)).hint.splitlines()[0]
 
@@ -250,7 +265,7 @@ def test_the_first_option_that_cannot_be_read_is_named(given: dict[str, object],
 
 def test_progress_follows_the_bytes_of_the_table(tmp_path: Path) -> None:
     path, progress = table(tmp_path, rows()), Steps()
-    read_table(path, TableOptions(), rejects_of(path), progress)
+    read_table(path, TableOptions(), rejects_of(path), tmp_path / "kept", progress)
     size = path.stat().st_size
     assert (progress.begun, sum(progress.steps)) == ([("Reading mine.csv", size)], size)
 
@@ -301,8 +316,8 @@ def test_all_problems_are_listed_at_once_with_their_lines(tmp_path: Path) -> Non
     assert error.hint.splitlines() == [
         f"If all of it has another encoding, save it as UTF-8: iconv -f cp1252 -t utf-8 {path} > utf8-mine.csv",
         "A text that contains the separator of the columns needs quotes around it.",
-        "The network has two answers, 1 and 0. Say what these mean, 1, 0, or skip to leave their rows out: "
-        "--labels perhaps=...,=skip,maybe=...",
+        "The network has two answers, 1 and 0. Say what they mean, or leave rows out: "
+        "--labels perhaps=skip,=skip,maybe=skip",
         "Known splits: train, validation, test. Without the column a fifth is set aside for the test.",
         "Correct the rows, or allow more of them with --max-rejects.",
     ]

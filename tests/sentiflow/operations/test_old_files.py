@@ -51,8 +51,12 @@ def test_a_dataset_goes_when_nothing_used_it_for_as_long_as_the_settings_say(
     world: World, days: float, stays: bool
 ) -> None:
     table = old(prepared(world), days)
+    rejects = table.parent / "rejects" / "0123456789ab.rejects.jsonl"
+    rejects.parent.mkdir()
+    rejects.write_text("{}\n")
+    age(days, rejects)
     report = deleted(world.settings, ())
-    assert table.exists() == vocabulary_file(table).exists() == stays
+    assert table.exists() == vocabulary_file(table).exists() == rejects.exists() == stays
     assert bool(report.removed) == (not stays)
     assert prepared(world).made == (not stays)
 
