@@ -49,11 +49,17 @@ class Labelled(NamedTuple):
 
 
 def each_once(rows: Sequence[Labelled]) -> tuple[list[Labelled], int, int]:
-    """The first row of each text; how many others there were, and how many of these had another label."""
+    """The first row of each text; how many others there were, and how many of these had another label.
+
+    It has the split that a table gives the text, whichever table that is.
+    """
     first: dict[str, Labelled] = {}
     relabelled = 0
     for row in rows:
-        relabelled += first.setdefault(row.review_id, row).label != row.label
+        kept = first.setdefault(row.review_id, row)
+        relabelled += kept.label != row.label
+        if row.split and not kept.split:
+            first[row.review_id] = kept._replace(split=row.split)
     return list(first.values()), len(rows) - len(first), relabelled
 
 

@@ -436,6 +436,15 @@ def test_a_text_is_kept_once_where_it_stands_first(tmp_path: Path) -> None:
     ]
 
 
+def test_a_text_keeps_the_split_that_one_of_two_tables_gives_it(tmp_path: Path) -> None:
+    """Half of these texts would change sides by their hashes, where the table of labels is read first."""
+    there = read(split_table(tmp_path, ["train", "train", "test", "test"] * 5)).rows
+    lines = [f"{row.text},{1 - row.label}" for row in there]
+    (tmp_path / "labelled-1.csv").write_text("\n".join(["text,label", *lines]))
+    found = {row.text: (row.split, row.label, row.place.split()[0]) for row in read(tmp_path).rows}
+    assert found == {row.text: (row.split, 1 - row.label, "labelled-1.csv") for row in there}
+
+
 def test_a_text_that_is_given_to_two_splits_stays_in_the_first(tmp_path: Path) -> None:
     splits = ["train", "train", "test", "test"]
     path = split_table(tmp_path, splits)
