@@ -7,7 +7,7 @@ import numpy as np
 from sentiflow.data.division import text_id
 from sentiflow.errors import UsageError
 from sentiflow.monitoring import damage_told, need_log
-from sentiflow.monitoring.sample import samples
+from sentiflow.monitoring.sample import sampled_models, samples
 from sentiflow.reports import Block, Heading, Legend, Report, Section, Table, Text
 from sentiflow.reports.one_run import quote
 from sentiflow.scoring import Attribution, is_positive
@@ -92,7 +92,8 @@ def replay(one: Version, other: Version, settings: Settings) -> Replay:
     scores = np.array([scorer.score(texts) for scorer in scorers])
     labels = is_positive(scores).astype(int)
     apart = np.where(labels[0] != labels[1], np.abs(scores[0] - scores[1]), 0)
-    sampled = {drawn.id for model in models for sample in samples(model, settings) for drawn in sample.texts}
+    every = (sample for model in sampled_models(settings) for sample in samples(model, settings))
+    sampled = {drawn.id for sample in every for drawn in sample.texts}
     order = (texts[row] for row in np.argsort(-apart, kind="stable") if apart[row] > 0)
     shown = [text for text in order if text_id(text) not in sampled][:_SHOWN]
     return Replay(

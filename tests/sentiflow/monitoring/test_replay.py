@@ -52,12 +52,13 @@ def test_answers_that_differ_are_counted_by_direction_and_read_by_both(registry:
     assert "no verdict" in page and f"{len(apart)} of {len(TEXTS)} texts" in page and "as read by" in page
 
 
-def test_texts_that_wait_for_labels_are_not_shown(registry: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", [MODEL, "others-sentiment"])
+def test_texts_that_wait_for_labels_are_not_shown(registry: World, tmp_path: Path, model: str) -> None:
     settings = log_of(tmp_path / "log", registry.settings, TEXTS)
     (first, *_), *others = replayed(settings).shown
     asked = sample(0.9, population=[1])
     drawn = asked.texts[0].model_copy(update={"id": text_id(first), "text": first})
-    sampling.keep(asked.model_copy(update={"model": MODEL, "texts": [drawn]}), settings)
+    sampling.keep(asked.model_copy(update={"model": model, "texts": [drawn]}), settings)
     found = replayed(settings)
     assert [text for text, *_ in found.shown][:19] == [text for text, *_ in others]
     assert first not in found.report().page() and found.texts == len(TEXTS)
