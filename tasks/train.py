@@ -16,6 +16,7 @@ from sentiflow.console import progress_bar
 from sentiflow.data import prepare as preparing
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared, Source
+from sentiflow.data.reviews import Reviews
 from sentiflow.data.rows import count_left_out
 from sentiflow.data.table import TableOptions
 from sentiflow.errors import UsageError, first_line
@@ -157,7 +158,7 @@ def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles, yardsti
     with run.timed("evaluate"):
         ids = content.of("test").padded(run.config.sequence_length, run.config.vocabulary_size)
         scores, speed = _timed(scorer.network.score, ids)
-    chance = at_chance(content.of("test").label, scores)
+    chance = _at_chance(run, content, scores)
     if caveat := " ".join(filter(None, [chance, reviews.learnt_too_much(content)])):
         run.tag({CAVEAT: caveat})
         get_run_logger().warning("%s", caveat)
@@ -171,6 +172,23 @@ def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles, yardsti
     if against is not None:
         get_run_logger().info("%s", against.text)
     return measured
+
+
+def _at_chance(run: RunContext, content: Reviews, scores: NDArray[np.float64]) -> str:
+    """What to say of a network at chance, with the likely causes; empty for a better one."""
+    test = content.of("test")
+    learnt, optimizer, rate = len(content) - len(test), run.config.optimizer, run.config.learning_rate
+    least, most = (0.05, 0.1) if optimizer == "sgd" else (0.0, 0.01)
+    causes = [
+        f"a learning_rate of {rate:g} is small for {optimizer}, which usually needs {least:g} or more"
+        * (rate < least),
+        f"a learning_rate of {rate:g} is large for {optimizer}" * (rate > most),
+        f"{learnt:,} reviews are few to learn from without a trained start" * (learnt < 2_000 and not run.start),
+        f"{len(test):,} test reviews are few to tell" * (len(test) < 100),
+    ]
+    likely = "; ".join(filter(None, causes))
+    told = at_chance(test.label, scores)
+    return f"{told} Likely cause: {likely}." if told and likely else told
 
 
 def _timed(score: Callable[[Any], NDArray[np.float64]], reviews: Any) -> tuple[NDArray[np.float64], float]:

@@ -162,3 +162,11 @@ def table_options(
         known = {"0": 0, "1": 1, "skip": "skip"}
         given["labels"] = {name.strip(): known.get(value.strip(), value) for name, _, value in pairs}
     return as_options({name: value for name, value in given.items() if value is not None})
+
+
+def table_arguments(table: "TableOptions") -> list[str]:
+    """The options of a command that read a table in this way; those that are as usual are left out."""
+    given = table.model_dump(exclude_defaults=True)
+    if table.labels:
+        given["labels"] = ",".join(f"{name}={value}" for name, value in table.labels.items())
+    return [each for name, value in given.items() for each in (f"--{name.replace('_', '-')}", str(value))]

@@ -15,6 +15,7 @@ from flows.cli.options import (
     SetOption,
     StartOption,
     command,
+    table_arguments,
 )
 from flows.cli.output import print_table, program, stdout_for
 from flows.cli.train import begin, show_seeds, show_version, start_up
@@ -110,7 +111,7 @@ def sweep(
     stdout = stdout_for(result, as_json=as_json)
     _show_trials(result, given, stdout)
     show_seeds(result, stdout)
-    show_version(result, settings, stdout, _to_use(result, dataset), promote=promote)
+    show_version(result, settings, stdout, _to_use(result, dataset, table, start_from), promote=promote)
 
 
 def _show_trials(result: "SweepResult", given: dict[str, Any], stdout: Console) -> None:
@@ -130,7 +131,7 @@ def _show_trials(result: "SweepResult", given: dict[str, Any], stdout: Console) 
     )
 
 
-def _to_use(result: "SweepResult", dataset: str) -> list[str]:
+def _to_use(result: "SweepResult", dataset: str, table: "TableOptions", start_from: str) -> list[str]:
     """Where the best recipe lies, and the command that trains it."""
     from shlex import quote
 
@@ -138,8 +139,9 @@ def _to_use(result: "SweepResult", dataset: str) -> list[str]:
 
     path = local_path(result.recipe)
     where = f"best.toml, of the artifacts at {result.run_url}" if path is None else str(path)
-    train = f"{program()} train --recipe {quote(str(path or 'best.toml'))} --dataset {quote(dataset)}"
-    return [f"Best recipe: {where}", f"Train it:    {train}   and this sweep's options of the table, if any"]
+    more = [*table_arguments(table), *([] if start_from == AUTO else ["--start-from", start_from])]
+    train = ["train", "--recipe", str(path or "best.toml"), "--dataset", dataset, *more]
+    return [f"Best recipe: {where}", f"Train it:    {program()} {' '.join(map(quote, train))}"]
 
 
 @command(

@@ -299,6 +299,7 @@ def in_both_splits(reviews: Reviews) -> int:
 _REPEATED = 0.1
 _UNREAD = 0.2  # of the test reviews
 _FEW = 10  # test reviews of a label
+_USUAL = 3.0  # standard errors
 
 
 def learnt_too_much(reviews: Reviews) -> str:
@@ -312,8 +313,8 @@ def learnt_too_much(reviews: Reviews) -> str:
 
 
 def warnings(reviews: Reviews) -> list[str]:
-    """What to say of a dataset whose test tells little: learnt, unread, or few of a label."""
-    test = reviews.of("test")
+    """What to say of a dataset whose test tells little: learnt, unread, few of a label, or unlike the rest."""
+    test, others = reviews.of("test"), reviews.label[reviews.split != "test"]
     found = [told] if (told := learnt_too_much(reviews)) else []
     unread = float((test.n_tokens == 1).mean())  # the start marker alone
     if unread > _UNREAD:  # as ids or numbers would be
@@ -326,5 +327,12 @@ def warnings(reviews: Reviews) -> list[str]:
         found.append(
             f"Only {few} of the {len(test):,} test reviews {'is' if few == 1 else 'are'} {label}: the test says "
             f"little about {'it' if few == 1 else 'these'}."
+        )
+    here, there, share = test.label.mean(), others.mean(), reviews.label.mean()
+    error = np.sqrt(share * (1 - share) * (1 / len(test) + 1 / len(others)))
+    if abs(here - there) > _USUAL * error:
+        one = reviews.label_names[1]
+        found.append(
+            f"{here:.1%} of the test reviews are {one}, and {there:.1%} of the others: more than chance makes."
         )
     return found

@@ -10,7 +10,13 @@ from sentiflow.runs import TIME, RunRecord, number, value_text, whole_number
 
 ACCURACY = "test/accuracy"
 HEADING = ("points", "95% interval", "p", "right only here", "right only in 1")
+_FIRST = (
+    "recipe", "recipe.changes", "dataset", "dataset.digest", "seed", "repeats", "start_from",
+    "vocabulary_size", "sequence_length", "embedding_size", "units", "bidirectional", "ensemble_size",
+    "epochs", "learning_rate", "optimizer", "batch_size", "dropout", "mask_zero",
+)  # fmt: skip
 _FOUND = ("dataset.in_both_splits", "dataset.truncated", "model.parameters")
+_GROUPS = ("test", "baseline", "val", "train")
 _INTERVAL = ("_ci_low", "_ci_high")
 _SPREAD = ("_mean", "_sd", "_min", "_max")
 
@@ -53,9 +59,7 @@ def differing(runs: Sequence[RunRecord]) -> dict[str, tuple[str | None, ...]]:
     Numbers are compared by value: 0.001 equals 1e-3. Versions of libraries come last. What a training finds out
     differs only where all have it: a parent run has none of it.
     """
-    names = sorted(
-        {name for run in runs for name in run.params}, key=lambda name: (name.startswith("version."), name)
-    )
+    names = sorted({name for run in runs for name in run.params}, key=_place_of_parameter)
     values = {name: tuple(run.params.get(name) for run in runs) for name in names}
     return {
         name: row
@@ -68,7 +72,7 @@ def metric_names(runs: Sequence[RunRecord]) -> list[str]:
     """Names for ``figure``: of metrics, without those of ends of intervals and of spreads, and of times."""
     names = {name for run in runs for name in run.metrics}
     times = {name for run in runs for name in run.tags if name.startswith(TIME)}
-    return [*sorted({_base(name, names) for name in names}), *sorted(times)]
+    return [*sorted({_base(name, names) for name in names}, key=_place_of_metric), *sorted(times)]
 
 
 def figure(run: RunRecord, name: str) -> Figure | None:
@@ -152,6 +156,18 @@ def _normalized(value: str | None) -> str | float | None:
     """A number as a float, other values unchanged."""
     found = number(value)
     return value if found is None else found
+
+
+def _place_of_parameter(name: str) -> tuple[int, str]:
+    if name in _FIRST:
+        return _FIRST.index(name), name
+    return len(_FIRST) + name.startswith("version."), name
+
+
+def _place_of_metric(name: str) -> tuple[int, bool, str]:
+    group, _, rest = name.partition("/")
+    place = _GROUPS.index(group) if group in _GROUPS else len(_GROUPS)
+    return place, not rest.startswith("accuracy"), name
 
 
 def _base(name: str, names: set[str]) -> str:

@@ -289,6 +289,10 @@ def _problem(found: ErrorDetails) -> tuple[str, str]:
         why = plain_reason(found["msg"])
         description = TrainConfig.model_fields[field].description
         return f"{field} = {found['input']!r} is not allowed: {why}", f"{field}: {description}"
+    if field == "seed":
+        return "the seed is not a field of a recipe", f"Use --seed {found['input']}"
+    if re.search("lstm|gru|rnn|cell|layer|transformer", f"{field} {found['input']}", re.IGNORECASE):
+        return f"unknown field {field!r}", "The cell is always a SimpleRNN: docs/baselines.md says why."
     near = nearest_field(field)
     there = f"Did you mean {near}?" if near else f"Fields: {', '.join(TrainConfig.model_fields)}."
     return f"unknown field {field!r}", there

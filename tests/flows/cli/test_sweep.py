@@ -6,18 +6,24 @@ from types import SimpleNamespace
 from typing import Any
 
 from flows.cli import sweep as command
+from sentiflow.data.table import TableOptions
 
 
-def told(recipe: str, dataset: str) -> list[str]:
+def told(recipe: str, dataset: str, table: TableOptions, start: str = "auto") -> list[str]:
     result: Any = SimpleNamespace(recipe=recipe, run_url="http://pages/run")
-    return [line.partition(":")[2].strip() for line in command._to_use(result, dataset)]
+    return [line.partition(":")[2].strip() for line in command._to_use(result, dataset, table, start)]
 
 
-def test_of_a_local_store_the_recipe_is_a_plain_path_and_of_a_server_the_artifacts_are_named() -> None:
+def test_the_command_that_trains_the_best_recipe_is_whole() -> None:
     path = Path("/tmp/with a space/best.toml")
-    place, use = told(path.as_uri(), "my reviews.csv")
+    own = TableOptions(text_column="my review", labels={"good": 1, "bad": 0, "none": "skip"})
+    place, use = told(path.as_uri(), "my reviews.csv", own)
     assert place == str(path)
     train = ["train", "--recipe", str(path), "--dataset", "my reviews.csv"]
-    assert shlex.split(use.partition("   ")[0])[1:] == train
-    place, use = told("mlflow-artifacts:/1/best.toml", "sample")
-    assert "http://pages/run" in place and "--recipe best.toml --dataset sample" in use
+    assert shlex.split(use)[1:] == [*train, "--text-column", "my review", "--labels", "good=1,bad=0,none=skip"]
+    assert shlex.split(told(path.as_uri(), "my.csv", own, "none")[1])[-2:] == ["--start-from", "none"]
+
+
+def test_of_a_server_the_artifacts_are_named() -> None:
+    place, use = told("mlflow-artifacts:/1/best.toml", "sample", TableOptions())
+    assert "http://pages/run" in place and use.endswith("train --recipe best.toml --dataset sample")

@@ -98,13 +98,20 @@ def balanced(train: tuple[int, int], test: tuple[int, int]) -> Reviews:
     ("train", "test", "expected"),
     [
         ((400, 400), (100, 100), []),
+        # p = 0.5, standard error 0.0395: 0.117 are 2.96 of them, and 0.122 are 3.1
+        ((400, 400), (77, 123), []),
+        (
+            (400, 400),
+            (75, 125),
+            ["62.5% of the test reviews are positive, and 50.0% of the others: more than chance makes."],
+        ),
         ((400, 40), (100, 10), []),
         ((400, 40), (100, 9), ["Only 9 of the 109 test reviews are positive: the test says little about these."]),
         ((400, 4), (100, 1), ["Only 1 of the 101 test reviews is positive: the test says little about it."]),
         ((40, 400), (9, 100), ["Only 9 of the 109 test reviews are negative: the test says little about these."]),
     ],
 )
-def test_a_test_that_has_few_of_a_label_is_told(
+def test_a_test_that_is_unlike_the_rest_or_has_few_of_a_label_is_told(
     train: tuple[int, int], test: tuple[int, int], expected: list[str]
 ) -> None:
     assert warnings(balanced(train, test)) == expected

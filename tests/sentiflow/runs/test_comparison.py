@@ -24,14 +24,14 @@ def table(right: str, ids: str) -> ScoreTable:
     return ScoreTable(np.array(list(ids)), ones.astype(np.int8), score, ones.astype(np.int32), 80)
 
 
-def test_parameters_that_differ_are_those_of_any_run_and_versions_come_last() -> None:
+def test_parameters_that_differ_are_those_of_any_run_and_in_a_reading_order() -> None:
     first = run(
         params={"units": 32, "recipe": "tutorial", "learning_rate": "0.001", "version.keras": "3.15", "same": 1}
     )
     other = run(params={**first.params, "units": 64, "recipe": "tuned", "learning_rate": "1e-3", "alone": "x",
                         "version.keras": "3.16"})  # fmt: skip
     assert list(differing([first, other]).items()) == [
-        ("alone", (None, "x")), ("recipe", ("tutorial", "tuned")), ("units", ("32", "64")),
+        ("recipe", ("tutorial", "tuned")), ("units", ("32", "64")), ("alone", (None, "x")),
         ("version.keras", ("3.15", "3.16")),
     ]  # fmt: skip
 
@@ -58,7 +58,7 @@ def test_metric_names_leave_ends_with_what_they_belong_to() -> None:
         metrics=dict.fromkeys(("test/accuracy", "test/accuracy_ci_low", "test/accuracy_ci_high", "slice/low"), 0.0)
     )
     many = run(metrics=dict.fromkeys((f"val/loss_{end}" for end in ("mean", "sd", "min", "max")), 0.0))
-    assert metric_names([one, many]) == ["slice/low", "test/accuracy", "val/loss"]
+    assert metric_names([one, many]) == ["test/accuracy", "val/loss", "slice/low"]
 
 
 def test_two_runs_are_compared_review_by_review_whatever_their_order() -> None:
