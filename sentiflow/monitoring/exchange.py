@@ -39,7 +39,7 @@ def read_labels(samples: Sequence[Sample], file: Path) -> tuple[Sample, dict[str
     """What a file says of the texts of one of the samples, by their id; rows without a label are left out.
 
     Raises:
-        UsageError: it cannot be read, has no label, or holds a text or a label that the sample lacks.
+        UsageError: it cannot be read, has no label, or holds a text or a label that the sample lacks, or two labels of a text.
     """
     try:
         rows = list(_tasks(json.loads(file.read_bytes())) if file.suffix == ".json" else _rows(file))
@@ -50,6 +50,7 @@ def read_labels(samples: Sequence[Sample], file: Path) -> tuple[Sample, dict[str
     holding = (each for each in samples if rows[0][1] in {drawn.id for drawn in each.texts})
     sample = next(holding, samples[-1])
     known, allowed = {drawn.id for drawn in sample.texts}, {plain(name): name for name in sample.answers}
+    given: dict[str, str] = {}
     for place, name, label in rows:
         if name not in known:
             raise UsageError(
@@ -58,7 +59,9 @@ def read_labels(samples: Sequence[Sample], file: Path) -> tuple[Sample, dict[str
             )
         if plain(label) not in allowed:
             raise UsageError(f"{file}, {place}: unknown label {label!r}.", f"Use {', '.join(sample.answers)}.")
-    return sample, {name: allowed[plain(label)] for _, name, label in rows}
+        if given.setdefault(name, allowed[plain(label)]) != allowed[plain(label)]:
+            raise UsageError(f"{file}, {place}: {name} has another label before.", "Keep one of them.")
+    return sample, given
 
 
 def csv_table(rows: Iterable[tuple[str, ...]]) -> str:

@@ -20,6 +20,7 @@ FEWEST = 20  # test reviews to judge on, where some are left out
 OLD = "champion's test"  # name of a slice
 RECENT = 400  # labelled texts in use, among the test reviews, to judge on
 
+_FAVOUR = 0.01  # by which these make a candidate look better that is as good (docs/promotion.md)
 _MIN_SLICE = 50  # reviews; smaller slices are not judged
 _MIN_ACCURACY = 0.8  # where there is no yardstick, and no other limit is set
 
@@ -283,9 +284,10 @@ def _better(every: Comparison, newer: Comparison | None, limits: Limits) -> Rule
     """
     least = 0.0 - limits.margin  # not -0.0
     text = _difference(every, "the champion")
-    if newer is not None and every.low <= least and newer.low > 0 <= every.high:
+    if newer is not None and every.low <= least and newer.low > _FAVOUR and every.high >= 0:
         text = f"on labelled texts in use {_difference(newer, 'the champion')}; on all {text}"
-        return Rule("better", True, newer.low, 0.0, f"{text}; must be better on one, and not worse on all")
+        must = "must be better on all, or by more than 1 point on these and not worse on all"
+        return Rule("better", True, newer.low, _FAVOUR, f"{text}; {must}")
     must = "must be better beyond chance" if least == 0 else f"the interval must lie above {format_points(least)}"
     return Rule("better", every.low > least, every.low, least, f"{text}; {must}")
 

@@ -36,6 +36,10 @@ def test_a_filled_table_is_read_and_empty_rows_are_left_out(tmp_path: Path) -> N
     assert read_labels([ASKED], file)[1] == {"text-0": "good", "text-1": "cannot tell"}, (
         "equal labels of a text are one"
     )
+    with file.open("a", newline="") as lines:
+        csv.writer(lines).writerow([*rows[1][:2], "bad"])
+    with pytest.raises(UsageError, match="text-0 has another label before"):
+        read_labels([ASKED], file)
 
 
 def test_texts_of_any_characters_and_length_are_read_back(tmp_path: Path) -> None:

@@ -304,6 +304,12 @@ def test_a_gain_on_texts_in_use_is_enough_where_nothing_is_lost_on_all(old_lost:
         assert not judge(candidate, champion, CHEAP, LOOSE).passed
 
 
+def test_a_gain_on_texts_in_use_that_their_choice_may_make_is_not_enough() -> None:
+    """By hand: 6 gained of 400 are 1.5 points, beyond chance, and their interval begins below 1."""
+    champion, candidate = table([True] * 994 + [False] * 6), table([False] * 4 + [True] * 996)
+    assert rules(judge(candidate, champion, CHEAP, LOOSE, recent=newer(400)))["better"] is False
+
+
 def test_texts_in_use_that_the_champion_has_learnt_are_not_counted() -> None:
     learnt = np.arange(1_000) >= 990
     same = table([True] * 1_000)
