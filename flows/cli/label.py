@@ -9,6 +9,7 @@ from flows.cli.options import OPERATE, JsonOption, WhoseOption, command
 from flows.cli.output import stdout_for
 from sentiflow.console import escape, progress_bar
 from sentiflow.errors import UsageError
+from sentiflow.names import dataset_of
 
 MOST_PEOPLE = 10  # as MLflow has it
 
@@ -80,4 +81,7 @@ def label(
     page = review.page_url(sample.experiment, sample.queue, settings)
     stdout = stdout_for({"sample": sample.number, "texts": len(sample.texts), "page": page}, as_json=as_json)
     stdout.say(f"[bold]{escape(done)}[/]")
-    stdout.say(f"Label them:  sentiflow ui   then {escape(page)}", "The accuracy: sentiflow monitor")
+    stdout.say(
+        f"Label them:  sentiflow ui   then {escape(page)}",
+        f"The accuracy: sentiflow monitor --dataset {dataset_of(model)}",
+    )

@@ -40,7 +40,7 @@ def follow_up(model: str, settings: Settings) -> FollowUp:
     if not known or said(known[-1], settings).texts == len(known[-1].texts):
         if known and not known[-1].tables:
             rows = f"sentiflow data --dataset {quote(dataset)} --from-labels"
-            told = f"{told} The labels of {known[-1].title} are no rows yet: {rows}."
+            told = f"{told} The labels of {known[-1].title} are no rows yet ({rows})."
         try:
             known.append(new_sample(model, _TEXTS, (), settings))
         except UsageError as err:  # none is left

@@ -70,7 +70,9 @@ def need_samples(model: str, settings: Settings) -> list[Sample]:
     """Those samples, or a UsageError where there is none."""
     samples = reviewed(model, settings)
     if not samples:
-        raise UsageError(f"There is no sample of {model} yet.", "Draw one: sentiflow label")
+        raise UsageError(
+            f"There is no sample of {model} yet.", f"Draw one: sentiflow label --dataset {dataset_of(model)}"
+        )
     return samples
 
 
@@ -167,7 +169,8 @@ def write_tables(dataset: str, options: TableOptions, settings: Settings) -> tup
         agreed = [said(each, settings).unanimous for each in found]
         if not any(agreed):
             raise UsageError(
-                f"No text of {model} has a label yet.", f"Draw some: sentiflow label --dataset {dataset}"
+                f"No text of {model} has a label yet.",
+                f"Label some: sentiflow ui. Draw some: sentiflow label --dataset {dataset}",
             )
         if dataset == IMDB:
             _write_imdb(folder, settings)

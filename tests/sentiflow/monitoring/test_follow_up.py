@@ -30,7 +30,8 @@ def test_people_are_asked_until_a_sample_is_labelled_and_then_for_its_rows(
         review.add_label(drawn.title, Label(each.trace, "anna", "positive"), settings)
     then = follow_up(MODEL, settings)
     assert (
-        f"The labels of {drawn.title} are no rows yet: sentiflow data --dataset sample --from-labels." in then.text
+        f"The labels of {drawn.title} are no rows yet (sentiflow data --dataset sample --from-labels)."
+        in then.text
     )
     assert then.text.endswith("Nothing new to label: Every logged text of sample-sentiment was drawn.")
     log_of(tmp_path / "log", settings, TEXTS[20:25])
