@@ -71,11 +71,7 @@ def as_trained(given: TableOptions, version: Version, settings: Settings) -> Tab
         return given
     store = open_store(settings)
     found = store.version(version.name, version.number)
-    try:
-        params = store.record(found.run_id).params if found is not None and found.run_id else {}
-    except UsageError as err:
-        problem = f"The run that trained {version} was deleted, and with it what its labels mean."
-        raise UsageError(problem, "Say it, such as --labels good=1,bad=0") from err
+    params = store.record(found.run_id).params if found is not None and found.run_id else {}
     return given.model_copy(update={"labels": options_of(params).labels | given.labels})
 
 
