@@ -39,7 +39,7 @@ def read_labels(samples: Sequence[Sample], file: Path) -> tuple[Sample, dict[str
     """What a file says of the texts of one of the samples, by their id; rows without a label are left out.
 
     Raises:
-        UsageError: it cannot be read, has no label, or holds a text or a label that the sample lacks, or two labels of a text.
+        UsageError: it cannot be read, or has no label, two labels of a text, or what the sample lacks.
     """
     try:
         rows = list(_tasks(json.loads(file.read_bytes())) if file.suffix == ".json" else _rows(file))
