@@ -75,7 +75,7 @@ def monitor(dataset: WhoseOption = None, as_json: JsonOption = False) -> None:
 
     wait_for_server()
     outcome = monitor(model)
-    stdout = stdout_for(vars(outcome) | {"drifted": outcome.drifted}, as_json=as_json)
+    stdout = stdout_for(vars(outcome) | {"drifted": outcome.drifted, "summary": outcome.summary}, as_json=as_json)
     stdout.say(*map(escape, outcome.accuracy))
     if outcome.result is not None:
         from sentiflow.monitoring import check
@@ -83,7 +83,7 @@ def monitor(dataset: WhoseOption = None, as_json: JsonOption = False) -> None:
         stdout.say(f"{escape(outcome.result.title)}: {outcome.texts:,} recent texts against the reviews\n")
         print_table(check.table(outcome.result), stdout)
         stdout.say(f"\n{check.NO_LABELS}", f"Report: {escape(outcome.run_url)}")
-    stdout.say(f"[bold]{escape(outcome.summary)}[/]")
+    stdout.say(f"[bold]{escape(outcome.drift)}[/]")
     if outcome.follow_up is not None:
         stdout.say(escape(outcome.follow_up.text))
         if dataset := outcome.follow_up.dataset:

@@ -84,6 +84,11 @@ class DriftResult:
         return f"Drift of {self.model}"
 
     @property
+    def summary(self) -> str:
+        """What the labels say, and whether there is drift."""
+        return " ".join([*self.accuracy, self.drift])
+
+    @property
     def drifted(self) -> tuple[str, ...]:
         """Labels of the features that drifted."""
         return tuple(feature.label for feature in self.features if feature.drifted)
@@ -112,7 +117,7 @@ class CheckOutcome:
 
     model: str
     texts: int
-    summary: str
+    drift: str  # a sentence
     result: DriftResult | None = None  # the comparison; None with too few texts for one
     run_url: str = ""  # of the report in MLflow; empty without one
     accuracy: tuple[str, ...] = ()  # in use, a sentence for each sample with new labels
@@ -129,8 +134,8 @@ def too_few(
 ) -> CheckOutcome:
     """The outcome of a check without enough texts, which are left to the next one."""
     minimum = check.settings.monitor_min_texts
-    summary = f"Only {texts.distinct:,} new texts (minimum {minimum:,}); they are left to the next check."
-    return CheckOutcome(check.model, texts.distinct, summary, accuracy=accuracy, follow_up=then)
+    few = f"Only {texts.distinct:,} new texts (minimum {minimum:,}); they are left to the next check."
+    return CheckOutcome(check.model, texts.distinct, few, accuracy=accuracy, follow_up=then)
 
 
 @contextmanager

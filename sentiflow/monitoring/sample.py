@@ -136,11 +136,8 @@ def draw(
         at, last_id = max(at, *(entry.at for entry in batch)), batch[-1].id
     texts = older | newer if taken.issuperset(newer) else newer
     if taken.issuperset(texts):
-        if before:
-            told = f"Every logged text of {version.name} was drawn."
-            raise UsageError(told, f"Label {before[-1].title}, or wait for new texts.")
-        told = f"No text of {version.name} was scored or served."
-        raise UsageError(told, "sentiflow serve and score log their texts.")
+        told = f"{log.folder} has no text of {version.name} that was not drawn."
+        raise UsageError(told, "sentiflow serve and score log their texts there.")
     names, everything = list(texts), list(texts.values())
     scores = scorer.score(everything)
     free = np.array([name not in taken for name in names])

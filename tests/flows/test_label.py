@@ -130,7 +130,9 @@ def test_true_labels_tell_the_accuracy_and_wrong_ones_raise_the_alarm(
         for by in ("bob", "cleo"):
             say(logged, by, wrong=True)
         before = newest(logged)
-        (line,) = monitor("sample").accuracy
+        outcome = monitor("sample")
+        (line,) = outcome.accuracy
+        assert outcome.summary == f"{line} Only 0 new texts (minimum 200); they are left to the next check."
         sample, drawn = samples(MODEL, logged.settings)
         assert re.fullmatch(rf"{re.escape(sample.told)}\. About [\d,]+ labels show a drop .*", line)
         assert before.told != sample.told

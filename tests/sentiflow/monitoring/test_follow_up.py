@@ -33,7 +33,7 @@ def test_people_are_asked_until_a_sample_is_labelled_and_then_for_its_rows(
         f"The labels of {drawn.title} are no rows yet (sentiflow data --dataset sample --from-labels)."
         in then.text
     )
-    assert then.text.endswith("Nothing new to label: Every logged text of sample-sentiment was drawn.")
+    assert then.text.endswith("log has no text of sample-sentiment that was not drawn.")
     log_of(tmp_path / "log", settings, TEXTS[20:25])
     assert "are no rows yet" in (then := follow_up(MODEL, settings)).text
     assert f"Label {samples(MODEL, settings)[1].title}: http" in then.text

@@ -69,7 +69,7 @@ def test_a_text_is_drawn_once_and_not_again(tmp_path: Path) -> None:
     assert (sum(third.population), sum(fourth.population)) == (101, 101), "and then what was left, for all"
     rest = {each.text for each in [*first.texts, *third.texts, *fourth.texts]}
     assert rest == set(texts) and len(third.texts) == 40
-    with pytest.raises(UsageError, match="Every logged text of mine-sentiment was drawn"):
+    with pytest.raises(UsageError, match="log has no text of mine-sentiment that was not drawn"):
         drawn(made, 40, first, second, third, fourth)
 
 
@@ -96,7 +96,7 @@ def test_texts_of_a_log_that_began_again_are_all_drawn_from(tmp_path: Path) -> N
 
 
 def test_without_any_text_nothing_is_drawn(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="No text of mine-sentiment was scored or served"):
+    with pytest.raises(UsageError, match="log has no text of mine-sentiment that was not drawn"):
         drawn(log(tmp_path), 10)
 
 

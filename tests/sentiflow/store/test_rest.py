@@ -236,15 +236,3 @@ def test_a_comparison_is_the_same_and_imports_no_mlflow(
     assert json.loads(there.stdout) == printed[0]
     imported = {line.rpartition("|")[2].strip() for line in there.stderr.splitlines()}
     assert "requests" in imported and not imported & {"mlflow", "pandas", "prefect"}
-
-
-@pytest.mark.parametrize("behind_a_server", [True, False])
-def test_an_experiment_without_runs_names_those_with_runs_of_ours(
-    filled: World, address: str, monkeypatch: pytest.MonkeyPatch, behind_a_server: bool
-) -> None:
-    filled.enter(monkeypatch)
-    monkeypatch.setattr("flows.cli.output.set_up", lambda **_: None)
-    monkeypatch.setenv("SENTIFLOW_EXPERIMENT", "renamed")
-    if behind_a_server:
-        monkeypatch.setenv("SENTIFLOW_TRACKING_URI", address)
-    assert "There are some in far, sentiflow:" in CliRunner().invoke(application(), ["runs"]).output
