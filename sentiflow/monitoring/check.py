@@ -84,11 +84,6 @@ class DriftResult:
         return f"Drift of {self.model}"
 
     @property
-    def summary(self) -> str:
-        """What the labels say, and whether there is drift."""
-        return " ".join([*self.accuracy, self.drift])
-
-    @property
     def drifted(self) -> tuple[str, ...]:
         """Labels of the features that drifted."""
         return tuple(feature.label for feature in self.features if feature.drifted)
@@ -122,6 +117,11 @@ class CheckOutcome:
     run_url: str = ""  # of the report in MLflow; empty without one
     accuracy: tuple[str, ...] = ()  # in use, a sentence for each sample with new labels
     follow_up: FollowUp | None = None  # of drift, or of a drop of the accuracy
+
+    @property
+    def summary(self) -> str:
+        """What the labels say, and whether there is drift."""
+        return " ".join([*self.accuracy, self.drift])
 
     @property
     def drifted(self) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ FLOWS: list[tuple[tuple[str, ...], int, set[str]]] = [
     (("train", *EQUAL, "--promote"), 0, {"model", "promotion", "summary"}),
     (("baselines", *QUICK, "--only", "tfidf"), 0, {"run_id", "rows", "seconds"}),
     (("monitor", "--dataset", "sample"), 0, {"model", "texts", "summary", "result", "drifted"}),
-    (("housekeeping",), 0, {"closed", "removed", "left", "failures", "freed"}),
+    (("housekeeping",), 0, {"closed", "removed", "left", "failures"}),
 ]
 # tests/flows/test_runs_and_compare.py, test_reproduce.py, test_sweep_runners.py and test_label.py
 ELSEWHERE = {"runs", "compare", "reproduce", "sweep", "label"}
