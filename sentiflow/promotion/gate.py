@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentiflow.evaluation import YARDSTICK, ScoreTable, slices
-from sentiflow.evaluation.statistics import Comparison, compare, format_interval, format_p, format_points, newcombe
+from sentiflow.evaluation.metrics import at_chance
+from sentiflow.evaluation.statistics import Comparison, compare, format_interval, format_p, format_points
 from sentiflow.settings import Settings
 
 REPRODUCED, LATENCY, BASELINE, DECLINE = "reproduced", "latency", "baseline", "no decline"  # names of rules
@@ -249,32 +250,9 @@ def _against_yardstick(candidate: ScoreTable, yardstick: ScoreTable | None) -> l
 
 
 def _no_constant(candidate: ScoreTable) -> list[Rule]:
-    """The rule that fails where one answer for every review is as good; none where it holds.
-
-    With unbalanced labels one answer is right often, and a model that finds the rare label perhaps less often. So
-    two things are asked: that it tells the labels apart beyond chance, by its balanced accuracy, and that its
-    accuracy is not below that of one answer beyond chance.
-    """
-    positive, right = candidate.label == 1, candidate.right
-    commoner = positive if positive.sum() * 2 > len(positive) else ~positive
-    found = compare(right, commoner)
-    name = "better than one answer"
-    if found.high < 0:
-        text = f"{_difference(found, 'always the commoner label')}; must not be worse beyond chance"
-        return [Rule(name, False, found.high, 0.0, text)]
-    hits, count, false, others = (
-        int(each.sum()) for each in (right & positive, positive, ~right & ~positive, ~positive)
-    )
-    if not count or not others:
-        return []
-    low, high = ((1 + end) / 2 for end in newcombe(hits, count, false, others))
-    if low > 0.5:
-        return []
-    balanced = (1 + hits / count - false / others) / 2
-    text = (
-        f"balanced accuracy {balanced:.2%} (95% interval {low:.2%} to {high:.2%}); must be above 50% beyond chance"
-    )
-    return [Rule(name, False, low, 0.5, text)]
+    """The rule that fails where one answer for every review is about as good; none where it holds."""
+    told = at_chance(candidate.label, candidate.score) if len(set(candidate.label.tolist())) == 2 else ""
+    return [Rule("better than one answer", False, None, 0.0, told)] if told else []
 
 
 def _better(every: Comparison, newer: Comparison | None, limits: Limits) -> Rule:
