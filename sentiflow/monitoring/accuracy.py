@@ -12,7 +12,7 @@ from sentiflow.scoring.scorer import THRESHOLD
 from sentiflow.store.review import Label
 
 _Z = 1.959964  # 95%
-CHANCE = 0.045  # of an alarm where nothing changed; at most 5% over simulated months (docs/labels.md)
+CHANCE = 0.045  # of an alarm where nothing changed; 4 to 5% over simulated months (docs/labels.md)
 _POWER = 2.486475  # 1.645 and 0.842: a drop that is told four times in five
 _DROP = 0.03
 
