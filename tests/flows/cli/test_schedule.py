@@ -83,7 +83,8 @@ def test_trainings_fire_on_schedule(home: Home, starts: list[Scheduled]) -> None
 
 
 def test_trigger_follows_a_training_to_its_end_and_none_overlap(home: Home, starts: list[Scheduled]) -> None:
-    assert home.run("trigger", "train", "--no-wait", "--set", "seed=1", "--set", "epochs=100").returncode == 0
+    assert home.run("trigger", "train", "--no-wait", "--set", "seed=1", "--set", "epochs=300").returncode == 0
+    starts[-1].until_says("epoch 2/300")
     done = home.run("trigger", "train", "--set", "seed=7", "--set", "batch_size=64")
     assert done.returncode == 0, done.stderr
     _connecting, first, *lines, last = done.stderr.splitlines()
@@ -146,7 +147,7 @@ def test_killed_in_the_middle_of_a_training_the_next_start_marks_it_and_goes_on(
     starts[-1].process.wait()
     until(lambda: home.world.processes() == [], "what it started to end", starts[-1].lines, 20)
     (run,) = (run for run in runs(home) if run.data.params.get("seed") == "11")
-    assert (run.info.status, run.data.tags["end"]) == ("KILLED", "the schedule that ran it ended")
+    assert (run.info.status, run.data.tags.get("end")) == ("KILLED", "the schedule that ran it ended")
     # Two slots of housekeeping pass meanwhile.
     until(lambda: (datetime.now().astimezone() - killed).total_seconds() > 13, "two slots", [])
     starts.append(Scheduled(home, *BOTH))
