@@ -1,8 +1,8 @@
-"""How well the accuracy in use is told: ``python -m benchmarks.live_accuracy RUN``.
+"""How well the accuracy in use is measured: ``python -m benchmarks.live_accuracy RUN``.
 
 The run's test scores stand for a month's texts: 5,000 of them are drawn, so that the version is as sure as on its
-test split, surer, or less sure, and some answers are turned round. Of each month a sample is labelled truly. Told
-are, of 2,000 months, how many intervals hold the truth, and in how many the alarm comes.
+test split, surer, or less sure, and some answers are turned round. Of each month a sample is labelled truly.
+Printed is, of 2,000 months, how many intervals hold the truth, and in how many the alarm comes.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def shares(scores: Scores, tilt: float) -> Scores:
 def months(scores: Scores, right: Right, tilt: float, flipped: float, kept: bool, size: int) -> str:
     rng, chances, accuracy = np.random.default_rng(0), shares(scores, tilt), right.mean()
     tested = Tested(accuracy, wilson(int(right.sum()), len(right))[0])
-    held = told = 0
+    held = alarms = 0
     width, truth = 0.0, 0.0
     for _ in range(MONTHS):
         texts = rng.choice(len(scores), TEXTS, p=chances)
@@ -74,12 +74,12 @@ def months(scores: Scores, right: Right, tilt: float, flipped: float, kept: bool
         value, doubt, _ = stratified([len(part) for part in strata], hits, counts)
         low, high = interval(value, doubt)
         held += low <= is_right.mean() <= high
-        told += chance(value, doubt, tested, 0) < CHANCE
+        alarms += chance(value, doubt, tested, 0) < CHANCE
         width += (high - low) / MONTHS
         truth += is_right.mean() / MONTHS
     return (
         f"accuracy {truth:.1%} ({100 * (truth - accuracy):+.1f}), held by {held / MONTHS:.1%}, "
-        f"half the width {50 * width:.1f}, alarm in {told / MONTHS:.1%}"
+        f"half the width {50 * width:.1f}, alarm in {alarms / MONTHS:.1%}"
     )
 
 

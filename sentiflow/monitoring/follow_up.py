@@ -6,7 +6,8 @@ from shlex import quote
 from sentiflow.data.prepare import fetch, prepare
 from sentiflow.data.table import TableOptions, as_options, options_of
 from sentiflow.errors import UsageError, first_line
-from sentiflow.monitoring.labelling import new_sample, reviewed, said
+from sentiflow.monitoring.accuracy import verdicts
+from sentiflow.monitoring.labelling import new_sample, reviewed
 from sentiflow.names import BUILT_IN, dataset_of, model_name
 from sentiflow.settings import PREFIX, Settings
 from sentiflow.store import review
@@ -36,17 +37,18 @@ def follow_up(model: str, settings: Settings) -> FollowUp:
     except UsageError as err:  # it is on another machine, or has rows that nobody can train on
         unknown = f"Whether there is something new to train on is not known here: {first_line(err)}"
         return FollowUp(unknown, dataset)
-    told, known = "Nothing new to train on.", reviewed(model, settings)
-    if not known or said(known[-1], settings).texts == len(known[-1].texts):
-        if known and not known[-1].tables:
+    message, known = "Nothing new to train on.", reviewed(model, settings)
+    newest, labels = known[-1] if known else (None, [])
+    if newest is None or verdicts(newest, labels).texts == len(newest.texts):
+        if newest and not newest.tables:
             rows = f"sentiflow data --dataset {quote(dataset)} --from-labels"
-            told = f"{told} The labels of {known[-1].title} are no rows yet ({rows})."
+            message = f"{message} The labels of {newest.title} are no rows yet ({rows})."
         try:
-            known.append(new_sample(model, _TEXTS, (), settings))
+            newest = new_sample(model, _TEXTS, (), settings)
         except UsageError as err:  # none is left
-            return FollowUp(f"{told} Nothing new to label: {first_line(err)}")
-    page = review.page_url(known[-1].experiment, known[-1].queue, settings)
-    return FollowUp(f"{told} Label {known[-1].title}: {page}")
+            return FollowUp(f"{message} Nothing new to label: {first_line(err)}")
+    page = review.page_url(newest.experiment, newest.queue, settings)
+    return FollowUp(f"{message} Label {newest.title}: {page}")
 
 
 def _source(model: str, settings: Settings) -> tuple[str, TableOptions]:

@@ -57,18 +57,22 @@ def new_sample(
     return sample
 
 
-def reviewed(model: str, settings: Settings) -> list[Sample]:
-    """The samples of a model, the oldest first, without the texts whose traces somebody deleted in MLflow."""
-    samples = sampling.samples(model, settings)
-    for sample in samples:
-        there = review.traces(sample.title, sample.experiment, settings)
-        sample.texts = [drawn for drawn in sample.texts if drawn.trace in there]
-    return samples
+def reviewed(model: str, settings: Settings) -> list[tuple[Sample, list[review.Label]]]:
+    """The samples of a model and their labels, the oldest first.
+
+    They are without the texts whose traces somebody deleted in MLflow, and so must not be kept.
+    """
+    found = []
+    for sample in sampling.samples(model, settings):
+        traces, labels = review.read(sample.title, sample.experiment, settings)
+        sample.texts = [drawn for drawn in sample.texts if drawn.trace in traces]
+        found.append((sample, labels))
+    return found
 
 
 def need_samples(model: str, settings: Settings) -> list[Sample]:
     """Those samples, or a UsageError where there is none."""
-    samples = reviewed(model, settings)
+    samples = [sample for sample, _ in reviewed(model, settings)]
     if not samples:
         raise UsageError(
             f"There is no sample of {model} yet.", f"Draw one: sentiflow label --dataset {dataset_of(model)}"

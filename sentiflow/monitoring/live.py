@@ -13,15 +13,15 @@ from sentiflow.monitoring.labelling import reviewed
 from sentiflow.reports import Picture, Report, Section, Table, Text
 from sentiflow.reports.plots import BLUE, ORANGE, describe
 from sentiflow.settings import Settings
-from sentiflow.store import ACCURACY, parse_fraction, review
+from sentiflow.store import ACCURACY, parse_fraction
 from sentiflow.store.find import open_store
 
 
 def watched(model: str, settings: Settings) -> list[LiveAccuracy]:
     """The accuracy by each sample that has labels, the oldest first."""
     store, found = open_store(settings), []
-    for sampled in reviewed(model, settings):
-        live = live_accuracy(sampled, review.labels(sampled.title, sampled.experiment, settings))
+    for sampled, labels in reviewed(model, settings):
+        live = live_accuracy(sampled, labels)
         if live is None:
             continue
         version = store.version(model, sampled.version)

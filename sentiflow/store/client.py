@@ -128,19 +128,21 @@ def digests_tested_with(review_id: str, settings: Settings) -> set[str]:
     """Digests of the datasets that a run has tested with a review, or may have, by the scores that it keeps."""
     import pyarrow.parquet as pq
 
-    found = set()
+    found: dict[str, bool] = {}  # one digest has the same reviews in every run
     with tracking_errors(settings.tracking_uri), TemporaryDirectory() as folder:
         for run in _every_run("", settings):
+            digest = run.data.tags.get("dataset.digest", "")
+            if digest in found:
+                continue
             files: Any = get_artifact_repository(run.info.artifact_uri)
             if not any(file.path == SCORES for file in files.list_artifacts()):
                 continue
             try:
                 table = pq.read_table(files.download_artifacts(SCORES, folder), columns=["review_id"])
-                has = review_id in table["review_id"].to_pylist()
+                found[digest] = review_id in table["review_id"].to_pylist()
             except (OSError, ValueError):  # it is damaged
-                has = True
-            found |= {run.data.tags.get("dataset.digest", "")} if has else set()
-    return found
+                found[digest] = True
+    return {digest for digest, has in found.items() if has}
 
 
 def _every_run(runs: str, settings: Settings) -> list[Run]:

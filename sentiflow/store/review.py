@@ -109,20 +109,19 @@ def page_url(experiment: str, queue: str, settings: Settings) -> str:
     return f"{ui_url(settings)}/#/experiments/{experiment}/review-queue?selectedQueueId={queue}"
 
 
-def traces(title: str, experiment: str, settings: Settings) -> set[str]:
-    """The traces of a queue that nobody has deleted."""
-    connect(settings)
-    with tracking_errors(settings.tracking_uri):
-        found = _traces(TracingClient(settings.tracking_uri), experiment, title)
-        return {trace.info.trace_id for trace in found}
-
-
 def labels(title: str, experiment: str, settings: Settings) -> list[Label]:
     """The latest label that each person gave each text of a queue; Anna is anna."""
+    return read(title, experiment, settings)[1]
+
+
+def read(title: str, experiment: str, settings: Settings) -> tuple[set[str], list[Label]]:
+    """The traces of a queue that nobody has deleted, and their labels."""
     connect(settings)
+    traces: set[str] = set()
     latest: dict[tuple[str, str], tuple[int, str]] = {}
     with tracking_errors(settings.tracking_uri):
         for trace in _traces(TracingClient(settings.tracking_uri), experiment, title):
+            traces.add(trace.info.trace_id)
             for given in trace.info.assessments:
                 if (
                     isinstance(given, Feedback)
@@ -133,7 +132,7 @@ def labels(title: str, experiment: str, settings: Settings) -> list[Label]:
                     key = trace.info.trace_id, person
                     found = given.last_update_time_ms or 0, str(given.value)
                     latest[key] = max(latest.get(key, found), found)
-    return [Label(trace, by, value) for (trace, by), (_, value) in latest.items()]
+    return traces, [Label(trace, by, value) for (trace, by), (_, value) in latest.items()]
 
 
 def add_label(title: str, label: Label, settings: Settings) -> None:

@@ -14,6 +14,7 @@ from optuna.distributions import (
     IntDistribution,
     distribution_to_json,
 )
+from optuna.trial import create_trial
 from pydantic import ValidationError
 
 from sentiflow.errors import UsageError, first_line, plain_reason
@@ -47,9 +48,10 @@ class SearchSpace:
 
 def _holds(field: BaseDistribution, value: Any) -> bool:
     try:
-        return bool(field._contains(field.to_internal_repr(value)))  # noqa: SLF001
-    except ValueError:  # none of its choices
+        create_trial(params={"": value}, distributions={"": field}, value=0.0)
+    except ValueError:
         return False
+    return True
 
 
 def load_space(path: Path | None, config: TrainConfig) -> SearchSpace:
