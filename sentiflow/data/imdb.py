@@ -1,7 +1,6 @@
-"""The IMDB reviews: the files fetched, verified, whole or not at all; a restricted reader of their pickles."""
+"""The IMDB reviews: their files, fetched whole and verified before anything is read of them."""
 
 import contextlib
-import io
 import json
 import logging
 import math
@@ -21,7 +20,6 @@ from urllib.parse import unquote, urlparse
 import numpy as np
 import pooch
 import requests
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from sentiflow.console import Advance, Progress, no_progress
@@ -39,86 +37,19 @@ logger = logging.getLogger(__name__)
 DEADLINE = 1_800.0  # seconds a file, retries included: imdb.npz at 10 kB a second
 MAX_SIZE = 500_000_000  # bytes: thirty times imdb.npz
 _CHUNK = 2**10  # bytes; the time is looked at with each
-_MAX_ARRAY = 1_000_000_000  # bytes of one array once unpacked; the largest of imdb.npz has 14 million
-
-
-class _Rows:
-    """What an object array's pickle becomes: its state, without numpy's own way to restore its memory."""
-
-    def __init__(self, kind: str, _shape: object, _code: object) -> None:
-        if kind != _NDARRAY:
-            raise pickle.UnpicklingError("the pickle makes no plain array")
-        self.state: tuple[Any, ...] = ()
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.state = state
-
-    def rows(self) -> list[list[int]]:
-        """The items, checked once the pickle has ended: until then it can change them."""
-        _version, shape, dtype, _fortran, rows = self.state
-        if not isinstance(dtype, _ObjectType) or type(rows) is not list or shape != (len(rows),):
-            raise ValueError("the pickle holds no plain list of rows")
-        if not all(type(row) is list and set(map(type, row)) <= {int} for row in rows):
-            raise ValueError("a row is no list of whole numbers")
-        return rows
-
-
-class _ObjectType:
-    """The one dtype that such an array has."""
-
-    def __init__(self, name: str, *_options: object) -> None:
-        if name != "O8":
-            raise pickle.UnpicklingError(f"the pickle asks for the dtype {name!r:.40}, which is not allowed")
-
-    def __setstate__(self, _state: object) -> None:
-        """Byte order and flags say nothing of an object."""
-
-
-_NDARRAY = "numpy.ndarray"  # an argument of _reconstruct alone: it cannot be called
-
-# All that an object array of lists of integers needs, and what stands for it here.
-_ALLOWED = {
-    ("numpy.core.multiarray", "_reconstruct"): _Rows,
-    ("numpy._core.multiarray", "_reconstruct"): _Rows,
-    ("numpy", "ndarray"): _NDARRAY,
-    ("numpy", "dtype"): _ObjectType,
-}
-
-
-class _RowsOnly(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"the pickle asks for {module}.{name}, which is not allowed")
-        return _ALLOWED[module, name]
 
 
 def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    """Read arrays of an npz; object arrays must hold lists of integers, as a pickle could name any memory."""
+    """Read arrays of an npz; it may hold pickles, which run code: only of a file whose hash has been checked."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            return {name: _read(archive, f"{name}.npy") for name in names}
+        with np.load(path, allow_pickle=True) as arrays:
+            return {name: arrays[name] for name in names}
     except (
-        OSError, LookupError, ValueError, TypeError, EOFError, AttributeError, OverflowError, MemoryError,
-        RuntimeError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError,
+        OSError, LookupError, ValueError, TypeError, EOFError,
+        zipfile.BadZipFile, zlib.error, pickle.UnpicklingError,
     ) as err:  # fmt: skip
         hint = "The file is damaged or not the IMDB dataset: check SENTIFLOW_IMDB_URL and SENTIFLOW_IMDB_SHA256."
         raise ExternalError(f"Cannot read {path}: {str(err) or type(err).__name__}.", hint) from err
-
-
-def _read(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    if (size := archive.getinfo(name).file_size) > _MAX_ARRAY:  # zipfile unpacks no more than it says
-        raise ValueError(f"{name} has {size:,} bytes")
-    content = archive.read(name)
-    stream = io.BytesIO(content)
-    version = npy.read_magic(stream)
-    read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    _shape, _fortran, dtype = read_header(stream)
-    if not dtype.hasobject:
-        return np.load(io.BytesIO(content), allow_pickle=False)  # type: ignore[no-any-return]
-    rows: list[list[int]] = _RowsOnly(stream).load().rows()  # an AttributeError for anything else
-    if sum(map(len, rows)) > len(content):  # each number takes a byte or more, unless rows are repeated
-        raise ValueError(f"{name} holds more numbers than bytes")
-    return np.fromiter(rows, dtype=object, count=len(rows))
 
 
 REVIEWS_PER_SPLIT = 25_000

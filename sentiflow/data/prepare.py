@@ -164,6 +164,8 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
         left_out: dict[str, int] = {}
         rejected = joined = places = texts = None
         if source.name == "imdb":
+            if inputs.digest_of(files) != source.digest:  # nothing else may be unpickled
+                raise changed(source.origin)
             content, words = imdb.load(*files)
             imdb.check(content, words)
         elif source.name == "sample":

@@ -86,7 +86,7 @@ def test_a_word_index_with_wrong_ranks_or_of_no_json_is_refused(tmp_path: Path, 
 def test_an_object_array_of_something_else_than_lists_of_ranks_is_refused(tmp_path: Path, wrong: object) -> None:
     array = ragged(X_TRAIN)
     array[2] = wrong
-    with pytest.raises(ExternalError, match="a row is no list of whole numbers"):
+    with pytest.raises(ExternalError, match="IMDB train split: expected lists of word ranks"):
         imdb.load(*write(tmp_path, x_train=array))
 
 
@@ -100,6 +100,21 @@ def test_a_split_with_more_than_a_label_for_each_review_is_refused(
 ) -> None:
     with pytest.raises(ExternalError, match=f"IMDB {split} split: expected one label per review"):
         imdb.load(*write(tmp_path, **changed))
+
+
+def test_a_missing_array_is_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x_train=np.array([1]))
+    with pytest.raises(ExternalError, match=r"a\.npz: .*y_train"):
+        imdb.read_arrays(tmp_path / "a.npz", ("x_train", "y_train"))
+
+
+@pytest.mark.parametrize("kept", [0, 10, 100, 300, -1])
+def test_a_truncated_archive_is_refused_with_the_settings_of_the_mirror(tmp_path: Path, kept: int) -> None:
+    reviews_file, index_file = write(tmp_path)
+    reviews_file.write_bytes(reviews_file.read_bytes()[:kept])
+    with pytest.raises(ExternalError, match=r"Cannot read .*imdb\.npz") as refused:
+        imdb.load(reviews_file, index_file)
+    assert "SENTIFLOW_IMDB_SHA256" in refused.value.hint
 
 
 OFFICIAL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"

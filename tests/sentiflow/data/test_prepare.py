@@ -5,14 +5,15 @@ import json
 import os
 import random
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from sentiflow.data import imdb, reviews
 from sentiflow.data import prepare as module
-from sentiflow.data import reviews
 from sentiflow.data.division import sample_rows, text_id, to_reviews
 from sentiflow.data.prepare import (
     check_data,
@@ -392,6 +393,49 @@ def test_the_source_of_imdb_is_both_its_files(settings: Settings, tmp_path: Path
     assert first.name == "imdb" and first.digest != fetch("sample", mirror).digest
     assert first.origin == f"{tmp_path / 'imdb.npz'} and {tmp_path / 'words.json'}"
     assert first.fetched and second == replace(first, fetched=False)
+
+
+class Planted:
+    """Makes a folder as soon as it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self._marker = marker
+
+    def __reduce__(self) -> tuple[Callable[..., None], tuple[str]]:
+        return os.mkdir, (str(self._marker),)
+
+
+@pytest.mark.parametrize("when", ["at the mirror", "in the folder of downloads", "after the check of its hash"])
+def test_reviews_without_the_expected_hash_are_never_unpickled(
+    settings: Settings, tmp_path: Path, when: str
+) -> None:
+    mirror = imdb_mirror(settings, tmp_path)
+    reviews = imdb.addresses(mirror)[0].target(mirror.data_dir)
+    bad, marker = np.empty(2, object), tmp_path / "marker"
+    bad[0] = Planted(marker)
+
+    def plant(file: Path) -> None:
+        np.savez(file, x_train=bad, y_train=[0, 1], x_test=bad, y_test=[0, 1])
+
+    if when == "at the mirror":
+        plant(tmp_path / "imdb.npz")
+        with pytest.raises(ExternalError, match="is not the expected file"):
+            prepare(fetch("imdb", mirror), mirror)
+    elif when == "in the folder of downloads":
+        fetch("imdb", mirror)
+        plant(reviews)
+        with pytest.raises(ExternalError, match="expected 25,000 reviews"):  # of the mirror's, fetched again
+            prepare(fetch("imdb", mirror), mirror)
+    else:
+        source = fetch("imdb", mirror)
+        plant(reviews)
+        with pytest.raises(ExternalError, match="changed while it was read"):
+            prepare(source, mirror)
+    assert not marker.exists()
+    plant(tmp_path / "alive.npz")
+    with np.load(tmp_path / "alive.npz", allow_pickle=True) as arrays:
+        assert len(arrays["x_train"]) == 2
+    assert marker.exists()
 
 
 def test_imdb_is_found_once_it_was_made_and_never_fetched_to_look_for_it(
