@@ -179,7 +179,7 @@ endif
 	@touch $@
 
 # Needs uv. The locks hold for Python 3.11 to 3.13 and name no index. UPGRADE=1 takes the newest allowed versions.
-LOCKED := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet $(if $(UPGRADE),--upgrade)
+LOCKED := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras --quiet $(if $(UPGRADE),--upgrade)
 LOCK := uv pip compile pyproject.toml $(LOCKED)
 lock:
 	$(LOCK) --output-file requirements.lock
