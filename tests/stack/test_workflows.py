@@ -46,7 +46,7 @@ def test_what_releases_and_audits_run_is_installed_by_hashes_alone() -> None:
 
 def test_the_lock_of_releases_pins_their_tools_and_names_no_index() -> None:
     lock = (ROOT / "requirements-release.lock").read_text()
-    pinned = re.findall(r"^([\w.-]+)==\S+(?: ;.*)? \\\n    --hash=sha256:[0-9a-f]{64}\b", lock, re.M)
+    pinned = re.findall(r"^([\w.-]+)(?:\[.*\])?==\S+(?: ;.*)? \\\n    --hash=sha256:[0-9a-f]{64}\b", lock, re.M)
     assert {"build", "twine", "pip-audit", "setuptools"} <= set(pinned)
     assert len(pinned) == len(re.findall(r"^\w", lock, re.M))
     assert "://" not in lock and "index" not in lock

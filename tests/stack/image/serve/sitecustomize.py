@@ -15,7 +15,7 @@ def _plain(name: str) -> str:
 
 class _OnlyLocked(MetaPathFinder):
     def __init__(self) -> None:
-        locked = set(re.findall(r"^([a-z0-9.-]+)==", _LOCK.read_text(), flags=re.M)) | {"sentiflow"}
+        locked = set(re.findall(r"^([a-z0-9.-]+)(?:\[.*\])?==", _LOCK.read_text(), flags=re.M)) | {"sentiflow"}
         self._absent = {
             module
             for module, owners in packages_distributions().items()
