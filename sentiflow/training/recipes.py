@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
+from sentiflow.console import CONSOLE, escape
 from sentiflow.errors import UsageError, plain_reason
 from sentiflow.folder import expanded
 from sentiflow.names import BUILT_IN
@@ -21,6 +22,14 @@ FITTED_FIELDS = (
     "learning_rate", "embedding_weight_decay", "ensemble_size",
 )  # fmt: skip
 """Fields that ``sentiflow.training.start_from`` has a rule for."""
+
+_ELSEWHERE = {
+    "lr": "learning_rate", "eta": "learning_rate", "hidden_size": "units", "hidden_units": "units",
+    "embedding_dim": "embedding_size", "embed_dim": "embedding_size", "maxlen": "sequence_length",
+    "max_len": "sequence_length", "max_length": "sequence_length", "max_features": "vocabulary_size",
+    "num_words": "vocabulary_size", "max_tokens": "vocabulary_size", "patience": "early_stopping_patience",
+}  # fmt: skip
+"""Fields by what other libraries call them, where that is spelled quite differently."""
 
 
 def check_seeds(seed: int, repeats: int) -> None:
@@ -238,18 +247,25 @@ def make_recipe(fields: Mapping[str, Any], overrides: Sequence[str], name: str) 
     return made.model_copy(update={"fit_to_table": left})
 
 
-def nearest_field(name: str) -> str | None:
-    near = difflib.get_close_matches(name, TrainConfig.model_fields, n=1)
-    return near[0] if near else None
+def nearest_field(name: str, others: Sequence[str] = ()) -> str | None:
+    """The field that is probably meant, unless one of the other names is more like it."""
+    fields = TrainConfig.model_fields
+    near = difflib.get_close_matches(name, [*fields, *_ELSEWHERE, *others], n=1)
+    field = _ELSEWHERE.get(near[0], near[0]) if near else None
+    return field if field in fields else None
 
 
 def split_changes(overrides: Sequence[str]) -> dict[str, str]:
-    changes = {}
+    changes: dict[str, str] = {}
     for override in overrides:
         key, separator, value = override.partition("=")
         if not separator or not key.strip():
             raise UsageError(f"--set expects key=value, got {override!r}.", "For example: --set epochs=3")
-        changes[key.strip()] = value.strip()
+        key, value = key.strip(), value.strip()
+        if changes.get(key, value) != value:
+            line = f"--set gives {key} more than once: the last one counts, {value}, instead of {changes[key]}."
+            CONSOLE.say(f"[yellow]{escape(line)}[/]")
+        changes[key] = value
     return changes
 
 
@@ -286,9 +302,12 @@ def _problem(found: ErrorDetails) -> tuple[str, str]:
     if not found["loc"]:
         return str(found["ctx"]["error"]), "Change one of the fields."
     if found["type"] != "extra_forbidden":
-        why = plain_reason(found["msg"])
-        description = TrainConfig.model_fields[field].description
-        return f"{field} = {found['input']!r} is not allowed: {why}", f"{field}: {description}"
+        why = plain_reason(found["msg"]).partition(", unable to parse")[0]
+        hint = f"{field}: {TrainConfig.model_fields[field].description}"
+        if found["type"].endswith("_parsing") and "," in found["input"]:
+            choices = f"[{field}] choices = [{found['input']}]"
+            hint += f"\nTo try several: sentiflow sweep --space FILE, with {choices} in it"
+        return f"{field} = {found['input']!r} is not allowed: {why}", hint
     if field == "seed":
         return "the seed is not a field of a recipe", f"Use --seed {found['input']}"
     if re.search("lstm|gru|rnn|cell|layer|transformer", f"{field} {found['input']}", re.IGNORECASE):

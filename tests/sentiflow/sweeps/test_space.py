@@ -62,6 +62,7 @@ def test_the_digest_is_of_the_values_and_not_of_the_file(tmp_path: Path) -> None
         ("", "names no field"),
         ("[unit]\nlow = 1\nhigh = 2", "unit is not a field of a recipe; did you mean 'units'"),
         ("[learn_rate]\nlow = 1\nhigh = 2", "learn_rate is not a field of a recipe; did you mean 'learning_rate'"),
+        ("[lr]\nlow = 1\nhigh = 2", "lr is not a field of a recipe; did you mean 'learning_rate'"),
         (
             "[units]\nlow = 8\nhigh = 2000",
             "units = 2000 is not allowed: Input should be less than or equal to 1024",

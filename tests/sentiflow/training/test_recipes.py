@@ -1,14 +1,17 @@
 """Tests of the recipes."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from optuna.distributions import CategoricalDistribution
 from pydantic import ValidationError
 
 from sentiflow.errors import UsageError
+from sentiflow.sweeps import load_space
 from sentiflow.training.open_run import _parameters
-from sentiflow.training.recipes import RECIPES, TUNED, TrainConfig, load_recipe
+from sentiflow.training.recipes import RECIPES, TUNED, TUTORIAL, TrainConfig, load_recipe
 
 
 def write(folder: Path, content: str, name: str = "mine.toml") -> str:
@@ -149,6 +152,23 @@ def test_all_fields_that_are_wrong_are_named() -> None:
     ]
 
 
+def test_several_values_are_answered_with_a_search_space(tmp_path: Path) -> None:
+    """The words of the hint, written into a file, make the space."""
+    error = refused("tutorial", ("units=8,16,32",))
+    (heading, choices) = re.findall(r"with (\[.*?\]) (.*) in it$", error.hint)[0]
+    (tmp_path / "space.toml").write_text(f"{heading}\n{choices}\n")
+    space = load_space(tmp_path / "space.toml", TUTORIAL)
+    assert space.fields == {"units": CategoricalDistribution((8, 16, 32))}
+
+
+def test_of_a_field_that_is_set_twice_the_last_one_counts_which_is_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert load_recipe("tutorial", ("units=8", "epochs=2", "units=128", "epochs=2")).units == 128
+    (line,) = capsys.readouterr().err.splitlines()
+    assert {"units", "128,", "8."} <= set(line.split())
+
+
 def test_an_unknown_field_of_a_file_is_named_with_the_file(tmp_path: Path) -> None:
     path = write(tmp_path, "[training]\nepochs = 2\n")
     assert f"Recipe {path!r}: unknown field 'training'" in str(refused(path))
@@ -200,6 +220,9 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path: Path, content: bytes | None
         ("bidirectional=true", "of words alone: set mask_zero to true"),
         ("pooling=mixed mask_zero=true", "set ensemble_size to 2 or more"),
         ("epoch=3", "Did you mean epochs?"),
+        ("lr=0.1", "Did you mean learning_rate?"),
+        ("max_features=5000", "Did you mean vocabulary_size?"),
+        ("patience=2", "Did you mean early_stopping_patience?"),
         ("zzz=3", "Fields: recipe, vocabulary_size, "),
     ],
 )
