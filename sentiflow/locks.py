@@ -1,7 +1,6 @@
-"""Locks that end with their process: files on one machine, a PostgreSQL session for several."""
+"""Locks of files, which end with their process: they keep apart what uses one data folder."""
 
 import errno
-import hashlib
 import logging
 import os
 import re
@@ -9,21 +8,16 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
-from pydantic import SecretStr
 
 from sentiflow.console import Logger
-from sentiflow.errors import BusyError, ExternalError, UsageError, first_line
+from sentiflow.errors import BusyError, UsageError
 from sentiflow.files import make_folder, publish
-from sentiflow.settings import INSTALL_TEAM, Settings
-
-if TYPE_CHECKING:
-    from psycopg import Connection
+from sentiflow.settings import Settings
 
 HOUSEKEEPING = "housekeeping"
 
@@ -49,11 +43,6 @@ def work_folder(model_name: str, settings: Settings) -> Path:
 
 def lock_tag(model_name: str, settings: Settings) -> str:
     """Which lock protects a run: while it can be taken, the run's process is gone."""
-    return f"shared:{model_name}" if settings.lock_url else own_lock_tag(model_name, settings)
-
-
-def own_lock_tag(model_name: str, settings: Settings) -> str:
-    """The lock of this machine's data folder alone; a training holds it beside a shared one."""
     path = lock_file(model_name, settings)
     return f"{socket.gethostname()}:{_id_of(path.parent)}:{path}"
 
@@ -64,17 +53,15 @@ def names_own_lock(tag: str | None, model_name: str, settings: Settings) -> bool
     The data folder is known by its id and the id file's inode, whatever its machine is called and wherever it is
     mounted. A copy has another inode; it counts as the folder only in its place, on a machine of the same name.
     """
-    own = own_lock_tag(model_name, settings)
+    own = lock_tag(model_name, settings)
     there, here = _OWN_TAG.fullmatch(tag or ""), _OWN_TAG.fullmatch(own)
     if there is None or here is None:
-        return tag in (own, lock_tag(model_name, settings))
+        return tag == own
     return any(there.group(*parts) == here.group(*parts) for parts in _SAME)
 
 
 def place_of(tag: str | None) -> str:
     """Where a run began, by the tag of its lock, as a message says it."""
-    if (tag or "").startswith("shared:"):
-        return "with SENTIFLOW_LOCK_URL"
     found = _OWN_TAG.fullmatch(tag or "")
     return f"on {found['host']} with the data folder {Path(found['path']).parents[1]}" if found else "elsewhere"
 
@@ -103,10 +90,10 @@ def training_lock(
     logger: Logger = _LOGGER,
     purpose: str | None = "training",
 ) -> Iterator[None]:
-    """Hold the lock of a registered model while it is trained, here and, if the settings ask, on all machines."""
+    """Hold the lock of a registered model while it is trained with this data folder."""
     what = f"{'A' if purpose == HOUSEKEEPING else 'Another'} training of {model_name}"
     path = lock_file(model_name, settings)
-    with file_lock(path, what, purpose, patience=patience, logger=logger, shared=settings.lock_url):
+    with file_lock(path, what, purpose, patience=patience, logger=logger):
         yield
 
 
@@ -121,7 +108,7 @@ def champion_lock(model_name: str, settings: Settings) -> Iterator[None]:
     """Hold the lock of a registered model's champion while it is looked at and moved: a second or two."""
     path = settings.data_dir / "locks" / f"{model_name}.champion.lock"
     what = f"Another promotion or rollback of {model_name}"
-    with file_lock(path, what, "promotion", patience=_BRIEF, shared=settings.lock_url):
+    with file_lock(path, what, "promotion", patience=_BRIEF):
         yield
 
 
@@ -134,23 +121,20 @@ def file_lock(
     hint: str = _HINT,
     patience: float = 0.0,
     logger: Logger = _LOGGER,
-    shared: SecretStr | None = None,
 ) -> Iterator[None]:
-    """Hold a file's lock, and the one of the same name in the PostgreSQL at the address ``shared``.
+    """Hold a file's lock.
 
     The file stays afterwards; it says who holds it and for which ``purpose``, None for who gives it back at once.
     Another holder is named in the log and waited for, ``patience`` seconds but at least one; then the error says
     ``what`` is going on, with a ``hint`` what to do.
     """
     until = time.monotonic() + patience
-    locks: list[_File | _Session] = [_File(path, purpose)]
-    if shared is not None:
-        locks.append(_Session(shared.get_secret_value(), path.stem, purpose, logger))
-    with ExitStack() as stack:
-        for lock in locks:
-            stack.callback(lock.release)
-            _take(lock, what, hint, until, logger)
+    lock = _File(path, purpose)
+    try:
+        _take(lock, what, hint, until, logger)
         yield
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -170,18 +154,11 @@ def if_free(path: Path, purpose: str | None = None) -> Iterator[bool]:
         lock.release()
 
 
-def _take(lock: "_File | _Session", what: str, hint: str, until: float, logger: Logger) -> None:
+def _take(lock: "_File", what: str, hint: str, until: float, logger: Logger) -> None:
     began, logged = time.monotonic(), False
-    while True:
-        end = until
-        try:
-            holder = lock.take()
-            if holder is None:
-                break
-            failure: ExternalError = BusyError(f"{what} is running: {holder}.", hint)
-            end = max(until, began + (_BRIEF if holder.startswith(HOUSEKEEPING) else _LOOK))
-        except ExternalError as err:  # PostgreSQL does not answer; it may be back in time
-            failure = err
+    while (holder := lock.take()) is not None:
+        failure = BusyError(f"{what} is running: {holder}.", hint)
+        end = max(until, began + (_BRIEF if holder.startswith(HOUSEKEEPING) else _LOOK))
         now = time.monotonic()
         if now >= end:
             raise failure
@@ -229,84 +206,3 @@ class _File:
 
     def release(self) -> None:
         self._lock.release()
-
-
-# A machine that is gone without a word frees its locks within a minute; either side checks.
-_ALIVE = {
-    "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,
-    "tcp_user_timeout": 60_000, "connect_timeout": 10,
-}  # fmt: skip
-_SERVER_ALIVE = "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
-_HOLDER = """
-SELECT application_name, to_char(backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"')
-FROM pg_locks JOIN pg_stat_activity USING (pid)
-WHERE locktype = 'advisory' AND granted AND objsubid = 1
-  AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND (classid::bigint << 32) | objid::bigint = %s"""
-_PREFIX = "sentiflow "
-
-
-class _Session:
-    """An advisory lock of PostgreSQL; the session that holds it is named after its process."""
-
-    def __init__(self, url: str, name: str, purpose: str | None, logger: Logger) -> None:
-        self._url, self._name, self._key, self._logger = url, name, key_of(name), logger
-        self._application = _PREFIX + _who(purpose)  # PostgreSQL keeps 63 characters
-        self._connection: Connection[Any] | None = None
-        self._held = False
-
-    def take(self) -> str | None:
-        if self._connection is None or self._connection.closed:
-            self._connection = _connect(self._url, self._application)
-        try:
-            row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", [self._key]).fetchone()
-            if row and row[0]:
-                self._held = True
-                return None
-            row = self._connection.execute(_HOLDER, [self._key]).fetchone()
-        except _driver().Error as err:
-            raise _away(err) from err
-        return f"{row[0].removeprefix(_PREFIX)}, since {row[1]}" if row else "a process that has just ended"
-
-    def release(self) -> None:
-        """End the session, which gives the lock back; the log says if it had ended before."""
-        if self._connection is None:
-            return
-        if self._held:
-            try:
-                self._connection.execute("SELECT 1")
-            except _driver().Error:
-                lost = "The connection of the shared lock of %s was lost: another process may have had it."
-                self._logger.warning(lost, self._name)
-        self._connection.close()
-
-
-def key_of(name: str) -> int:
-    """The number that stands for a name in PostgreSQL: 64 bits with a sign, equal on every machine."""
-    return int.from_bytes(hashlib.sha256(f"sentiflow {name}".encode()).digest()[:8], "big", signed=True)
-
-
-def _connect(url: str, application: str) -> "Connection[Any]":
-    psycopg = _driver()
-    try:
-        connection: Connection[Any] = psycopg.connect(url, autocommit=True, application_name=application, **_ALIVE)
-        connection.execute(_SERVER_ALIVE)
-    except psycopg.OperationalError as err:
-        raise _away(err) from err
-    except psycopg.ProgrammingError:  # its message may quote the address, and so the password
-        raise UsageError("SENTIFLOW_LOCK_URL: expected postgresql://user:password@host/database.") from None
-    return connection
-
-
-def _driver() -> Any:
-    try:
-        import psycopg
-    except ImportError as err:
-        raise UsageError("SENTIFLOW_LOCK_URL needs the driver psycopg.", INSTALL_TEAM) from err
-    return psycopg
-
-
-def _away(err: Exception) -> ExternalError:
-    return ExternalError(
-        f"The PostgreSQL of SENTIFLOW_LOCK_URL failed: {first_line(err)}", "Is it running and reachable?"
-    )

@@ -179,8 +179,6 @@ class Settings(BaseSettings):
     # Locks and notifications
     lock_timeout: float = Field(21_600.0, ge=0, le=1e9)
     """Seconds that a training from a deployment waits for another one of the same model to end."""
-    lock_url: SecretStr | None = None
-    """PostgreSQL that keeps trainings and promotions on several machines apart (needs the extra `team`)."""
     notify_url: SecretStr | None = None
     """Where to send messages, with spaces between several: webhooks that take JSON (http, https), or addresses of
     Apprise, such as slack:// and mailto://."""
@@ -216,15 +214,6 @@ class Settings(BaseSettings):
     def _is_token(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not TOKEN.fullmatch(value.get_secret_value()):
             raise ValueError("expected letters, digits and -._~+/= alone")
-        return value
-
-    @field_validator("lock_url")
-    @classmethod
-    def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            if not re.match("postgres(ql)?://", value.get_secret_value()):
-                raise ValueError("expected postgresql://host/database, with user:password@ before the host")
-            _check_login(value.get_secret_value(), hosts=True)
         return value
 
     @field_validator("notify_url")
@@ -301,11 +290,11 @@ def _need_http(address: str) -> None:
         raise ValueError("expected an http(s) address")
 
 
-def _check_login(address: str, *, hosts: bool = False) -> None:
+def _check_login(address: str) -> None:
     """Refuse a login that libraries read in different ways, and repeat; the error gives none of it away."""
     try:
         parts = urlparse(address)
-        clear = parts.netloc.count("@") <= 1 and (hosts or (parts.port or 0) >= 0)
+        clear = parts.netloc.count("@") <= 1 and (parts.port or 0) >= 0
     except ValueError:
         clear = False
     if not clear:

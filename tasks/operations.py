@@ -12,7 +12,7 @@ from prefect.client.orchestration import get_client
 from prefect.events import Event
 
 from sentiflow.errors import ExternalError
-from sentiflow.locks import own_lock_tag
+from sentiflow.locks import lock_tag
 from sentiflow.monitoring import check as checking
 from sentiflow.monitoring import live
 from sentiflow.monitoring.accuracy import LiveAccuracy
@@ -174,7 +174,7 @@ def _run(check: DriftCheck, version: int, more: Mapping[str, str]) -> Iterator[O
     close_checks(client, experiment, check.lock, settings, get_run_logger())
     tags = {
         KIND: MONITOR,
-        LOCK: own_lock_tag(check.lock, settings),
+        LOCK: lock_tag(check.lock, settings),
         "dataset": dataset_of(check.model),
         "monitor.model": check.model,
         "monitor.version": str(version),

@@ -109,7 +109,7 @@ def keep(sample: Sample, settings: Settings) -> None:
 def alone(model: str, settings: Settings) -> Iterator[None]:
     """Hold the lock of a model's samples, for seconds; others wait for it."""
     name, what = f"{model}.label", f"Another change of the samples of {model}"
-    with file_lock(lock_file(name, settings), what, "sampling", patience=_PATIENCE, shared=settings.lock_url):
+    with file_lock(lock_file(name, settings), what, "sampling", patience=_PATIENCE):
         yield
 
 

@@ -37,7 +37,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from sentiflow.console import Progress, no_progress
 from sentiflow.files import create_private
-from sentiflow.locks import names_own_lock, own_lock_tag
+from sentiflow.locks import lock_tag, names_own_lock
 from sentiflow.settings import Settings
 from sentiflow.store import LOCK
 from sentiflow.store.client import connect, tracking_errors
@@ -82,7 +82,7 @@ def open_queue(
     """
     client, tracing = connect(settings), TracingClient(settings.tracking_uri)
     with tracking_errors(settings.tracking_uri):
-        experiment, tags = _experiment(client, settings), {_TITLE: title, LOCK: own_lock_tag(title, settings)}
+        experiment, tags = _experiment(client, settings), {_TITLE: title, LOCK: lock_tag(title, settings)}
         _remove(tracing, experiment, title)
         traces: list[str] = []
         with progress("texts to MLflow", len(texts)) as advance:

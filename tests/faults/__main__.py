@@ -92,7 +92,6 @@ def _run(case: Case, chosen: argparse.Namespace, worlds: Worlds) -> int:
 def _finds(case: Case, red: Red, worlds: Path) -> bool:
     """Whether a case fails, as it should, on a copy of the code with a fault in it."""
     with tempfile.TemporaryDirectory(prefix="sentiflow-red-") as folder:
-        Path(folder).chmod(0o755)  # PostgreSQL's user reads in it
         for name in _CODE:
             (shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile)(ROOT / name, Path(folder) / name)
         file = Path(folder) / red.file

@@ -16,13 +16,12 @@ from tests.faults.campaign import Case, Red
 from tests.faults.kills import COMMANDS, start
 from tests.faults.worlds import NAME, TRAIN, Worlds, all_runs, check_whole, put_in_use, wait_until
 from tests.mlflow_store import versions_of
-from tests.postgres import Postgres
 from tests.servers import free_port, prefect, wait_for
 from tests.world import Registry, World
 
 FAULTS = (
     "locked promote", "locked train", "full score", "full train", "unwritable train", "mlflow away",
-    "prefect away", "lock away",
+    "prefect away",
 )  # fmt: skip
 LOCKED = 10  # seconds; less than a store is waited for
 AWAY, LONG_AWAY = 5, 60  # seconds that a server is away
@@ -72,7 +71,7 @@ def _away(world: World, which: str, seed: int, seconds: int) -> dict[str, int]:
     """A training whose server is killed at a step and comes back; it finishes, or fails and works again."""
     step, output = STEPS[seed % len(STEPS)], world.root / "output.txt"
     arguments = (*TRAIN, "--set", "epochs=3", "--seed", "7")
-    with LockServer(world) if which == "lock" else Server(which, world) as server:
+    with Server(which, world) as server:
         process = start(world, "sentiflow", *arguments, **server.variables)
         wait_until(lambda: step in output.read_text() or process.poll() is not None, f"it to say {step!r}", 300)
         assert process.poll() is None, f"it had ended with {process.poll()} before the server was killed"
@@ -126,22 +125,6 @@ class Server:
         self._process.wait()
 
 
-class LockServer(Postgres):
-    """PostgreSQL for the shared lock."""
-
-    def __init__(self, world: World) -> None:
-        super().__init__(world.root, free_port())
-        self.variables = {"SENTIFLOW_LOCK_URL": self.address}
-        self.kill = self.stop
-
-    def __enter__(self) -> "LockServer":
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-
 @contextmanager
 def _locked(world: World) -> Iterator[None]:
     with closing(sqlite3.connect(str(world.settings.sqlite_file), isolation_level=None, timeout=60)) as database:
@@ -156,12 +139,11 @@ F11 = Case(
     "command finishes or ends with one message, publishes nothing half-made, and works again afterwards.",
     f"The tries are, in turn: {', '.join(FAULTS)}. Locked: another connection holds SQLite for {LOCKED} s. "
     "Full: no file may grow beyond 0.2 MB (scores) or 2.3 MB (a model has more), Prefect's excepted. "
-    "Unwritable: a file stands where the folder should be. Away: MLflow's server, Prefect's or the PostgreSQL "
-    f"of the shared lock is killed at a step of a training and comes back after {AWAY} s, in every second round "
-    f"after {LONG_AWAY} s.",
+    "Unwritable: a file stands where the folder should be. Away: MLflow's server or Prefect's is "
+    f"killed at a step of a training and comes back after {AWAY} s, in every second round after {LONG_AWAY} s.",
     outage,
     short=4,
-    long=16,
+    long=14,
     reds=(
         Red(
             "a locked store is not waited for", "sentiflow/store/sqlite.py", "PATIENCE = 20.0",
@@ -180,16 +162,11 @@ F11 = Case(
         Red(
             "MLflow's server that is away is no error of its own", "sentiflow/store/client.py",
             "except (MlflowException, SQLAlchemyError, requests.RequestException) as err:",
-            "except SQLAlchemyError as err:", "This is a bug", seed=13,
+            "except SQLAlchemyError as err:", "This is a bug", seed=68,
         ),
         Red(
             "Prefect's server that is away is no error of its own", "flows/cli/output.py",
-            "    away = prefect_away(err)\n    answer", '    away = ""\n    answer', "This is a bug", seed=14,
-        ),
-        Red(
-            "a shared lock that was lost ends the training as a bug", "sentiflow/locks.py",
-            "            except _driver().Error:\n                lost",
-            "            except LookupError:\n                lost", "This is a bug", seed=7,
+            "    away = prefect_away(err)\n    answer", '    away = ""\n    answer', "This is a bug", seed=69,
         ),
     ),
 )  # fmt: skip

@@ -8,7 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import count, pairwise
 from pathlib import Path
@@ -23,7 +23,6 @@ from tests.faults.campaign import Case, Red
 from tests.faults.kills import run_open, start, until_moment
 from tests.faults.worlds import NAME, TRAIN, Worlds, all_runs, check_whole, wait_until
 from tests.mlflow_store import versions_of
-from tests.postgres import postgres
 from tests.scheduled import Home, Scheduled
 from tests.servers import free_port
 from tests.world import World
@@ -171,46 +170,38 @@ ROUNDS = 4
 
 
 def one_at_a_time(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
-    """Two schedules and a command want to train one model; whoever does is killed, again and again."""
+    """A schedule and a command want to train one model; whoever does is killed, again and again."""
     random_, seeds = random.Random(seed), map(str, count(100))
-    first, second = worlds.copy(folder / "first"), worlds.copy(folder / "second")
-    client = connect(first.settings)
+    world = worlds.copy(folder)
+    client = connect(world.settings)
     seen = {run.info.run_id for run in all_runs(client)}
     killed: set[str] = set()
     commands: list[subprocess.Popen[bytes]] = []
     begins = seed % 2 == 1  # the command alone: a schedule's training would wait for the lock, and take it first
-    with ExitStack() as stack:
-        shared = {
-            "SENTIFLOW_LOCK_URL": stack.enter_context(postgres(folder)),
-            "SENTIFLOW_TRACKING_URI": first.variables["SENTIFLOW_TRACKING_URI"],
-        }
-        homes = [stack.enter_context(at_home(world, **shared)) for world in (first, second)]
-        schedules = [Scheduled(home, *IDLE) for home in homes]
+    with at_home(world) as home:
+        schedule = Scheduled(home, *IDLE)
         if begins:
-            commands.append(start(first, "sentiflow", *TRAIN, *LONG, "--seed", next(seeds), **shared))
+            commands.append(start(world, "sentiflow", *TRAIN, *LONG, "--seed", next(seeds)))
             _next_training(client, seen, 1)
-        for home, schedule in zip(homes, schedules, strict=True):
-            schedule.until_says("Prefect UI")
-            _trigger(home, *[("train", "--seed", next(seeds), *LONG) for _ in range(ROUNDS)])
+        schedule.until_says("Prefect UI")
+        _trigger(home, *[("train", "--seed", next(seeds), *LONG) for _ in range(2 * ROUNDS)])
         for done in range(ROUNDS):
             if done == ROUNDS // 2:
-                schedules[0] = _without_server(homes[0], schedules[0])
+                schedule = _without_server(home, schedule)
             if not commands or commands[-1].poll() is not None:
-                commands.append(start(first, "sentiflow", *TRAIN, *LONG, "--seed", next(seeds), **shared))
+                commands.append(start(world, "sentiflow", *TRAIN, *LONG, "--seed", next(seeds)))
             training = _next_training(client, seen | killed, random_.randint(1, 12))
-            _kill_holder(training, homes, commands[-1])
+            _kill_holder(training, home, commands[-1])
             killed.add(training.info.run_id)
-        assert [each.ends(signal.SIGTERM) for each in schedules] == [0, 0], schedules[0].output[-2_000:]
+        assert schedule.ends(signal.SIGTERM) == 0, schedule.output[-2_000:]
         commands[-1].terminate()
         codes = Counter(command.wait(60) for command in commands)
         assert set(codes) <= {3, -signal.SIGKILL, 128 + signal.SIGTERM}, codes
-        assert not codes[3] or "Another training of" in (first.root / "output.txt").read_text()
-        for home in homes:  # the last one that was killed has no next training in its folder
-            done = home.run("housekeeping")
-            assert done.returncode == 0, done.stderr
+        assert not codes[3] or "Another training of" in (world.root / "output.txt").read_text()
+        swept = home.run("housekeeping")  # the last one that was killed has no next training
+        assert swept.returncode == 0, swept.stderr
     _check_apart(client, seen)
-    for world in (first, second):
-        check_whole(world)
+    check_whole(world)
     assert codes[-signal.SIGKILL] or not begins, codes
     return {"rounds": ROUNDS, "commands killed": codes[-signal.SIGKILL], "commands refused": codes[3]}
 
@@ -246,12 +237,11 @@ def _next_training(client: MlflowClient, seen: set[str], epochs: int) -> Run:
     return wait_until(found, "a training", 180)[-1]
 
 
-def _kill_holder(run: Run, homes: list[Home], command: "subprocess.Popen[bytes]") -> None:
+def _kill_holder(run: Run, home: Home, command: "subprocess.Popen[bytes]") -> None:
     flow_run = run.data.tags["prefect.flow_run_id"]
-    for home in homes:
-        if process := _process_of(home.world, flow_run):
-            process.kill()
-            return
+    if process := _process_of(home.world, flow_run):
+        process.kill()
+        return
     assert command.poll() is None, f"{run.info.run_name} is running, and has no process"
     command.kill()
     command.wait()
@@ -267,13 +257,12 @@ def _check_apart(client: MlflowClient, seen: set[str]) -> None:
 
 F4 = Case(
     "F4",
-    "However many schedules and commands want to train a model, one at a time does, and when its process is "
-    "killed the next one goes on.",
-    "Two schedules in two data folders share a store, and a lock in PostgreSQL; `sentiflow train` runs in the "
-    "first folder as well, in every second try before the schedules train. A try kills whoever trains "
-    f"{ROUNDS} times, after 1 to 12 epochs, and once the Prefect server of a schedule: the schedule ends with it, "
-    "and is started again. No training may log an epoch after the next one began; at the end, after `sentiflow "
-    "housekeeping` in both folders, as in F1.",
+    "However often a schedule and commands with one data folder want to train a model, one at a time does, and "
+    "when its process is killed the next one goes on.",
+    "A schedule and `sentiflow train` share a data folder; in every second try the command trains first. A try "
+    f"kills whoever trains {ROUNDS} times, after 1 to 12 epochs, and once the Prefect server of the schedule: the "
+    "schedule ends with it, and is started again. No training may log an epoch after the next one began; at the "
+    "end, after `sentiflow housekeeping`, as in F1.",
     one_at_a_time,
     short=0,
     long=13,
@@ -282,10 +271,6 @@ F4 = Case(
             "trainings take no lock", "sentiflow/training/open_run.py",
             "    with training_lock(model, settings, patience, logger):\n", "    if True:\n",
             "two trainings at once",
-        ),
-        Red(
-            "the lock is one of the data folder alone", "sentiflow/locks.py", "if shared is not None:",
-            "if not shared and shared:", "two trainings at once",
         ),
     ),
 )  # fmt: skip

@@ -26,7 +26,7 @@ from prefect.states import AwaitingRetry, Completed, Crashed, Failed, Paused, Ru
 from flows.housekeeping import housekeeping
 from flows.train import train
 from sentiflow.errors import ExternalError
-from sentiflow.locks import own_lock_tag, work_folder
+from sentiflow.locks import lock_tag, work_folder
 from sentiflow.operations.deployments import TAG
 from sentiflow.operations.flow_runs import delete_ended
 from sentiflow.operations.repair import close_killed
@@ -148,7 +148,7 @@ def test_a_model_that_is_trained_meanwhile_is_left_alone_and_it_is_told_by_whom(
     world: World, prefect: SyncPrefectClient
 ) -> None:
     client = connect(world.settings)
-    tags = {"registered_model": "mine-sentiment", LOCK: own_lock_tag("mine-sentiment", world.settings)}
+    tags = {"registered_model": "mine-sentiment", LOCK: lock_tag("mine-sentiment", world.settings)}
     run = client.create_run(experiment_id(client, world.settings), tags=tags).info.run_id
     with process(world, model="mine-sentiment") as holder:
         line_with("held", holder)
@@ -211,7 +211,7 @@ def run_under_own_lock(world: World, name: str, flow_run: UUID) -> str:
     client = connect(world.settings)
     tags = {
         "registered_model": name,
-        LOCK: own_lock_tag(name, world.settings),
+        LOCK: lock_tag(name, world.settings),
         "prefect.flow_run_id": str(flow_run),
     }
     return client.create_run(experiment_id(client, world.settings), tags=tags, run_name="night").info.run_id
@@ -263,7 +263,7 @@ def test_a_run_whose_model_is_a_path_costs_no_folder(
         file.parent.mkdir(parents=True)
         file.write_text("precious")
     client = connect(world.settings)
-    tags = {"registered_model": name, LOCK: own_lock_tag(name, world.settings)}
+    tags = {"registered_model": name, LOCK: lock_tag(name, world.settings)}
     client.create_run(experiment_id(client, world.settings), tags=tags)
     close_killed(world.settings, logging.getLogger("test"), datetime.now(UTC))
     assert photo.read_text() == work.read_text() == "precious"

@@ -19,7 +19,7 @@ from benchmarks import sample
 from flows import monitor as flow_module
 from flows.monitor import monitor
 from sentiflow.errors import ExternalError
-from sentiflow.locks import own_lock_tag
+from sentiflow.locks import lock_tag
 from sentiflow.monitoring import SERVED, Entry, TextLog
 from sentiflow.monitoring.check import drift_check
 from sentiflow.runs import RunRecord
@@ -210,7 +210,7 @@ def test_a_run_that_a_killed_check_left_open_is_closed_by_the_next(
     client = connect(watched.settings)
     with drift_check("sample") as check:
         left = client.create_run(
-            "1", tags={"kind": "monitor", LOCK: own_lock_tag(check.lock, check.settings)}
+            "1", tags={"kind": "monitor", LOCK: lock_tag(check.lock, check.settings)}
         ).info.run_id
     check.work.mkdir()
     (check.work / "texts.parquet").touch()

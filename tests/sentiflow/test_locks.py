@@ -26,7 +26,6 @@ from sentiflow.locks import (
     lock_file,
     lock_tag,
     names_own_lock,
-    own_lock_tag,
     place_of,
     training_lock,
 )
@@ -107,7 +106,7 @@ def test_a_folder_is_known_under_other_names_of_machine_and_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
 ) -> None:
     """Red if a container that is made again, with the volume at another place, knows its killed run no more."""
-    tag = own_lock_tag("mine", of(tmp_path / folder))
+    tag = lock_tag("mine", of(tmp_path / folder))
     (tmp_path / folder).rename(tmp_path / "volume")
     monkeypatch.setattr(socket, "gethostname", lambda: "renamed")
     assert names_own_lock(tag, "mine", of(tmp_path / "volume"))
@@ -118,10 +117,10 @@ def test_a_folder_is_known_under_other_names_of_machine_and_path(
 def test_a_copy_of_a_folder_is_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Red if two machines, the one's data folder copied from the other's, close each other's living runs."""
     data, copy = tmp_path / "data", tmp_path / "copy"
-    tag = own_lock_tag("mine", of(data))
+    tag = lock_tag("mine", of(data))
     subprocess.run(["cp", "-a", data, copy], check=True)
     assert not names_own_lock(tag, "mine", of(copy))
-    assert not names_own_lock(own_lock_tag("mine", of(copy)), "mine", of(data))
+    assert not names_own_lock(lock_tag("mine", of(copy)), "mine", of(data))
     data.rename(tmp_path / "of the first machine")
     copy.rename(data)
     assert names_own_lock(tag, "mine", of(data))  # restored in its place
@@ -129,10 +128,10 @@ def test_a_copy_of_a_folder_is_another_one(tmp_path: Path, monkeypatch: pytest.M
     assert not names_own_lock(tag, "mine", of(data))
 
 
-@pytest.mark.parametrize("tag", [None, "", "a:b", "elsewhere:/data/locks/mine.lock", "a:b:c:d:e", "shared:other"])
+@pytest.mark.parametrize("tag", [None, "", "a:b", "elsewhere:/data/locks/mine.lock", "a:b:c:d:e", "shared:mine"])
 def test_another_tag_names_no_lock_of_here(world: World, tag: str | None) -> None:
     assert not names_own_lock(tag, "mine", world.settings)
-    assert place_of(tag) in ("elsewhere", "with SENTIFLOW_LOCK_URL")
+    assert place_of(tag) == "elsewhere"
 
 
 def test_a_folder_whose_files_cannot_be_locked_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,24 +211,10 @@ def test_a_link_that_takes_the_place_of_a_lock_is_not_written_through(
     assert victim.read_text() == "precious"
 
 
-def test_the_tag_of_a_shared_lock_names_no_machine(world: World) -> None:
-    shared = world.settings.model_copy(update={"lock_url": "any"})
-    assert lock_tag("mine", shared) == "shared:mine"
-    assert names_own_lock("shared:mine", "mine", shared)
-    assert names_own_lock(own_lock_tag("mine", world.settings), "mine", shared)
-    assert lock_tag("mine", world.settings).endswith(":" + str(world.root / "data" / "locks" / "mine.lock"))
-
-
 def test_all_processes_give_a_data_folder_one_id(world: World) -> None:
     with ThreadPoolExecutor(8) as pool:
         tags = set(pool.map(lambda _: lock_tag("mine", world.settings), range(8)))
     assert len(tags) == 1
-
-
-def test_no_driver_is_loaded_without_a_shared_lock() -> None:
-    code = "import sys, sentiflow.locks; print('psycopg' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == "False"
 
 
 def test_a_check_finds_who_trains_and_waits_for_housekeeping(world: World) -> None:

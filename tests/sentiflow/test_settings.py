@@ -215,9 +215,6 @@ def test_never_is_no_number_of_days_or_seconds(monkeypatch: pytest.MonkeyPatch, 
         ("DASK_ADDRESS", "http://me:T0SECRET@scheduler"),
         ("NOTIFY_URL", "chat.example/T0SECRET"),
         ("NOTIFY_URL", "https://me:p[T0SECRET@chat.example"),
-        ("LOCK_URL", "mysql://me:T0SECRET@db/x"),
-        ("LOCK_URL", "postgresql://me:no@T0SECRET@db/x"),
-        ("LOCK_URL", "postgresql://me:no[T0SECRET@db/x"),
     ],
 )
 def test_an_address_or_secret_that_is_refused_gives_no_password_away(
@@ -253,7 +250,7 @@ def test_another_variables_lines_in_the_file_env_are_no_settings(empty_root: Pat
     "line",
     [
         "TRACKING_URI=http://10.0.0.5:5000", "export SENTIFLOW_DASK_ADDRESS=tcp://10.0.0.5:8786",
-        "sentiflow_lock_url='postgresql://10.0.0.5/db'", "NOTIFY_URL=${MINE}", "IMDB_URL=http://10.0.0.5/${MINE}",
+        "sentiflow_notify_url='json://10.0.0.5'", "NOTIFY_URL=${MINE}", "IMDB_URL=http://10.0.0.5/${MINE}",
         "NOTIFY_URL='file:///x json://10.0.0.5'",
     ],
 )  # fmt: skip
@@ -283,13 +280,6 @@ def test_the_file_env_of_the_current_folder_may_name_files_and_where_to_listen(
     assert load_settings().imdb_url == "file:///imdb.npz"
 
 
-def test_the_shared_lock_may_be_in_one_of_several_servers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(
-        "SENTIFLOW_LOCK_URL", "postgresql://me:p%5B@h1:5432,h2:5433/db?target_session_attrs=read-write"
-    )
-    assert load_settings().lock_url is not None
-
-
 def test_a_file_of_settings_that_is_not_utf8_is_refused(empty_root: Path) -> None:
     (empty_root / ".env").write_bytes(b"# Passw\xf6rter\n")
     with pytest.raises(UsageError, match=r"\.env is not UTF-8"):
@@ -304,9 +294,9 @@ def test_a_pipe_in_place_of_a_file_of_settings_is_not_read(empty_root: Path) -> 
 PLACES = (
     "TRACKING_URI", "ARTIFACT_ROOT", "DATA_DIR", "IMDB_URL", "WORD_INDEX_URL", "UI_URL", "SERVE_HOST",
     "SERVE_HOSTS", "SERVE_TOKEN_FILE", "DASK_ADDRESS", "SCHEDULE_RECIPE", "SCHEDULE_DATASET", "SCHEDULE_SOURCE",
-    "SCHEDULE_OUTPUT", "LOCK_URL", "NOTIFY_URL", "PREDICTION_LOG_DIR", "GATE_BEHAVIOUR",
+    "SCHEDULE_OUTPUT", "NOTIFY_URL", "PREDICTION_LOG_DIR", "GATE_BEHAVIOUR",
 )  # fmt: skip
-GIVEN = {"IMDB_URL": "http://x/a", "UI_URL": "http://x", "LOCK_URL": "postgres://x/a", "NOTIFY_URL": "slack://x"}
+GIVEN = {"IMDB_URL": "http://x/a", "UI_URL": "http://x", "NOTIFY_URL": "slack://x"}
 GIVEN |= {"DASK_ADDRESS": "tcp://x:1", "TRACKING_URI": "http://x", "WORD_INDEX_URL": "http://x/b"}
 
 

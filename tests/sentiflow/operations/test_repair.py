@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import AwaitingRetry, Crashed, Pending, Running
 
 from sentiflow.errors import ExternalError
-from sentiflow.locks import own_lock_tag
+from sentiflow.locks import lock_tag
 from sentiflow.operations.repair import reconcile
 from sentiflow.store import ATTEMPT, LOCK
 from sentiflow.store.client import _clients as clients
@@ -34,7 +34,7 @@ class Store:
         self.experiment = experiment_id(self.client, world.settings)
 
     def run(self, **tags: str) -> str:
-        tags |= {"registered_model": NAME, LOCK: own_lock_tag(NAME, self.world.settings)}
+        tags |= {"registered_model": NAME, LOCK: lock_tag(NAME, self.world.settings)}
         return str(self.client.create_run(self.experiment, tags=tags, run_name="night").info.run_id)
 
     def planned(self, run_id: str) -> RunContext:

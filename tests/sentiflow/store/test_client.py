@@ -203,10 +203,10 @@ def test_what_a_run_cannot_write_says_which_store_failed(world: World) -> None:
 def test_a_run_that_goes_to_another_process_takes_no_password_along(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SENTIFLOW_LOCK_URL", "postgresql://me:S3CRET@db/locks")
+    monkeypatch.setenv("SENTIFLOW_NOTIFY_URL", "json://me:S3CRET@chat.example")
     run = OpenRun("1", "mine", "0", load_settings())
     sent = pickle.dumps(run)
     assert b"S3CRET" not in sent
-    monkeypatch.setenv("SENTIFLOW_LOCK_URL", "postgresql://other@db/locks")
+    monkeypatch.setenv("SENTIFLOW_NOTIFY_URL", "json://other@chat.example")
     arrived = pickle.loads(sent)
     assert arrived == run and arrived.settings == load_settings() != run.settings
