@@ -4,8 +4,6 @@ The kernels around it are tested through ``Recurrence``.
 """
 
 import importlib.util
-import os
-import pickle
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,19 +57,15 @@ def test_what_one_process_compiled_the_next_one_finds(kept: Path, load: Callable
     """Red if numba keeps its cache in another attribute: every process would compile for itself, unnoticed."""
     again = load()
     assert again(21) == 42 and hits(again) == 1
-    assert [file.suffix for file in sorted(kept.rglob("*.*"))] == [".nbc", ".nbi", ".sha256"]
+    assert [file.suffix for file in sorted(kept.rglob("*.*"))] == [".nbc", ".nbi"]
 
 
 @pytest.mark.parametrize(
     "damage",
-    [
-        lambda content: content[: len(content) // 3],
-        lambda _content: b"",
-        lambda content: content[:-1] + bytes([content[-1] ^ 1]),
-    ],
-    ids=["truncated", "empty", "a bit"],
+    [lambda content: content[: len(content) // 3], lambda _content: b"", lambda content: bytes(len(content))],
+    ids=["truncated", "empty", "zeros"],
 )
-@pytest.mark.parametrize("suffix", [".nbi", ".nbc", ".sha256"])
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
 def test_damaged_files_are_made_again_with_a_line(
     kept: Path,
     load: Callable[[], Any],
@@ -79,7 +73,7 @@ def test_damaged_files_are_made_again_with_a_line(
     suffix: str,
     damage: Callable[[bytes], bytes],
 ) -> None:
-    """Red if what a loss of power or a bad disk left failed every training, or was run as it is."""
+    """Red if what a loss of power left failed every training."""
     (file,) = kept.rglob(f"*{suffix}")
     file.write_bytes(damage(file.read_bytes()))
     again = load()
@@ -101,41 +95,6 @@ def test_code_that_cannot_be_kept_is_used_all_the_same(
     folder.write_text("in the way")
     assert function(21) == 42
     assert caplog.messages == [f"Compiled code cannot be kept in {folder}: File exists."]
-
-
-class Planted:
-    """What runs code when it is unpickled."""
-
-    def __init__(self, place: Path) -> None:
-        self._place = place
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self._place,)
-
-
-def test_what_others_may_have_written_is_not_read(kept: Path, load: Callable[[], Any], tmp_path: Path) -> None:
-    """Red if another user's pickle were read from a cache folder that everybody can write to."""
-    (index,) = kept.rglob("*.nbi")
-    index.write_bytes(pickle.dumps(Planted(tmp_path / "ran")))
-    (sums,) = kept.rglob("*.sha256")
-    sums.write_bytes(kernels.digests([*kept.rglob("*.nb[ic]")]))
-    index.parent.chmod(0o777)
-    again = load()
-    assert again(21) == 42 and hits(again) == 0
-    assert not (tmp_path / "ran").exists()
-    assert index.parent.stat().st_mode & 0o777 == 0o755
-
-
-def test_a_folder_of_another_user_is_not_used(
-    kept: Path, load: Callable[[], Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    if os.getuid():
-        pytest.skip("only root can give a folder away")
-    (folder,) = kept.iterdir()
-    os.chown(folder, 65534, 65534)
-    again = load()
-    assert again(21) == 42 and not again.stats.cache_hits
-    assert "belongs to another user" in caplog.text
 
 
 @pytest.mark.parametrize("scale", [1e-6, 0.1, 1, 5, 50])
