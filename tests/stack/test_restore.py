@@ -22,13 +22,13 @@ from tests.world import ROOT
 pytestmark = pytest.mark.story
 
 DATABASES = ("mlflow", "prefect")
-STEPS = ("mkdir", "tar", "chown", "psql", "pg_restore", "mv", "sync", "rm")
+STEPS = ("mkdir", "tar", "chown", "psql", "pg_restore", "mv", "sync", "cp", "rm")
 BEFORE, AFTER = "before the backup", "after the backup"
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A database server, a store of artifacts beside it, and a backup of both.
+    """A database server, a store of artifacts, folders of data and texts, and a backup of all.
 
     The files and both databases each hold a word, which is BEFORE in the backup and AFTER in what is there.
     """
@@ -42,6 +42,14 @@ class Stack:
         return self.root / "store"
 
     @property
+    def folders(self) -> list[Path]:
+        return [self.root / "data", self.root / "texts"]
+
+    @property
+    def files(self) -> list[Path]:
+        return [folder / "word" for folder in (self.store / "artifacts", *self.folders)]
+
+    @property
     def archive(self) -> Path:
         return self.root / "backups" / self.backup
 
@@ -51,34 +59,41 @@ class Stack:
         return done.stdout.strip()
 
     def run(self, script: str, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-        command = ["sh", ROOT / "stack" / script, self.store, *arguments]
+        return self.call(["sh", ROOT / "stack" / script, self.store, *self.folders, *arguments], **variables)
+
+    def call(self, command: "list[str | Path]", **variables: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             command, env=self._environment() | variables, capture_output=True, text=True, check=False, timeout=60,
             start_new_session=True,
         )  # fmt: skip
+
+    def save(self, **variables: str) -> "subprocess.CompletedProcess[str]":
+        return self.run("backup.sh", str(self.root / "backups"), **variables)
 
     def restore(self, **variables: str) -> "subprocess.CompletedProcess[str]":
         return self.run("restore.sh", str(self.root / "backups"), self.backup, **variables)
 
     def write(self, word: str) -> None:
         (self.store / "artifacts").mkdir(exist_ok=True)
-        (self.store / "artifacts" / "word").write_text(word)
+        for file in self.files:
+            file.write_text(word)
         for database in DATABASES:
             self.sql(database, f"UPDATE words SET word = '{word}'")
 
     def words(self) -> set[str]:
         """What the files and the databases hold."""
         kept = {self.sql(database, "SELECT word FROM words") for database in DATABASES}
-        return kept | {(self.store / "artifacts" / "word").read_text()}
+        return kept | {file.read_text() for file in self.files}
 
     def left(self) -> list[str]:
         """What is there besides."""
         listed = self.sql("postgres", "SELECT datname FROM pg_database WHERE datname ~ '_(restored|replaced)$'")
-        return [*listed.split(), *(path.name for path in self.store.iterdir() if path.name != "artifacts")]
+        found = {path.name for folder in (self.store, *self.folders) for path in folder.iterdir()}
+        return [*listed.split(), *(found - {"artifacts", "word", "sub"})]
 
     def sum_up(self) -> None:
         """As whoever changed a file of the backup does."""
-        names = ("mlflow.dump", "prefect.dump", "artifacts.tar.gz")
+        names = [file.name for file in self.archive.iterdir() if file.name != "SHA256SUMS"]
         sums = {name: hashlib.sha256((self.archive / name).read_bytes()).hexdigest() for name in names}
         (self.archive / "SHA256SUMS").write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
 
@@ -106,15 +121,19 @@ def server() -> Iterator[int]:
 @pytest.fixture
 def stack(server: int, tmp_path: Path) -> Iterator[Stack]:
     made = Stack(tmp_path, server)
-    made.store.mkdir()
-    (tmp_path / "backups").mkdir()
+    for folder in (made.store, *made.folders, tmp_path / "backups"):
+        folder.mkdir()
     for database in DATABASES:
         made.sql("postgres", f"CREATE ROLE {database} LOGIN")
         made.sql("postgres", f"CREATE DATABASE {database} OWNER {database}")
         made.sql(database, f"SET ROLE {database}; CREATE TABLE words AS SELECT '{BEFORE}'::text AS word")
     made.write(BEFORE)
-    done = made.run("backup.sh", str(tmp_path / "backups"))
+    for folder in ("locks", "work", "sub/locks"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    done = made.save()
     assert done.returncode == 0, done.stderr
+    for folder in ("locks", "work", "sub"):
+        shutil.rmtree(tmp_path / "data" / folder)
     made.write(AFTER)
     yield Stack(tmp_path, server, next((tmp_path / "backups").iterdir()).name)
     listed = made.sql("postgres", "SELECT datname FROM pg_database WHERE datname ~ '^(mlflow|prefect)'")
@@ -130,6 +149,57 @@ def test_a_backup_takes_the_place_of_what_is_there(stack: Stack) -> None:
     assert stack.words() == {BEFORE} and not stack.left()
     owners = stack.sql("mlflow", "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'")
     assert owners == "mlflow"
+
+
+def test_data_and_texts_that_were_lost_come_back_and_what_came_since_stays(stack: Stack) -> None:
+    data, texts = stack.folders
+    shutil.rmtree(data)
+    for folder in (data, data / "locks"):
+        folder.mkdir()
+    (texts / "newer").write_text(AFTER)
+    assert stack.restore().returncode == 0
+    assert stack.words() == {BEFORE} and (texts / "newer").read_text() == AFTER
+    with tarfile.open(stack.archive / "data.tar.gz") as archive:
+        assert sorted(archive.getnames()) == [".", "./sub", "./sub/locks", "./word"], (
+            "locks and work are of processes"
+        )
+
+
+def test_a_backup_of_before_data_and_texts_were_saved_is_restored_and_leaves_them(stack: Stack) -> None:
+    for name in ("data", "texts"):
+        (stack.archive / f"{name}.tar.gz").unlink()
+    stack.sum_up()
+    done = stack.restore()
+    assert done.returncode == 0 and "data and texts" in done.stderr
+    assert [file.read_text() for file in stack.files] == [BEFORE, AFTER, AFTER]
+
+
+def test_the_last_backups_stay_and_those_that_go_are_named(stack: Stack) -> None:
+    backups = stack.root / "backups"
+    for day in range(1, 5):
+        shutil.copytree(stack.archive, backups / f"2020010{day}T000000Z")
+    (backups / "before the move").mkdir()
+    shutil.rmtree(stack.archive)
+    done = stack.save(KEEP_BACKUPS="3")
+    assert done.returncode == 0, done.stderr
+    names = sorted(path.name for path in backups.iterdir())
+    assert names[:2] == ["20200103T000000Z", "20200104T000000Z"] and names[3:] == ["before the move"]
+    assert [line.split()[1] for line in done.stdout.splitlines() if "Removed" in line] == [
+        "20200101T000000Z:", "20200102T000000Z:",
+    ]  # fmt: skip
+    for keep in ("0", "all"):
+        done = stack.save(KEEP_BACKUPS=keep)
+        assert done.returncode == 2 and "KEEP_BACKUPS" in done.stderr
+    assert sorted(path.name for path in backups.iterdir()) == names
+
+
+def test_a_backup_that_does_not_fit_is_told_and_leaves_those_from_before(stack: Stack, tmp_path: Path) -> None:
+    """As on a full disk: no program may write a file as large as the artifacts are."""
+    (stack.store / "artifacts" / "large").write_bytes(os.urandom(4 << 20))
+    command = f"ulimit -f 2048; exec sh {ROOT}/stack/backup.sh {stack.store} {tmp_path}/data {tmp_path}/texts "
+    done = stack.call(["sh", "-c", f"{command}{tmp_path}/backups"], KEEP_BACKUPS="1")
+    assert done.returncode != 0 and "No backup was made" in done.stderr
+    assert [path.name for path in (tmp_path / "backups").iterdir()] == [stack.archive.name]
 
 
 def test_a_restore_that_is_killed_loses_nothing_whenever_it_is(stack: Stack, tmp_path: Path) -> None:
@@ -199,7 +269,7 @@ def test_what_a_changed_dump_says_is_run_with_no_superuser_s_rights(stack: Stack
     place = "y" * (len(command) + 1)
     stack.sql("mlflow", f"SET ROLE mlflow; CREATE VIEW changed AS SELECT '{place}'::text AS word")
     shutil.rmtree(stack.archive)
-    assert stack.run("backup.sh", str(tmp_path / "backups")).returncode == 0
+    assert stack.save().returncode == 0
     stack = replace(stack, backup=next((tmp_path / "backups").iterdir()).name)
     dump = (stack.archive / "mlflow.dump").read_bytes()
     assert dump.count(place.encode()) == 1

@@ -245,18 +245,22 @@ def test_everything_is_back_after_backup_wipe_and_restore(stack: Team) -> None:
     assert stack.training_of(training).info.status == "RUNNING", "the training ended before the backup did"
     (backup,) = (stack.project / "backups").iterdir()
     assert sorted(file.name for file in backup.iterdir()) == [
-        "SHA256SUMS", "artifacts.tar.gz", "mlflow.dump", "prefect.dump",
+        "SHA256SUMS", "artifacts.tar.gz", "data.tar.gz", "mlflow.dump", "prefect.dump", "texts.tar.gz",
     ]  # fmt: skip
     if IS_ROOT:
         assert _owners(backup) == {MEMBER}, "who keeps the backups could not read it"
     stack.run("make", "down")
-    for volume in ("postgres", "mlflow"):
+    data = stack.root / "state" / "volumes" / "data" / "datasets"
+    kept = sorted(file.relative_to(data) for file in data.rglob("*"))
+    assert kept, "nothing of it to come back"
+    for volume in ("postgres", "mlflow", "data"):
         shutil.rmtree(stack.root / "state" / "volumes" / volume)
     assert "There is no backup 'other'" in stack.run("make", "restore", "BACKUP=other", code=2)
     assert not store.exists(), "a name that does not exist changes nothing"
     assert "YES=1" in stack.run("make", "restore", f"BACKUP={backup.name}", code=2)
     assert not store.exists(), "without an answer it changes nothing"
     stack.run("make", "restore", f"BACKUP={backup.name}", "YES=1")
+    assert sorted(file.relative_to(data) for file in data.rglob("*")) == kept
     for old, new in zip(before, _everything(stack), strict=True):
         for kind in old:
             assert new[kind] == old[kind], kind
