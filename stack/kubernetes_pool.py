@@ -7,7 +7,7 @@ from prefect_kubernetes.worker import KubernetesWorker
 
 DEFAULTS = {
     "namespace": "sentiflow",
-    "image": "sentiflow-pipeline:0.1.0",
+    "image": "sentiflow-pipeline:1.0.0rc1",
     "finished_job_ttl": 3_600,
     "cpu_request": "1",
     "cpu_limit": "2",

@@ -20,7 +20,8 @@ from tests.stack.compose import read_config, read_image
 from tests.stack.team import PARTS, make_env, need_programs
 from tests.world import ROOT
 
-IMAGE = "sentiflow-pipeline:0.1.0"
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+IMAGE = f"sentiflow-pipeline:{VERSION}"
 PROFILES = ["redis", "dask", "proxy", "tools"]
 DOCKER_POOL = ROOT / "stack" / "docker-pool.json"
 
@@ -199,10 +200,8 @@ def test_every_setting_of_a_flow_reaches_the_worker(services: dict[str, Any]) ->
 
 
 def test_the_version_is_the_same_wherever_it_stands(services: dict[str, Any]) -> None:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     images = {service["image"] for service in services.values() if service.get("build")}
-    assert images == {f"sentiflow-pipeline:{version}", f"sentiflow-serve:{version}"}
-    assert f"sentiflow-pipeline:{version}" == IMAGE
+    assert images == {IMAGE, f"sentiflow-serve:{VERSION}"}
 
 
 def test_the_images_are_not_root_s_and_hold_what_the_locks_say() -> None:
