@@ -17,6 +17,7 @@ from pathlib import Path
 root = next(folder for folder in [Path.cwd(), *Path.cwd().parents] if (folder / "pyproject.toml").is_file())
 os.chdir(root)
 os.environ.pop("FORCE_COLOR", None)  # Jupyter's: progress bars would fill the page
+os.environ.pop("MPLBACKEND", None)  # Jupyter's, too: a module that the project's environment does not have
 os.environ["PATH"] = f"{root}/.venv/bin:{os.environ['PATH']}"
 """
 
