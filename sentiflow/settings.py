@@ -76,7 +76,8 @@ class Settings(BaseSettings):
     download_retries: int = Field(3, ge=0, le=10)
     """Further attempts after a failed download, some seconds apart; all together end after 30 minutes a file."""
     ui_url: str = "http://127.0.0.1:5000"
-    """Address of `sentiflow ui`, and of links to MLflow runs; unset, they lead to a store that is a server."""
+    """Address of `sentiflow ui`, and of links to MLflow runs; unset, they lead to a store that is a server, else
+    to the `sentiflow ui` that runs."""
 
     # Training
     start_afresh_after: int = Field(10, ge=0)

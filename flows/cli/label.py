@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from flows.cli.options import OPERATE, JsonOption, WhoseOption, command
-from flows.cli.output import stdout_for
+from flows.cli.output import stdout_for, to_open
 from sentiflow.console import escape, progress_bar
 from sentiflow.errors import UsageError
 from sentiflow.names import dataset_of
@@ -82,6 +82,6 @@ def label(
     stdout = stdout_for({"sample": sample.number, "texts": len(sample.texts), "page": page}, as_json=as_json)
     stdout.say(f"[bold]{escape(done)}[/]")
     stdout.say(
-        f"Label them:  sentiflow ui   then {escape(page)}",
+        f"Label them:  {escape(to_open(page, settings))}",
         f"The accuracy: sentiflow monitor --dataset {dataset_of(model)}",
     )

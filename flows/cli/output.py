@@ -28,6 +28,7 @@ from sentiflow.signals import EXIT_SECONDS
 if TYPE_CHECKING:
     from sentiflow import reports
     from sentiflow.promotion.candidate import Candidate
+    from sentiflow.settings import Settings
 
 _PIPE = 10_000  # columns of what is no terminal
 
@@ -134,6 +135,13 @@ def write_page(path: Path, text: str, console: Console) -> None:
     """Publish a page and say where; bytes that were no text show as ?."""
     publish(path, lambda target: target.write_text(text, encoding="utf-8", errors="replace"))
     console.say(f"Written: {escape(as_typed(str(path)))}")
+
+
+def to_open(page: str, settings: "Settings") -> str:
+    """How to open one of MLflow's pages: by its address alone while `sentiflow ui` runs."""
+    from sentiflow.store.ui import running_ui
+
+    return page if running_ui(settings) else f"{program()} ui   then {page}"
 
 
 def program() -> str:

@@ -17,7 +17,7 @@ from flows.cli.options import (
     command,
     table_arguments,
 )
-from flows.cli.output import print_table, program, stdout_for
+from flows.cli.output import print_table, program, stdout_for, to_open
 from flows.cli.train import begin, show_seeds, show_version, start_up
 from sentiflow import signals
 from sentiflow.console import CONSOLE, Console, escape, working
@@ -29,6 +29,7 @@ from sentiflow.training import preload
 if TYPE_CHECKING:
     from sentiflow.data.table import TableOptions
     from sentiflow.results import BaselinesResult, SweepResult
+    from sentiflow.settings import Settings
 
 _SHOWN = 5
 _NAME_LENGTH = 60
@@ -174,19 +175,19 @@ def baselines(
     from sentiflow.training.recipes import default_recipe, load_recipe
 
     names = choose(only or ())
-    config = load_recipe(recipe or default_recipe(dataset), changes or ())
+    config, settings = load_recipe(recipe or default_recipe(dataset), changes or ()), load_settings()
     models = f"Recipe [bold]{escape(config.recipe)}[/] and {', '.join(names)}"
     message = f"{models} on [bold]{escape(dataset)}[/], seed {seed}"
-    wait_for_server = start_up(message, dataset, load_settings(), table, promote=False)
+    wait_for_server = start_up(message, dataset, settings, table, promote=False)
     from flows.baselines import baselines
 
     preload()
     wait_for_server()
     result = baselines(config, dataset, seed, list(names), table, start_from)
-    _show_baselines(result, stdout_for(result, as_json=as_json))
+    _show_baselines(result, settings, stdout_for(result, as_json=as_json))
 
 
-def _show_baselines(result: "BaselinesResult", stdout: Console) -> None:
+def _show_baselines(result: "BaselinesResult", settings: "Settings", stdout: Console) -> None:
     from shlex import quote
 
     from sentiflow.baselines import HEADINGS
@@ -200,7 +201,7 @@ def _show_baselines(result: "BaselinesResult", stdout: Console) -> None:
         f"The network is {result.rows[0].name}; differences are of the same test reviews. Nothing was registered.",
         f"All of it took {result.seconds:.0f} s",
         "",
-        f"Look at it:  {me} ui   then {result.run_url}",
+        f"Look at it:  {to_open(result.run_url, settings)}",
         f"Compare:     {me} compare {quote(result.run_name)}",
         f"Report:      {me} compare {quote(result.run_name)} --html report.html",
     )

@@ -17,7 +17,7 @@ from flows.cli.options import (
     StartOption,
     command,
 )
-from flows.cli.output import print_table, program, show_judgement, show_promotion, stdout_for
+from flows.cli.output import print_table, program, show_judgement, show_promotion, stdout_for, to_open
 from sentiflow.console import CONSOLE, Console, escape, progress_bar
 from sentiflow.errors import UnreachableError
 from sentiflow.names import AUTO, BUILT_IN, dataset_of, model_name
@@ -336,7 +336,7 @@ def next_commands(result: "ModelResult", settings: "Settings") -> list[str]:
     chosen = "" if champion == number else f" --model-version {number}"
     lines = [
         "",
-        f"Look at it:  {me} ui   then {result.run_url}",
+        f"Look at it:  {to_open(result.run_url, settings)}",
         f'Use it:      {me} predict --dataset {of}{chosen} "Better than I had hoped."',
     ]
     # The gate would refuse it.

@@ -7,14 +7,17 @@ import json
 import secrets
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlparse
 
 from sentiflow.files import own_folder, publish_private
 from sentiflow.redaction import without_login
 from sentiflow.settings import Settings
 
 LOGIN = "_SENTIFLOW_UI_LOGIN"  # variable with the login, in the environment of the server's process
+
+_ANSWER_SECONDS = 0.5  # for a connection to an address that is mostly this machine's
 
 USER = "sentiflow"  # any other will do, and is the name of who labels a text, where this is nobody's
 
@@ -61,17 +64,32 @@ def login_note(settings: Settings, listener: socket.socket, address: str) -> Ite
     login = f"{USER}:{secrets.token_urlsafe(24)}"
     host, port, *_ = listener.getsockname()
     note = own_folder(settings.data_dir / "ui") / f"{host}:{port}.json"
+    told = {"ui": address, "login": login, "store": without_login(settings.tracking_uri)}
     try:
-        publish_private(note, json.dumps({"ui": address, "login": login}).encode())
+        publish_private(note, json.dumps(told).encode())
         yield login, note
     finally:
         note.unlink(missing_ok=True)
 
 
+def running_ui(settings: Settings) -> str | None:
+    """Address of a `sentiflow ui` that shows this store now; one that was killed may have left its note."""
+    for note in (settings.data_dir / "ui").glob("*.json"):
+        with suppress(OSError, ValueError):
+            told = json.loads(note.read_bytes())
+            place = urlparse(told["ui"])
+            if told.get("store") == without_login(settings.tracking_uri):
+                socket.create_connection((place.hostname, place.port), _ANSWER_SECONDS).close()
+                return str(told["ui"])
+    return None
+
+
 def ui_url(settings: Settings) -> str:
     """Base address of MLflow's pages, without login: the settings', the server's, else `sentiflow ui`'s."""
-    is_server = settings.sqlite_file is None and "ui_url" not in settings.model_fields_set
-    return without_login(settings.tracking_uri if is_server else settings.ui_url).rstrip("/")
+    base = settings.ui_url
+    if "ui_url" not in settings.model_fields_set:
+        base = settings.tracking_uri if settings.sqlite_file is None else running_ui(settings) or base
+    return without_login(base).rstrip("/")
 
 
 def runs_url(base: str, experiment: str) -> str:

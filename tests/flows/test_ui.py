@@ -16,6 +16,8 @@ from mlflow.genai import label_schemas, review_queues
 from mlflow.tracking import MlflowClient
 from playwright.sync_api import Page, expect
 
+from flows.cli.output import to_open
+from sentiflow.store.ui import ui_url
 from tests import browsers, servers
 from tests.ui import Ui, running_ui
 from tests.world import World, make_world
@@ -95,6 +97,25 @@ def test_only_the_owner_can_read_the_login_and_no_process_has_it_as_an_argument(
     assert modes == [0o700, 0o600]
     words = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in place.processes()]
     assert len(words) == 2 and not any(ui.login[1].encode() in each for each in words)
+
+
+def test_links_lead_to_the_one_that_runs_on_this_store(ui: Ui, place: World) -> None:
+    """Red if they named a port that nobody listens at any more, or where another store is shown."""
+    killed = json.loads(ui.note.read_text()) | {"ui": f"http://127.0.0.1:{servers.free_port()}"}
+    (left := ui.note.with_name("killed.json")).write_text(json.dumps(killed))
+    try:
+        assert ui_url(place.settings) == ui.root
+        assert to_open(f"{ui.root}/#/", place.settings) == f"{ui.root}/#/"
+        other = place.settings.model_copy(update={"tracking_uri": "sqlite:////elsewhere/mlflow.db"})
+        assert ui_url(other) == "http://127.0.0.1:5000"
+        ui.note.rename(away := ui.note.with_name("away"))
+        try:
+            assert ui_url(place.settings) == "http://127.0.0.1:5000"
+            assert to_open("there", place.settings).endswith(" ui   then there")
+        finally:
+            away.rename(ui.note)
+    finally:
+        left.unlink()
 
 
 def test_it_leaves_the_current_folder_and_imports_nothing_of_it(ui: Ui, place: World) -> None:
