@@ -117,8 +117,15 @@ folders: env
 	@mkdir -p -m 755 inputs
 	@find stack ! -perm -004 -exec chmod go+rX {} +
 
+# A version that is named, here or in .env, has been built: its images are started as they are.
+SENTIFLOW_VERSION ?= $(shell sed -n 's/^SENTIFLOW_VERSION=\([^ ]*\).*/\1/p' .env 2>/dev/null | tail -n 1)
+ifneq ($(SENTIFLOW_VERSION),)
+export SENTIFLOW_VERSION
+endif
+BUILD := $(if $(SENTIFLOW_VERSION),--no-build --pull never,--build)
+
 up: folders
-	$(COMPOSE) up --build --detach --wait --scale=worker=$(WORKERS)
+	$(COMPOSE) up $(BUILD) --detach --wait --scale=worker=$(WORKERS)
 	@PROFILES="$(PROFILES)" sh stack/ready.sh
 
 down:
@@ -142,7 +149,7 @@ restore:
 		case "$$answer" in y|yes) ;; *) echo "Nothing was changed." >&2; exit 2 ;; esac; }
 	@$(MAKE) --no-print-directory folders
 	others=$$($(COMPOSE) ps --services | grep -v '^postgres$$'); [ -z "$$others" ] || $(COMPOSE) stop $$others
-	$(COMPOSE) run --rm restore "$(BACKUP)"; status=$$?; $(COMPOSE) up --detach --wait --scale=worker=$(WORKERS) && exit $$status
+	$(COMPOSE) run --rm restore "$(BACKUP)"; status=$$?; $(COMPOSE) up $(filter-out --build,$(BUILD)) --detach --wait --scale=worker=$(WORKERS) && exit $$status
 
 # A local store with its artifacts, moved into the stack's server.
 STORE ?= mlruns

@@ -199,9 +199,39 @@ def test_every_setting_of_a_flow_reaches_the_worker(services: dict[str, Any]) ->
     assert serving - own <= set(services["api"]["environment"])
 
 
+def test_what_dot_env_says_is_what_the_services_are_told(passwords: Path) -> None:
+    services = _with(passwords, SENTIFLOW_EXPERIMENT="mine", SENTIFLOW_SERVE_QUEUE="7")
+    for name in ("worker", "deploy"):
+        told = services[name]["environment"]
+        assert (told["SENTIFLOW_EXPERIMENT"], told["SENTIFLOW_GATE_MARGIN"]) == ("mine", None)
+        assert "SENTIFLOW_SERVE_QUEUE" not in told, "the API's alone"
+    assert services["api"]["environment"]["SENTIFLOW_SERVE_QUEUE"] == "7"
+
+
 def test_the_version_is_the_same_wherever_it_stands(services: dict[str, Any]) -> None:
     images = {service["image"] for service in services.values() if service.get("build")}
     assert images == {IMAGE, f"sentiflow-serve:{VERSION}"}
+
+
+@pytest.mark.parametrize("given", ["in .env", "on the command line"])
+def test_a_version_that_is_named_is_started_from_its_images_and_not_built(
+    given: str, passwords: Path, tmp_path: Path
+) -> None:
+    for name in ("Makefile", "docker-compose.yml", "Dockerfile"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "stack").symlink_to(ROOT / "stack")
+    line = "SENTIFLOW_VERSION=0.9.0"
+    (tmp_path / ".env").write_text(passwords.read_text() + (f"{line}\n" if given == "in .env" else ""))
+    named = [line] if given == "on the command line" else []
+    done = subprocess.run(
+        ["make", "--dry-run", "up", *named], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    (command,) = (line for line in done.stdout.splitlines() if " up " in line)
+    assert "--no-build --pull never" in command and " --build" not in command
+    if given == "in .env":
+        services = read_config(tmp_path, ["--env-file=.env"])["services"]
+        images = {service["image"] for service in services.values() if service.get("build")}
+        assert images == {"sentiflow-pipeline:0.9.0", "sentiflow-serve:0.9.0"}
 
 
 def test_the_images_are_not_root_s_and_hold_what_the_locks_say() -> None:
