@@ -67,7 +67,7 @@ def prepare(run: RunContext, source: Source) -> Prepared:
         prepared = preparing.prepare(source, run.settings)
     log_dataset(run, prepared)
     logger = get_run_logger()
-    done = "decoded and checked" if prepared.made else "skipped: decoded and checked already"
+    done = "decoded and checked" if prepared.made else "decoded and checked already"
     logger.info("%s, digest %s", done, prepared.digest[:12])
     if prepared.rejected:
         logger.warning("%s", prepared.rejected)

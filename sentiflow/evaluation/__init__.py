@@ -1,4 +1,4 @@
-"""Epochs of a training, metrics of the test split, statistics of differences, and the gate."""
+"""Epochs of a training, metrics of the test split, and statistics of differences."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""Prefect: servers, schedules, flow runs, repair, notification, runners."""
+"""Prefect: its server, deployments, runs that are due, flow runs, repair after kills, cleanup of what is old."""
