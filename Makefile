@@ -19,10 +19,17 @@ INSTALL := uv pip install $(QUIET) --compile-bytecode --python $(BIN)/python
 else
 INSTALL := $(BIN)/python -m pip install $(QUIET) --disable-pip-version-check
 endif
+# $(call step,COMMAND,WHAT) runs what takes minutes. Where no terminal shows its progress, a line each half minute does.
+define step
+@echo '$(1)'; test ! -t 1 || exec $(1); \
+	(trap 'kill $$!; exit' TERM; begun=$$(date +%s); while sleep 30 & wait $$! && kill -0 $$$$; do \
+		echo "$(2): $$(($$(date +%s) - begun)) s so far; .venv has $$(du -sm .venv | cut -f 1) MB"; done) & told=$$!; \
+	$(1); status=$$?; kill $$told; exit $$status
+endef
 ON_PATH := export PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .PHONY: setup setup-dev run test test-stories test-faults check format docs bench bench-use bench-compare bench-growth results images ui \
-	lock clean env folders up down logs backup restore import
+	dist lock clean env folders up down logs backup restore import
 
 setup: .venv/.compiled
 	@echo 'Ready. Next: $(ON_PATH), then sentiflow --help'
@@ -157,6 +164,15 @@ import:
 	@test -f "$(STORE)/mlflow.db" || { echo "There is no mlflow.db in $(STORE); name its folder: make import STORE=..." >&2; exit 2; }
 	STORE="$$(cd "$(STORE)" && pwd)" $(COMPOSE) run --rm import
 
+NEEDED_MB ?= 3300
+# One small package, looked for as the installer is set up to, in seconds.
+ifdef UV
+REACH := echo h11 | UV_HTTP_TIMEOUT=8 UV_HTTP_RETRIES=0 uv pip compile --quiet --no-deps --refresh --python-version 3.11 - >/dev/null 2>&1
+else
+REACH := $(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --retries 0 --timeout 8 \
+	--dest .venv/.reached h11 >/dev/null 2>&1
+endif
+
 # An environment is of one place and one Python. It is made again in another place, where its Python has changed or
 # PYTHON=... names another, and where it was not finished.
 VERSION := -c 'import sys; print(sys.version_info[:2])'
@@ -166,14 +182,21 @@ ifneq ($(shell cat .venv/.made 2>/dev/null),$(MADE))
 .PHONY: .venv/.made
 endif
 .venv/.made:
+	@test -w . || { echo "$(CURDIR) cannot be written to; .venv, data and mlruns go there. Make a copy of the folder" \
+		"where you may write (cp -r), and run make there." >&2; exit 2; }
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with its venv module is needed" \
 		"(on Debian: apt-get install python3-venv); name it with PYTHON=..." >&2; exit 2; }
 	$(PYTHON) -m venv --clear .venv
 	@echo "$(CURDIR) $$(.venv/bin/python $(VERSION))" >$@
 
 .venv/.installed: .venv/.made requirements.lock pyproject.toml
+	@free=$$(df -Pm . | awk 'END { print $$4 }'); used=$$(du -sm .venv | cut -f 1); \
+		test $$((free + used)) -ge $(NEEDED_MB) || { echo "The disk is too full: .venv takes $(NEEDED_MB) MB, and $$free MB are free" \
+		"in $(CURDIR). Make room; NEEDED_MB=0 tries all the same." >&2; exit 3; }
 	@echo "Installing TensorFlow, MLflow, Prefect and others into .venv: 3 GB, $(if $(UV),a minute,some minutes)"
-	$(INSTALL) --require-hashes -r requirements.lock
+	@$(REACH) || { echo "No network: Python's package index does not answer. Connect this machine, or set what" \
+		"$(if $(UV),uv,pip) needs here (a proxy: HTTPS_PROXY; a mirror: $(if $(UV),UV_DEFAULT_INDEX,PIP_INDEX_URL))." >&2; exit 3; }
+	$(call step,$(INSTALL) --require-hashes -r requirements.lock,Installing requirements.lock)
 	$(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -182,7 +205,7 @@ endif
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed requirements-dev.lock
-	$(INSTALL) --require-hashes -r requirements-dev.lock
+	$(call step,$(INSTALL) --require-hashes -r requirements-dev.lock,Installing requirements-dev.lock)
 	@touch $@
 
 # Needs uv. The locks hold for Python 3.11 to 3.13 and name no index. UPGRADE=1 takes the newest allowed versions.
@@ -196,5 +219,12 @@ lock:
 	uv pip compile --group pyproject.toml:serve $(LOCKED) --constraints requirements.lock --output-file requirements-serve.lock
 	uv pip compile --group pyproject.toml:release $(LOCKED) --constraints requirements-dev.lock --output-file requirements-release.lock
 
+# Wheel and sdist in dist/, the wheel built from the sdist; both are checked.
+dist: .venv/.made
+	$(INSTALL) --require-hashes -r requirements-release.lock
+	rm -f dist/*.whl dist/*.tar.gz
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*.whl dist/*.tar.gz
+
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache site *.egg-info
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache site dist *.egg-info

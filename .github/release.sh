@@ -14,8 +14,7 @@ if [ -n "${GITHUB_REPOSITORY:-}" ]; then
     printf '\n[project.urls]\nSource = "%s"\nDocumentation = "%s"\nChangelog = "%s"\nIssues = "%s"\n' \
         "$at" "$at/tree/$1/docs" "$at/blob/$1/CHANGELOG.md" "$at/issues" >> pyproject.toml
 fi
-python -m build --no-isolation  # with the setuptools of requirements-release.lock
-python -m twine check --strict dist/*.whl dist/*.tar.gz
+make dist
 python -m venv dist/environment
 dist/environment/bin/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements.lock
 dist/environment/bin/python -m pip install --disable-pip-version-check --quiet --no-deps dist/*.whl
