@@ -1,7 +1,7 @@
 """Messages to people and programs, sent by Apprise: to webhooks as JSON, to chats and to mailboxes."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
@@ -29,20 +29,19 @@ def addresses(settings: Settings) -> list[str]:
 
 def announce(settings: Settings, logger: Logger, what: Notification, text: str, **more: str) -> None:
     """Send a message, if it is wanted; what goes wrong is a warning in the log and changes nothing."""
-    problems = send(settings, addresses(settings), what, text, **more) if wanted(settings, what) else {}
-    for problem in problems.values():
+    for problem in send(settings, what, text, **more) if wanted(settings, what) else ():
         logger.warning("The message %r was not sent: %s", text, problem)
 
 
-def send(settings: Settings, to: Sequence[str], what: Notification, text: str, **more: str) -> dict[str, str]:
+def send(settings: Settings, what: Notification, text: str, **more: str) -> list[str]:
     """Send a line for people, fields for programs; gives why an address did not take it, without showing it."""
     from apprise import Apprise
 
     fields = {"event": what, "at": datetime.now(UTC).isoformat(timespec="seconds"), **more}
-    problems = {}
+    problems = []
     for name in ("apprise", "urllib3"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what they log names addresses
-    for address in to:
+    for place, address in enumerate(addresses(settings), 1):
         target = _target(address, fields)
         if target is None:
             reason = "is not one that Apprise can use"
@@ -50,8 +49,8 @@ def send(settings: Settings, to: Sequence[str], what: Notification, text: str, *
             reason = "did not take it"
         else:
             continue
-        place = f"{addresses(settings).index(address) + 1} of SENTIFLOW_NOTIFY_URL"
-        problems[address] = f"Address {place}, {address.partition('://')[0]}://, {reason}."
+        kind = address.partition("://")[0]
+        problems.append(f"Address {place} of SENTIFLOW_NOTIFY_URL, {kind}://, {reason}.")
     return problems
 
 

@@ -12,7 +12,6 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID
-from zlib import crc32
 
 import httpx
 from prefect import Flow, runtime
@@ -33,14 +32,14 @@ from sentiflow.environment import isolate
 from sentiflow.errors import SentiflowError, UsageError, first_line
 from sentiflow.locks import file_lock, if_free, waiting_folder
 from sentiflow.names import dataset_of
-from sentiflow.notifications import addresses, send, wanted
+from sentiflow.notifications import send, wanted
 from sentiflow.operations.deployments import TAG
 from sentiflow.operations.prefect_server import flow_run_url
 from sentiflow.settings import Notification, Settings, load_settings
 
 BEGUN = (StateType.RUNNING, StateType.CANCELLING)
 NO = ("Refused", "Declined", "Unanswered")  # final states of a promotion that put nothing in use
-_NOTIFIED = "sentiflow.notified"  # label of a flow run: the attempt of which all addresses were told
+_NOTIFIED = "sentiflow.notified"  # label of a flow run: the last attempt whose end was sent, or needs no message
 _NOT_SENT = "The notification of %s %s was not sent: %s"
 _LONGEST = 1_000
 ENCOUNTERED = re.compile(r"(?:Flow|Task) run encountered an exception:? (\w+): ")
@@ -292,26 +291,13 @@ def notify(flow: str, flow_run: FlowRun, state: State[Any], logger: Logger, *, k
             if is_notified(flow_run):
                 return
             notified = error_of(state) == "RejectedError" and wanted(settings, "not-reproduced")
-            to = [] if known or notified else [
-                each for each in addresses(settings) if flow_run.labels.get(_label(each)) != flow_run.run_count
-            ]  # fmt: skip
-            problems: dict[str, str] = {}
-            if to:
+            if not (known or notified):
                 text, fields = _message(flow, flow_run, state)
-                problems = send(settings, to, what, text, **fields)
-            for problem in problems.values():
-                logger.warning(_NOT_SENT, flow, flow_run.name, problem)
-            # The next housekeeping tries again what did not take it.
-            told = [_label(each) for each in to if each not in problems] if problems else [_NOTIFIED]
-            if told:
-                prefect.update_flow_run_labels(flow_run.id, dict.fromkeys(told, flow_run.run_count))
+                for problem in send(settings, what, text, **fields):
+                    logger.warning(_NOT_SENT, flow, flow_run.name, problem)
+            prefect.update_flow_run_labels(flow_run.id, {_NOTIFIED: flow_run.run_count})
     except (SentiflowError, OSError, httpx.HTTPError, PrefectException) as err:
         logger.warning(_NOT_SENT, flow, flow_run.name, first_line(err))
-
-
-def _label(address: str) -> str:
-    """Label of a flow run: the attempt of which this address was told, where another one was not."""
-    return f"{_NOTIFIED}.{crc32(address.encode()):08x}"
 
 
 def is_notified(flow_run: FlowRun) -> bool:

@@ -71,19 +71,6 @@ def test_each_attempt_of_a_flow_run_that_fails_is_told_once(
     assert [each["reason"] for each in got.messages] == ["the first", "the second"]
 
 
-def test_an_address_that_was_told_hears_nothing_when_another_is_tried_again(
-    world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(notifications, "_PAUSE", 0.0)
-    with receiver() as one, receiver([503] * 3) as other, get_client(sync_client=True) as prefect:
-        monkeypatch.setenv("SENTIFLOW_NOTIFY_URL", f"{one.address} {other.address}")
-        flow_run = prefect.create_flow_run(train)
-        prefect.set_flow_run_state(flow_run.id, crashed := Crashed(message="killed"), force=True)
-        for _ in range(3):
-            notify("train", flow_run, crashed, logging.getLogger())
-    assert (len(one.messages), len(other.messages)) == (1, 4)
-
-
 def test_a_crash_that_a_person_saw_is_told_nobody_later(
     world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
