@@ -19,18 +19,18 @@ def reproduce(
 ) -> Reproduction:
     """Train a run again and compare.
 
-    1. check: find the run and its data; what differs between then and now
+    1. check: find the run and its data
     2. prepare: the very table that it was trained on
     3. train: its recipe and seed, from what it started from, with the code and the packages that are here
     4. evaluate: score the test split
-    5. compare: weights and scores; the outcome on the version
+    5. compare: the weights; the outcome on the version
 
-    Nothing is registered. If weights or scores are not identical, bit for bit, the flow run fails.
+    Nothing is registered. If the weights are not identical, bit for bit, the flow run fails.
 
     Args:
         run: Its id, the beginning of it, its name, or the version that it made, like imdb-sentiment/3.
     """
-    original, found = check_original(run)
+    original = check_original(run)
     preload()
     tags = {"reproduces": original.record.run_id}
     with (
@@ -41,6 +41,6 @@ def reproduce(
         again = start_from_it(again, original.start)
         trained = train(again, prepared)
         evaluate(again, prepared, trained, None)
-        result = summarize_reproduction(again, prepared, trained, original, found)
+        result = summarize_reproduction(again, prepared, trained, original)
     result.need_identical()
     return result

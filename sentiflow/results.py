@@ -217,25 +217,17 @@ class Reproduction(RunResult):
 
     original: str
     called: str
-    same_weights: bool
-    score_change: float
-    accuracy: float
-    accuracy_then: float
-    differences: tuple[str, ...]
+    identical: bool
 
     @property
-    def identical(self) -> bool:
-        return self.same_weights and self.score_change == 0
+    def verdict(self) -> str:
+        return "identical" if self.identical else "different"
 
     @property
     def summary(self) -> str:
         if self.identical:
-            return f"{self.called} reproduces: identical, bit for bit (test accuracy {self.accuracy:.2%})."
-        return (
-            f"{self.called} does not reproduce: {'the same' if self.same_weights else 'other'} weights, largest "
-            f"change of a score {self.score_change:.1e}, accuracy {self.accuracy_then:.2%} then, "
-            f"{self.accuracy:.2%} now."
-        )
+            return f"{self.called} reproduces: identical, bit for bit."
+        return f"{self.called} does not reproduce: other weights came out."
 
     def need_identical(self) -> None:
         if not self.identical:

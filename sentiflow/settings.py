@@ -20,7 +20,7 @@ OFF = "off"  # no schedule
 _SQLITE = "sqlite:///"
 
 Notification = Literal[
-    "failed", "crashed", "approval", "promoted", "refused", "rolled-back", "not-reproduced", "drifted", "dropped",
+    "failed", "crashed", "approval", "promoted", "refused", "rolled-back", "drifted", "dropped",
     "success",
 ]  # fmt: skip
 TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # of the service

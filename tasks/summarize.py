@@ -2,21 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 
-from prefect import get_run_logger, task
+from prefect import task
 
 from sentiflow.baselines import ABOUT, Row, markdown
 from sentiflow.data.prepare import Prepared
 from sentiflow.evaluation.metrics import Measured, Yardstick, spread
 from sentiflow.evaluation.statistics import compare
 from sentiflow.names import BUILT_IN
-from sentiflow.notifications import announce
 from sentiflow.redaction import escape_markdown
 from sentiflow.reports import PAGE
 from sentiflow.reports import one_run as run_report
 from sentiflow.reports.one_run import STAGES
 from sentiflow.reports.several_runs import report_on
 from sentiflow.reports.summary import RunSummary
-from sentiflow.reproduction import Original, compared, differences, find_original, need_data, tag_versions
+from sentiflow.reproduction import Original, compared, find_original, need_data
 from sentiflow.results import (
     BaselinesResult,
     Registered,
@@ -108,35 +107,26 @@ def _compare(
 
 
 @task(name="check", task_run_name="check", persist_result=False)
-def check_original(called: str) -> tuple[Original, list[str]]:
-    """Find a run with the data that it was trained on, and log what differs between then and now."""
-    settings, logger = load_settings(), get_run_logger()
+def check_original(called: str) -> Original:
+    """Find a run, with the data that it was trained on: what is gone is named before the training."""
+    settings = load_settings()
     original = find_original(called, settings)
-    load_start(original.start, settings)  # what is gone is named before the training
-    _, data = need_data(original, settings)
-    found = differences(original, data)
-    for each in found:
-        logger.warning("%s", each)
-    return original, found
+    load_start(original.start, settings)
+    need_data(original, settings)
+    return original
 
 
 @task(name="compare", task_run_name="compare", persist_result=False)
 def summarize_reproduction(
-    run: RunContext, prepared: Prepared, trained: TrainedFiles, original: Original, found: Sequence[str]
+    run: RunContext, prepared: Prepared, trained: TrainedFiles, original: Original
 ) -> Reproduction:
-    """Compare a training with the run that it repeats; the outcome is a tag of both."""
+    """Compare a training with the run that it repeats; the outcome is a tag of that one's version."""
     with run.errors():
-        result = compared(run, scorer_of(run, prepared, trained), original, found)
-        verdict = "identical" if result.identical else "different"
-        run.tag({"reproduction": verdict})
+        result = compared(run, scorer_of(run, prepared, trained), original)
         run.tag_seconds({"total": run.seconds})
-        tag_versions(run, original, verdict)
     name, url = original.record.name, run_url(run.settings, run.experiment, original.record.run_id)
     lines = [f"**{escape_markdown(result.summary)}**", f"Repeats [{escape_markdown(name)}]({url})."]
-    publish_summary(run, "\n\n".join([*lines, *map(escape_markdown, found)]) + "\n", "reproduction")
-    if not result.identical:
-        fields = {"run": original.record.run_id, "mlflow_run_url": run.url}
-        announce(run.settings, get_run_logger(), "not-reproduced", result.summary, **fields)
+    publish_summary(run, "\n\n".join(lines) + "\n", "reproduction")
     return result
 
 

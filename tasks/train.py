@@ -82,7 +82,7 @@ def prepare(run: RunContext, source: Source) -> Prepared:
 def prepare_again(run: RunContext, original: Original) -> Prepared:
     """Find the table that another run was trained on."""
     with run.timed("prepare"):
-        prepared, _ = need_data(original, run.settings)
+        prepared = need_data(original, run.settings)
     log_dataset(run, prepared)
     return prepared
 

@@ -221,10 +221,7 @@ def reproduce(
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Train a run again, and say whether the same comes out.
-
-    Says what differs of its code, packages, data and machine; compares weights and scores, bit for bit.
-    """
+    """Train a run again: do the same weights come out?"""
     from sentiflow.reproduction import find_original
     from sentiflow.settings import load_settings
 

@@ -290,8 +290,7 @@ def notify(flow: str, flow_run: FlowRun, state: State[Any], logger: Logger, *, k
             flow_run = prefect.read_flow_run(flow_run.id)  # who watched it knows it as it was before it began
             if is_notified(flow_run):
                 return
-            notified = error_of(state) == "RejectedError" and wanted(settings, "not-reproduced")
-            if not (known or notified):
+            if not known:
                 text, fields = _message(flow, flow_run, state)
                 for problem in send(settings, what, text, **fields):
                     logger.warning(_NOT_SENT, flow, flow_run.name, problem)
