@@ -79,7 +79,7 @@ def compared(run: RunContext, scorer: TextScorer, original: Original) -> Reprodu
         run.run_id, run.name, run.url,
         original=original.record.run_id,
         called=original.version or original.record.name,
-        identical=scorer.digest == digest,
+        identical=scorer.has_digest(digest),
     )  # fmt: skip
     name = run.model_name
     tags = {REPRODUCED_DIGEST: digest, REPRODUCED: result.verdict}  # last: a reader that sees it finds the other

@@ -196,10 +196,11 @@ def _noted(note: Path, source: Source) -> Prepared | None:
     """What a note says, unless it is gone or is not as it was written."""
     try:
         noted = json.loads(note.read_text(encoding="utf-8"))
-        if noted.pop("sha256") != _signature(noted):
+        signed = noted.pop("sha256", None)
+        if signed != _signature(noted) and (signed or "joined" in noted):  # before 1.0 there was neither
             return None
         rejected = noted["rejected"] and Rejected(**noted["rejected"])
-        left_out, joined = noted["left_out"], noted["joined"] and Joined(**noted["joined"])
+        left_out, joined = noted["left_out"], noted.get("joined") and Joined(**noted["joined"])
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return None
     table = note.with_name(f"{noted['digest']}.parquet")

@@ -37,6 +37,7 @@ _SCHEMA = pa.schema(
         ("text", pa.string()),  # of a user's test reviews: another version may know other words
     ]
 )
+_LATER = ("place", "text")
 # In the metadata of the file: the digest of what its places are in; the names of the labels, as JSON.
 _SOURCE, _NAMES = b"source", b"label_names"
 
@@ -194,13 +195,12 @@ _AGAIN = "Prepare them again with sentiflow data or a training, which read their
 
 def _read_table(table: Path) -> Reviews:
     try:
-        columns = pq.read_table(table, page_checksum_verification=True)
-        about = columns.schema.metadata or {}
-        columns = columns.cast(_SCHEMA)
+        about = pq.read_schema(table).metadata or {}
+        columns = _columns(table, *_SCHEMA.names).cast(_SCHEMA)
         columns.validate(full=True)
         if any(column.null_count for column in columns.columns):
             raise pa.ArrowInvalid("expected no missing values")
-        zero, one = json.loads(about.get(_NAMES, b"null"))
+        zero, one = json.loads(about[_NAMES]) if _NAMES in about else LABEL_NAMES
     except (OSError, ValueError, TypeError, MemoryError, pa.ArrowException) as err:
         raise ExternalError(f"Cannot read the prepared reviews {table}: {str(err).rstrip('.')}.", _AGAIN) from err
     lists = columns["token_ids"].combine_chunks()
@@ -214,9 +214,21 @@ def _read_table(table: Path) -> Reviews:
     )
 
 
+def _columns(table: Path, *names: str) -> pa.Table:
+    """Columns of a canonical table; those that tables before 1.0 did not have are empty."""
+    there = pq.read_schema(table).names
+    if lost := [name for name in names if name not in there and name not in _LATER]:
+        raise pa.ArrowInvalid(f"there is no column {' or '.join(lost)}")
+    wanted = [name for name in names if name in there]
+    columns = pq.read_table(table, columns=wanted, page_checksum_verification=True)
+    for name in set(names) - set(wanted):
+        columns = columns.append_column(name, pa.array([""] * len(columns)))
+    return columns.select(names)
+
+
 def of_test(table: Path, column: Literal["place", "text"]) -> dict[str, str]:
     """A column of the test reviews of a canonical table, by their ids, where it has something."""
-    columns = pq.read_table(table, columns=["review_id", "split", column])
+    columns = _columns(table, "review_id", "split", column)
     rows = zip(*(columns[name].to_pylist() for name in columns.schema.names), strict=True)
     return {name: value for name, split, value in rows if split == "test" and value}
 
@@ -227,7 +239,7 @@ LABELLED = "labelled-"
 
 def labelled(table: Path) -> set[str] | None:
     """Ids of the test reviews that are texts in use which people labelled; None where no table of such is read."""
-    columns = pq.read_table(table, columns=["review_id", "split", "place"])
+    columns = _columns(table, "review_id", "split", "place")
     rows = zip(*(columns[name].to_pylist() for name in columns.schema.names), strict=True)
     ours = re.compile(rf"{LABELLED}[a-z0-9-]+-\d+\.csv ")  # people may call a table of theirs labelled, too
     found = [(name, split) for name, split, place in rows if ours.match(place)]

@@ -30,9 +30,9 @@ from sentiflow.promotion.gate import Cost, Decision, Evidence, Group, Limits, ju
 from sentiflow.promotion.history import Event, choose, decline_of, history_of
 from sentiflow.redaction import escape_markdown, redact, without_secrets
 from sentiflow.runs import CAVEAT
-from sentiflow.scoring import TextScorer
+from sentiflow.scoring import NewerFormatError, TextScorer
 from sentiflow.settings import Settings
-from sentiflow.store import MISSING, SCORER_DIGEST, Store, VersionRecord, need_number, need_ours
+from sentiflow.store import MISSING, SCORER_DIGEST, UPGRADE, Store, VersionRecord, need_number, need_ours, renamed
 from sentiflow.store.client import connect, record_of, tracking_errors
 from sentiflow.store.find import (
     YARDSTICK_SCORES,
@@ -205,8 +205,7 @@ def evaluate_candidate(
             groups=[*old, *behaviour.groups(settings, scorer, beside)],
         )
     # A no counts for the weights and words: trained again, they are another version.
-    digest = candidate.tags.get(SCORER_DIGEST)
-    equal = [key for key, each in versions.items() if digest and each.tags.get(SCORER_DIGEST) == digest]
+    equal = [key for key, each in versions.items() if scorer.has_digest(each.tags.get(SCORER_DIGEST))]
     if no := decline_of(history_of(name, settings)[0], number, *equal):
         said = no.said if no.version == number else f"version {no.version}, an equal one, was {no.said}"
         given = replace(given, declined=said)
@@ -251,7 +250,7 @@ def load(name: str, number: int, folder: Path) -> tuple[Path, TextScorer]:
     it would run with the rights and passwords of the user who promotes. Gives the folder of its files, and what
     scores with them.
     """
-    path, tags = folder, MlflowClient().get_model_version(name, str(number)).tags
+    path, tags = folder, renamed(MlflowClient().get_model_version(name, str(number)).tags)
     try:
         path = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{number}", dst_path=str(folder)))
         if not package.need_whole(path):
@@ -262,7 +261,8 @@ def load(name: str, number: int, folder: Path) -> tuple[Path, TextScorer]:
         message = f"Cannot load {name} version {number}: {redact(first_line(err)).removesuffix('.')}."
         if not _is_passing(err):
             need_ours(name, number, tags, path)
-            raise UnloadableError(message, "Are its files still there?") from without_secrets(err)
+            hint = UPGRADE if isinstance(err, NewerFormatError) else "Are its files still there?"
+            raise UnloadableError(message, hint) from without_secrets(err)
         if isinstance(err, MlflowException | RequestException):
             raise  # whoever connected says what to do
         raise ExternalError(message, "Try again when the disk has space and the file can be read.") from err

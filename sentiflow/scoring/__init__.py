@@ -5,13 +5,14 @@ standard library only, and itself only relatively.
 """
 
 from .forward import Network, cores
-from .scorer import LABEL_NAMES, Attribution, TextScorer, Word, is_name, is_positive
+from .scorer import LABEL_NAMES, Attribution, NewerFormatError, TextScorer, Word, is_name, is_positive
 from .vocabulary import OUT_OF_VOCABULARY, START, Vocabulary, pad, tokenize
 from .weights import Weights
 
 __all__ = [
     "LABEL_NAMES",
     "OUT_OF_VOCABULARY",
+    "NewerFormatError",
     "Network",
     "Attribution",
     "START",

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ class Attribution:
     words: tuple[Word, ...]  # in the order of the text; ``start`` and their changes add up to ``score``
 
 
-FORMAT = 4  # of the three files below; a reader refuses what it does not know
+FORMAT = 4  # of the three files below; 3 had no names of labels
+READ_FORMATS = (3, FORMAT)
 WEIGHTS = "weights.npz"
 VOCABULARY = "vocabulary.json"
 CONFIG = "scorer.json"
@@ -53,6 +55,10 @@ MAX_NAME = 60  # characters of a label's name
 _JOINERS = "\u200c\u200d"  # within words of Persian, and emoji
 
 _BATCH = 4_096  # texts padded at a time: 8 MB of ids at length 500, however many texts there are
+
+
+class NewerFormatError(ValueError):
+    """Files that only a later version of Sentiflow can read."""
 
 
 def is_positive(scores: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -75,6 +81,7 @@ class TextScorer:
     vocabulary: Vocabulary  # every word that has a rank, also those beyond ``weights``' rows
     sequence_length: int  # ids read of each text, its last ones
     label_names: tuple[str, str] = LABEL_NAMES  # what 0 and 1 are called in answers
+    format: int = FORMAT  # of its files; the digest of 3 is without the names of labels
 
     @cached_property
     def network(self) -> Network:
@@ -83,8 +90,16 @@ class TextScorer:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all that an answer depends on: weights, words, length and names of labels."""
-        state = hashlib.sha256(json.dumps([self.sequence_length, *self.label_names]).encode())
+        """SHA-256 of all that an answer depends on: weights, words, length and names of labels; see ``format``."""
+        return self._digest(self.format)
+
+    def has_digest(self, digest: str | None) -> bool:
+        """Whether a digest that any version of Sentiflow wrote is of these weights and words."""
+        return any(digest == self._digest(form) for form in READ_FORMATS)
+
+    def _digest(self, form: int) -> str:
+        begin = f"{self.sequence_length}\n" if form < 4 else json.dumps([self.sequence_length, *self.label_names])
+        state = hashlib.sha256(begin.encode())
         state.update("\n".join(self.vocabulary.words).encode())
         for name, value in self.weights.entries().items():
             state.update(name.encode() + np.ascontiguousarray(value).tobytes())
@@ -139,6 +154,7 @@ class TextScorer:
         """Write the scorer as three files into an existing folder; returns them by name."""
         config: dict[str, Any] = {
             "format": FORMAT,
+            "sentiflow": version("sentiflow"),
             "sequence_length": self.sequence_length,
             "label_names": self.label_names,
         }
@@ -152,23 +168,27 @@ class TextScorer:
         """Read what ``save`` wrote.
 
         Raises:
-            ValueError: the files are damaged, of another format, or do not fit together.
+            NewerFormatError: a later version of Sentiflow wrote them.
+            ValueError: the files are damaged, of a format before 3, or do not fit together.
         """
         config = _read_json(folder / CONFIG)
-        if not isinstance(config, dict) or config.get("format") != FORMAT:
-            found = config.get("format") if isinstance(config, dict) else config
-            raise ValueError(f"{folder}: scorer format {found!r:.60}, this code reads {FORMAT}")
+        form = config.get("format") if isinstance(config, dict) else config
+        if type(form) is not int or form not in READ_FORMATS:
+            known = f"scorer format {form!r:.60}, this Sentiflow reads {READ_FORMATS[0]} to {FORMAT}"
+            if type(form) is int and form > FORMAT:
+                raise NewerFormatError(f"{folder}: {known}; written by Sentiflow {config.get('sentiflow')!s:.60}")
+            raise ValueError(f"{folder}: {known}")
         length = config.get("sequence_length")
         if type(length) is not int or not 1 <= length <= MAX_LENGTH:
             raise ValueError(f"{folder}: sequence_length must be from 1 to {MAX_LENGTH:,}, got {length!r:.60}")
-        names = config.get("label_names")
+        names = config.get("label_names") if form >= 4 else [*LABEL_NAMES]
         if not isinstance(names, list) or len(names) != 2 or not all(map(is_name, names)) or names[0] == names[1]:
             raise ValueError(f"{folder}: label_names must be two different names, got {names!r:.160}")
         words = _read_json(folder / VOCABULARY)
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise ValueError(f"{folder / VOCABULARY}: expected a list of words")
         "".join(words).encode()  # a UnicodeEncodeError, which is a ValueError, for half of a surrogate pair
-        return cls(Weights.load(folder / WEIGHTS), Vocabulary(words), length, (names[0], names[1]))
+        return cls(Weights.load(folder / WEIGHTS), Vocabulary(words), length, (names[0], names[1]), form)
 
 
 def _read_json(path: Path) -> Any:

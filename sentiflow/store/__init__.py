@@ -27,9 +27,16 @@ SCORER_DIGEST = f"{HIDDEN}scorer.digest"  # tag of a run and of its version, of 
 ATTEMPT = f"{HIDDEN}run_count"  # tag of a run: which attempt of its flow run, as Prefect counts them
 QUOTED = f"{HIDDEN}quoted"  # tag of a drift check: ids of the texts that its report quotes
 LOCK = f"{HIDDEN}lock"  # tag of a run: the lock that its process holds
+# Names of tags from before 1.0, and from then on.
+_RENAMED = {
+    "scorer.digest": SCORER_DIGEST,
+    "prefect.run_count": ATTEMPT,
+    **{f"{what}.digest": f"{HIDDEN}{what}.digest" for what in ("code", "lock", "packages")},
+}
 MISSING = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")  # MLflow's codes for what is not there, by store
 
 WANTS_LOGIN = "The server wants a login: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
+UPGRADE = "Upgrade Sentiflow to that version, or go back to a model from before it: sentiflow rollback"
 IS_IT_RUNNING = "Is the server running, and is SENTIFLOW_TRACKING_URI right?"
 _HINTS = {
     401: WANTS_LOGIN,
@@ -129,6 +136,11 @@ class Store(Protocol):
 
     def version_files(self, name: str, number: int, folder: Path) -> Path:
         """The folder of a version's files, in place, or a copy of what is needed to score in ``folder``."""
+
+
+def renamed(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags of a run or a version by the names that they have now, whichever version of Sentiflow wrote them."""
+    return {_RENAMED.get(name, name): value for name, value in tags.items()}
 
 
 def time_of(milliseconds: float) -> datetime:

@@ -29,8 +29,9 @@ from sentiflow.locks import brief_lock
 from sentiflow.redaction import redact, without_login, without_secrets
 from sentiflow.runs import EPOCH_METRICS, TIME, RunRecord
 from sentiflow.settings import Settings, load_settings
-from sentiflow.store import HTTP, hint_for, time_of
+from sentiflow.store import HTTP, hint_for, renamed, time_of
 from sentiflow.store.find import SCORES, need_readable
+from sentiflow.store.moved import settle
 from sentiflow.store.sqlite import DAMAGED, is_damaged, locked_error, other_schema
 from sentiflow.store.ui import UI_TAGS, VIEW, run_url
 
@@ -83,6 +84,7 @@ def _first_connection(settings: Settings) -> MlflowClient:
             variable.get()  # a wrong value fails here, and not after a training
     if settings.sqlite_file is not None:
         _create_sqlite(settings.sqlite_file)
+        settle(settings, settings.sqlite_file)
     with tracking_errors(settings.tracking_uri):
         client = MlflowClient(settings.tracking_uri, settings.tracking_uri)
         client.search_experiments(max_results=1)
@@ -253,7 +255,7 @@ def record_of(run: Run) -> RunRecord:
         started=time_of(run.info.start_time),
         params=run.data.params,
         metrics=run.data.metrics,
-        tags=run.data.tags,
+        tags=renamed(run.data.tags),
         artifact_uri=run.info.artifact_uri or "",
     )
 

@@ -22,6 +22,7 @@ from sentiflow.store import (
     REPRODUCED,
     REPRODUCED_DIGEST,
     SCORER_DIGEST,
+    UPGRADE,
     Store,
     Version,
     VersionRecord,
@@ -239,8 +240,11 @@ def load_scorer(settings: Settings, version: Version) -> "TextScorer":
         try:
             return load_unchanged(folder, tags)
         except (OSError, ValueError) as err:
+            from sentiflow.scoring import NewerFormatError
+
             need_ours(version.name, version.number, tags, folder)
-            hint = "Were its files moved or deleted? Choose another with --model-version, or train again."
+            moved = "Were its files moved or deleted? Choose another with --model-version, or train again."
+            hint = UPGRADE if isinstance(err, NewerFormatError) else moved
             raise ExternalError(f"Cannot load {version}: {err}.", hint) from err
 
 

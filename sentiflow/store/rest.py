@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlparse
 from sentiflow.errors import ExternalError
 from sentiflow.runs import RunRecord
 from sentiflow.settings import Settings
-from sentiflow.store import RegisteredModel, VersionRecord, local_path, no_run, time_of, unreadable
+from sentiflow.store import RegisteredModel, VersionRecord, local_path, no_run, renamed, time_of, unreadable
 from sentiflow.store.http import Api
 
 ARTIFACTS = "artifacts"  # folder of a packaged model that holds what scores
@@ -194,14 +194,14 @@ def _record(run: Mapping[str, Any]) -> RunRecord:
         started=time_of(int(info.get("start_time", 0))),
         params=_pairs(data.get("params", ())),
         metrics={entry["key"]: float(entry.get("value", 0)) for entry in data.get("metrics", ())},
-        tags=_pairs(data.get("tags", ())),
+        tags=renamed(_pairs(data.get("tags", ()))),
         artifact_uri=info.get("artifact_uri", ""),
     )
 
 
 def _version(version: Mapping[str, Any]) -> VersionRecord:
     made, run_id = time_of(int(version.get("creation_timestamp", 0))), version.get("run_id") or None
-    return VersionRecord(int(version["version"]), made, run_id, _pairs(version.get("tags", ())))
+    return VersionRecord(int(version["version"]), made, run_id, renamed(_pairs(version.get("tags", ()))))
 
 
 def _pairs(entries: Iterable[Mapping[str, str]]) -> dict[str, str]:

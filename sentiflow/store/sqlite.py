@@ -7,6 +7,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from functools import cache
 from math import nan
 from pathlib import Path
@@ -22,6 +23,7 @@ from sentiflow.store import (
     local_path,
     need_number,
     no_run,
+    renamed,
     time_of,
     unreadable,
 )
@@ -99,6 +101,33 @@ _CHILD = "run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'mlflow.parentRunId
 _OLDEST = " ORDER BY start_time, run_uuid"
 
 
+@dataclass(frozen=True)
+class Move:
+    """The address of the artifacts' folder as the rows have it, and as it is now."""
+
+    old: str
+    new: str
+
+    def place(self, address: str) -> str:
+        """Where files that a row names are now."""
+        rest = address.removeprefix(self.old)
+        return address if rest == address or rest[:1] not in ("", "/") else self.new + rest
+
+
+def find_move(settings: Settings, file: Path) -> Move | None:
+    """The move that the rows do not know of: runs of the experiment have their files beside the database."""
+    found = query(file, "SELECT artifact_location FROM experiments WHERE name = ?", settings.experiment)
+    old = local_path(found[0][0]) if found else None
+    new = settings.artifacts
+    if old is None or new is None or old == new or not new.is_dir() or (old.exists() and old.samefile(new)):
+        return None
+    location = str(found[0][0])
+    rows = "SELECT run_uuid FROM runs JOIN experiments USING (experiment_id) WHERE artifact_location = ?"
+    runs = query(file, rows, location)
+    moved = not runs or any((new / run).is_dir() for (run,) in runs)
+    return Move(location, new.as_uri()) if moved else None
+
+
 class SqliteStore:
     """A ``Store`` over the file of a local store; empty before there is one."""
 
@@ -133,7 +162,7 @@ class SqliteStore:
         return {key: line for key, line in points.items() if line[-1][0] > 0}
 
     def file(self, record: RunRecord, name: str, folder: Path) -> Path | None:  # noqa: ARG002 - all are in place
-        place = local_path(record.artifact_uri)
+        place = self._place(record.artifact_uri)
         if place is None:
             raise unreadable(f"The files of {record.name}", record.artifact_uri)
         return place / name if (place / name).is_file() else None
@@ -174,17 +203,22 @@ class SqliteStore:
         sql = "SELECT version, coalesce(storage_location, source) FROM model_versions WHERE name = ?"
         places = dict(self._query(sql, name))
         location = str(places[need_number(places, name, number)])
-        place = local_path(location)
+        place = self._place(location)
         if place is None:
             raise unreadable(f"The files of {name} version {number}", location)
         return place
+
+    def _place(self, address: str) -> Path | None:
+        """Where files are now: whoever only reads a store that was moved leaves its rows as they are."""
+        move = find_move(self._settings, self._file)
+        return local_path(move.place(address) if move else address)
 
     def _versions(self, condition: str, *values: str | int) -> list[VersionRecord]:
         sql = f"SELECT version, creation_time, run_id FROM model_versions WHERE {condition} AND current_stage != ?"
         rows = self._query(f"{sql} ORDER BY version", *values, _DELETED)
         tags = self._by_owner(f"SELECT version, key, value, 0 FROM model_version_tags WHERE {condition}", *values)
         return [
-            VersionRecord(int(number), time_of(made), run_id or None, tags.get(number, {}))
+            VersionRecord(int(number), time_of(made), run_id or None, renamed(tags.get(number, {})))
             for number, made, run_id in rows
         ]
 
@@ -197,7 +231,7 @@ class SqliteStore:
         return [
             RunRecord(
                 run_id, name or "", status, time_of(started),
-                params.get(run_id, {}), metrics.get(run_id, {}), tags.get(run_id, {}), place or "",
+                params.get(run_id, {}), metrics.get(run_id, {}), renamed(tags.get(run_id, {})), place or "",
             )
             for run_id, name, status, started, place in rows
         ]  # fmt: skip

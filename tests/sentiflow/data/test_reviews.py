@@ -194,7 +194,7 @@ def test_a_table_of_other_columns_or_types_is_refused(tmp_path: Path) -> None:
     table = write(FIVE, VOCABULARY, tmp_path)
     retyped = pd.read_parquet(table).assign(token_ids="a b c")
     others = pd.DataFrame({"text": ["a", "b"], "label": [0, 1]})
-    for frame, reason in ((others, "Target schema"), (retyped, "Unsupported cast")):
+    for frame, reason in ((others, "there is no column review_id"), (retyped, "Unsupported cast")):
         frame.to_parquet(table)
         with pytest.raises(ExternalError, match=rf"{table.name}: {reason}"):
             read(table)

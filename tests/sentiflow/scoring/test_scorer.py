@@ -1,14 +1,16 @@
 """Tests of the scorer of raw texts."""
 
+import hashlib
 import importlib
 import json
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sentiflow.scoring import Network, TextScorer, Vocabulary, Weights, is_positive
+from sentiflow.scoring import Network, NewerFormatError, TextScorer, Vocabulary, Weights, is_positive
 
 module = importlib.import_module("sentiflow.scoring.scorer")
 
@@ -100,13 +102,42 @@ def test_save_writes_nothing_but_what_it_returns(scorer: TextScorer, tmp_path: P
     assert set(scorer.save(tmp_path).values()) == set(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("version", [{"format": 5}, {"format": 3}, {}])
-def test_an_unknown_format_is_refused(scorer: TextScorer, tmp_path: Path, version: dict[str, int]) -> None:
+@pytest.mark.parametrize("given", [{"format": 2}, {"format": True}, {"format": "4"}, {}])
+def test_an_unknown_format_is_refused(scorer: TextScorer, tmp_path: Path, given: dict[str, object]) -> None:
     scorer.save(tmp_path)
-    config = {"sequence_length": 6, **version}
+    config = {"sequence_length": 6, **given}
     (tmp_path / "scorer.json").write_text(json.dumps(config), encoding="utf-8")
-    with pytest.raises(ValueError, match="this code reads 4"):
+    with pytest.raises(ValueError, match="reads 3 to 4") as refused:
         TextScorer.load(tmp_path)
+    assert not isinstance(refused.value, NewerFormatError)
+
+
+def test_a_newer_format_names_the_version_that_wrote_it(scorer: TextScorer, tmp_path: Path) -> None:
+    scorer.save(tmp_path)
+    config = json.loads((tmp_path / "scorer.json").read_text(encoding="utf-8"))
+    assert config["sentiflow"] == version("sentiflow")
+    (tmp_path / "scorer.json").write_text(
+        json.dumps({**config, "format": 5, "sentiflow": "1.7.0"}), encoding="utf-8"
+    )
+    with pytest.raises(
+        NewerFormatError, match=r"format 5, this Sentiflow reads 3 to 4; written by Sentiflow 1\.7\.0"
+    ):
+        TextScorer.load(tmp_path)
+
+
+def test_format_3_is_read_with_the_digest_that_was_written_with_it(scorer: TextScorer, tmp_path: Path) -> None:
+    scorer.save(tmp_path)
+    (tmp_path / "scorer.json").write_text('{"format": 3, "sequence_length": 6}', encoding="utf-8")
+    loaded = TextScorer.load(tmp_path)
+    state = hashlib.sha256(("6\n" + "\n".join(WORDS)).encode())
+    for name, value in scorer.weights.entries().items():
+        state.update(name.encode() + value.tobytes())
+    assert loaded.digest == state.hexdigest() != scorer.digest
+    assert loaded.label_names == ("negative", "positive")
+    # Of the same weights, trained again: the names that a table of now has were in no digest then.
+    named = replace(scorer, label_names=("1 or 2", "4 or 5"))
+    assert named.has_digest(loaded.digest) and named.has_digest(named.digest)
+    assert not named.has_digest(scorer.digest) and not named.has_digest(None)
 
 
 CONFIG = '{"format": 4, "sequence_length": %s}'
