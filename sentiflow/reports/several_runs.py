@@ -92,7 +92,9 @@ def report(
     whole: bool = True,
 ) -> Report:
     """Compare runs with the first, in brief if not ``whole``; parents are runs that stand for several of them."""
-    runs = [replace(run, number=number) for number, run in enumerate(summaries, 1)]
+    titles = [run.own_title for run in summaries]
+    apart = [run.version or run.record.run_id[:8] if titles.count(run.own_title) > 1 else "" for run in summaries]
+    runs = [replace(run, number=i + 1, apart=apart[i]) for i, run in enumerate(summaries)]
     outcomes = _outcomes(runs)
     shown, note = runs, list[Block]()
     if len(runs) > MAX_RUNS:

@@ -116,6 +116,7 @@ class RunSummary:
     missing: tuple[str, ...] = ()  # what is not available, one sentence each
     facts: Mapping[str, str] = field(default_factory=dict)  # more rows of the report's table of the run
     number: int = 1  # in a report of several runs; 1 is the first
+    apart: str = ""  # the version or the id, where another run of the report has the same recipe and seed
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -123,6 +124,10 @@ class RunSummary:
 
     @property
     def title(self) -> str:
+        return f"{self.own_title}, {self.apart}" if self.apart else self.own_title
+
+    @property
+    def own_title(self) -> str:
         """Recipe and seed; of a trial its number; without these the run's name."""
         if self.record.trial:
             return self.record.trial

@@ -127,14 +127,24 @@ def test_errors_of_all_runs_are_counted_and_the_worst_on_average_comes_first(rep
 
 
 def test_runs_on_other_reviews_are_not_paired_and_it_says_so() -> None:
-    made = comparison.report([summary(), summary(BETTER, of=record(tags={"dataset.digest": "e" * 64}))])
+    made = comparison.report(
+        [summary(), summary(BETTER, of=record(run_id="f" * 32, tags={"dataset.digest": "e" * 64}))]
+    )
     page = Page(made.page())
     assert (
-        "No pair of run 2 (tutorial, seed 0) and run 1 (tutorial, seed 0): tested on other reviews "
-        "(mine eeeeeeee and mine dddddddd)."
+        "No pair of run 2 (tutorial, seed 0, ffffffff) and run 1 (tutorial, seed 0, 01234567): tested on "
+        "other reviews (mine eeeeeeee and mine dddddddd)."
     ) in page.words
     assert rows(page, "run", "points")[0][2:6] == ["-"] * 4
     assert "largest-disagreements" not in page.ids
+
+
+def test_runs_of_one_recipe_and_seed_are_told_apart_by_their_versions() -> None:
+    nights = [summary(version="inbox-sentiment/1"), summary(version="inbox-sentiment/2"), summary(of=OTHER)]
+    page = Page(comparison.report(nights).page())
+    assert [row[0] for row in rows(page, "run", "test accuracy")] == [
+        "1 tutorial, seed 0, inbox-sentiment/1", "2 tutorial, seed 0, inbox-sentiment/2", "3 tuned, seed 3",
+    ]  # fmt: skip
 
 
 def test_of_runs_trained_on_different_reviews_none_is_the_best() -> None:
