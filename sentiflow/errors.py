@@ -84,3 +84,9 @@ def prefect_away(err: BaseException) -> str | None:
     """What to say when Prefect's client could not reach its server; None for any other error."""
     away = type(err).__module__.partition(".")[0] in ("httpx", "httpcore") or "Failed to reach API" in str(err)
     return f"The Prefect server does not answer: {first_line(err)}" if away else None
+
+
+def newer_format(what: str, form: int, writer: object, known: int) -> ExternalError:
+    """The error for a file that a later version of Sentiflow wrote."""
+    problem = f"{what} is of format {form}, written by Sentiflow {writer!s:.60}; this one reads up to {known}."
+    return ExternalError(problem, "Upgrade Sentiflow to that version.")

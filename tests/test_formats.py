@@ -1,14 +1,20 @@
 """What earlier versions of Sentiflow wrote is read by this one, also where it was moved to."""
 
 import json
+import re
 import shutil
 import sqlite3
 from contextlib import closing
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
+from sentiflow.data import reviews
 from sentiflow.errors import ExternalError
+from sentiflow.monitoring import sample
 from sentiflow.promotion.candidate import evaluate_candidate
 from sentiflow.promotion.switch import rollback
 from sentiflow.settings import Settings
@@ -16,8 +22,9 @@ from sentiflow.store.client import connect
 from sentiflow.store.find import champion_of, find_version, load_scorer, open_store
 from sentiflow.store.sqlite import find_move
 from tests.stores import release
-from tests.world import World
+from tests.world import ROOT, World
 
+scorer = import_module("sentiflow.scoring.scorer")
 TEXTS = ["The room was lovely that morning, and so was the rest", "A dirty pool all night, never again", ""]
 MODELS = "sample-sentiment", "visits-sentiment"
 
@@ -61,9 +68,9 @@ def test_a_champion_scores_as_by_the_code_that_was_packed_with_it(kept: World, m
     folder = open_store(kept.settings).version_files(model, 2, kept.root)
     assert folder.is_relative_to(kept.root)
     packed = mlflow.pyfunc.load_model(str(folder)).predict(TEXTS)
-    scorer = load_scorer(kept.settings, version)
-    assert scorer.score(TEXTS).tolist() == pytest.approx(packed["score"].tolist(), abs=1e-12)
-    assert [scorer.label_of(score) for score in scorer.score(TEXTS)] == packed["label"].tolist()
+    loaded = load_scorer(kept.settings, version)
+    assert loaded.score(TEXTS).tolist() == pytest.approx(packed["score"].tolist(), abs=1e-12)
+    assert [loaded.label_of(score) for score in loaded.score(TEXTS)] == packed["label"].tolist()
     assert (kept.root / "mlruns" / "mlflow.db").read_bytes() == before  # whoever reads writes nothing
 
 
@@ -131,6 +138,33 @@ def test_files_of_a_later_version_are_named_with_it(kept: World) -> None:
             use()
         assert refused.value.hint.startswith("Upgrade Sentiflow")
     assert champion_of(open_store(kept.settings), MODELS[0]) == 2
+
+
+def test_a_table_and_a_sample_of_a_later_version_are_named_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = _enter(release.unpack("ddd4c673", tmp_path), monkeypatch)
+    file = tmp_path / "data" / "samples" / MODELS[0] / "1.json"
+    assert len(sample.samples(MODELS[0], world.settings)[0].texts) == 200
+    newer = json.loads(file.read_text(encoding="utf-8")) | {"format": 2, "sentiflow": "2.1.0"}
+    file.write_text(json.dumps(newer), encoding="utf-8")
+    with pytest.raises(ExternalError, match=r"format 2, written by Sentiflow 2\.1\.0"):
+        sample.samples(MODELS[0], world.settings)
+    (table,) = (tmp_path / "data" / "datasets" / "visits").glob("*.parquet")
+    content = pq.read_table(table)
+    pq.write_table(content.replace_schema_metadata({"format": "3", "sentiflow": "2.1.0"}), table)
+    with pytest.raises(ExternalError, match=r"format 3, written by Sentiflow 2\.1\.0"):
+        reviews.read(table)
+
+
+def test_the_page_has_the_numbers_and_the_readers_of_the_code() -> None:
+    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| .* \| .* \| (.*) \| `([\w.]+)`", page, re.MULTILINE)
+    numbers = {reader: number for number, reader in rows}
+    for module in (scorer, reviews, sample):
+        assert numbers[module.__name__].startswith(f"{module.FORMAT},")
+    assert "3 is read, too" in numbers[scorer.__name__] and scorer.READ_FORMATS == (3, 4)
+    assert {reader for _, reader in rows if find_spec(reader) is None} == set()
 
 
 @pytest.mark.story

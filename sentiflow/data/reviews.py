@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from sentiflow.errors import ExternalError
+from sentiflow.errors import ExternalError, newer_format
 from sentiflow.files import publish_private
 from sentiflow.scoring import LABEL_NAMES, Vocabulary, pad
 
@@ -37,9 +38,11 @@ _SCHEMA = pa.schema(
         ("text", pa.string()),  # of a user's test reviews: another version may know other words
     ]
 )
-_LATER = ("place", "text")
-# In the metadata of the file: the digest of what its places are in; the names of the labels, as JSON.
-_SOURCE, _NAMES = b"source", b"label_names"
+_LATER = ("place", "text")  # columns, from format 2 on
+FORMAT = 2
+# In the metadata of the file: the digest of what its places are in; the names of the labels, as JSON; the number
+# of its format, and who wrote it.
+_SOURCE, _NAMES, _FORMAT, _WRITER = b"source", b"label_names", b"format", b"sentiflow"
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,12 @@ def write(
         pa.array(reviews.review_id.tolist() if places is None else places),
         pa.array([text if split == "test" else "" for text, split in zip(all_texts, splits, strict=True)]),
     ]
-    metadata = {_SOURCE: source, _NAMES: json.dumps(reviews.label_names)}
+    metadata = {
+        _SOURCE: source,
+        _NAMES: json.dumps(reviews.label_names),
+        _FORMAT: str(FORMAT),
+        _WRITER: version("sentiflow"),
+    }
     content = pa.table(columns, schema=_SCHEMA.with_metadata(metadata))
     words = json.dumps(vocabulary.words, ensure_ascii=False).encode()
     publish_private(folder / f"{name}.vocabulary.json", words)
@@ -196,6 +204,8 @@ _AGAIN = "Prepare them again with sentiflow data or a training, which read their
 def _read_table(table: Path) -> Reviews:
     try:
         about = pq.read_schema(table).metadata or {}
+        if (form := int(about.get(_FORMAT, b"1"))) > FORMAT:
+            raise newer_format(f"The table {table}", form, about.get(_WRITER, b"?").decode(), FORMAT)
         columns = _columns(table, *_SCHEMA.names).cast(_SCHEMA)
         columns.validate(full=True)
         if any(column.null_count for column in columns.columns):
@@ -292,7 +302,7 @@ def find(table: Path, source: str = "") -> bool:
             logger.warning("Damaged: %s. The reviews are prepared again.", table)
         return False
     mark_used(table)
-    return not source or pq.read_schema(table).metadata.get(_SOURCE, b"").decode() == source
+    return not source or (pq.read_schema(table).metadata or {}).get(_SOURCE, b"").decode() == source
 
 
 def vocabulary_file(table: Path) -> Path:

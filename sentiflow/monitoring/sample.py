@@ -4,16 +4,18 @@ A sample is a file of the data folder that its owner alone may read. It keeps wh
 see: no page, trace or export has a score or a stratum.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from sentiflow.data.division import text_id
-from sentiflow.errors import ExternalError, UsageError
+from sentiflow.errors import ExternalError, UsageError, newer_format
 from sentiflow.files import leftovers, own_folder, publish_private
 from sentiflow.locks import file_lock, lock_file
 from sentiflow.monitoring import TextLog
@@ -37,6 +39,9 @@ class Drawn(BaseModel):
     stratum: int
     score: float
     trace: str = ""  # in MLflow
+
+
+FORMAT = 1
 
 
 class Sample(BaseModel):
@@ -65,6 +70,8 @@ class Sample(BaseModel):
     told: str = ""
     dropped: bool = False
     tables: list[str] = []
+    format: int = FORMAT
+    sentiflow: str = ""  # which version wrote it
 
     @property
     def answers(self) -> tuple[str, ...]:
@@ -86,8 +93,11 @@ def samples(model: str, settings: Settings) -> list[Sample]:
     found = []
     for path in _folder(model, settings).glob("*.json"):
         try:
-            found.append(Sample.model_validate_json(path.read_bytes()))
-        except ValidationError as err:
+            content = json.loads(path.read_bytes())
+            if (form := int(content.get("format", 1))) > FORMAT:
+                raise newer_format(f"The sample {path}", form, content.get("sentiflow"), FORMAT)
+            found.append(Sample.model_validate(content))
+        except (ValueError, TypeError, AttributeError) as err:
             raise ExternalError(f"The sample {path} is damaged.", "Move that file away, or restore it.") from err
     return sorted(found, key=lambda sample: sample.number)
 
@@ -102,7 +112,8 @@ def keep(sample: Sample, settings: Settings) -> None:
     file = own_folder(_folder(sample.model, settings)) / f"{sample.number}.json"
     for left in leftovers(file):
         left.unlink()
-    publish_private(file, sample.model_dump_json(indent=1).encode())
+    signed = sample.model_copy(update={"sentiflow": version("sentiflow")})
+    publish_private(file, signed.model_dump_json(indent=1).encode())
 
 
 @contextmanager
