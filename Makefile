@@ -208,16 +208,21 @@ endif
 	$(call step,$(INSTALL) --require-hashes -r requirements-dev.lock,Installing requirements-dev.lock)
 	@touch $@
 
-# Needs uv. The locks hold for Python 3.11 to 3.13 and name no index. UPGRADE=1 takes the newest allowed versions.
-LOCKED := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras --quiet $(if $(UPGRADE),--upgrade)
-LOCK := uv pip compile pyproject.toml $(LOCKED)
+# Needs uv. The locks hold for Python 3.11 to 3.13 and name no index. UPGRADE=1 takes the newest allowed versions, OLDEST=1
+# the oldest, with all extras in each lock, as one may raise what another asks for.
+LOCKED := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras --quiet \
+	$(if $(UPGRADE)$(OLDEST),--upgrade) $(if $(OLDEST),--resolution lowest-direct)
+LOCK := uv pip compile pyproject.toml $(LOCKED) --extra sweep --extra notify --extra serve $(if $(OLDEST),--extra team --extra dev)
 lock:
 	$(LOCK) --output-file requirements.lock
 	$(LOCK) --extra team --extra s3 --constraints requirements.lock --output-file requirements-team.lock
 	$(LOCK) --extra team --extra dev --constraints requirements-team.lock --output-file requirements-dev.lock
 	$(LOCK) --extra bench --constraints requirements-dev.lock --output-file requirements-bench.lock
-	uv pip compile --group pyproject.toml:serve $(LOCKED) --constraints requirements.lock --output-file requirements-serve.lock
-	uv pip compile --group pyproject.toml:release $(LOCKED) --constraints requirements-dev.lock --output-file requirements-release.lock
+	@# Prefect bounds FastAPI, which the image of the service has without Prefect.
+	sed '/^fastapi==/,/^    # via/d' requirements.lock >requirements-serve.in
+	uv pip compile --group pyproject.toml:serve $(LOCKED) --no-annotate --constraints requirements-serve.in --output-file requirements-serve.lock
+	@rm requirements-serve.in
+	uv pip compile --group pyproject.toml:release $(LOCKED) $(if $(OLDEST),,--constraints requirements-dev.lock) --output-file requirements-release.lock
 
 # Wheel and sdist in dist/, the wheel built from the sdist; both are checked.
 dist: .venv/.made

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from sentiflow.console import Logger
+from sentiflow.extras import install, lacking
 from sentiflow.settings import Notification, Settings
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def announce(settings: Settings, logger: Logger, what: Notification, text: str, 
 
 def send(settings: Settings, what: Notification, text: str, **more: str) -> list[str]:
     """Send a line for people, fields for programs; gives why an address did not take it, without showing it."""
+    if missing := lacking("notify"):
+        return [f"Messages need {missing}: {install('notify')}"]
     from apprise import Apprise
 
     fields = {"event": what, "at": datetime.now(UTC).isoformat(timespec="seconds"), **more}

@@ -22,6 +22,7 @@ from flows.cli.train import begin, show_seeds, show_version, start_up
 from sentiflow import signals
 from sentiflow.console import CONSOLE, Console, escape, working
 from sentiflow.errors import RejectedError, UsageError
+from sentiflow.extras import need
 from sentiflow.names import AUTO, model_name
 from sentiflow.reports import Table
 from sentiflow.training import preload
@@ -74,6 +75,7 @@ def sweep(
 
     Values are compared by validation loss; the test split is not used for the choice.
     """
+    need("sweep", "A sweep")
     from sentiflow.settings import load_settings
     from sentiflow.sweeps import load_space
     from sentiflow.training.recipes import default_recipe, load_recipe

@@ -20,6 +20,7 @@ from flows.cli.options import (
 from flows.cli.output import print_table, program, show_judgement, show_promotion, stdout_for, to_open
 from sentiflow.console import CONSOLE, Console, escape, progress_bar
 from sentiflow.errors import UnreachableError
+from sentiflow.extras import need
 from sentiflow.names import AUTO, BUILT_IN, dataset_of, model_name
 from sentiflow.redaction import redact
 from sentiflow.reports import Table
@@ -235,6 +236,8 @@ def start_servers(settings: "Settings", *, asks: bool = False) -> Callable[[], N
     """
     # Prefect's own 5 retries wait a minute, in each of several requests, for a server that is gone.
     os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "2")
+    if settings.notify_url:
+        need("notify", "SENTIFLOW_NOTIFY_URL")
     from sentiflow.operations.prefect_server import start_early, use_running
 
     if asks:

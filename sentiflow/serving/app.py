@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from importlib import metadata, resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException as RouterError
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from sentiflow.extras import install
 from sentiflow.names import BASE, BUILT_IN, dataset_of
 from sentiflow.serving import schemas
 from sentiflow.serving.batching import Batcher, Keeper
@@ -65,7 +66,7 @@ def build(
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=max_body)
+    app.state.max_body = max_body
     _add_refusals(app)
     _add_predictions(app, watcher, batcher, keeper, metrics, parser)
     _add_health(app, watcher, metrics.registry, ui)
@@ -104,10 +105,18 @@ def _add_refusals(app: FastAPI) -> None:
 
 
 async def _body(request: Request) -> bytes:
-    """Read a body, whose size the middleware limits."""
+    """Read a body as far as its size and its time are within the limits."""
+    limit, body = request.app.state.max_body, bytearray()
+    too_large = HTTPException(413, f"The body is larger than {limit} bytes.", CLOSE)
+    if int(request.headers.get("content-length", 0)) > limit:
+        raise too_large
     try:
         async with asyncio.timeout(_BODY_SECONDS):
-            return await request.body()
+            async for part in request.stream():
+                body += part
+                if len(body) > limit:
+                    raise too_large
+            return bytes(body)
     except TimeoutError as err:
         raise HTTPException(408, f"The body took longer than {_BODY_SECONDS:g} s.", CLOSE) from err
 
@@ -116,8 +125,7 @@ def _add_predictions(
     app: FastAPI, watcher: Watcher, batcher: Batcher, keeper: Keeper, metrics: Metrics, parser: BodyParser
 ) -> None:
     refusals: dict[int | str, dict[str, Any]] = {
-        413: {"description": "Content Too Large"},
-        **{status: {"model": schemas.Error} for status in (408, 429, 503)},
+        status: {"model": schemas.Error} for status in (408, 413, 429, 503)
     }
     refused = {422: {"model": schemas.ValidationErrors}, **refusals}
 
@@ -266,16 +274,22 @@ def _add_health(app: FastAPI, watcher: Watcher, registry: CollectorRegistry, ui:
 
 
 def _add_pages(app: FastAPI) -> None:
-    swagger = get_swagger_ui_html(
-        openapi_url="openapi.json",
-        title="Sentiflow: API docs",
-        swagger_js_url="docs/swagger-ui-bundle.js",
-        swagger_css_url="docs/swagger-ui.css",
-        swagger_favicon_url="data:,",
-        swagger_ui_parameters={"validatorUrl": None},
+    page = _PAGE.read_bytes()
+    _add_file(app, "/", page, "text/html", {"Content-Security-Policy": policy(page.decode())})
+    if find_spec("fastapi_offline") is None:
+        _add_file(app, "/docs", f"This page needs: {install('serve')}\n".encode(), "text/plain")
+        return
+    swagger = bytes(
+        get_swagger_ui_html(
+            openapi_url="openapi.json",
+            title="Sentiflow: API docs",
+            swagger_js_url="docs/swagger-ui-bundle.js",
+            swagger_css_url="docs/swagger-ui.css",
+            swagger_favicon_url="data:,",
+            swagger_ui_parameters={"validatorUrl": None},
+        ).body
     )
-    for path, page in (("/", _PAGE.read_bytes()), ("/docs", bytes(swagger.body))):
-        _add_file(app, path, page, "text/html", {"Content-Security-Policy": policy(page.decode())})
+    _add_file(app, "/docs", swagger, "text/html", {"Content-Security-Policy": policy(swagger.decode())})
     for name, kind in _SWAGGER_FILES.items():
         file = resources.files("fastapi_offline") / "static" / name
         _add_file(app, f"/docs/{name}", file.read_bytes(), kind)

@@ -21,7 +21,6 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp
-from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from sentiflow.children import collect_less
@@ -44,6 +43,7 @@ _KEEP_ALIVE_SECONDS = 30  # between an answer and the next request
 _END_SECONDS = 15  # for requests that are under way; longer ones are cut off
 _CLOSE_SECONDS = 5  # after these, for what a worker still has to write
 _HUNG_SECONDS = 20  # a worker that does not move for so long is replaced; on a busy machine a start takes some
+_STARTUP_FAILURE = 3  # how uvicorn's workers exit then; its name for it has moved between modules
 _FIRST_CHECK_SECONDS = 2.0  # a local champion is loaded by then; a slow registry must not delay the start
 
 
@@ -132,7 +132,7 @@ def _run_workers(config: uvicorn.Config, listener: socket.socket) -> None:
             supervisor.terminate_all()
             supervisor.join_all()
             raise
-    if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
+    if any(worker.exitcode == _STARTUP_FAILURE for worker in supervisor.processes):
         raise ExternalError("A worker failed at its start.", "One alone says more: sentiflow serve --workers 1")
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from math import nan
 from pathlib import Path
 from shlex import quote
@@ -34,7 +35,15 @@ _DELETED = "Deleted_Internal"  # how MLflow marks a deleted version in its table
 
 PATIENCE = 20.0  # seconds that a locked database is waited for, as MLflow's own connections do
 
-SCHEMA, RELEASE = "dc11669786a5", "3.17"  # what `alembic_version` holds in a store of this MLflow
+# What `alembic_version` holds in the stores of releases of MLflow; tests read one of each.
+REVISIONS = {
+    "da6fb0208061": "3.13",
+    "b7e4c1a90f23": "3.14",
+    "6f8d9c3b2a1e": "3.15",
+    "b7e2c1a4d9f3": "3.16",
+    "dc11669786a5": "3.17",
+    "f4a9b2c7d1e6": "3.18",
+}
 
 DAMAGED = "It is damaged, or never was a store: restore a backup of it, or set SENTIFLOW_TRACKING_URI to another."
 
@@ -69,14 +78,24 @@ def query(file: Path, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
 _REVISIONS = "SELECT version_num FROM alembic_version WHERE (SELECT count(*) FROM experiments) >= 0"
 
 
-def other_schema(file: Path) -> tuple[str, str] | None:
-    """The error message for a store that another MLflow made, and its hint; None for one of this MLflow."""
-    found = " and ".join(str(row[0]) for row in query(file, _REVISIONS))
-    if found == SCHEMA:
+def installed_release() -> str | None:
+    """The minor release of MLflow that writes here; None where stores are only read."""
+    try:
+        return version("mlflow").rpartition(".")[0]
+    except PackageNotFoundError:
         return None
-    revisions = f"revision {found or 'unknown'}; this one, {RELEASE}, has {SCHEMA}"
+
+
+def other_schema(file: Path) -> tuple[str, str] | None:
+    """The error message for a store that another MLflow made, and its hint; None for one of the installed."""
+    found = " and ".join(str(row[0]) for row in query(file, _REVISIONS))
+    release, ours = REVISIONS.get(found), installed_release()
+    if release and ours in (release, None):
+        return None
+    *rest, last = REVISIONS.values()
+    known = f"revision {found or 'none'}; this Sentiflow knows MLflow {', '.join(rest)} and {last}"
     return (
-        f"The store {file} is of another MLflow ({revisions}).",
+        f"The store {file} is of another MLflow ({release or known}){f'; installed is {ours}' if ours else ''}.",
         f"An older one: back it up, then: mlflow db upgrade {quote(f'sqlite:///{file}')}\n"
         "A newer one: use the installation with that MLflow, or restore a backup from before it.",
     )

@@ -13,6 +13,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from sentiflow.store.sqlite import REVISIONS
 from tests.world import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").iterdir())
@@ -61,12 +62,18 @@ def test_every_lock_is_audited_each_week() -> None:
     assert any("outdated-images.sh" in step for step in steps)
 
 
-def test_the_newest_allowed_versions_are_tried_each_week_and_nothing_is_written_back() -> None:
-    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "newest.yml").read_text())
+@pytest.mark.parametrize(
+    ("name", "lock", "test"),
+    [("newest", "make lock UPGRADE=1", "make check test"), ("oldest", "make lock OLDEST=1", "make test")],
+)
+def test_the_newest_and_the_oldest_allowed_versions_are_tried_each_week_and_nothing_is_written_back(
+    name: str, lock: str, test: str
+) -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text())
     assert workflow[True]["schedule"]
     (job,) = workflow["jobs"].values()
     steps = [step["run"] for step in job["steps"] if "run" in step]
-    assert steps.index("make lock UPGRADE=1") < steps.index("make check test")
+    assert steps.index(lock) < steps.index(test)
     assert not any("continue-on-error" in each for each in (job, *job["steps"]))
     assert not re.search(r"git (push|commit)|\bgh ", "\n".join(steps))
 
@@ -87,11 +94,20 @@ def test_locks_are_made_of_newer_versions_only_when_asked() -> None:
         return [line for line in done.stdout.splitlines() if line.startswith("uv pip compile")]
 
     assert len(compiled()) == len(compiled("UPGRADE=1")) == len([*ROOT.glob("requirements*.lock")])
-    assert not any("--upgrade" in line for line in compiled())
-    assert all("--upgrade" in line for line in compiled("UPGRADE=1"))
+    assert not any("--upgrade" in line or "--resolution" in line for line in compiled())
+    assert all("--upgrade" in line and "--resolution" not in line for line in compiled("UPGRADE=1"))
+    assert all("--upgrade --resolution lowest-direct" in line for line in compiled("OLDEST=1"))
 
 
-@pytest.mark.parametrize("name", ["mlflow", "prefect", "numba", "uvicorn"])
+def test_the_range_of_mlflow_ends_with_the_last_release_whose_tables_are_known() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (mlflow,) = (each for each in map(Requirement, project["dependencies"]) if each.name == "mlflow")
+    major, minor = Version(list(REVISIONS.values())[-1]).release
+    assert mlflow.specifier.contains(f"{major}.{minor}.9")
+    assert not mlflow.specifier.contains(f"{major}.{minor + 1}.0")
+
+
+@pytest.mark.parametrize("name", ["prefect", "numba", "uvicorn", "keras", "tensorflow"])
 def test_what_is_used_beyond_its_interface_is_bounded_at_the_minor_release_that_is_locked(name: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     given = [

@@ -152,6 +152,20 @@ def test_a_bug_is_answered_with_500_and_one_sentence(trained: Trained, monkeypat
     assert (response.status_code, response.json()) == (500, {"detail": "The service failed; see its log."})
 
 
+def test_without_its_extra_the_page_of_the_paths_says_how_to_get_it_and_the_rest_works(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = Metrics()
+    watcher = Watcher(trained.world.settings, "sample-sentiment", metrics)
+    monkeypatch.setattr("sentiflow.serving.app.find_spec", lambda _: None)
+    app = build(
+        watcher, Batcher(9, metrics), Keeper(None, metrics), metrics, BodyParser(100_000, 9), max_body=4_000
+    )
+    answers = [asyncio.run(asked(app, "GET", path)) for path in ("/docs", "/", "/openapi.json")]
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert "pip install 'sentiflow[serve]'" in answers[0].text
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status", "allow"),
     [

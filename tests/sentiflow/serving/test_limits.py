@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from fastapi import HTTPException, Request
+from fastapi import FastAPI, HTTPException, Request
 from starlette.types import Message
 
 from sentiflow.scoring import TextScorer
@@ -59,8 +59,10 @@ def test_a_body_that_does_not_come_to_its_end_gets_408_and_is_read_no_further(
         await asyncio.sleep(0.01)
         return {"type": "http.request", "body": b"x", "more_body": True}
 
+    service = FastAPI()
+    service.state.max_body = BODY
     with pytest.raises(HTTPException) as refused:
-        asyncio.run(app._body(Request({"type": "http", "headers": []}, receive)))
+        asyncio.run(app._body(Request({"type": "http", "headers": [], "app": service}, receive)))
     assert (refused.value.status_code, refused.value.headers) == (408, {"Connection": "close"})
 
 

@@ -17,9 +17,10 @@ from mlflow.tracking import MlflowClient
 from sentiflow.errors import ExternalError
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
+from sentiflow.store import sqlite
 from sentiflow.store.client import connect
 from sentiflow.store.find import find_champion, find_version, load_scorer, open_store
-from sentiflow.store.sqlite import RELEASE, SCHEMA
+from sentiflow.store.sqlite import REVISIONS, installed_release, other_schema, query
 from tests.flows.cli.test_commands import run_telling_modules
 from tests.stores import make
 from tests.world import World
@@ -27,7 +28,7 @@ from tests.world import World
 NAME = "imdb-sentiment"
 KEPT = sorted(file.name.removeprefix("mlflow-").removesuffix(".db.gz") for file in make.FOLDER.glob("*.gz"))
 NEWER = "ffffffffffff"  # a revision that no installed MLflow knows
-(OURS,) = (release for release in KEPT if release.startswith(f"{RELEASE}."))
+(OURS,) = (release for release in KEPT if release.startswith(f"{installed_release()}."))
 READ = "It can be read, but not written to."
 
 
@@ -54,9 +55,35 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_the_schema_is_that_of_the_installed_mlflow_of_which_a_store_is_kept() -> None:
-    """Red with another MLflow: set SCHEMA and RELEASE, and add its store by tests/stores/make.py."""
-    scripts = ScriptDirectory.from_config(_get_alembic_config(""))
-    assert (scripts.get_heads(), version("mlflow").rpartition(".")[0]) == ([SCHEMA], RELEASE)
+    """Red with a newer MLflow: add its revision, and its store by tests/stores/make.py."""
+    (head,) = ScriptDirectory.from_config(_get_alembic_config("")).get_heads()
+    assert REVISIONS[head] == version("mlflow").rpartition(".")[0]
+
+
+@pytest.mark.parametrize("release", KEPT)
+def test_the_revision_of_each_kept_store_is_known_by_its_release(release: str, tmp_path: Path) -> None:
+    file = settings_of(release, tmp_path).sqlite_file
+    assert file is not None
+    ((revision,),) = query(file, "SELECT version_num FROM alembic_version")
+    assert REVISIONS[revision] == release.rpartition(".")[0]
+    assert len(REVISIONS) == len(KEPT)
+
+
+def test_an_unknown_revision_is_told_with_the_releases_that_are_known(tmp_path: Path) -> None:
+    file = newer_store(tmp_path).sqlite_file
+    assert file is not None
+    told, _ = other_schema(file) or ("", "")
+    assert f"revision {NEWER}; this Sentiflow knows MLflow 3.13, " in told and " and 3.18" in told
+    assert f"installed is {version('mlflow').rpartition('.')[0]}" in told
+
+
+@pytest.mark.parametrize("release", KEPT)
+def test_where_no_mlflow_is_installed_every_known_store_is_read_without_a_warning(
+    release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "installed_release", lambda: None)
+    file = settings_of(release, tmp_path).sqlite_file
+    assert file is not None and other_schema(file) is None
 
 
 @pytest.mark.parametrize("release", KEPT)
@@ -103,7 +130,8 @@ def test_stores_of_other_releases_are_named_by_readers_and_refused_by_writers_un
     assert file.read_bytes() == before
     (told,) = warnings(caplog)
     assert (told, caught.value.exit_code) == (f"{caught.value.args[0]} {READ}", 3)
-    assert f"{file} is of another MLflow (revision " in told
+    made, ours = (each.rpartition(".")[0] for each in (release, OURS))
+    assert f"{file} is of another MLflow ({made}); installed is {ours}." in told
     assert f"mlflow db upgrade sqlite:///{file}" in caught.value.hint
 
 
