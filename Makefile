@@ -29,7 +29,7 @@ endef
 ON_PATH := export PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .PHONY: setup setup-dev run test test-stories test-faults check format docs bench bench-use bench-compare bench-growth results images ui \
-	dist lock clean env folders up down logs backup restore import
+	dist lock clean env folders up down logs backup restore rotate import
 
 setup: .venv/.compiled
 	@echo 'Ready. Next: $(ON_PATH), then sentiflow --help'
@@ -157,6 +157,10 @@ restore:
 	@$(MAKE) --no-print-directory folders
 	others=$$($(COMPOSE) ps --services | grep -v '^postgres$$'); [ -z "$$others" ] || $(COMPOSE) stop $$others
 	$(COMPOSE) run --rm restore "$(BACKUP)"; status=$$?; $(COMPOSE) up $(filter-out --build,$(BUILD)) --detach --wait --scale=worker=$(WORKERS) && exit $$status
+
+# Another secret of the stack: a random one, or the first line of FILE.
+rotate: folders
+	@COMPOSE="$(COMPOSE)" WORKERS="$(WORKERS)" sh stack/rotate.sh "$(SECRET)" "$(FILE)"
 
 # A local store with its artifacts, moved into the stack's server.
 STORE ?= mlruns

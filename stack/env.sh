@@ -32,6 +32,7 @@ for name in POSTGRES_PASSWORD PREFECT_DB_PASSWORD MLFLOW_DB_PASSWORD PREFECT_LOG
         mv "$folder/.new" "$folder/$name"
         echo "$name written to $folder"
     fi
+    if [ -s "$folder/.$name.new" ]; then echo "The exchange of $name was not finished: make rotate SECRET=$name" >&2; fi
     # The containers' users are others than the folder's owner, who alone gets to the files on this machine.
     chmod 444 "$folder/$name"
 done

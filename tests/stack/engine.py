@@ -46,10 +46,12 @@ class Engine:
         self._to_come: set[str] = set()
         """Whose turn was not yet: what runs of them may be about to be replaced."""
 
-    def up(self, names: list[str]) -> None:
+    def up(self, names: list[str], *, anew: bool = False) -> None:
         """Start what is not running, each after what it waits for; return when all are healthy or done."""
         wanted = [name for name in self.services if not names or name in names]
         for name in wanted:
+            if anew:
+                self.containers[name].stop()
             if not self.containers[name].running():
                 self.containers[name].result.unlink(missing_ok=True)
         self._to_come = set(wanted)
@@ -131,14 +133,14 @@ def main() -> int:
     parser.add_argument("command", choices=["up", "run", "ps", "stop", "kill", "down"])
     parser.add_argument("rest", nargs=argparse.REMAINDER)
     given = parser.parse_args()
-    names = [word for word in given.rest if not word.startswith("--")]
+    names = [word for word in given.rest if not word.startswith("-")]
     profiles = given.profile + (["tools"] if given.command == "run" else [])  # as `run` does with its service
     options = [f"--env-file={file}" for file in given.env_file] + [f"--profile={name}" for name in profiles]
     engine = Engine(Path.cwd(), Path(os.environ["STACK_ROOT"]), options)
     if given.command == "run":
         return engine.run(names[0], names[1:])
     if given.command == "up":
-        engine.up(names)
+        engine.up(names, anew="--force-recreate" in given.rest)
     for name in {"stop": names, "kill": names, "down": reversed(engine.services)}.get(given.command, ()):
         container = engine.containers[name]
         (container.kill if given.command == "kill" else container.stop)()

@@ -190,6 +190,25 @@ def test_each_service_is_given_the_secrets_that_it_needs_and_no_others(services:
     assert not given["dask-scheduler"] and not given["dask-certificate"]
 
 
+def test_an_exchange_of_a_secret_makes_every_service_anew_that_keeps_reading_it(services: dict[str, Any]) -> None:
+    text = (ROOT / "stack" / "rotate.sh").read_text()
+    told = {
+        name: set(words.strip('"').split())
+        for name, words in re.findall(r"^    ([A-Z_]+)\) readers=(.+) ;;$", text, re.M)
+    }
+    lasting = {name: service for name, service in services.items() if service.get("restart")}
+    wanted: dict[str, set[str]] = {}
+    for name, service in lasting.items():
+        for secret in service.get("secrets", []):
+            wanted.setdefault(secret["source"], set()).add(name)
+    assert told.pop("AWS_SECRET_ACCESS_KEY") == {"mlflow"}  # of stack/s3.yml
+    # Of the roles' passwords the database needs only the first ones, on an empty volume.
+    assert told == {
+        name: readers - {"postgres"} if name.endswith("DB_PASSWORD") else readers
+        for name, readers in wanted.items()
+    }
+
+
 def test_every_setting_of_a_flow_reaches_the_worker(services: dict[str, Any]) -> None:
     elsewhere = {"ui_url", "data_dir", "artifact_root", "prefect_port"}  # the image's, or of one person's machine
     wanted = {f"SENTIFLOW_{name.upper()}" for name in Settings.model_fields if name not in elsewhere}
