@@ -24,7 +24,7 @@ from sentiflow import base
 from sentiflow.baselines import fit as fit_baseline
 from sentiflow.data import reviews
 from sentiflow.data.prepare import fetch, prepare
-from sentiflow.evaluation import YARDSTICK, ScoreTable
+from sentiflow.evaluation import ScoreTable
 from sentiflow.evaluation.statistics import wilson
 from sentiflow.monitoring import SERVED, Entry, TextLog
 from sentiflow.monitoring.accuracy import Tested, chance, live_accuracy
@@ -145,7 +145,7 @@ def trained(folder: Path, start: TextScorer | None, seed: int, settings: Setting
     network = train_from(start, words, *learnt, config, seed).network
     scorer, texts = TextScorer(weights_of(network), words, config.sequence_length), reviews.of_test(table, "text")
     tests = [(texts[name], label) for name, label in zip(test.review_id, test.label.tolist(), strict=True)]
-    scores, simple = scorer.score([text for text, _ in tests]), fit_baseline(YARDSTICK, *learnt, config)
+    scores, simple = scorer.score([text for text, _ in tests]), fit_baseline(*learnt)
     scored = ScoreTable(test.review_id, test.label, scores, test.n_tokens, config.sequence_length)
     return Model(scorer, tests, scored, replace(scored, score=simple.score(test)))
 

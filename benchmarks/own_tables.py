@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 
+from benchmarks.baselines import STRENGTHS, counts
 from benchmarks.machine import describe, log
 from benchmarks.table import put_into
-from sentiflow.baselines import STRENGTHS, counts
 from sentiflow.baselines import fit as fit_baseline
 from sentiflow.data import reviews
 from sentiflow.data.prepare import fetch, prepare
@@ -138,7 +138,7 @@ def _fit_tfidf(learnt: Reviews, strength: float, whole: Any) -> tuple[TfidfTrans
 def _nb_bigrams(content: Reviews) -> Right:
     learnt, validation = content.learning_splits(FITTED.validation_fraction)
     test = content.of("test")
-    scores = fit_baseline("nb-bigrams", learnt, validation, FITTED).score(test)
+    scores = fit_baseline(learnt, validation).score(test)
     found: Right = is_positive(scores) == (test.label == 1)
     return found
 

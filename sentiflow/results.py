@@ -14,7 +14,7 @@ from sentiflow.training.context import RunContext, TrainedFiles
 from sentiflow.training.recipes import TrainConfig
 
 if TYPE_CHECKING:
-    from sentiflow.baselines import Row
+    pass
 
 COMPLETE, PRUNED, DIVERGED = "complete", "pruned", "diverged"  # how trials of a sweep end
 
@@ -200,15 +200,6 @@ class SweepResult(ModelResult):
             found = {f"test/{name}": getattr(self.best.measured, name) for name in names}
         importances = {f"importance/{name}": share for name, share in self.importance.items()}
         return {"val/loss": by_loss(self.trials)[0].loss or 0.0, **found, **importances}
-
-
-@dataclass(frozen=True)
-class BaselinesResult(RunResult):
-    """The outcome of a set of baselines: rows of the network and of the baselines, and wall time of the whole."""
-
-    rows: "tuple[Row, ...]"
-    seconds: float
-    caveat: str = ""  # as of a training
 
 
 @dataclass(frozen=True)

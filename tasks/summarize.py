@@ -1,13 +1,11 @@
-"""Tasks: the summary of a training, of repeats, baselines and reproductions, in MLflow and in Prefect."""
+"""Tasks: the summary of a training, of repeats and reproductions, in MLflow and in Prefect."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from prefect import task
 
-from sentiflow.baselines import ABOUT, Row, markdown
 from sentiflow.data.prepare import Prepared
 from sentiflow.evaluation.metrics import Measured, Yardstick, spread
-from sentiflow.evaluation.statistics import compare
 from sentiflow.names import BUILT_IN
 from sentiflow.redaction import escape_markdown
 from sentiflow.reports import PAGE
@@ -17,7 +15,6 @@ from sentiflow.reports.several_runs import report_on
 from sentiflow.reports.summary import RunSummary
 from sentiflow.reproduction import Original, compared, find_original, need_data
 from sentiflow.results import (
-    BaselinesResult,
     Registered,
     RepeatsResult,
     Reproduction,
@@ -128,28 +125,3 @@ def summarize_reproduction(
     lines = [f"**{escape_markdown(result.summary)}**", f"Repeats [{escape_markdown(name)}]({url})."]
     publish_summary(run, "\n\n".join(lines) + "\n", "reproduction")
     return result
-
-
-@task(name="summarize", task_run_name="summarize", persist_result=False)
-def summarize_baselines(
-    parent: RunContext, prepared: Prepared, network: RunContext, baselines: Mapping[str, RunContext]
-) -> BaselinesResult:
-    """Summarize a set of baselines: metrics of each, such as ``test/accuracy_tfidf``, and a report."""
-    record, reference = network.record(), network.scores()
-    rows = [Row.of(RunSummary(record, {}).title, record, None)]
-    parent.log(rows[0].as_metrics("network"))
-    for name, run in baselines.items():
-        comparison = compare(run.scores().in_order_of(reference).right, reference.right)
-        rows.append(Row.of(name, run.record(), comparison))
-        parent.log(rows[-1].as_metrics(name))
-    caveat = network.record().tags.get(CAVEAT, "")
-    lines = [
-        *([f"- {caveat}"] if caveat else []),
-        f"- network: the recipe {_recipe(network)}",
-        *(f"- {name}: {about}" for name, about in ABOUT.items() if name in baselines),
-        f"{_dataset(prepared)}, seed {network.seed}\n",
-        "Differences are review by review, against the network. Nothing of this is registered.",
-    ]
-    runs = [network, *baselines.values()]
-    seconds = _compare(parent, runs, "models", "baselines-summary", markdown(rows), lines)
-    return BaselinesResult(parent.run_id, parent.name, parent.url, tuple(rows), seconds, caveat)

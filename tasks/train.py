@@ -1,4 +1,4 @@
-"""Tasks: fetch a dataset, prepare its canonical table, train the network, evaluate it, fit baselines."""
+"""Tasks: fetch a dataset, prepare its canonical table, fit its baseline, train the network, evaluate it."""
 
 import time
 from collections.abc import Callable, Collection
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from prefect import get_run_logger, task
 
 from sentiflow import baselines
-from sentiflow.baselines import ABOUT, Name
 from sentiflow.console import progress_bar
 from sentiflow.data import prepare as preparing
 from sentiflow.data import reviews
@@ -206,33 +205,10 @@ def fit_yardstick(run: RunContext, prepared: Prepared) -> Path | None:
         content = reviews.read(prepared.table)
         learnt = content.learning_splits(run.config.validation_fraction)
         try:
-            fitted = baselines.fit(YARDSTICK, *learnt, run.config)
+            fitted = baselines.fit(*learnt)
         except UsageError as err:  # a table of very few rows: its network is evaluated all the same
             logger.warning("No %s to compare with: %s", YARDSTICK, first_line(err))
             return None
         np.save(file, fitted.score(content.of("test")))
-    logger.info("%s, C %g, to compare the network with", ABOUT[YARDSTICK], fitted.found["C"])
+    logger.info("%s, C %g, to compare the network with", baselines.ABOUT, fitted.strength)
     return file
-
-
-@task(name="baseline", persist_result=False)
-def measure_baseline(run: RunContext, name: Name, prepared: Prepared) -> None:
-    """Fit one baseline on the training split, and score the test split once."""
-    logger = get_run_logger()
-    with run.timed("load"):
-        content, words = reviews.read(prepared.table), reviews.read_vocabulary(prepared.table)
-    learnt = content.learning_splits(run.config.validation_fraction)
-    counted = f"on {len(learnt[0]):,} training and {len(learnt[1]):,} validation reviews"
-    logger.info("%s, %s", ABOUT[name], counted)
-    with run.timed("train"):
-        fitted = baselines.fit(name, *learnt, run.config)
-    run.params(fitted.found)
-    run.text(fitted.summary, "model_summary.txt")
-    run.log({"val/loss": fitted.val_loss, "val/accuracy": fitted.val_accuracy})
-    with run.timed("evaluate"):
-        scores, speed = _timed(fitted.score, content.of("test"))
-    measured, _ = record_evaluation(
-        run, prepared, content, words, scores,
-        parameters=fitted.parameters, speed=speed, facts={"baseline": ABOUT[name], **fitted.found},
-    )  # fmt: skip
-    logger.info("test accuracy %s", measured.text(content.label_names))

@@ -48,7 +48,7 @@ def runs(
         typer.Option(
             "--kind",
             "-k",
-            help="Kind: training, repeats, repeat, sweep, trial, baselines, baseline, reproduction or monitor.",
+            help="Kind: training, repeats, repeat, sweep, trial, reproduction or monitor.",
         ),
     ] = None,
     recipe: Annotated[list[str] | None, typer.Option("--recipe", "-r", help="Recipe.")] = None,
@@ -75,9 +75,7 @@ def runs(
         list[str] | None,
         typer.Option("--columns", "-c", metavar="NAMES", help="More columns, split by commas."),
     ] = None,
-    children: Annotated[
-        bool, typer.Option("--children", help="Include child runs: repeats, trials, baselines.")
-    ] = False,
+    children: Annotated[bool, typer.Option("--children", help="Include child runs: repeats, trials.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List runs, newest first; filter and sort them.
@@ -238,7 +236,7 @@ def _start(one: RunRecord) -> str:
     "sentiflow compare imdb-sentiment@champion imdb-sentiment/7 --html comparison.html",
     "sentiflow compare 3f9a --html report.html",
     "sentiflow compare imdb-sentiment@champion imdb-sentiment/7 --on log",
-    note="A parent run (repeats, sweep, baselines) stands for its finished child runs.",
+    note="A parent run (repeats, sweep) stands for its finished child runs.",
 )
 def compare(
     names: Annotated[

@@ -1,4 +1,4 @@
-"""``sentiflow sweep``, ``baselines`` and ``reproduce``: trainings to compare."""
+"""``sentiflow sweep`` and ``reproduce``: trainings to compare."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,13 +11,12 @@ from flows.cli.options import (
     JsonOption,
     PromoteOption,
     RecipeOption,
-    SeedOption,
     SetOption,
     StartOption,
     command,
     table_arguments,
 )
-from flows.cli.output import print_table, program, stdout_for, to_open
+from flows.cli.output import print_table, program, stdout_for
 from flows.cli.train import begin, show_seeds, show_version, start_up
 from sentiflow import signals
 from sentiflow.console import CONSOLE, Console, escape, working
@@ -29,8 +28,7 @@ from sentiflow.training import preload
 
 if TYPE_CHECKING:
     from sentiflow.data.table import TableOptions
-    from sentiflow.results import BaselinesResult, SweepResult
-    from sentiflow.settings import Settings
+    from sentiflow.results import SweepResult
 
 _SHOWN = 5
 _NAME_LENGTH = 60
@@ -145,69 +143,6 @@ def _to_use(result: "SweepResult", dataset: str, table: "TableOptions", start_fr
     more = [*table_arguments(table), *([] if start_from == AUTO else ["--start-from", start_from])]
     train = ["train", "--recipe", str(path or "best.toml"), "--dataset", dataset, *more]
     return [f"Best recipe: {where}", f"Train it:    {program()} {' '.join(map(quote, train))}"]
-
-
-@command(
-    app,
-    TRAIN,
-    "sentiflow baselines",
-    "sentiflow baselines --dataset sample --recipe tutorial",
-    "sentiflow baselines --only majority --only tfidf",
-)
-def baselines(
-    *,
-    recipe: RecipeOption = None,
-    changes: SetOption = None,
-    dataset: DatasetOption = "imdb",
-    table: "TableOptions",
-    seed: SeedOption = 0,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Only this one: majority, tfidf or nb-bigrams; repeatable."),
-    ] = None,
-    start_from: StartOption = AUTO,
-    as_json: JsonOption = False,
-) -> None:
-    """Compare a recipe with simpler models.
-
-    Trains each on the same reviews. Nothing is registered.
-    """
-    from sentiflow.baselines import choose
-    from sentiflow.settings import load_settings
-    from sentiflow.training.recipes import default_recipe, load_recipe
-
-    names = choose(only or ())
-    config, settings = load_recipe(recipe or default_recipe(dataset), changes or ()), load_settings()
-    models = f"Recipe [bold]{escape(config.recipe)}[/] and {', '.join(names)}"
-    message = f"{models} on [bold]{escape(dataset)}[/], seed {seed}"
-    wait_for_server = start_up(message, dataset, settings, table, promote=False)
-    from flows.baselines import baselines
-
-    preload()
-    wait_for_server()
-    result = baselines(config, dataset, seed, list(names), table, start_from)
-    _show_baselines(result, settings, stdout_for(result, as_json=as_json))
-
-
-def _show_baselines(result: "BaselinesResult", settings: "Settings", stdout: Console) -> None:
-    from shlex import quote
-
-    from sentiflow.baselines import HEADINGS
-
-    stdout.print()
-    print_table(Table(HEADINGS[:4], [row.cells[:4] for row in result.rows], words=3), stdout)
-    me = program()
-    lines = (
-        "",
-        *filter(None, [result.caveat]),
-        f"The network is {result.rows[0].name}; differences are of the same test reviews. Nothing was registered.",
-        f"All of it took {result.seconds:.0f} s",
-        "",
-        f"Look at it:  {to_open(result.run_url, settings)}",
-        f"Compare:     {me} compare {quote(result.run_name)}",
-        f"Report:      {me} compare {quote(result.run_name)} --html report.html",
-    )
-    stdout.say(*map(escape, lines))
 
 
 @command(

@@ -51,7 +51,7 @@ from sentiflow.training.context import NOTHING, learnt_by_version
 LOGGER = logging.getLogger("promote")
 _SIMPLE_IS_BETTER = (
     f"{YARDSTICK}, a simple model of words and pairs of words, is better. What helps: more reviews, another "
-    "start or seed, the recipe large. See what others reach: sentiflow baselines (docs/baselines.md).\n"
+    "start or seed, the recipe large (docs/baselines.md).\n"
 )
 # What loading files that are not as they should be raises; of a store whose client is not installed, too.
 _BROKEN = (MlflowException, OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, YAMLError)

@@ -150,22 +150,19 @@ def child_run(
     *,
     config: TrainConfig | None = None,
     seed: int | None = None,
-    parameters: Mapping[str, object] | None = None,
     tags: Mapping[str, str] = NO_TAGS,
 ) -> Iterator[RunContext]:
     """Keep an MLflow run open below another, which holds the lock and whose end removes the work folder.
 
-    Recipe and seed are the parent's by default. Parameters are logged in place of the recipe's fields and the
-    seed; tags are added to the usual ones, or replace them.
+    Recipe and seed are the parent's by default. Tags are added to the usual ones, or replace them.
     """
     seed, config = parent.seed if seed is None else seed, config or parent.config
     planned = replace(parent, name=name, config=config, seed=seed, began=time.time(), parent=parent)
-    if parameters is None:
-        parameters, tags = {**_parameters(planned), START_FROM: parent.start.name}, {**parent.start.tags(), **tags}
+    tags = {**parent.start.tags(), **tags}
     run = _open(planned, {KIND: kind, "mlflow.parentRunId": parent.run_id, **tags})
     with closing(run), _system_metrics(run):
         make_folder(run.work)
-        _describe(run, parameters)
+        _describe(run, {**_parameters(planned), START_FROM: parent.start.name})
         log_dataset(run, prepared)
         yield run
         run.tag_seconds({"total": run.seconds})

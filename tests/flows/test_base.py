@@ -48,7 +48,7 @@ def test_it_has_no_versions_and_nothing_is_trained_on_it(world: World) -> None:
     settings = world.settings
     with pytest.raises(UsageError, match="base has no versions"):
         find_version(settings, "base", 1)
-    for command in ("train", "data", "sweep", "baselines"):
+    for command in ("train", "data", "sweep"):
         refused = world.run(command, "--dataset", "base")
         assert refused.returncode == 2
         assert "base is the model that the package carries: it can answer, and nothing is trained on it" in (

@@ -34,7 +34,6 @@ SLOW = {
     "compare": (["compare", "sample-sentiment/1", "sample-sentiment/2", "--html", "page.html"], 0),
     "train --repeats": (["train", *SMALL, "--repeats", "2"], 0),
     "sweep": (["sweep", *SMALL, "--space", "space.toml", "--trials", "2", "--workers", "2", "--repeats", "1"], 0),
-    "baselines": (["baselines", *SMALL, "--only", "majority"], 0),
     "reproduce": (["reproduce", "sample-sentiment/1"], 0),
     "promote": (["promote", "1", "--dataset", "sample", "--dry-run"], 0),
     "housekeeping": (["housekeeping"], 0),

@@ -19,16 +19,14 @@ KERAS_JSON = """
 COMMANDS = {
     "numba": ("train", *QUICK, "--force"),
     "keras": ("train", *QUICK, "--force", "--set", "backend=keras"),
-    "baselines": ("baselines", *QUICK, "--only", "nb-bigrams"),
 }
 
 
-def weights(world: World, command: str) -> str:
-    """What the newest run of a command gave, to the last bit."""
+def weights(world: World) -> str:
+    """What the newest training gave, to the last bit."""
     from tests.faults.worlds import all_runs, connect
 
-    kind = {"baselines": "baseline"}.get(command, "training")
-    runs = [run for run in all_runs(connect(world.settings)) if run.data.tags["kind"] == kind]
+    runs = [run for run in all_runs(connect(world.settings)) if run.data.tags["kind"] == "training"]
     newest = max(runs, key=lambda run: run.info.start_time)
     assert newest.info.status == "FINISHED"
     metrics = newest.data.metrics
@@ -45,13 +43,13 @@ def test_what_is_taken_out_changes_nothing(
     (tmp_path / "home" / ".keras" / "keras.json").write_text(KERAS_JSON)
     done = world.run(*COMMANDS[command], timeout=600)
     assert done.returncode == 0 and "Ignored variables" not in done.stderr, done.stderr
-    expected = weights(world, command)
+    expected = weights(world)
     for value in ("1", "odd"):
         given = dict.fromkeys(names, value) | {"HOME": str(tmp_path / "home")}
         done = world.run(*COMMANDS[command], timeout=600, **given)
         assert done.returncode == 0, done.stderr
         assert done.stderr.count("Ignored variables, which can change results: ") == 1
-        assert weights(world, command) == expected
+        assert weights(world) == expected
 
 
 def test_what_is_left_changes_no_result(world: World, prefect_server: None) -> None:

@@ -99,10 +99,10 @@ def test_the_gate_refuses_it_and_says_what_helps(
     assert result.promotion is not None and result.promotion.event is None
     failed = {rule.name for rule in result.promotion.decision.failures}
     assert failed >= {"baseline"} and "minimum accuracy" not in failed
-    assert "sentiflow baselines" in result.promotion.way_out
+    assert "docs/baselines.md" in result.promotion.way_out
     judged = evaluate_candidate(result.model.name, 1, own.settings.model_copy(update={"gate_baseline": False}))
     assert "baseline" not in {rule.name for rule in judged.decision.rules}
-    assert "sentiflow baselines" not in judged.way_out
+    assert "docs/baselines.md" not in judged.way_out
 
 
 @pytest.mark.story

@@ -51,7 +51,7 @@ def test_help_of_a_command_shows_examples(command: str) -> None:
     assert f"sentiflow {command}" in done.output.split("Examples")[1]
 
 
-@pytest.mark.parametrize("arguments", [["train"], ["train", "--repeats", "2"], ["sweep"], ["baselines"]])
+@pytest.mark.parametrize("arguments", [["train"], ["train", "--repeats", "2"], ["sweep"]])
 def test_a_training_learns_of_another_one_before_anything_is_started(world: World, arguments: list[str]) -> None:
     with training_lock("sample-sentiment", world.settings):
         done, loaded = run_telling_modules(*arguments, "--dataset", "sample", world=world)
@@ -184,7 +184,7 @@ def test_wrong_use_ends_with_2_without_a_traceback(world: World) -> None:
     assert world.run("train", "--seed", "-1").returncode == 2
 
 
-@pytest.mark.parametrize("command", ["train", "sweep", "baselines", "data"])
+@pytest.mark.parametrize("command", ["train", "sweep", "data"])
 def test_a_table_is_checked_before_anything_slow_is_imported_or_begun(world: World, command: str) -> None:
     """Red if a mistake in a table cost the start of Prefect's server, or left a failed run."""
     path, store = world.root / "mine.csv", world.root / "mlruns" / "mlflow.db"

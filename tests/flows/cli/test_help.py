@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from flows.cli import application
 
 GROUPS = {
-    "Train": ["train", "data", "sweep", "baselines", "reproduce"],
+    "Train": ["train", "data", "sweep", "reproduce"],
     "Inspect": ["runs", "compare", "ui"],
     "Promote": ["promote", "rollback", "versions"],
     "Use": ["predict", "score", "serve"],

@@ -38,7 +38,6 @@ FLOWS: list[tuple[tuple[str, ...], int, set[str]]] = [
     (("train", *QUICK, "--promote"), 4, {"model", "promotion", "run_id", "run_url", "measured", "seconds"}),
     (("train", *EQUAL), 0, {"model", "promotion", "summary"}),
     (("train", *EQUAL, "--promote"), 0, {"model", "promotion", "summary"}),
-    (("baselines", *QUICK, "--only", "tfidf"), 0, {"run_id", "rows", "seconds"}),
     (("monitor", "--dataset", "sample"), 0, {"model", "texts", "summary", "result", "drifted"}),
     (("housekeeping",), 0, {"closed", "removed", "left", "failures"}),
 ]

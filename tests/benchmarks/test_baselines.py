@@ -1,0 +1,106 @@
+"""The simpler models of the benchmark against another way to them and sums by hand, and the table's rows."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from benchmarks.baselines import STRENGTHS, Row, counts, fit_majority, fit_tfidf
+from sentiflow.data.reviews import Reviews
+from sentiflow.evaluation.metrics import Measured
+from sentiflow.evaluation.statistics import compare
+from sentiflow.training.recipes import TrainConfig
+from tests.sentiflow.test_baselines import HELD_BACK, LEARNT, OTHERS, blurred, labelled
+
+# ids 4 to 11: eight words, the first two of which give the label
+CONFIG = TrainConfig(
+    recipe="tiny", vocabulary_size=12, sequence_length=6, embedding_size=3, units=4, epochs=2, batch_size=8
+)
+
+
+def as_text(reviews: Reviews) -> list[str]:
+    """The last six ids of each review as words, without the start marker."""
+    return [" ".join(f"w{token}" for token in ids[-6:] if token >= 4) for ids in reviews.tokens]
+
+
+def test_counts_are_of_what_a_network_reads() -> None:
+    tokens = [np.array([1, 4, 5, 5, 6, 7, 8, 5], np.int32), np.array([1, 11, 12, 4], np.int32)]
+    reviews = Reviews(np.array(["a", "b"]), np.full(2, "train"), np.array([0, 1], np.int8), tokens)
+    # The first is cut in front to 5 5 6 7 8 5; of the second, 12 is out of the vocabulary. Columns: ids 4 to 11.
+    assert counts(reviews, CONFIG).toarray().tolist() == [[0, 3, 1, 1, 1, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 1]]
+
+
+def test_scores_are_those_of_another_way_to_the_same_model() -> None:
+    learnt, held_back = blurred(LEARNT), blurred(HELD_BACK)
+    vectoriser = TfidfVectorizer(
+        sublinear_tf=True, token_pattern=r"\S+", vocabulary=[f"w{i}" for i in range(4, 12)]
+    )
+    rows = vectoriser.fit_transform(as_text(learnt))
+    losses = {}
+    for strength in STRENGTHS:
+        model = LogisticRegression(C=strength, max_iter=1000).fit(rows, learnt.label)
+        scores = model.predict_proba(vectoriser.transform(as_text(held_back)))[:, 1]
+        losses[strength] = -np.log(np.where(held_back.label == 1, scores, 1 - scores)).mean(), model
+    expected, best = min(losses.values(), key=lambda one: one[0])
+    fitted = fit_tfidf(learnt, held_back, CONFIG)
+    assert losses[fitted.strength][1] is best
+    assert fitted.val_loss == pytest.approx(expected, abs=1e-6)
+    others = best.predict_proba(vectoriser.transform(as_text(OTHERS)))[:, 1]
+    assert fitted.score(OTHERS) == pytest.approx(others, abs=1e-6)
+
+
+def test_validation_reviews_choose_and_are_not_learnt_from() -> None:
+    """Whatever they are, the model is one of the five that the training reviews give."""
+    strengths = {}
+    for held_back in (HELD_BACK, blurred(HELD_BACK), replace(HELD_BACK, label=1 - HELD_BACK.label)):
+        fitted = fit_tfidf(LEARNT, held_back, CONFIG)
+        scores = fitted.score(OTHERS).tolist()
+        assert strengths.setdefault(fitted.strength, scores) == scores
+    assert len(strengths) > 1
+
+
+def test_a_vocabulary_without_words_is_no_error() -> None:
+    fitted = fit_tfidf(LEARNT, HELD_BACK, CONFIG.model_copy(update={"vocabulary_size": 4}))
+    assert fitted.score(OTHERS) == pytest.approx([0.5] * 20)
+
+
+def test_every_review_is_scored_with_the_share_of_the_positive_ones() -> None:
+    fitted = fit_majority(labelled(1, 1, 0, 1), labelled(1, 0))
+    assert fitted.score(labelled(0, 0, 1)).tolist() == [0.75] * 3
+    assert fitted.parameters == 1
+    # worked out by hand: one right at 0.75, one wrong
+    assert fitted.val_loss == pytest.approx(-(math.log(0.75) + math.log(0.25)) / 2)
+
+
+MEASURED = Measured(0.8325, 0.82783, 0.83708, 0.8325, 0.5, 0.83, 0.83, 0.4, 0.9, 0.12)
+WORSE = compare(np.array([True] * 4 + [False] * 5 + [True]), np.array([True] * 9 + [False]))  # 1 gained, 5 lost
+ROWS = [
+    Row("tuned", MEASURED, None, 0.2691, 643_137, 42.04, 60_123.4),
+    Row("majority", MEASURED, WORSE, 0.6931, 1, 0.0, 9_999_999.0),
+]
+
+
+def test_a_row_tells_its_figures_as_people_read_them() -> None:
+    assert ROWS[0].cells == (
+        "tuned", "83.25% (82.78% to 83.71%)", "", "", "0.2691", "643,137", "42.0 s", "60,123"
+    )  # fmt: skip
+
+
+def test_the_difference_has_its_sign_its_interval_and_the_test() -> None:
+    # (1 - 5) / 10; McNemar's exact p of 1 in 6: 2 (1 + 6) / 64
+    difference, p = ROWS[1].cells[2:4]
+    assert difference == "-40.00 points (-72.01 to +8.73)"  # of tango(1, 5, 10)
+    assert p == "0.219"
+
+
+def test_a_p_value_too_small_for_a_number_is_no_zero() -> None:
+    worse = compare(np.full(5_000, False), np.full(5_000, True))
+    assert worse.p_value == 0.0
+    assert Row("x", MEASURED, worse, 0.7, 1, 0.0, 1.0).cells[3] == "< 1e-99"
+
+
+def test_a_model_that_reads_no_review_has_no_speed() -> None:
+    assert Row("majority", MEASURED, WORSE, 0.6931, 1, 0.0, 5e8).cells[-1] == ""
