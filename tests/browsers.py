@@ -4,9 +4,10 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Route, expect, sync_playwright
 
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -29,3 +30,15 @@ def chromium(*flags: str) -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=found, headless=True, args=[*FLAGS, *flags])
         yield browser
         browser.close()
+
+
+def foreign_requests(context: BrowserContext, *hosts: str) -> list[str]:
+    """What the pages of a context ask of other hosts from now on; none of it is sent."""
+    asked: list[str] = []
+
+    def refuse(route: Route) -> None:
+        asked.append(route.request.url)
+        route.abort()
+
+    context.route(lambda url: url.startswith("http") and urlsplit(url).hostname not in hosts, refuse)
+    return asked

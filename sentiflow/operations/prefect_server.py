@@ -156,10 +156,12 @@ class _OwnServer:
             "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{self.base},http://localhost:{port}",
             "PREFECT_SERVER_UI_API_URL": f"{self.base}/api",  # its pages would ask port 4200 otherwise
         }
+        ours = f"'self' {self.base} ws://{_HOST}:{port}"
+        policy = f"Content-Security-Policy:default-src {ours} data: blob: 'unsafe-inline' 'unsafe-eval'"
         descriptor = self.listener.fileno()
         theirs = {name: value for name, value in os.environ.items() if not name.startswith("UVICORN_")}
         self._child = Child(
-            [__name__, *ARGUMENTS, str(descriptor)],
+            [__name__, "--header", policy, *ARGUMENTS, str(descriptor)],  # its pages would ask Amplitude's host
             {**theirs, **_ENVIRONMENT, **own, **variables},
             output,
             [descriptor],

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
@@ -21,7 +22,7 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from tests.browsers import chromium
+from tests.browsers import chromium, foreign_requests
 from tests.servers import free_port
 from tests.stack.team import Team, team
 
@@ -69,11 +70,15 @@ def test_the_three_pages_work_in_a_browser(stack: Team, addresses: dict[str, str
 def _look(stack: Team, addresses: dict[str, str], browser: Browser) -> None:
     login: HttpCredentials = {"username": "admin", "password": stack.secret("MLFLOW_ADMIN_PASSWORD")}
     context = browser.new_context(ignore_https_errors=True, http_credentials=login)
+    asked = foreign_requests(context, urlsplit(addresses["MLFLOW"]).hostname or "")
     page = context.new_page()
     page.goto(f"{addresses['MLFLOW']}/#/experiments")
     expect(page.get_by_role("link", name="Default")).to_be_visible()
+    page.wait_for_timeout(2_000)
+    assert not asked
     context.close()
     context = browser.new_context(ignore_https_errors=True)
+    asked = foreign_requests(context, urlsplit(addresses["PREFECT"]).hostname or "")
     page = context.new_page()
     page.goto(addresses["PREFECT"])
     page.locator("input").first.fill(stack.secret("PREFECT_LOGIN"))
@@ -81,6 +86,9 @@ def _look(stack: Team, addresses: dict[str, str], browser: Browser) -> None:
     expect(page.get_by_text("Run a task or flow to get started")).to_be_visible()
     page.reload()  # a path of the page itself
     expect(page.get_by_role("link", name="Deployments")).to_be_visible()
+    page.wait_for_timeout(2_000)
+    assert not asked, "Prefect's analytics"
+    context.unroute_all()
     page.goto(addresses["API"])
     page.get_by_label("Review").fill(REVIEW)
     page.keyboard.press("Control+Enter")

@@ -29,7 +29,7 @@ from prefect.settings import (
 
 from sentiflow.operations.prefect_server import _login, flow_run_url, make_database
 from tests import servers
-from tests.browsers import chromium
+from tests.browsers import chromium, foreign_requests
 from tests.scheduled import Home, Scheduled, until
 from tests.sentiflow.store.test_rest_api import answering
 from tests.servers import free_port
@@ -173,17 +173,23 @@ def test_a_page_of_another_origin_cannot_change_a_deployment(schedule: Schedule)
 
 @pytest.mark.story
 @pytest.mark.parametrize("preferred", ["v1", "v2"])  # of Prefect's pages, by a choice that the browser keeps
-def test_a_link_to_a_flow_run_leads_there_through_the_login(schedule: Schedule, preferred: str) -> None:
+def test_a_link_to_a_flow_run_leads_there_through_the_login_and_asks_no_other_host(
+    schedule: Schedule, preferred: str
+) -> None:
     base = f"http://127.0.0.1:{schedule.port}"
     with SyncPrefectClient(f"{base}/api", auth_string=schedule.login) as client, chromium() as browser:
         made = client.create_flow_run(flow(lambda: None, name="f"), name="the-run")
         page = browser.new_page()
+        asked = foreign_requests(page.context, "127.0.0.1", "localhost")
         page.context.add_cookies([{"name": "prefect_ui_version", "value": preferred, "url": base}])
         with temporary_settings({PREFECT_API_URL: f"{base}/api"}):
             page.goto(flow_run_url(str(made.id)))
         page.locator("input").first.fill(schedule.login)
         page.keyboard.press("Enter")
         expect(page.get_by_text("the-run").first).to_be_visible()
+        page.goto(f"http://localhost:{schedule.port}/")
+        page.wait_for_timeout(2_000)  # its analytics begin behind the page
+        assert not asked
 
 
 @pytest.mark.story
