@@ -71,7 +71,8 @@ def _deployment(entry: dict[str, Any], values: dict[str, Any], settings: Setting
         entry["description"],
         entry.get("parameters", {}) | ours,
         schedule,
-        entry.get("concurrency_limit", schedule and 1),  # what is late waits in turn
+        # What is late waits in turn.
+        settings.schedule_trainings if flow == "train" else entry.get("concurrency_limit", schedule and 1),
         tuple(DeploymentEventTrigger(**each) for each in triggers),
         settings.promotion_approval,
     )

@@ -57,6 +57,12 @@ def send(settings: Settings, what: Notification, text: str, **more: str) -> list
     return problems
 
 
+def as_apprise(settings: Settings, what: Notification) -> list[str]:
+    """The addresses for a program that sends by Apprise, too, webhooks with the fields of ours; secrets."""
+    targets = (_target(address, {"event": what}) for address in addresses(settings))
+    return [str(target.url()) for target in targets if target is not None]  # type: ignore[no-untyped-call]
+
+
 def _target(address: str, fields: Mapping[str, str]) -> "NotifyBase | None":
     from apprise import Apprise, AppriseAsset
 

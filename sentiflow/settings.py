@@ -21,7 +21,7 @@ _SQLITE = "sqlite:///"
 
 Notification = Literal[
     "failed", "crashed", "approval", "promoted", "refused", "rolled-back", "drifted", "dropped",
-    "success",
+    "late", "success",
 ]  # fmt: skip
 TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # of the service
 _Hash = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, pattern="^[0-9a-fA-F]{64}$")]
@@ -158,6 +158,9 @@ class Settings(BaseSettings):
     """Recipe of scheduled trainings, a name or a TOML file; by default `tuned`, for your own tables `fitted`."""
     schedule_dataset: str = Field("imdb", min_length=1)
     """Dataset of scheduled trainings, whose model is promoted, scores and is monitored; tables are read anew."""
+    schedule_trainings: int = Field(1, ge=1)
+    """Runs of the deployment `train` at once, for trainings of several models: of one model there is one at once.
+    It has no effect with SENTIFLOW_PROMOTION_APPROVAL on a work pool."""
     schedule_promote_after_train: bool = False
     """Scheduled trainings promote their version if all checks pass."""
     schedule_table: dict[str, str | dict[str, int | Literal["skip"]]] = {}

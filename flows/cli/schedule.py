@@ -119,6 +119,7 @@ def _register(specs: "list[Deployment]", pool: str, settings: "Settings") -> Non
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
 
+    from sentiflow.operations.alarm import write_alarm
     from sentiflow.operations.deployments import apply
     from sentiflow.operations.prefect_server import connect_to_running
 
@@ -134,6 +135,7 @@ def _register(specs: "list[Deployment]", pool: str, settings: "Settings") -> Non
             raise UsageError(problem, f"Create it: prefect work-pool create {quote(pool)} --type process") from err
         for spec in specs:
             _print_schedule(apply(client, spec, pool))
+        write_alarm(client, settings)
     CONSOLE.say(f"Registered with {escape(without_login(server.ui))}; workers of {escape(repr(pool))} run them.")
 
 

@@ -143,6 +143,8 @@ def test_trainings_and_what_has_a_schedule_are_one_at_a_time() -> None:
     assert {flow for flow, each in table().items() if each.concurrency_limit} == always
     scheduled = table(schedule_promote="every 1h")
     assert {flow for flow, each in scheduled.items() if each.concurrency_limit} == {*always, "promote"}
+    three = table(schedule_trainings=3)
+    assert [three[flow].concurrency_limit for flow in ("train", "repeat")] == [3, 1]
 
 
 def test_a_flow_without_a_setting_has_the_schedule_of_the_file() -> None:

@@ -1,11 +1,13 @@
 """What ``trigger`` makes of its options, and what it says without a server to ask."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
+from flows.cli import admin
 from flows.cli.admin import parameters_of
 from flows.schedules import deployments
 from sentiflow.errors import UsageError
@@ -115,6 +117,17 @@ def test_without_a_server_it_says_how_to_start_one_and_loads_nothing_of_a_traini
     done, loaded = run_telling_modules("trigger", "train", world=world, **nowhere)
     assert (done.returncode, "Start `sentiflow schedule`" in done.stderr) == (3, True)
     assert not loaded & {"mlflow", "tensorflow", "keras"}
+
+
+def test_a_run_that_no_worker_takes_is_said_to_be_queued(
+    client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = start(client, deployed(client, "train").on_server, {})
+    monkeypatch.setattr(admin, "_QUEUED_SECONDS", 0.2)
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(admin._follow(run.id), 4))
+    told = capsys.readouterr()
+    assert (told.out + told.err).count("Still queued: no worker has picked it up") == 1
 
 
 @pytest.mark.parametrize(
