@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from sentiflow.console import Logger
-from sentiflow.extras import install, lacking
+from sentiflow.extras import install, lacking, need
 from sentiflow.settings import Notification, Settings
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ def send(settings: Settings, what: Notification, text: str, **more: str) -> list
 
 def as_apprise(settings: Settings, what: Notification) -> list[str]:
     """The addresses for a program that sends by Apprise, too, webhooks with the fields of ours; secrets."""
+    if addresses(settings):
+        need("notify", "A message")
     targets = (_target(address, {"event": what}) for address in addresses(settings))
     return [str(target.url()) for target in targets if target is not None]  # type: ignore[no-untyped-call]
 

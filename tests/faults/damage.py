@@ -85,8 +85,8 @@ F16 = Case(
         ),
         Red(
             "a damaged note is believed", "sentiflow/data/prepare.py",
-            '        if noted.pop("sha256") != _signature(noted):\n            return None\n',
-            '        noted.pop("sha256")\n', "another note | another digest | KeyError",
+            'if signed != _signature(noted) and (signed or "joined" in noted):', "if False:",
+            "another note | another digest | KeyError",
         ),
     ),
 )  # fmt: skip

@@ -147,7 +147,7 @@ def test_a_service_shares_a_network_with_whom_it_asks_and_with_few_others(servic
     assert near["dask-scheduler"] == {"dask-worker", "worker"}
     assert "prefect" not in near["mlflow"] and "redis" not in near["worker"]
     for name, service in services.items():
-        hosts = set((service.get("environment") or {}).values())
+        hosts = set(filter(None, (service.get("environment") or {}).values()))  # None: not set here
         words = [*hosts, *(service.get("command") or [])]
         asked = {other for other in services if other in hosts or any(f"//{other}:" in word for word in words)}
         not_used = {"mlflow", "dask-scheduler"} if name == "deploy" else set()  # it has the worker's settings
