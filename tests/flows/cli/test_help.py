@@ -79,4 +79,5 @@ def test_wrong_use_ends_with_2_and_names_what_is_wrong(given: str, named: str) -
 
 
 def test_the_version_of_the_product_is_no_models() -> None:
-    assert re.fullmatch(r"sentiflow \d+\.\d+\.\d+(rc\d+)?\n", CliRunner().invoke(application(), ["--version"]).stdout)
+    shown = CliRunner().invoke(application(), ["--version"]).stdout
+    assert re.fullmatch(r"sentiflow \d+\.\d+\.\d+(rc\d+)?\n", shown)
