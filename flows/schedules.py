@@ -12,8 +12,10 @@ import yaml
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.events import DeploymentEventTrigger
 
+from sentiflow.console import CONSOLE, escape
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions, as_options
 from sentiflow.errors import UsageError
+from sentiflow.extras import install, lacking
 from sentiflow.names import BUILT_IN, located, model_name
 from sentiflow.operations.deployments import Deployment, Schedule, parse_schedule
 from sentiflow.settings import PREFIX, Settings
@@ -50,6 +52,9 @@ def deployments(settings: Settings, changes: Sequence[str] = ()) -> list[Deploym
         "escape_formulas": settings.schedule_escape_formulas or None,
     }
     entries = yaml.safe_load(FILE.read_text(encoding="utf-8"))["deployments"]
+    if missing := lacking("sweep"):
+        CONSOLE.say(escape(f"Sweeps are left out: they need {missing}: {install('sweep')}"))
+        entries = [entry for entry in entries if entry["name"] != "sweep"]
     return [_deployment(entry, values, settings) for entry in entries]
 
 

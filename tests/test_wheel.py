@@ -1,18 +1,25 @@
-"""The wheel, installed into an environment of its own and used in an empty folder."""
+"""The wheel, installed into an environment of its own and used in an empty folder.
+
+`WHEEL_PROGRAMS` names the programs of an environment that was made by `pip install` of the wheel alone.
+"""
 
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import sysconfig
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.hostile import hostile
+from tests.scheduled import until
 from tests.servers import free_port, wait_for
 from tests.world import ROOT
 
@@ -33,6 +40,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The programs of an environment with the wheel and, by a link, the libraries of this one."""
+    if made := os.environ.get("WHEEL_PROGRAMS"):
+        return Path(made)
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     (packages,) = (folder / "lib").glob("python*/site-packages")
@@ -52,12 +61,28 @@ def test_the_wheel_holds_what_is_typed_and_no_tests(wheel: Path) -> None:
     assert "Classifier: Typing :: Typed" in told and "Keywords: " in told and "\nAuthor: " in told
 
 
+def variables(programs: Path, home: Path) -> dict[str, str]:
+    """The environment of somebody who has set nothing."""
+    theirs = ("SENTIFLOW_", "PREFECT_", "PYTHON")
+    usual = {name: value for name, value in os.environ.items() if not name.startswith(theirs)}
+    return usual | {"HOME": str(home), "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+
+
+@contextmanager
+def running(
+    *arguments: str, at: Path, environment: dict[str, str], log: Path
+) -> Iterator["subprocess.Popen[bytes]"]:
+    with log.open("wb") as file:
+        process = subprocess.Popen(["sentiflow", *arguments], cwd=at, env=environment, stdout=file, stderr=file)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) in (0, 130), log.read_text()
+
+
 def test_the_whole_way_in_an_empty_folder(programs: Path, tmp_path: Path) -> None:
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("SENTIFLOW_", "PREFECT_", "PYTHON"))
-    } | {"HOME": str(tmp_path / "home"), "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    environment = variables(programs, tmp_path / "home")
     home = tmp_path / "mine"
     home.mkdir()
 
@@ -89,15 +114,19 @@ def test_the_whole_way_in_an_empty_folder(programs: Path, tmp_path: Path) -> Non
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, "tasks.py hides" in done.stderr) == (2, True), done.stderr
+    log = tmp_path / "log"
     port = free_port()
-    with (tmp_path / "log").open("wb") as log:
-        served = subprocess.Popen(
-            ["sentiflow", "serve", "--port", str(port)], cwd=home, env=environment, stderr=log
-        )
-    try:
-        wait_for(f"http://127.0.0.1:{port}/readyz", served, tmp_path / "log")
+    with running("serve", "--port", str(port), at=home, environment=environment, log=log) as served:
+        wait_for(f"http://127.0.0.1:{port}/readyz", served, log)
         answer = httpx.post(f"http://127.0.0.1:{port}/predict", json={"text": "good"}, trust_env=False, timeout=60)
         assert answer.status_code == 200
-    finally:
-        served.terminate()
-        assert served.wait(30) == 0
+    port = free_port()
+    with running("ui", "--port", str(port), at=home, environment=environment, log=log):
+        until((home / "data" / "ui" / f"127.0.0.1:{port}.json").exists, "a note of the address", [])
+        assert httpx.get(f"http://127.0.0.1:{port}", trust_env=False, timeout=60).status_code == 401
+    environment["SENTIFLOW_PREFECT_PORT"] = str(free_port())
+    options = ["--dataset", "sample", "--recipe", "tutorial", "--set", "epochs=1"]
+    with running("schedule", *options, at=home, environment=environment, log=log):
+        until(lambda: "Prefect UI: " in log.read_text(), "the schedule", [])
+        run("trigger", "train")
+    assert "v2" in run("runs")

@@ -46,6 +46,14 @@ def test_each_entry_of_the_file_fits_its_flow(entry: dict[str, Any]) -> None:
     assert set(spec.parameters) <= set(known)
 
 
+def test_without_optuna_the_schedule_runs_all_but_sweeps(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("flows.schedules.lacking", lambda extra: {"sweep": "optuna>=4.5"}[extra])
+    assert set(table()) == {str(entry["name"]) for entry in ENTRIES} - {"sweep"}
+    assert "pip install 'sentiflow[sweep]'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: str(entry["entrypoint"]))
 def test_what_the_file_says_is_what_the_settings_say_by_default(entry: dict[str, Any]) -> None:
     spec = table()[entry["entrypoint"].rpartition(".")[2]]

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,9 @@ def test_a_moved_store_with_a_prompt_and_a_deleted_version_is_imported(store: St
     store.client.register_prompt("greeting", "Hello {{name}}")
     store.client.create_model_version("mine", store.client.get_run(store.run).info.artifact_uri, store.run)
     store.client.delete_model_version("mine", "2")
+    for thread in threading.enumerate():
+        if thread.name.startswith("link_prompt"):
+            thread.join()  # MLflow writes on behind the call
     folder = store.file.parent.rename(tmp_path / "100% of #1?")
     done = imported(folder / store.file.name, store.target, store.served)
     assert (done.returncode, "1 runs" in done.stdout) == (0, True), done.stderr
