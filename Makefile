@@ -171,11 +171,13 @@ import:
 NEEDED_MB ?= 3300
 # One small package, looked for as the installer is set up to, in seconds.
 ifdef UV
-REACH := echo h11 | UV_HTTP_TIMEOUT=8 UV_HTTP_RETRIES=0 uv pip compile --quiet --no-deps --refresh --python-version 3.11 - >/dev/null 2>&1
+REACH := echo h11 | UV_HTTP_TIMEOUT=4 UV_HTTP_RETRIES=0 uv pip compile --quiet --no-deps --refresh --python-version 3.11 - >/dev/null 2>&1
 else
-REACH := $(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --retries 0 --timeout 8 \
+REACH := $(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --retries 0 --timeout 4 \
 	--dest .venv/.reached h11 >/dev/null 2>&1
 endif
+NEED_NETWORK := $(REACH) || { echo "No network: Python's package index does not answer. Connect this machine, or set what" \
+	"$(if $(UV),uv,pip) needs here (a proxy: HTTPS_PROXY; a mirror: $(if $(UV),UV_DEFAULT_INDEX,PIP_INDEX_URL))." >&2; exit 3; }
 
 # An environment is of one place and one Python. It is made again in another place, where its Python has changed or
 # PYTHON=... names another, and where it was not finished.
@@ -190,6 +192,7 @@ endif
 		"where you may write (cp -r), and run make there." >&2; exit 2; }
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with its venv module is needed" \
 		"(on Debian: apt-get install python3-venv); name it with PYTHON=..." >&2; exit 2; }
+	@$(if $(UV),$(NEED_NETWORK))
 	$(PYTHON) -m venv --clear .venv
 	@echo "$(CURDIR) $$(.venv/bin/python $(VERSION))" >$@
 
@@ -198,8 +201,7 @@ endif
 		test $$((free + used)) -ge $(NEEDED_MB) || { echo "The disk is too full: .venv takes $(NEEDED_MB) MB, and $$free MB are free" \
 		"in $(CURDIR). Make room; NEEDED_MB=0 tries all the same." >&2; exit 3; }
 	@echo "Installing TensorFlow, MLflow, Prefect and others into .venv: 3 GB, $(if $(UV),a minute,some minutes)"
-	@$(REACH) || { echo "No network: Python's package index does not answer. Connect this machine, or set what" \
-		"$(if $(UV),uv,pip) needs here (a proxy: HTTPS_PROXY; a mirror: $(if $(UV),UV_DEFAULT_INDEX,PIP_INDEX_URL))." >&2; exit 3; }
+	@$(NEED_NETWORK)
 	$(call step,$(INSTALL) --require-hashes -r requirements.lock,Installing requirements.lock)
 	$(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
