@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,8 @@ def _field(where: str, name: str, table: Any) -> BaseDistribution:
     if kind is None:
         raise UsageError(f"{where} is not a number, so it has no low and high.", "Give its choices = [...].")
     try:
-        return kind(**table)
+        with warnings.catch_warnings(action="ignore"):  # of choices that are no values; they are refused next
+            return kind(**table)
     except (TypeError, ValueError) as err:
         raise UsageError(f"{where}: {first_line(err)}", _SHAPES) from err
 

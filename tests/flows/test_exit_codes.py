@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from shlex import quote
 
 import pytest
 
@@ -54,7 +55,7 @@ def main(body: str, closing: float = 60.0) -> Iterator["subprocess.Popen[str]"]:
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_command_that_was_started_with_closed_streams_fails_all_the_same(world: World, closed: str) -> None:
-    line = f"exec {command()} data --dataset missing.csv {closed}"
+    line = f"exec {quote(str(command()))} data --dataset missing.csv {closed}"
     assert subprocess.run(["sh", "-c", line], env=world.environment(), check=False).returncode == 2
 
 

@@ -170,7 +170,7 @@ def begin_release(tag: str, changelog: str, folder: Path, **github: str) -> "sub
     """Run the script of a release as far as the build, which fails."""
     (folder / "pyproject.toml").write_text('[project]\nversion = "1.2.3"\n')
     (folder / "CHANGELOG.md").write_text(changelog)
-    (folder / "python").write_text(f'#!/bin/sh\n[ "$1" = -c ] && exec {sys.executable} "$@"\n')
+    (folder / "python").write_text(f'#!/bin/sh\n[ "$1" = -c ] && exec "{sys.executable}" "$@"\n')
     (folder / "python").chmod(0o755)
     return subprocess.run(
         ["sh", ROOT / ".github" / "release.sh", tag], cwd=folder, capture_output=True, text=True, check=False,
