@@ -84,7 +84,7 @@ def test_all_stories_run_each_week_and_the_quick_ones_each_time() -> None:
     )
     assert weekly[True]["schedule"]
     assert [job["steps"][-1]["run"] for each in (weekly, ci) for job in each["jobs"].values()] == [
-        "bash .ci/run all", "bash .ci/run",
+        "bash .ci/run all", "bash .ci/run", "bash .ci/setups ${{ matrix.python }}",
     ]  # fmt: skip
 
 
