@@ -114,9 +114,11 @@ class TextLog:
 
         Writers are not blocked between two batches.
         """
-        if not self.file.is_file() or self.file.stat().st_size == 0:  # empty: its writer was killed at once
+        if not self.file.is_file():
             return
         with self._open("ro") as db:
+            if not _has_table(db):
+                return
             (end,) = db.execute("SELECT coalesce(max(id), 0) FROM texts").fetchone()
             if last > db.execute(_LAST_ID).fetchone()[0]:  # it is of a log that was deleted meanwhile
                 last = 0
@@ -129,6 +131,8 @@ class TextLog:
         if not self.file.is_file():
             return
         with self._open("rw") as db:
+            if not _has_table(db):
+                return
             db.execute("PRAGMA secure_delete = ON")
             rows = db.execute("SELECT id, text FROM texts").fetchall()
             with db:
@@ -178,6 +182,11 @@ class TextLog:
             raise OSError(f"{self.file}: {_KILLED if killed else err}") from err
         except sqlite3.Error as err:
             raise DamagedLogError(f"{self.file}: {err}") from err
+
+
+def _has_table(db: sqlite3.Connection) -> bool:
+    """A log has none at first, and if the process that began it was killed."""
+    return bool(db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'texts'").fetchone()[0])
 
 
 @contextmanager

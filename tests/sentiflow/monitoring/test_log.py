@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ LARGE = 10_000_000  # bytes
 # A process that writes numbered texts of a thousand characters.
 WRITER = """
 import sys
+from contextlib import closing
 from pathlib import Path
 from sentiflow.monitoring import SERVED, Entry, TextLog
 log, name, number = TextLog(Path(sys.argv[1]), int(sys.argv[2])), sys.argv[3], int(sys.argv[4])
@@ -31,6 +33,7 @@ for first in range(0, number, 10):
 # A process that cannot make files larger than 100 kB: a stand-in for a full disk.
 FULL = """
 import resource, sys
+from contextlib import closing
 from pathlib import Path
 from sentiflow.monitoring import SERVED, Entry, TextLog
 log = TextLog(Path(sys.argv[1]), 10_000_000)
@@ -279,3 +282,13 @@ def test_a_full_disk_is_an_error_and_keeps_earlier_texts(tmp_path: Path) -> None
     assert done.stdout.startswith(f"{tmp_path / 'texts.db'}: "), done.stdout
     TextLog(tmp_path, LARGE).append([entry("after")])
     assert check(tmp_path) == ["before", "after"]
+
+
+def test_a_log_whose_first_writer_got_no_further_than_its_file_holds_no_texts(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "texts.db")) as db:
+        db.execute("PRAGMA auto_vacuum = FULL")  # writes the file's head
+    log = TextLog(tmp_path, LARGE)
+    assert unchecked(tmp_path) == []
+    log.delete(bool)
+    log.append([entry("first")])
+    assert check(tmp_path) == ["first"]
