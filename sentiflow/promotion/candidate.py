@@ -146,12 +146,15 @@ class Candidate:
         """What can be done about a refusal by the gate."""
         command = f"sentiflow promote {self.version} --dataset {dataset_of(self.name)}"
         failed = [rule.name for rule in self.decision.failures]
-        reproduce = f"Train it again: sentiflow reproduce {self.name}/{self.version}\n"
-        again = reproduce if gate.REPRODUCED in failed else ""
-        simple = _SIMPLE_IS_BETTER if gate.BASELINE in failed else ""
+        helps = {
+            gate.REPRODUCED: f"Train it again: sentiflow reproduce {self.name}/{self.version}\n",
+            gate.BASELINE: _SIMPLE_IS_BETTER,
+            gate.MEANING: "Train again with the meanings of before: --labels\n",
+        }
+        first = "".join(text for name, text in helps.items() if name in failed)
         other = "Train another recipe (docs/recipes.md) or change a limit (SENTIFLOW_GATE_*, docs/settings.md).\n"
         return (
-            f"{again}{simple}{'' if failed == [gate.DECLINE] else other}"
+            f"{first}{'' if {*failed} <= {gate.DECLINE, gate.MEANING} else other}"
             f'Promote it all the same: {command} --force --reason "..."'
         )
 
@@ -186,6 +189,8 @@ def evaluate_candidate(
         if champion is not None:
             try:
                 given = replace(given, champion=scores.of_champion(champion, candidate, table))
+                its = scores.loaded.get(champion.number, scorer)  # not loaded: trained on the same table
+                given = replace(given, names=(scorer.label_names, its.label_names))
                 beside = scores.scorer(champion) if settings.gate_behaviour else None
                 old = scores.of_old_reviews(champion, candidate, scorer, table)
             except (UsageError, UnloadableError) as err:  # others registered it, or it is gone
@@ -405,11 +410,6 @@ class Scores:
             )
         self.logger.info("scoring the test reviews with version %s", version.number)
         test, words = reviews.read(path).of("test"), reviews.read_vocabulary(path)
-        if scorer.label_names == test.label_names[::-1]:
-            raise UsageError(
-                f"Version {version.number} calls {scorer.label_names[1]} 1, and version {tested.number} 0.",
-                "Train again with the meanings of before: --labels",
-            )
         texts = reviews.of_test(path, "text")  # with words that are in no training review, too
         named = zip(test.review_id.tolist(), test.tokens, strict=True)
         scores = scorer.score([texts.get(name) or words.decode(ids, unknown="") for name, ids in named])

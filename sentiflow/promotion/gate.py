@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from sentiflow.evaluation import YARDSTICK, ScoreTable, slices
 from sentiflow.evaluation.metrics import at_chance
 from sentiflow.evaluation.statistics import Comparison, compare, format_interval, format_p, format_points
+from sentiflow.promotion.meaning import Names, turned
 from sentiflow.settings import Settings
 
 REPRODUCED, LATENCY, BASELINE, DECLINE = "reproduced", "latency", "baseline", "no decline"  # names of rules
+MEANING = "meaning"  # another one
 FEWEST = 20  # test reviews to judge on, where some are left out
 OLD = "champion's test"  # name of a slice
 RECENT = 400  # labelled texts in use, among the test reviews, to judge on
@@ -49,6 +51,7 @@ class Evidence:
 
     Attributes:
         champion: None where there is none, or where it is ``silent``: why it has no scores.
+        names: what the candidate and the champion call 0 and 1; None where there is none, or it is silent.
         reproduced: how the candidate's training came out again, ``identical`` or ``different``, or empty.
         learnt: which of the candidate's reviews are left out; None where no text can change sides.
         yardstick: scores of the simple model that the candidate must not be worse than, on what both have scored.
@@ -62,6 +65,7 @@ class Evidence:
     champion: ScoreTable | None
     cost: Cost
     silent: str = ""
+    names: tuple[Names, Names] | None = None
     reproduced: str = ""
     learnt: NDArray[np.bool_] | None = None
     yardstick: ScoreTable | None = None
@@ -180,6 +184,9 @@ def judge(given: Evidence, limits: Limits) -> Decision:
         shares = (f"{each.name} {each.candidate.mean():.2%} of {len(each.candidate):,}" for each in given.groups)
         notes += [f"Texts of behaviour that are right: {'; '.join(shares)}."] if given.groups else []
         notes.append("First model: there is no champion to compare it with.")
+    elif opposite := turned(candidate, champion, given.names):
+        rules.append(Rule(MEANING, False, None, 0.0, opposite))
+        notes.append("Not compared with the champion: what one has right, the other calls wrong.")
     else:
         champion_accuracy = float(champion.right.mean())
         comparison = compare(candidate.right, champion.right)

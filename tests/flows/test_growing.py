@@ -13,7 +13,6 @@ from flows.train import train
 from sentiflow.data import reviews
 from sentiflow.data.prepare import fetch, prepare
 from sentiflow.data.table import TableOptions
-from sentiflow.errors import UsageError
 from sentiflow.promotion import switch
 from sentiflow.promotion.candidate import evaluate_candidate
 from sentiflow.scoring import is_positive
@@ -116,13 +115,23 @@ def test_what_the_champion_was_tested_on_counts_by_its_labels_of_today(
 
 
 @pytest.mark.story
-def test_a_candidate_that_calls_1_what_the_champion_calls_0_is_not_compared(
+def test_a_candidate_that_calls_1_what_the_champion_calls_0_needs_force(
     world: World, prefect_server: None, tmp_path: Path
 ) -> None:
-    table = tmp_path / "turned.jsonl"
-    write(table, [(text, ("bad", "good")[label]) for text, label in ROWS[:200]])
-    train(QUICK, str(table), 0, table=TableOptions(labels={"good": 1, "bad": 0}))
-    promote("turned-sentiment", 1)
-    train(QUICK, str(table), 0, table=TableOptions(labels={"good": 0, "bad": 1}))
-    with pytest.raises(UsageError, match=r"Version 1 calls good 1, and version 2 0\."):
-        evaluate_candidate("turned-sentiment", 2, load_settings())
+    """The labels change places in --labels, and one of them gets another one beside it."""
+    table, name = tmp_path / "turned.jsonl", "turned-sentiment"
+    given = [(text, ("complaint", "praise")[label]) for text, label in ROWS[:200]]
+    write(table, given)
+    train(QUICK, str(table), 0, table=TableOptions(labels={"complaint": 1, "praise": 0}))
+    promote(name, 1)
+    write(
+        table,
+        [(text, "thanks" if label == "praise" and k % 3 else label) for k, (text, label) in enumerate(given)],
+    )
+    train(QUICK, str(table), 0, table=TableOptions(labels={"complaint": 0, "praise": 1, "thanks": 1}))
+    candidate = switch.promote(name, 2, load_settings())
+    failed = next(rule for rule in candidate.decision.failures if rule.name == "meaning")
+    assert '"praise or thanks"' in failed.text and '"complaint"' in failed.text
+    assert (candidate.answer, candidate.event, candidate.decision.comparison) == ("refused", None, None)
+    assert "--labels" in candidate.way_out
+    promote(name, 2)  # by force
