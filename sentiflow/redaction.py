@@ -29,6 +29,16 @@ def _before_the_last_at(shown: str) -> Callable[[re.Match[str]], str]:
     return hide
 
 
+def _after_the_first(mark: str) -> Callable[[re.Match[str]], str]:
+    """Hide all behind the first such mark of what was found, if there is one."""
+
+    def hide(found: re.Match[str]) -> str:
+        shown, at, _ = found[0].partition(mark)
+        return f"{shown}{at}***" if at else found[0]
+
+    return hide
+
+
 _LOGIN = _before_the_last_at("://***")
 
 _RULES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
@@ -48,10 +58,10 @@ _RULES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
             r"\1***",
         ),  # scheme, token
         (rf"(\bbearer\s{{1,9}}){_WORD}", r"\1***"),
-        (rf"(://[^\s?]{{0,1000}})\?{_OURS}\S+", r"\1?***"),
+        (rf"://[^\s?]*(?:\?{_OURS}\S+)?", _after_the_first("?")),
         (rf"(/[^\s?/]{{0,255}})\?{_OURS}{_ANY}=\S*", r"\1?***"),  # libraries name a path and its query alone
         # In the path of a file it is a character like others.
-        (r"(?<!sqlite)(?<!file)(://[^\s#]{0,1000})#(?!/)\S+", r"\1#***"),
+        (r"(?<!sqlite)(?<!file)://[^\s#]*(?:#(?!/)\S+)?", _after_the_first("#")),
         # As libpq takes them: password=secret or password = 'a \' secret'.
         (rf"({_SECRET}\s{{0,9}}=\s{{0,9}})(?:'(?:[^'\\]|\\.)*'?|\S+)", r"\1***"),
     )

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .forward import Network
-from .vocabulary import OUT_OF_VOCABULARY, START, Vocabulary, pad, tokenize
+from .vocabulary import FILTERED, OUT_OF_VOCABULARY, START, Vocabulary, pad, tokenize
 from .weights import Weights
 
 READ, RARE, UNKNOWN, CUT = "read", "rare", "unknown", "cut"
@@ -52,6 +53,7 @@ LABEL_NAMES = ("negative", "positive")
 """What 0 and 1 are called where the training table does not say."""
 
 MAX_NAME = 60  # characters of a label's name
+_IN_NO_WORD = re.compile(f"[ {re.escape(FILTERED)}]")
 _JOINERS = "\u200c\u200d"  # within words of Persian, and emoji
 
 _BATCH = 4_096  # texts padded at a time: 8 MB of ids at length 500, however many texts there are
@@ -187,6 +189,8 @@ class TextScorer:
         words = _read_json(folder / VOCABULARY)
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise ValueError(f"{folder / VOCABULARY}: expected a list of words")
+        if found := _IN_NO_WORD.search("".join(words)):  # a digest would not show where words begin and end
+            raise ValueError(f"{folder / VOCABULARY}: no word has the character {found[0]!r}")
         "".join(words).encode()  # a UnicodeEncodeError, which is a ValueError, for half of a surrogate pair
         return cls(Weights.load(folder / WEIGHTS), Vocabulary(words), length, (names[0], names[1]), form)
 

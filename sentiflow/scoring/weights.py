@@ -12,9 +12,14 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from .vocabulary import OUT_OF_VOCABULARY
+
 Array = NDArray[np.float32]
 
 LAST, MEAN = "last", "mean"
+
+# Its bytes spell no name of an array: a scorer's digest, which is of names and bytes, is of one network alone.
+_BOUND = 2.0**64
 
 _BACKWARD = ("backward_kernel", "backward_recurrent_kernel", "backward_bias")
 
@@ -47,8 +52,8 @@ class Weights:
 
     def __post_init__(self) -> None:
         arrays = [value for name in ARRAYS if (value := getattr(self, name)) is not None]
-        if not all(array.dtype.kind == "f" for array in arrays):
-            raise ValueError("weights must be floating-point numbers")
+        if not all(array.dtype == np.float32 for array in arrays):
+            raise ValueError("weights must be of the type float32")
         v, d = self.embedding.shape if self.embedding.ndim == 2 else (-1, -1)
         u = self.bias.size
         recurrence = [(d, u), (u, u), (u,)]
@@ -57,8 +62,10 @@ class Weights:
         found = [array.shape for array in arrays]
         if found != expected:
             raise ValueError(f"weights do not fit together: expected shapes {expected}, got {found}")
-        if not all(np.isfinite(array).all() for array in arrays):
-            raise ValueError("weights hold values that are no finite numbers")
+        if v <= OUT_OF_VOCABULARY:
+            raise ValueError(f"the embedding has {v} rows, and none for a word")
+        if not all((np.abs(array) < _BOUND).all() for array in arrays):  # no NaN is below it
+            raise ValueError(f"weights hold values that are no finite numbers below {_BOUND:.0e}")
         if self.pooling not in (LAST, MEAN):
             raise ValueError(f"pooling must be {LAST!r} or {MEAN!r}, got {self.pooling!r}")
         if (backward or self.pooling == MEAN) and not self.mask_zero:

@@ -32,7 +32,7 @@ _PAGES = """
 /static-files GET **
 /get-artifact GET .
 /model-versions/get-artifact GET .
-/graphql GET,POST .
+/graphql POST .
 """
 _API = """
 2.0/mlflow/artifacts GET list

@@ -121,15 +121,15 @@ def test_the_rest_of_an_address_stays() -> None:
 @pytest.mark.parametrize(
     "piece",
     [
-        "://x:", "a:b", "://h:1/", "/?", "password=", "'", "@", "://@", "://", "//a:", "Authorization: ",
-        "Bearer ",
+        "://x:", "://a:1/", "a:b", "/?", "password=", "'", "@", "://@", "://", "//a:",
+        "Authorization: ", "Bearer ",
     ],
 )  # fmt: skip
 def test_a_long_text_takes_no_long_time(piece: str) -> None:
-    """Red if a rule took a time that grows with the square of the length: many seconds, for this."""
+    """Red if a rule looked at the same characters many times: seconds, for this."""
     began = time.process_time()
     redact(piece * 60_000)
-    assert time.process_time() - began < 3
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize(

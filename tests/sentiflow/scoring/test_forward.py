@@ -158,7 +158,8 @@ def test_the_score_after_each_step_is_that_of_the_plain_loop_on_as_much(kind: di
 def test_one_step_worked_by_hand() -> None:
     # the word's input is 2 * 0.5 + 0.25, its state the tanh of it; the state before is 0
     expected = 1 / (1 + math.exp(-(3 * math.tanh(1.25) - 1)))
-    one = [np.array(values, np.float32) for values in ([[0.0], [2.0]], [[0.5]], [[7.0]], [0.25], [[3.0]], [-1.0])]
+    arrays = [[0.0], [2.0], [9.0]], [[0.5]], [[7.0]], [0.25], [[3.0]], [-1.0]
+    one = [np.array(values, np.float32) for values in arrays]
     score = Network(Weights(*one)).score(np.array([[1]], np.int32))
     assert score[0] == pytest.approx(expected, abs=1e-15)
 

@@ -27,7 +27,7 @@ KINDS = [
 ]  # fmt: skip
 OF_TEAM = ["2.0/mlflow-artifacts/artifacts", "2.0/mlflow/users", "3.0/mlflow/users", "3.0/mlflow/roles"]
 FILES = ("/static-files/x", "/get-artifact", "/model-versions/get-artifact")
-OTHERS = {("GET", path) for path in ("/", "/health", "/version", "/graphql", *FILES)} | {("POST", "/graphql")}
+OTHERS = {("GET", path) for path in ("/", "/health", "/version", *FILES)} | {("POST", "/graphql")}
 
 
 def routes() -> Iterator[tuple[str, str]]:
