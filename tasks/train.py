@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,7 +157,8 @@ def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles, yardsti
     run.tag({SCORER_DIGEST: scorer.digest})
     with run.timed("evaluate"):
         ids = content.of("test").padded(run.config.sequence_length, run.config.vocabulary_size)
-        scores, speed = _timed(scorer.network.score, ids)
+        with progress_bar("Evaluating", scorer.network.readings * len(ids)) as advance:
+            scores, speed = _timed(partial(scorer.network.score, advance=advance), ids)
     chance = _at_chance(run, content, scores)
     if caveat := " ".join(filter(None, [chance, reviews.learnt_too_much(content)])):
         run.tag({CAVEAT: caveat})

@@ -196,7 +196,7 @@ def _log(sample: Sample, version: Version, log: TextLog, say: Say) -> None:
 
 
 _ROOT = str(Path(sentiflow.__file__).parents[1])
-# Each process is one core's: BLAS's own threads would only wait for each other.
+# Each process is one core's: BLAS starts no threads there, which the scorer would let wait.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 # Of glibc, in bytes: what a chunk frees is kept for the next one, else a tenth of the time goes into page faults.
 _KEPT_MEMORY = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(32 * 2**20))

@@ -1,9 +1,10 @@
 """From raw text to a score without TensorFlow.
 
-This package travels inside every registered model, under a name of its own. It therefore imports numpy and the
-standard library only, and itself only relatively.
+This package travels inside every registered model, under a name of its own. It therefore imports numpy,
+threadpoolctl and the standard library only, and itself only relatively.
 """
 
+from .blas import ONE_BLAS_THREAD
 from .forward import Network, cores
 from .scorer import LABEL_NAMES, Attribution, NewerFormatError, TextScorer, Word, is_name, is_positive
 from .vocabulary import OUT_OF_VOCABULARY, START, Vocabulary, pad, tokenize
@@ -11,6 +12,7 @@ from .weights import Weights
 
 __all__ = [
     "LABEL_NAMES",
+    "ONE_BLAS_THREAD",
     "OUT_OF_VOCABULARY",
     "NewerFormatError",
     "Network",

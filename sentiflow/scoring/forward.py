@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .blas import ONE_BLAS_THREAD
 from .vocabulary import PAD, beginnings, first_words, pads_in_front, reversed_words
 from .weights import MEAN, Direction, Weights
 
@@ -26,23 +27,28 @@ class Network:
         self.weights = weights
         self._members = [_Member(member) for member in weights.members]
         self._readers = [reader for member in self._members for reader in member.readers]
+        self.readings = len(self._readers)  # of each review
         # They can step together if their states are of one size, and zeros mean the same to all.
         self._together = len({(len(reader.recurrent), reader.mask) for reader in self._readers}) == 1
 
-    def score(self, ids: Ids, threads: int | None = None) -> Floats:
+    def score(
+        self, ids: Ids, threads: int | None = None, advance: Callable[[int], object] = lambda _read: None
+    ) -> Floats:
         """Score reviews: h_t = tanh(x_t W + h_(t-1) U + b) over all steps, then a sigmoid of the last state.
 
         With mean pooling it is a sigmoid of the mean of the states after each word (of zeros, where there is no
         word); with two directions, of what both hand on. Several members say the mean of their scores.
 
         From ids of shape (n, t), padded with 0, to probabilities of positive, shape (n,). By default, a thread a
-        core works.
+        core works. Of more than a few reviews, ``advance`` is called with how many more have had one of their
+        ``readings``.
         """
         self._check(ids)
-        if self._together and 0 < len(ids) <= MOST:
-            return self._scores(_read_together(self._readers, ids))
-        threads = threads or cores()
-        return self._scores(reader.read(ids, threads) for reader in self._readers)
+        with ONE_BLAS_THREAD:
+            if self._together and 0 < len(ids) <= MOST:
+                return self._scores(_read_together(self._readers, ids))
+            threads = threads or cores()
+            return self._scores(reader.read(ids, threads, advance) for reader in self._readers)
 
     def score_steps(self, ids: Ids) -> Floats:
         """Score one review before its first step and after each; (t,), padded in front with 0 -> (t + 1,).
@@ -51,7 +57,8 @@ class Network:
         grows with the square of its length.
         """
         self._check(ids)
-        return self._scores(reader.read_steps(ids) for reader in self._readers)
+        with ONE_BLAS_THREAD:
+            return self._scores(reader.read_steps(ids) for reader in self._readers)
 
     def _scores(self, handed_on: Iterable[Floats]) -> Floats:
         """From what each reader hands on, (n, u), to the mean of the members' scores, (n,)."""
@@ -81,8 +88,7 @@ class _Member:
 
 
 _CHUNK = 1_024  # reviews advanced together: their states stay in the processor's cache
-# Rows in one product: one so small stays in its thread; BLAS's own threads would spin beside the chunks' threads.
-_BLOCK = 128
+_BLOCK = 128  # rows in one product
 
 
 class _Reader:
@@ -95,7 +101,7 @@ class _Reader:
         self.inputs = weights.embedding.astype(np.float64) @ direction.kernel + direction.bias  # (v, u)
         self.recurrent = direction.recurrent_kernel.astype(np.float64)  # (u, u)
 
-    def read(self, ids: Ids, threads: int) -> Floats:
+    def read(self, ids: Ids, threads: int, advance: Callable[[int], object]) -> Floats:
         """The last state of each review, or the mean of its states; (n, t) -> (n, u)."""
         if self.mask:
             ids = pads_in_front(ids)
@@ -109,6 +115,7 @@ class _Reader:
             rows = order[start : start + _CHUNK]
             chunk = reversed_words(ids[rows], first[rows]) if self.backwards else ids[rows]
             handed_on[rows] = _read(chunk, lengths[rows], self.inputs, self.recurrent, pads, self.mean)
+            advance(len(rows))
 
         _in_threads(read, range(0, len(ids), _CHUNK), threads)
         return handed_on
@@ -116,7 +123,7 @@ class _Reader:
     def read_steps(self, ids: Ids) -> Floats:
         """What ``read`` says of a review's first 0, 1, 2, ... steps; (t,) -> (t + 1, u)."""
         if self.backwards:  # another word at the end, and all states before it are others
-            return self.read(beginnings(ids), threads=1)
+            return self.read(beginnings(ids), threads=1, advance=lambda _read: None)
         states = self._pads(len(ids))
         for t in range(int(first_words(ids[np.newaxis])[0]), len(ids)):
             if self.mask and ids[t] == PAD:

@@ -19,7 +19,7 @@ from sentiflow.scoring import TextScorer
 SIGNATURE = ModelSignature(outputs=Schema([ColSpec("string", "label"), ColSpec("double", "score")]))
 EXAMPLE = pd.DataFrame({"text": ["A quiet film that stays with you.", "Two hours I will never get back."]})
 CARD = "README.md"
-REQUIREMENTS = ("mlflow", "numpy", "pandas")
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "threadpoolctl")
 
 _SCORING = Path(str(sentiflow.scoring.__file__)).parent
 _PACKAGE = re.compile(r"sentiflow_scoring_[0-9a-f]{12}")

@@ -20,8 +20,8 @@ def loaded_by(*modules: str) -> set[str]:
     return {name.partition(".")[0] for name in done.stdout.split()}
 
 
-def test_scoring_loads_nothing_outside_numpy_and_the_standard_library() -> None:
-    allowed = {"sentiflow", "numpy"} | loaded_by("numpy") | set(sys.stdlib_module_names)
+def test_scoring_loads_nothing_outside_numpy_threadpoolctl_and_the_standard_library() -> None:
+    allowed = {"sentiflow", "numpy", "threadpoolctl"} | loaded_by("numpy") | set(sys.stdlib_module_names)
     assert loaded_by("sentiflow.scoring") <= allowed
 
 
@@ -47,9 +47,9 @@ def imports(path: Path) -> list[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "scoring").glob("*.py")), ids=lambda path: path.stem)
-def test_scoring_names_only_numpy_the_standard_library_and_itself_relatively(path: Path) -> None:
+def test_scoring_names_only_these_and_itself_relatively(path: Path) -> None:
     """Red if the package, copied under another name, would reach for the original or for more libraries."""
-    allowed = {"numpy", *sys.stdlib_module_names}
+    allowed = {"numpy", "threadpoolctl", *sys.stdlib_module_names}
     wrong = [(level, name) for level, name in imports(path) if level > 1 or (
         level == 0 and name.partition(".")[0] not in allowed)]  # fmt: skip
     assert wrong == []

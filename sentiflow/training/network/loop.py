@@ -13,14 +13,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from sentiflow import signals
 from sentiflow.console import Progress, no_progress
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import DivergedError, UsageError
 from sentiflow.evaluation import Epoch
-from sentiflow.scoring import TextScorer, Vocabulary, Weights
+from sentiflow.scoring import ONE_BLAS_THREAD, TextScorer, Vocabulary, Weights
 from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.training.network.fast import FastNetwork
 from sentiflow.training.network.model import (
@@ -126,8 +125,7 @@ def run_epochs(
         *([stopper] if patience else []),
     ]
     try:
-        # The recurrence's products are small, and TensorFlow's threads are not BLAS's: its own would only spin.
-        with threadpool_limits(1, user_api="blas"):
+        with ONE_BLAS_THREAD:
             core.fit(
                 learned, validation_data=held_out, epochs=epochs, callbacks=callbacks, shuffle=False, verbose=0
             )

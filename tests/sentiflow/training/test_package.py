@@ -2,6 +2,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import sysconfig
 import venv
 from importlib.metadata import PackageNotFoundError, distribution
@@ -22,6 +23,7 @@ from sentiflow.data.reviews import Reviews
 from sentiflow.scoring import Vocabulary
 from sentiflow.store.client import connect
 from tests.against_keras import check_scores
+from tests.sentiflow.scoring.test_blas import three_threads, watch
 from tests.world import ROOT, Trained, copy_world
 
 SITE = Path(sysconfig.get_paths()["purelib"])
@@ -58,6 +60,17 @@ def test_scores_of_raw_text_equal_the_keras_model_on_1000_test_reviews(
     scores = mlflow.pyfunc.load_model(str(model_dir)).predict(pd.DataFrame({"text": raw_texts}))["score"]
     assert len(scores) == 1_000
     check_scores(scores.to_numpy(), network, ids)
+
+
+def test_blas_has_one_thread_while_it_reads_and_as_many_as_before_afterwards(
+    model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = mlflow.pyfunc.load_model(str(model_dir))
+    scorer = model.unwrap_python_model()._scorer
+    seen = watch(sys.modules[f"{type(scorer).__module__.partition('.')[0]}.forward"], monkeypatch)
+    with three_threads():
+        model.predict(["dull"])
+    assert seen == [{1}]
 
 
 def test_labels_follow_the_scores_and_rows_keep_their_index(model_dir: Path, raw_texts: list[str]) -> None:
