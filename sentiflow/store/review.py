@@ -122,25 +122,22 @@ def read(title: str, experiment: str, settings: Settings) -> tuple[set[str], lis
     with tracking_errors(settings.tracking_uri):
         for trace in _traces(TracingClient(settings.tracking_uri), experiment, title):
             traces.add(trace.info.trace_id)
-            for given in trace.info.assessments:
-                if (
-                    isinstance(given, Feedback)
-                    and (given.name, given.source.source_type) == (title, AssessmentSourceType.HUMAN)
-                    and given.valid is not False
-                ):
-                    person = normalize("NFC", (given.source.source_id or "").strip().casefold())
-                    key = trace.info.trace_id, person
-                    found = given.last_update_time_ms or 0, str(given.value)
-                    latest[key] = max(latest.get(key, found), found)
+            for person, given in _given(trace.info, title):
+                key, found = (trace.info.trace_id, person), (given.last_update_time_ms or 0, str(given.value))
+                latest[key] = max(latest.get(key, found), found)
     return traces, [Label(trace, by, value) for (trace, by), (_, value) in latest.items()]
 
 
 def add_label(title: str, label: Label, settings: Settings) -> None:
-    """Add what a person said outside of the pages; it replaces what that person said before."""
+    """Add what a person said outside of the pages; it replaces what that person said before, by any clock."""
     connect(settings)
-    source = AssessmentSource(AssessmentSourceType.HUMAN, label.by)
+    source, tracing = AssessmentSource(AssessmentSourceType.HUMAN, label.by), TracingClient(settings.tracking_uri)
     with tracking_errors(settings.tracking_uri):
+        before = _given(tracing.get_trace_info(label.trace), title)
         mlflow.log_feedback(trace_id=label.trace, name=title, value=label.value, source=source)
+        for person, given in before:
+            if person == _plain(label.by):
+                tracing.delete_assessment(label.trace, str(given.assessment_id))
 
 
 def delete(trace: str, experiment: str, settings: Settings) -> None:
@@ -150,6 +147,21 @@ def delete(trace: str, experiment: str, settings: Settings) -> None:
         tracing = TracingClient(settings.tracking_uri)
         found = _found(tracing.get_trace_info, trace)
         _delete([] if found is None else [found], tracing, experiment)
+
+
+def _given(trace: TraceInfo, title: str) -> list[tuple[str, Feedback]]:
+    """What people answered to a question about a text, each with the person."""
+    return [
+        (_plain(given.source.source_id or ""), given)
+        for given in trace.assessments
+        if isinstance(given, Feedback)
+        and (given.name, given.source.source_type) == (title, AssessmentSourceType.HUMAN)
+        and given.valid is not False
+    ]
+
+
+def _plain(person: str) -> str:
+    return normalize("NFC", person.strip().casefold())
 
 
 def _write(text: str, tags: Mapping[str, str], work: Path, tracing: TracingClient, experiment: str) -> str:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import mlflow
 import pytest
-from mlflow.entities import AssessmentSource, AssessmentSourceType
+from mlflow.entities import AssessmentSource, AssessmentSourceType, Feedback
 from mlflow.tracing.client import TracingClient
 
 from sentiflow.files import empty_folder
@@ -69,6 +69,20 @@ def test_a_person_counts_once_with_the_latest_label(settings: Settings) -> None:
     assert set(review.labels(TITLE, queue.experiment, settings)) == {
         Label(first, "anna", "good"), Label(first, "bob", "bad"), Label(second, "anna", "good"),
         Label(second, "bob", "good"),
+    }  # fmt: skip
+
+
+def test_a_later_label_counts_although_the_clock_was_set_back(settings: Settings) -> None:
+    """Zoe answers while the clock of MLflow is an hour ahead, in the page and from a file, and once more after."""
+    first, second = (queue := opened(settings, *TEXTS)).traces
+    ahead, zoe = int(time.time() + 3_600) * 1_000, AssessmentSource(AssessmentSourceType.HUMAN, "Zoe")
+    for trace, source in ((first, zoe), (first, zoe), (second, AssessmentSource(zoe.source_type, "anna"))):
+        given = Feedback(name=TITLE, value="bad", source=source, create_time_ms=ahead, last_update_time_ms=ahead)
+        TracingClient(settings.tracking_uri).log_assessment(trace, given)
+    review.add_label(TITLE, Label(first, "zoe", "good"), settings)
+    review.add_label(TITLE, Label(second, "zoe", "good"), settings)
+    assert set(review.labels(TITLE, queue.experiment, settings)) == {
+        Label(first, "zoe", "good"), Label(second, "anna", "bad"), Label(second, "zoe", "good"),
     }  # fmt: skip
 
 
