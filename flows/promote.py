@@ -53,7 +53,8 @@ def after_training(name: str, version: int) -> Candidate | None:
     None if it is an equal one, registered before, that was judged already.
     """
     try:
-        return None if judged_already(load_settings(), name, version) else promote_version(name, version)
+        judged = judged_already(load_settings(), name, version)
+        return None if judged else promote_version(name, version, unattended=True)
     except SentiflowError as err:
         message = f"{name} version {version} is registered, but could not be promoted: {err.args[0]}"
         raise type(err)(message, err.hint) from err

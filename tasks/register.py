@@ -205,11 +205,15 @@ class Approval(RunInput):
 
 
 @task(name="promote", task_run_name="promote", persist_result=False)
-def promote(name: str, version: int | None, *, force: bool = False, reason: str = "") -> Candidate:
+def promote(
+    name: str, version: int | None, *, force: bool = False, reason: str = "", unattended: bool = False
+) -> Candidate:
     """Judge a version, decide, and carry that out; where approval is required, a person decides last."""
     settings, logger = load_settings(), get_run_logger()
     review = partial(_review, settings)
-    return switch.promote(name, version, settings, force=force, reason=reason, review=review, logger=logger)
+    return switch.promote(
+        name, version, settings, force=force, reason=reason, review=review, logger=logger, unattended=unattended
+    )
 
 
 def _review(settings: Settings, candidate: Candidate) -> Candidate:

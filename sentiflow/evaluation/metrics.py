@@ -127,14 +127,15 @@ def measure(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> Measured:
     if len(np.unique(labels)) != 2:
         raise ValueError("labels of both classes are needed")
     return Measured(
-        **asdict(accuracy_of(_confusion(labels, scores))),
+        **asdict(accuracy_of(confusion(labels, scores))),
         loss=cross_entropy(labels, scores),
         auc=float(roc_auc_score(labels, scores)),
         brier=float(brier_score_loss(labels, scores)),
     )
 
 
-def _confusion(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> list[list[int]]:
+def confusion(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> list[list[int]]:
+    """Numbers of reviews: a row for each label, a column for each answer."""
     answers = is_positive(scores)
     return [[int(((labels == one) & (answers == other)).sum()) for other in (0, 1)] for one in (0, 1)]
 
@@ -145,8 +146,8 @@ def at_chance(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> str:
     Clearly: the accuracy is not below that answer's beyond chance, and what is answered depends on the label: the
     shares of both labels that are called 1 differ by more than 2 points, at the lower end of their interval.
     """
-    (others, false), (missed, hits) = confusion = _confusion(labels, scores)
-    figures = accuracy_of(confusion)
+    (others, false), (missed, hits) = counts = confusion(labels, scores)
+    figures = accuracy_of(counts)
     low, _ = newcombe(hits, hits + missed, false, false + others)
     if low > _CLEAR and figures.accuracy_ci_high >= figures.majority_share:
         return ""

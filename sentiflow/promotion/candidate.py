@@ -149,10 +149,13 @@ class Candidate:
         helps = {
             gate.REPRODUCED: f"Train it again: sentiflow reproduce {self.name}/{self.version}\n",
             gate.BASELINE: _SIMPLE_IS_BETTER,
+            gate.ABOVE: f"Promote it by its number: {command}\n",
             gate.MEANING: "Train again with the meanings of before: --labels\n",
         }
         first = "".join(text for name, text in helps.items() if name in failed)
         other = "Train another recipe (docs/recipes.md) or change a limit (SENTIFLOW_GATE_*, docs/settings.md).\n"
+        if failed == [gate.ABOVE]:
+            return first.rstrip()
         return (
             f"{first}{'' if {*failed} <= {gate.DECLINE, gate.MEANING} else other}"
             f'Promote it all the same: {command} --force --reason "..."'
@@ -160,14 +163,21 @@ class Candidate:
 
 
 def evaluate_candidate(
-    name: str, number: int | None, settings: Settings, logger: Logger = LOGGER, *, force: bool = False
+    name: str,
+    number: int | None,
+    settings: Settings,
+    logger: Logger = LOGGER,
+    *,
+    force: bool = False,
+    unattended: bool = False,
 ) -> Candidate:
     """Compare a version of a model with the champion and the limits of the settings; changes nothing.
 
-    Without a number ``choose`` does. The logger gets a line when reviews have to be scored again. With force, a
-    champion that cannot score any more is a check that failed, else an error.
+    Without a number ``choose`` does; ``unattended``, no person has asked for this number. The logger gets a line
+    when reviews have to be scored again. With force, a champion that cannot score any more is a check that failed,
+    else an error.
     """
-    client, store = connect(settings), open_store(settings)
+    client, store, named = connect(settings), open_store(settings), number is not None and not unattended
     with tracking_errors(settings.tracking_uri), tempfile.TemporaryDirectory() as folder:
         found, current, number, why = choice_of(store, name, number, settings)
         versions = {key: with_dataset(store, version) for key, version in found.items()}
@@ -182,6 +192,7 @@ def evaluate_candidate(
             cost_of(files, scorer),
             reproduced=reproduction_of(candidate.tags),
             yardstick=scores.yardstick(candidate),
+            named=named,
             notes=[told] if (told := candidate.tags.get(CAVEAT)) else [],
         )
         old: list[Group] = []

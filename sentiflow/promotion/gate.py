@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentiflow.evaluation import YARDSTICK, ScoreTable, slices
-from sentiflow.evaluation.metrics import at_chance
+from sentiflow.evaluation.metrics import accuracy_of, at_chance, confusion
 from sentiflow.evaluation.statistics import Comparison, compare, format_interval, format_p, format_points
 from sentiflow.promotion.meaning import Names, turned
 from sentiflow.settings import Settings
 
 REPRODUCED, LATENCY, BASELINE, DECLINE = "reproduced", "latency", "baseline", "no decline"  # names of rules
-MEANING = "meaning"  # another one
-FEWEST = 20  # test reviews to judge on, where some are left out
+MEANING, ABOVE = "meaning", "above one answer"  # others
+FEWEST = 20  # test reviews to judge on, of a first model, or where some are left out
 OLD = "champion's test"  # name of a slice
 RECENT = 400  # labelled texts in use, among the test reviews, to judge on
 
@@ -58,6 +58,7 @@ class Evidence:
         recent: which of the candidate's reviews are labelled texts in use; None where there are none.
         groups: of a table of behaviour, or what the champion was tested on.
         declined: a person's no that stands.
+        named: whether a person asked for this very version.
         notes: what is not known.
     """
 
@@ -72,6 +73,7 @@ class Evidence:
     recent: NDArray[np.bool_] | None = None
     groups: Sequence[Group] = ()
     declined: str = ""
+    named: bool = False
     notes: Sequence[str] = ()
 
 
@@ -157,17 +159,17 @@ def judge(given: Evidence, limits: Limits) -> Decision:
     candidate, recent = given.candidate, given.recent
     champion = None if given.champion is None else given.champion.in_order_of(candidate)
     reviews = left = len(candidate.label)
-    too_few = False
+    least = FEWEST if champion is None and not given.silent else min(FEWEST, reviews)
     if given.learnt is not None:
         kept = ~given.learnt
         left = int(kept.sum())
-        too_few = left < min(FEWEST, reviews)
         more = f"; {reviews - left:,} more were left out, as they were learnt from" if left < reviews else ""
         notes.append(f"Test reviews to judge on: {left:,}{more}.")
-        if not too_few:
+        if left >= least:
             champion = None if champion is None else champion.take(kept)
             candidate = candidate.take(kept)
             recent = None if recent is None else recent[kept]
+    too_few = left < least
     accuracy = float(candidate.right.mean())
     simple = _against_yardstick(candidate, given.yardstick) if limits.baseline else []
     rules = [*_minimum(accuracy, limits, floor=not simple), *simple]
@@ -180,7 +182,7 @@ def judge(given: Evidence, limits: Limits) -> Decision:
     elif too_few:
         notes.append("Not judged by its answers: too few test reviews are left.")
     elif champion is None:
-        rules += _no_constant(candidate)
+        rules += _no_constant(candidate, named=given.named)
         shares = (f"{each.name} {each.candidate.mean():.2%} of {len(each.candidate):,}" for each in given.groups)
         notes += [f"Texts of behaviour that are right: {'; '.join(shares)}."] if given.groups else []
         notes.append("First model: there is no champion to compare it with.")
@@ -256,10 +258,18 @@ def _against_yardstick(candidate: ScoreTable, yardstick: ScoreTable | None) -> l
     return [Rule(BASELINE, found.high >= 0, found.high, 0.0, text)]
 
 
-def _no_constant(candidate: ScoreTable) -> list[Rule]:
-    """The rule that fails where one answer for every review is about as good; none where it holds."""
-    told = at_chance(candidate.label, candidate.score) if len(set(candidate.label.tolist())) == 2 else ""
-    return [Rule("better than one answer", False, None, 0.0, told)] if told else []
+def _no_constant(candidate: ScoreTable, *, named: bool) -> list[Rule]:
+    """The rules that one answer for every review is not as good, and that it is worse beyond chance, or named."""
+    if len(set(candidate.label.tolist())) < 2:
+        return []
+    if told := at_chance(candidate.label, candidate.score):
+        return [Rule("better than one answer", False, None, 0.0, told)]
+    found = accuracy_of(confusion(candidate.label, candidate.score))
+    low, share = found.accuracy_ci_low, found.majority_share
+    if low > share:
+        return []
+    text = f"{found.accuracy:.2%} (from {low:.2%}); one answer for all gets {share:.2%}: only for whoever names it"
+    return [Rule(ABOVE, named, low, share, text)]
 
 
 def _better(every: Comparison, newer: Comparison | None, limits: Limits) -> Rule:

@@ -48,10 +48,11 @@ def promote(
     reason: str = "",
     review: Callable[[Candidate], Candidate] = lambda decided: decided,
     logger: Logger = LOGGER,
+    unattended: bool = False,
 ) -> Candidate:
     """Judge a version, by default ``choose``'s, decide, carry that out; ``review`` may answer otherwise before."""
     check_request(reason, force=force)
-    candidate = evaluate_candidate(name, number, settings, logger, force=force)
+    candidate = evaluate_candidate(name, number, settings, logger, force=force, unattended=unattended)
     return carry_out(review(decide(candidate, force=force, reason=reason)), settings)
 
 

@@ -83,8 +83,7 @@ def test_a_first_model_that_one_answer_equals_is_refused(
 @pytest.mark.parametrize(
     ("negative", "positive"),
     [
-        ((945, 950), (20, 50)),  # 96.5%: better than one answer, but not beyond chance
-        ((930, 950), (18, 50)),  # 94.8%: not worse beyond chance, and it finds the rare label
+        ((945, 950), (20, 50)),  # 96.5%: better than one answer, but not beyond chance: from 95.2 to 97.5%
         ((400, 500), (400, 500)),
     ],
 )
@@ -92,6 +91,39 @@ def test_a_first_model_that_tells_labels_apart_passes(
     negative: tuple[int, int], positive: tuple[int, int]
 ) -> None:
     assert judge(unbalanced(negative, positive), None, CHEAP, limits(min_accuracy=0)).passed
+
+
+@pytest.mark.parametrize(
+    ("negative", "positive", "share"),
+    [
+        ((930, 950), (18, 50), 0.95),  # 94.8%: not worse beyond chance, and it finds the rare label
+        ((186, 221), (37, 82), 221 / 303),  # 73.6%, from 68.4%, where 72.9% are negative
+    ],
+)
+def test_a_first_model_that_one_answer_nearly_equals_is_promoted_by_its_number_alone(
+    negative: tuple[int, int], positive: tuple[int, int], share: float
+) -> None:
+    asked, nobody = (
+        judge(unbalanced(negative, positive), None, CHEAP, limits(min_accuracy=0), named=named)
+        for named in (True, False)
+    )
+    assert asked.passed
+    (failed,) = nobody.failures
+    assert (failed.name, failed.limit) == ("above one answer", pytest.approx(share))
+    assert failed.number is not None and failed.number < share
+    (told,) = (rule.text for rule in asked.rules if rule.name == "above one answer")  # the reason, whoever asked
+    assert told == failed.text and f"{share:.2%}" in told
+
+
+@pytest.mark.parametrize("learnt", [None, [False] * 19])
+def test_a_first_model_of_fewer_than_20_test_reviews_is_refused_however_good_it_is(
+    learnt: list[bool] | None,
+) -> None:
+    given = {} if learnt is None else {"learnt": np.array(learnt)}
+    (failed,) = judge(table([True] * 19), None, CHEAP, LOOSE, named=True, **given).failures
+    assert (failed.name, failed.number, failed.limit) == ("test reviews", 19, 20)
+    assert judge(table([True] * 20), None, CHEAP, LOOSE).passed
+    assert judge(table([True] * 19), table([True] * 9 + [False] * 10), CHEAP, LOOSE).passed
 
 
 def of_yardstick(right: list[bool], drop: int = 0) -> ScoreTable:
@@ -155,7 +187,7 @@ def test_an_accuracy_below_the_floor_is_refused_whoever_the_champion_is() -> Non
 def test_where_it_is_asked_for_only_a_training_that_came_out_the_same_passes(
     outcome: str, passed: bool, text: str
 ) -> None:
-    right = table([True] * 4)
+    right = table([True] * 20)
     decision = judge(right, None, CHEAP, limits(reproduced=True), reproduced=outcome)
     assert (decision.passed, decision.rules[-1].text) == (passed, text)
     assert (decision.rules[-1].number, decision.rules[-1].limit) == (float(passed), 1.0)
@@ -165,7 +197,7 @@ def test_where_it_is_asked_for_only_a_training_that_came_out_the_same_passes(
 
 def test_latency_and_size_have_limits_of_their_own_and_the_limit_itself_is_allowed() -> None:
     tight = limits(min_accuracy=0, latency_ms=5.0, size_mb=10.0)
-    right = table([True] * 4)
+    right = table([True] * 20)
     assert judge(right, None, CHEAP, tight).passed
     assert judge(right, None, Cost(1e6, 1e6), limits(min_accuracy=0, latency_ms=math.inf, size_mb=math.inf)).passed
     assert rules(judge(right, None, Cost(5.1, 10.0), tight)) == {
