@@ -54,6 +54,7 @@ class ModelResult(RunResult):
     model: Registered
     yardstick: Yardstick | None = field(default=None, kw_only=True)
     caveat: str = field(default="", kw_only=True)  # why the test accuracy says little
+    tested_on: str = field(default="", kw_only=True)  # of which rows it is, if not of all
     rejected: Rejected | None = field(default=None, kw_only=True)
     promotion: Candidate | None = field(default=None, kw_only=True)
 
@@ -87,7 +88,7 @@ class TrainingResult(ModelResult):
 
     @property
     def accuracy_line(self) -> str:
-        return f"Test accuracy {self.measured.text(self.label_names)}."
+        return f"Test accuracy {self.measured.text(self.label_names, self.tested_on)}."
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,8 @@ class RepeatsResult(ModelResult):
     @property
     def accuracy_line(self) -> str:
         mean = f"{self.accuracy.mean:.2%} on average over {len(self.seeds)} seeds"
-        return f"Test accuracy {mean}, {self.accuracy.text()}."
+        on = f", on {self.tested_on}" if self.tested_on else ""
+        return f"Test accuracy {mean}, {self.accuracy.text()}{on}."
 
 
 @dataclass(frozen=True)
@@ -184,10 +186,11 @@ class SweepResult(ModelResult):
     @property
     def accuracy_line(self) -> str:
         if self.accuracy is None:
-            return f"Test accuracy of the best recipe: {self.best.measured.text()}."
+            return f"Test accuracy of the best recipe: {self.best.measured.text(on=self.tested_on)}."
+        on = f", on {self.tested_on}" if self.tested_on else ""
         return (
             f"Test accuracy of the best recipe over {len(self.seeds)} seeds: mean {self.accuracy.mean:.2%}, "
-            f"{self.accuracy.text()}."
+            f"{self.accuracy.text()}{on}."
         )
 
     @property

@@ -41,7 +41,7 @@ from sentiflow.reports import join
 from sentiflow.reports import one_run as run_report
 from sentiflow.reports.summary import RunSummary
 from sentiflow.results import Registered
-from sentiflow.runs import CAVEAT
+from sentiflow.runs import CAVEAT, TESTED_ON
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings, load_settings
 from sentiflow.store import SCORER_DIGEST, VALIDATION_LOSS
@@ -181,7 +181,7 @@ def _create_version(
     tags = _tags(run, prepared) | {"seed": str(run.seed)}
     tags |= {f"test.{name}": f"{value}" for name, value in metrics.items()}
     tags[VALIDATION_LOSS] = f"{trained.kept.val_loss:.6f}"
-    tags |= identity | {name: told for name, told in run.record().tags.items() if name == CAVEAT}
+    tags |= identity | {name: told for name, told in run.record().tags.items() if name in (CAVEAT, TESTED_ON)}
     description = join(card, _DESCRIPTION, f"More is in {package.CARD}, among the files of the model.")
     return create_version(run.client, run.model_name, run.run_id, model_id, tags, description)
 

@@ -26,7 +26,7 @@ from sentiflow.results import (
 from sentiflow.runs import CAVEAT
 from sentiflow.settings import load_settings
 from sentiflow.store.ui import run_url
-from sentiflow.training.context import RunContext, TrainedFiles, content_of, scorer_of
+from sentiflow.training.context import RunContext, TrainedFiles, content_of, scorer_of, tested_on
 from sentiflow.training.open_run import changed_fields, log_yardstick, publish_summary
 from sentiflow.training.start_from import load_start
 
@@ -48,7 +48,7 @@ def summarize(run: RunContext, prepared: Prepared, measured: Measured, model: Re
     yardstick = Yardstick.logged(record.metrics)
     return TrainingResult(
         run.run_id, run.name, run.url, model, measured, seconds, record.label_names, yardstick=yardstick,
-        caveat=record.tags.get(CAVEAT, ""), rejected=prepared.rejected,
+        caveat=record.tags.get(CAVEAT, ""), tested_on=tested_on(prepared), rejected=prepared.rejected,
     )  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def summarize_repeats(
     seconds = _compare(parent, runs, "seeds", "repeats-summary", seeds_table(seeds).markdown(), lines)
     return RepeatsResult(
         parent.run_id, parent.name, parent.url, model, tuple(seeds), best, spreads["test/accuracy"], seconds,
-        yardstick=yardstick, caveat=caveat, rejected=prepared.rejected,
+        yardstick=yardstick, caveat=caveat, tested_on=tested_on(prepared), rejected=prepared.rejected,
     )  # fmt: skip
 
 

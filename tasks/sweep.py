@@ -17,7 +17,7 @@ from sentiflow.results import Registered, SeedResult, SweepResult, by_loss
 from sentiflow.runs import CAVEAT, REPEAT, TRIAL
 from sentiflow.sweeps import SearchSpace, outcome, study
 from sentiflow.sweeps.study import Sweep, open_study, study_errors
-from sentiflow.training.context import RunContext
+from sentiflow.training.context import RunContext, tested_on
 from sentiflow.training.open_run import changed_fields, child_run, log_yardstick, publish_summary, seeds_label
 from sentiflow.training.recipes import TrainConfig
 from tasks.train import evaluate, train
@@ -117,6 +117,7 @@ def summarize_sweep(
         seconds=run.seconds,
         yardstick=log_yardstick(run, best.run),
         caveat=best.run.record().tags.get(CAVEAT, ""),
+        tested_on=tested_on(prepared),
         rejected=prepared.rejected,
     )
     run.log(result.metrics)

@@ -37,6 +37,7 @@ from sentiflow.training.context import (
     learnt_in,
     log_dataset,
     scorer_of,
+    tested_on,
     write_learnt,
 )
 from sentiflow.training.open_run import start_from_it
@@ -169,7 +170,7 @@ def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles, yardsti
         speed=speed, history=trained.history, scorer=scorer,
         yardstick=None if yardstick is None else np.load(yardstick),
     )  # fmt: skip
-    get_run_logger().info("test accuracy %s", measured.text(content.label_names))
+    get_run_logger().info("test accuracy %s", measured.text(content.label_names, tested_on(prepared)))
     if against is not None:
         get_run_logger().info("%s", against.text)
     return measured

@@ -315,7 +315,7 @@ _STAGES = {  # the others are shown by their names
 
 
 def _single(result: "TrainingResult") -> list[str]:
-    accuracy, _, interval = result.measured.text(result.label_names).partition(" ")
+    accuracy, _, interval = result.measured.text(result.label_names, result.tested_on).partition(" ")
     *stages, (_, total) = result.seconds.items()  # in the order of the stages
     return [
         "",

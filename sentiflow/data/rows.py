@@ -100,9 +100,18 @@ def no_formula(text: str) -> str:
 def count_left_out(labels: Mapping[str, int], of: str = "") -> str:
     """Labels whose rows are left out of something, and how many rows these are; the empty label is none."""
     count = sum(labels.values())
+    return f"{count:,} {'row' if count == 1 else 'rows'} left out{of} (label {_listed(labels)})"
+
+
+def share_kept(kept: int, labels: Mapping[str, int]) -> str:
+    """Of which rows a figure is, where those of some labels are left out of it; else empty."""
+    all_rows = kept + sum(labels.values())
+    return f"{100 * kept // all_rows}% of the rows; label {_listed(labels)} left out" if labels else ""
+
+
+def _listed(labels: Mapping[str, int]) -> str:
     names = [f"{label:.40}" or "none" for label in labels]
-    shown = ", ".join(names[:5] + ["..."] * (len(names) > 5))
-    return f"{count:,} {'row' if count == 1 else 'rows'} left out{of} (label {shown})"
+    return ", ".join(names[:5] + ["..."] * (len(names) > 5))
 
 
 def why_not(value: object) -> str:

@@ -59,9 +59,13 @@ class Accuracy:
         """Whether one label is so much commoner that accuracy alone says little."""
         return self.majority_share > _UNBALANCED
 
-    def text(self, names: Sequence[str] = ("label 0", "label 1")) -> str:
-        """Such as ``88.60% (95% interval 88.20% to 88.99%)``; with unbalanced labels what says more follows."""
+    def text(self, names: Sequence[str] = ("label 0", "label 1"), on: str = "") -> str:
+        """Such as ``88.60% (95% interval 88.20% to 88.99%)``; with unbalanced labels what says more follows.
+
+        ``on`` says of which rows it is, if not of all.
+        """
         accuracy = f"{self.accuracy:.2%} (95% interval {self.accuracy_ci_low:.2%} to {self.accuracy_ci_high:.2%})"
+        accuracy += f" on {on}" if on else ""
         if self.majority_share == 1:
             return f"{accuracy}; all labels are the same"
         if not self.unbalanced:

@@ -29,7 +29,7 @@ from sentiflow.promotion import behaviour, gate
 from sentiflow.promotion.gate import Cost, Decision, Evidence, Group, Limits, judge
 from sentiflow.promotion.history import Event, choose, decline_of, history_of
 from sentiflow.redaction import escape_markdown, redact, without_secrets
-from sentiflow.runs import CAVEAT
+from sentiflow.runs import CAVEAT, TESTED_ON
 from sentiflow.scoring import NewerFormatError, TextScorer
 from sentiflow.settings import Settings
 from sentiflow.store import MISSING, SCORER_DIGEST, UPGRADE, Store, VersionRecord, need_number, need_ours, renamed
@@ -193,7 +193,10 @@ def evaluate_candidate(
             reproduced=reproduction_of(candidate.tags),
             yardstick=scores.yardstick(candidate),
             named=named,
-            notes=[told] if (told := candidate.tags.get(CAVEAT)) else [],
+            notes=[
+                *([told] if (told := candidate.tags.get(CAVEAT)) else []),
+                *([f"Tested on {rows}."] if (rows := candidate.tags.get(TESTED_ON)) else []),
+            ],
         )
         old: list[Group] = []
         beside = None

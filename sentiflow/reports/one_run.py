@@ -42,7 +42,7 @@ from sentiflow.reports.summary import (
     without_breaks,
     worst_errors_text,
 )
-from sentiflow.runs import CAVEAT, RunRecord, number, start_text
+from sentiflow.runs import CAVEAT, TESTED_ON, RunRecord, number, start_text
 from sentiflow.runs.comparison import figure, figure_text, metric_names
 from sentiflow.scoring import Attribution, TextScorer, Vocabulary
 from sentiflow.store import NOTE
@@ -143,10 +143,11 @@ def _compared(run: RunSummary) -> list[str]:
 
 
 def lead(run: RunSummary) -> str:
+    on = run.record.tags.get(TESTED_ON, "")
     if run.measured is not None:
-        return f"Test accuracy {run.measured.text(run.record.label_names)}."
+        return f"Test accuracy {run.measured.text(run.record.label_names, on)}."
     if (accuracy := run.metrics.get("test/accuracy")) is not None:
-        return f"Test accuracy {accuracy:.2%}."
+        return f"Test accuracy {accuracy:.2%}{f' on {on}' if on else ''}."
     record, loss = run.record, run.metrics.get("val/loss")
     if loss is not None and record.status == "FINISHED":
         return f"Validation loss {loss:.4f}; the test split was not scored."

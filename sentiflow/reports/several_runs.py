@@ -26,7 +26,7 @@ from sentiflow.reports import (
 )
 from sentiflow.reports.one_run import figures_table, quote
 from sentiflow.reports.summary import RunSummary, TestData, load_summaries
-from sentiflow.runs import REPEAT, RunRecord
+from sentiflow.runs import REPEAT, TESTED_ON, RunRecord
 from sentiflow.runs.comparison import (
     ACCURACY,
     HEADING,
@@ -173,7 +173,8 @@ def _best(runs: Sequence[RunSummary], outcomes: Sequence[AccuracyDifference]) ->
         return "Trained on different reviews: validation losses do not say which run is the best."
     sentence = f"By validation loss {best.in_a_sentence} is the best, with {best.loss:.4f}"
     if best.measured is not None:
-        sentence += f": test accuracy {best.measured.accuracy:.2%}"
+        on = best.record.tags.get(TESTED_ON, "")
+        sentence += f": test accuracy {best.measured.accuracy:.2%}{f' on {on}' if on else ''}"
     if len(runs) > 2 and best.number > 1 and (paired := outcomes[best.number - 2].paired) is not None:
         chance = "beyond chance" if beyond_chance(paired.low, paired.high) else "within chance"
         sentence += f", {format_points(paired.difference)} against {runs[0].in_a_sentence}, {chance}"
@@ -188,7 +189,8 @@ def _over_seeds(runs: Sequence[RunSummary]) -> str:
     if not seeds or len({record.parent for record in records}) > 1 or len(accuracies) < len(runs):
         return ""
     over = spread(accuracies)
-    return f"Test accuracy over {len(accuracies)} seeds: mean {over.mean:.2%}, {over.text()}."
+    on = f", on {records[0].tags[TESTED_ON]}" if TESTED_ON in records[0].tags else ""
+    return f"Test accuracy over {len(accuracies)} seeds: mean {over.mean:.2%}, {over.text()}{on}."
 
 
 def _overview(runs: Sequence[RunSummary]) -> list[Block]:

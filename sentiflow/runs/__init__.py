@@ -20,7 +20,8 @@ BASELINE = "baseline"  # a child of baselines
 REPRODUCTION = "reproduction"  # another run's training again, to compare with it
 MONITOR = "monitor"  # a check for drift; no training
 
-CAVEAT = "caveat"  # tag of a run and its version: why the test accuracy says little, in sentences
+# Tags of a run and its version: why the test accuracy says little, in sentences; of which rows it is, if not all.
+CAVEAT, TESTED_ON = "caveat", "tested_on"
 
 TIME = "time."  # begins tags that hold the seconds of a stage, and of all: ``time.total``
 

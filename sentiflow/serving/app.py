@@ -226,6 +226,7 @@ def _add_health(app: FastAPI, watcher: Watcher, registry: CollectorRegistry, ui:
             note=version.why if version == BASE_MODEL else "",
             run_id=champion.run_id,
             accuracy=champion.accuracy,
+            tested_on=champion.tested_on,
             label_names=loaded.scorer.label_names,
             text_name="review" if is_of_films else "text",
             examples=_OF_FILMS if is_of_films else _OF_TABLES,

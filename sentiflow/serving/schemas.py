@@ -181,6 +181,7 @@ class ModelInfo(ModelVersion):
     note: str = Field(description="What it was trained on, if not your data; empty for a registered version")
     run_id: str | None = Field(description="MLflow run of its training")
     accuracy: float | None = Field(description="On the test split, 0 to 1")
+    tested_on: str = Field(description="Of which rows accuracy is, where labels were left out; empty for all")
     label_names: tuple[str, str] = Field(description="The labels of scores up to 0.5, and above")
     text_name: str = Field(description="What its texts are: review or text")
     examples: tuple[str, ...] = Field(description="Texts to try it with")

@@ -12,7 +12,17 @@ from urllib.parse import urlparse
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.names import BASE, dataset_of, model_name
 from sentiflow.redaction import redact
-from sentiflow.runs import BASELINES, MONITOR, REPEATS, SWEEP, TRIAL, RunRecord, whole_number, without_seeds
+from sentiflow.runs import (
+    BASELINES,
+    MONITOR,
+    REPEATS,
+    SWEEP,
+    TESTED_ON,
+    TRIAL,
+    RunRecord,
+    whole_number,
+    without_seeds,
+)
 from sentiflow.settings import Settings
 from sentiflow.store import (
     ACCURACY,
@@ -169,6 +179,7 @@ class Champion:
     version: Version
     run_id: str | None
     accuracy: float | None
+    tested_on: str = ""  # of which rows it is, if not of all
 
 
 @dataclass(frozen=True)
@@ -217,7 +228,8 @@ def find_champion(settings: Settings, name: str | None) -> Champion | None:
     number = champion_of(store, name)
     if number is None or (found := store.version(name, number)) is None:  # none, or deleted a moment ago
         return None
-    return Champion(Version(name, number, CHAMPION), found.run_id, parse_fraction(found.tags.get(ACCURACY)))
+    version, accuracy = Version(name, number, CHAMPION), parse_fraction(found.tags.get(ACCURACY))
+    return Champion(version, found.run_id, accuracy, found.tags.get(TESTED_ON, ""))
 
 
 def model_named(settings: Settings, dataset: str | None) -> str:

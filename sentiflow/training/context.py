@@ -23,9 +23,10 @@ from sentiflow.data import reviews
 from sentiflow.data.division import text_hashes
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import Reviews
+from sentiflow.data.rows import share_kept
 from sentiflow.evaluation import Epoch, ScoreTable
 from sentiflow.names import BUILT_IN, dataset_of
-from sentiflow.runs import LABEL_PARAMS, RunRecord
+from sentiflow.runs import LABEL_PARAMS, TESTED_ON, RunRecord
 from sentiflow.scoring import TextScorer, Weights
 from sentiflow.settings import Settings
 from sentiflow.store import MISSING, SCORER_DIGEST, Store, VersionRecord
@@ -88,7 +89,7 @@ _SCHEMA = Schema([ColSpec(kind, name) for name, kind in _COLUMNS.items()])
 def log_dataset(run: OpenRun, prepared: Prepared) -> None:
     """Log which dataset a run uses: its digest, its splits as inputs, and how a user's table was read."""
     digest = "dataset.digest"
-    params = {digest: prepared.digest}
+    params, tags = {digest: prepared.digest}, {digest: prepared.digest}
     if prepared.name not in BUILT_IN:
         rejected = sum(prepared.rejected.reasons.values()) if prepared.rejected else 0
         left_out = sum(prepared.left_out.values())
@@ -97,9 +98,16 @@ def log_dataset(run: OpenRun, prepared: Prepared) -> None:
             read |= {name: getattr(prepared.joined, name) for name in ("tables", "repeated", "relabelled")}
         params |= {f"table.{name}": str(value) for name, value in read.items()}
         params |= zip(LABEL_PARAMS, reviews.read(prepared.table).label_names, strict=True)
-    run.write(params=[Param(*each) for each in params.items()], tags=[RunTag(digest, prepared.digest)])
+        tags |= {TESTED_ON: rows} if (rows := tested_on(prepared)) else {}
+    run.write(params=[Param(*each) for each in params.items()], tags=[RunTag(*each) for each in tags.items()])
     with run.errors():
         run.client.log_inputs(run.run_id, datasets=_inputs(prepared))
+
+
+def tested_on(prepared: Prepared) -> str:
+    """Of which rows of a user's tables an accuracy is, where --labels leaves some out; else empty."""
+    repeated = prepared.joined.repeated if prepared.joined else 0
+    return share_kept(len(reviews.read(prepared.table)) + repeated, prepared.left_out)
 
 
 def content_of(prepared: Prepared) -> str:

@@ -170,11 +170,11 @@ def test_a_skipped_training_that_promotes_promotes_the_version_that_is_there(
 
 
 def test_a_first_model_that_one_answer_nearly_equals_needs_a_person_to_name_it(
-    registry: World, prefect_server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    three_versions: World, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """73.6% of 303 reviews, 72.9% of them negative: neither a training nor a choice promotes it."""
     monkeypatch.setenv("SENTIFLOW_GATE_MIN_ACCURACY", "0.5")
-    world, name = with_own_files(tmp_path / "own", registry), "sample-sentiment"
+    world, name = with_own_files(tmp_path / "own", three_versions, trained.world), "sample-sentiment"
     world.enter(monkeypatch)
     client = connect(world.settings)
     run = client.get_run(str(client.get_model_version(name, str(Registry.GOOD)).run_id))

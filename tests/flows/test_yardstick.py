@@ -9,12 +9,14 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from benchmarks.sample import sample_rows
-from flows.cli.train import next_commands
+from flows.cli.train import _single, next_commands
 from flows.repeat import repeat
 from flows.train import train
+from sentiflow.data.table import TableOptions
 from sentiflow.promotion.candidate import evaluate_candidate
 from sentiflow.results import TrainingResult
 from sentiflow.store.client import connect
+from sentiflow.store.find import find_champion
 from sentiflow.training.recipes import load_recipe
 from tests.prefect_store import artifacts_of, tasks_of
 from tests.world import World, make_world
@@ -23,12 +25,17 @@ from tests.world import World, make_world
 POOR = load_recipe("tutorial", ["epochs=1", "sequence_length=20", "units=4", "embedding_size=4"])
 
 
+NEUTRAL = TableOptions(labels={"meh": "skip"})
+
+
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Iterator[World]:
     made = make_world(tmp_path_factory.mktemp("yardstick"), migrated_store)
     rows = [(text, label, "train" if k < 450 else "test") for k, (text, label, *_) in enumerate(sample_rows())]
     learnt = [(text.upper(), label, "test") for text, label, _ in rows[:50]]
-    table = pd.DataFrame([*rows[:550], *learnt, ("odd", "perhaps", "train")], columns=["text", "label", "split"])
+    neutral = [(text, "meh", "train") for text, *_ in rows[550:750]]
+    rows = [*rows[:550], *learnt, *neutral, ("odd", "perhaps", "train")]
+    table = pd.DataFrame(rows, columns=["text", "label", "split"])
     table.to_csv(made.root / "mine.csv", index=False)
     with pytest.MonkeyPatch.context() as patch:
         made.enter(patch)
@@ -37,7 +44,7 @@ def own(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Itera
 
 @pytest.fixture(scope="module")
 def result(own: World, prefect_server: None) -> TrainingResult:
-    return train(POOR, str(own.root / "mine.csv"), 0, promote=True)
+    return train(POOR, str(own.root / "mine.csv"), 0, promote=True, table=NEUTRAL)
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +92,29 @@ def test_why_an_accuracy_says_little_stands_everywhere_and_nobody_is_asked_to_pr
     assert offered == [True, False, False]
 
 
+def test_beside_the_accuracy_stands_which_rows_it_is_of(
+    result: TrainingResult, client: MlflowClient, own: World
+) -> None:
+    """200 of 800 rows have a label to skip."""
+    on, run = "75% of the rows; label meh left out", client.get_run(result.run_id)
+    version = client.get_model_version(result.model.name, str(result.model.version))
+    lead = f"{result.measured.accuracy_ci_high:.2%}) on {on}"
+    for told in (
+        result.summary,
+        run.data.tags["mlflow.note.content"],
+        version.description,
+        Path(client.download_artifacts(result.run_id, "report.html")).read_text(),
+        "\n".join(_single(result)),
+    ):
+        assert lead in told
+    assert run.data.tags["tested_on"] == version.tags["tested_on"] == on
+    assert result.promotion is not None and f"Tested on {on}." in result.promotion.decision.notes
+    client.set_registered_model_alias(version.name, "champion", version.version)
+    champion = find_champion(own.settings, version.name)
+    client.delete_registered_model_alias(version.name, "champion")
+    assert champion is not None and champion.tested_on == on
+
+
 def test_its_last_line_names_the_rejects_and_the_file_that_keeps_them(result: TrainingResult, own: World) -> None:
     """Red if a night's rejects stood in a log alone, or in a file that the next night replaces."""
     kept = own.settings.data_dir / "datasets" / "mine" / "rejects"
@@ -109,7 +139,8 @@ def test_the_gate_refuses_it_and_says_what_helps(
 def test_seeds_are_compared_with_one_yardstick_and_the_parent_has_the_registered_one_s(
     own: World, prefect_server: None, client: MlflowClient
 ) -> None:
-    result = repeat(POOR, str(own.root / "mine.csv"), 5, 2)
+    result = repeat(POOR, str(own.root / "mine.csv"), 5, 2, table=NEUTRAL)
+    assert ", on 75% of the rows; label meh left out." in result.accuracy_line
     parent = client.get_run(result.run_id).data
     below = [client.get_run(each.run.run_id).data for each in result.seeds]
     assert len({run.metrics["baseline/loss"] for run in (parent, *below)}) == 1

@@ -78,3 +78,8 @@ def test_a_champion_that_guesses_or_knows_one_answer_only_is_replaced() -> None:
     assert judged(candidate, guessing).passed
     assert constant.right.mean() < 0.4
     assert judged(few, constant).passed
+
+
+def test_a_candidate_that_is_a_little_worse_than_guessing_is_bad_and_not_turned() -> None:
+    decision = judged(answering(180), answering(400))  # 45%
+    assert "better" in {rule.name for rule in decision.failures} and decision.comparison is not None
