@@ -38,6 +38,7 @@ class Evaluation:
     worst: list[Misclassified]  # the most confident first
     label_names: tuple[str, str]
     learnt: int  # rows whose texts the version learnt from
+    new: Accuracy | None  # figures of the other rows, if it learnt from some and not from all
     labels: dict[str, int]  # what each label was taken for, as the table writes it
     advice: str = ""  # where the labels that are known are all the same
 
@@ -46,6 +47,9 @@ class Evaluation:
         lines = [f"Accuracy {self.figures.text(self.label_names)}"]
         if self.learnt:
             lines.append(f"{self.learnt:,} of these rows are texts that it learnt from: it does better on them")
+        if self.new:
+            others = sum(map(sum, self.confusion)) - self.learnt
+            lines.append(f"Accuracy on the other {others:,}: {self.new.text(self.label_names)}")
         if self.left_out:
             lines.append(count_left_out(self.left_out, " of the accuracy"))
         return [*lines, self.advice] if self.advice else lines
@@ -94,9 +98,8 @@ class Evaluator:
         self, column: str, options: TableOptions, names: tuple[str, str], learnt: frozenset[str] = frozenset()
     ) -> None:
         self._column, self._options, self._names, self._learnt = column, options, names, learnt
-        self._of_learnt = 0
         self._known = options.known(names)
-        self._confusion = [[0, 0], [0, 0]]
+        self._confusion, self._new = ([[0, 0], [0, 0]] for _ in range(2))  # of all rows, and of those not learnt
         self._labels: Counter[str] = Counter()  # of rows; of those without a meaning some only
         self._found: dict[str, tuple[str, int]] = {}
         self._worst: list[Misclassified] = []
@@ -114,7 +117,7 @@ class Evaluator:
             if label not in self._found:
                 self._found[label] = spelled, meaning
             self._confusion[meaning][answers[k]] += 1
-            self._of_learnt += bool(self._learnt) and text_id(chunk.texts[k]) in self._learnt
+            self._new[meaning][answers[k]] += not (self._learnt and text_id(chunk.texts[k]) in self._learnt)
             if answers[k] != meaning:
                 place = f"line {chunk.lines[k]:,}" if chunk.lines[k] else f"row {chunk.rows[k]:,}"
                 text = beginning(chunk.texts[k])
@@ -132,7 +135,9 @@ class Evaluator:
         if not any(map(any, self._confusion)):
             where = f"No row has a usable label in the column {self._column}"
             raise UsageError(f"{where}: {count_left_out(left_out)}.", hint)
+        learnt = sum(map(sum, self._confusion)) - sum(map(sum, self._new))
+        new = accuracy_of(self._new) if learnt and any(map(any, self._new)) else None
         return Evaluation(
             accuracy_of(self._confusion), self._confusion, left_out, self._worst, self._names,
-            self._of_learnt, dict(sorted(self._found.values(), key=lambda each: -each[1])), hint,
+            learnt, new, dict(sorted(self._found.values(), key=lambda each: -each[1])), hint,
         )  # fmt: skip

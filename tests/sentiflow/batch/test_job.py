@@ -273,7 +273,7 @@ def test_a_labelled_table_is_compared_with_the_scores_and_keeps_its_labels(
     assert not list(tmp_path.glob("*none*"))
 
 
-def test_rows_that_the_version_learnt_from_are_counted(
+def test_rows_that_the_version_learnt_from_are_counted_and_the_accuracy_is_told_without_them(
     world: World, registry: MlflowClient, tmp_path: Path
 ) -> None:
     """Red if a table that was trained on told its accuracy as if it were new, or if its tested rows counted."""
@@ -288,7 +288,14 @@ def test_rows_that_the_version_learnt_from_are_counted(
     source.write_text("text,label\ngood film,1\nbad film,0\nbad,meh\ngood film,0\nnew,1\n")
     found = run(world, Request(source, tmp_path / "out.csv", labelled=TableOptions())).evaluation
     assert found is not None and found.learnt == 2
+    answers = pd.read_csv(tmp_path / "out.csv")["label"]
+    right = [answers[1] == "negative", answers[4] == "positive"]  # of "bad film" and "new"
+    assert found.new is not None and found.new.accuracy == sum(right) / 2
     assert found.lines[1].startswith("2 of these rows")
+    assert found.lines[2].startswith(f"Accuracy on the other 2: {sum(right) / 2:.2%} (95% interval ")
+    source.write_text("text,label\ngood film,1\ngood film,0\n")
+    found = run(world, Request(source, tmp_path / "all.csv", labelled=TableOptions())).evaluation
+    assert found is not None and (found.learnt, found.new) == (2, None)
 
 
 def test_labels_mean_what_they_meant_at_the_training_unless_a_whole_set_is_given(
