@@ -41,7 +41,7 @@ def outage(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
         sign = "epoch 1/" if name == "train" else ""
         process = start(world, "sentiflow", *arguments)
         wait_until(lambda: sign in output.read_text(), f"{name} to say {sign!r}", 300)
-        with _locked(world):
+        with locked(world):
             time.sleep(LOCKED)
             assert process.poll() is None, f"{name} ended: {output.read_text()[-2_000:]}"
         assert process.wait(600) == 0, output.read_text()[-2_000:]
@@ -126,7 +126,7 @@ class Server:
 
 
 @contextmanager
-def _locked(world: World) -> Iterator[None]:
+def locked(world: World) -> Iterator[None]:
     with closing(sqlite3.connect(str(world.settings.sqlite_file), isolation_level=None, timeout=60)) as database:
         database.execute("BEGIN EXCLUSIVE")
         yield

@@ -1,0 +1,127 @@
+"""What waits while something is gone: a promotion without its Prefect server, a training without its store."""
+
+import time
+from pathlib import Path
+
+import httpx
+
+from tests.faults.campaign import Case, Red
+from tests.faults.kills import start
+from tests.faults.outages import AWAY, LONG_AWAY, Server, locked
+from tests.faults.worlds import NAME, SAMPLE, TRAIN, Worlds, check_whole, put_in_use, wait_until
+from tests.mlflow_store import champion_of, versions_of
+from tests.world import Registry
+
+ASKS = "waits for a person's answer"
+
+
+def asked(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
+    """Kill the Prefect server while a promotion waits for an answer: it waits on, or ends and asks again."""
+    world = worlds.copy(folder / "world")
+    client, output = put_in_use(world, Registry.POOR), world.root / "output.txt"
+    seconds = (AWAY, LONG_AWAY)[seed % 2]
+    arguments = ("promote", str(Registry.GOOD), *SAMPLE)
+    with Server("prefect", world) as server:
+        variables = {**server.variables, "SENTIFLOW_PROMOTION_APPROVAL": "true"}
+        process = start(world, "sentiflow", *arguments, **variables)
+        wait_until(lambda: ASKS in output.read_text(), "a question", 300)
+        (waiting,) = wait_until(lambda: _paused(server), "a flow run to pause")
+        server.kill()
+        time.sleep(seconds)
+        assert champion_of(client, NAME) == Registry.POOR, "promoted without an answer"
+        server.start()
+        waited = process.poll() is None
+        if not waited:
+            told = output.read_text()
+            assert process.wait() == 3 and told.count("Error: ") == 1 and "Traceback" not in told, told[-3_000:]
+            process = start(world, "sentiflow", *arguments, **variables)
+            wait_until(lambda: output.read_text().count(ASKS) == 2, "a second question", 300)
+            (again,) = wait_until(
+                lambda: [one for one in _paused(server) if one != waiting], "a flow run to pause"
+            )
+            assert waiting not in _paused(server), "the first question can still be answered, and nobody listens"
+            waiting = again
+        _answer(server, waiting)
+        assert process.wait(120) == 0, output.read_text()[-3_000:]
+        assert not _paused(server), "a question is left"
+    check_whole(world, Registry.GOOD)
+    return {"seconds away": seconds, "of them waited for": int(waited)}
+
+
+def _paused(server: Server) -> list[str]:
+    """The flow runs that wait for a person, by their ids."""
+    wanted = {"flow_runs": {"state": {"type": {"any_": ["PAUSED"]}}}}
+    answer = httpx.post(f"{server.variables['PREFECT_API_URL']}/flow_runs/filter", json=wanted, trust_env=False)
+    return [str(run["id"]) for run in answer.raise_for_status().json()]
+
+
+def _answer(server: Server, flow_run: str) -> None:
+    answer = {"run_input": {"decision": "promote", "reason": "looks fine", "name": "ada"}}
+    url = f"{server.variables['PREFECT_API_URL']}/flow_runs/{flow_run}/resume"
+    assert httpx.post(url, json=answer, trust_env=False).raise_for_status().json()["status"] == "ACCEPT"
+
+
+LOCKED = 60  # seconds; three times as long as a store is waited for
+IN_EPOCHS = ("epoch 1/", "training on", "epoch 2/")  # there are six: each of the next three waits for 20 s
+STEPS = ("epoch 1/", "test accuracy", "training on", "registered ", "epoch 2/")
+
+
+def shut_out(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
+    """Lock MLflow's database in a training for longer than it is waited for: it goes on, or says so and ends."""
+    world = worlds.copy(folder / "world")
+    put_in_use(world, Registry.POOR)
+    step, output = STEPS[seed % len(STEPS)], world.root / "output.txt"
+    arguments = (*TRAIN, "--set", "epochs=6", "--seed", "7")
+    process = start(world, "sentiflow", *arguments)
+    wait_until(lambda: step in output.read_text() or process.poll() is not None, f"it to say {step!r}", 300)
+    assert process.poll() is None, f"it had ended with {process.poll()} before the store was locked"
+    with locked(world):
+        time.sleep(LOCKED)
+        told = output.read_text()
+        assert "locked for more than 20 s" in told, f"nothing is said meanwhile: {told[-3_000:]}"
+    code, told = process.wait(600), output.read_text()
+    assert not (code and step in IN_EPOCHS), f"it ended with {code}: {told[-3_000:]}"
+    assert code in (0, 3) and "Traceback" not in told and told.count("Error: ") == (1 if code else 0), told[
+        -3_000:
+    ]
+    again = world.run(*arguments, timeout=600, PREFECT_API_URL="")
+    assert again.returncode == 0, again.stderr
+    check_whole(world, Registry.POOR)
+    assert len(versions_of(put_in_use(world, Registry.POOR), NAME)) == 4
+    return {"seconds locked": LOCKED, "trainings that went on": int(code == 0)}
+
+
+F21 = Case(
+    "F21",
+    "A promotion whose Prefect server dies while it waits for a person promotes nothing without an answer; the "
+    "command waits on, or ends with one message, and asks again.",
+    f"A try kills Prefect's server once a promotion waits; it comes back after {AWAY} s, in every second try "
+    f"after {LONG_AWAY} s. Where the command has ended, the same command asks anew, and the old question can no "
+    "longer be answered. Then the answer is given: that version must be in use, and no question be left.",
+    asked,
+    short=1,
+    long=4,
+    reds=(
+        Red(
+            "a question whose process is gone stays", "tasks/register.py",
+            "        close_waiting(client, settings, get_run_logger())\n", "", "can still be answered", seed=1,
+        ),
+    ),
+)  # fmt: skip
+F22 = Case(
+    "F22",
+    f"A training whose store is locked for {LOCKED} s says so, and goes on or ends with one message; the same "
+    "command works then.",
+    f"Another connection holds SQLite from a step of a training on, in turn {', '.join(STEPS)}. The same command "
+    "follows. There must be one version of it, and the rest is as in F1.",
+    shut_out,
+    short=1,
+    long=len(STEPS),
+    reds=(
+        Red(
+            "an epoch that cannot be logged ends the training", "sentiflow/store/client.py",
+            "        except ExternalError as err:\n            self._logger.warning(\"Epoch",
+            "        except TimeoutError as err:\n            self._logger.warning(\"Epoch", "ended with 3",
+        ),
+    ),
+)  # fmt: skip
