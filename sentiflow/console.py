@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 Logger = logging.Logger | logging.LoggerAdapter[Any]
 
 
+AT_THE_END = {"at_the_end": True}
+"""``extra`` of log lines that a command in a terminal leaves out, as its last lines say the same."""
+
 _LINES = "\n\t"  # what the layout of a page is made of
 
 

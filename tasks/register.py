@@ -25,6 +25,7 @@ from prefect.input import RunInput
 from prefect.states import Running
 from pydantic import Field
 
+from sentiflow.console import AT_THE_END
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import ExternalError
 from sentiflow.evaluation.metrics import Measured
@@ -219,16 +220,15 @@ def promote(
 def _review(settings: Settings, candidate: Candidate) -> Candidate:
     """Show the decision, and let a person answer where approval is required."""
     logger, decision = get_run_logger(), candidate.decision
-    logger.info("%s", candidate.title)
-    for rule in decision.rules:
-        logger.info("%s", rule.line)
-    for note in decision.notes:
-        logger.info("%s", note)
+    asked = candidate.promotes and asks(candidate.name, settings)
+    extra = {} if asked else AT_THE_END
+    for line in (candidate.title, *(rule.line for rule in decision.rules), *decision.notes):
+        logger.info("%s", line, extra=extra)
     about = f"{candidate.name} version {candidate.version}"
     create_markdown_artifact(candidate.markdown(), key="promotion", description=about)
-    if candidate.promotes and asks(candidate.name, settings):
-        candidate = _ask(candidate, settings)
-    logger.info("%s by %s: %s", candidate.answer, candidate.by, candidate.reason)
+    if asked:
+        candidate = replace(_ask(candidate, settings), asked=True)
+    logger.info("%s by %s: %s", candidate.answer, candidate.by, candidate.reason, extra=extra)
     return candidate
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from prefect import get_run_logger, task
 
 from sentiflow import baselines
-from sentiflow.console import progress_bar
+from sentiflow.console import AT_THE_END, progress_bar
 from sentiflow.data import prepare as preparing
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared, Source
@@ -160,19 +160,20 @@ def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles, yardsti
         ids = content.of("test").padded(run.config.sequence_length, run.config.vocabulary_size)
         with progress_bar("Evaluating", scorer.network.readings * len(ids)) as advance:
             scores, speed = _timed(partial(scorer.network.score, advance=advance), ids)
+    logger, extra = get_run_logger(), AT_THE_END if run.parent is None else {}
     chance = _at_chance(run, content, scores)
     if caveat := " ".join(filter(None, [chance, reviews.learnt_too_much(content)])):
         run.tag({CAVEAT: caveat})
-        get_run_logger().warning("%s", caveat)
+        logger.warning("%s", caveat, extra=extra)
     measured, against = record_evaluation(
         run, prepared, content, scorer.vocabulary, scores,
         parameters=sum(each.size for each in scorer.weights.entries().values() if each.dtype.kind == "f"),
         speed=speed, history=trained.history, scorer=scorer,
         yardstick=None if yardstick is None else np.load(yardstick),
     )  # fmt: skip
-    get_run_logger().info("test accuracy %s", measured.text(content.label_names, tested_on(prepared)))
+    logger.info("test accuracy %s", measured.text(content.label_names, tested_on(prepared)), extra=extra)
     if against is not None:
-        get_run_logger().info("%s", against.text)
+        logger.info("%s", against.text, extra=extra)
     return measured
 
 

@@ -73,7 +73,7 @@ def promote(
     if dry_run:
         _show_dry(name, version, settings, force=force, as_json=as_json)
         return
-    if approval := asks(name, settings):
+    if asks(name, settings):
         candidate = _with_approval(name, version, reason, settings, force=force)
     else:
         with working("Checking the candidate"):
@@ -83,8 +83,7 @@ def promote(
             LOGGER.setLevel(logging.INFO)  # it says so when reviews have to be scored again
             candidate = switch.promote(name, version, settings, force=force, reason=reason)
     stdout = stdout_for(_record(candidate, candidate), as_json=as_json)
-    if not approval:  # the flow's log shows the checks
-        show_judgement(candidate, stdout)
+    show_judgement(candidate, stdout)
     show_promotion(candidate, stdout)
 
 

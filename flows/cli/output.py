@@ -110,6 +110,8 @@ def show_judgement(candidate: "Candidate", console: Console) -> None:
     from sentiflow import reports
 
     decision = candidate.decision
+    if candidate.asked:  # the flow's log has shown them before
+        return
     console.say(f"[bold]{escape(candidate.title)}[/]\n")
     rows = [(rule.outcome, rule.name, rule.text) for rule in decision.rules]
     failed = [place for place, rule in enumerate(decision.rules) if not rule.passed]
@@ -198,8 +200,10 @@ _SILENT = ("urllib3", "prefect._internal", "mlflow.utils.environment")
 
 
 def _is_shown(record: logging.LogRecord) -> bool:
-    """Whether a line is none of Prefect's engine's: the project's own and the final error say it better."""
-    return not record.name.startswith(_SILENT) and "prefect" not in PurePath(record.pathname).parts
+    """Whether a line is none of Prefect's engine's, and none that the last lines or the final error say better."""
+    if record.name.startswith(_SILENT) or hasattr(record, "at_the_end"):
+        return False
+    return "prefect" not in PurePath(record.pathname).parts
 
 
 # As the lines of flows.cli.output: time, step, message. Prefect's own formats name the flow run in each line.

@@ -79,6 +79,7 @@ class Candidate:
     reason: str = ""
     by: str = ""
     event: Event | None = None
+    asked: bool = field(default=False, repr=False)  # whether a person was asked
 
     @property
     def promotes(self) -> bool:

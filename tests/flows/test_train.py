@@ -207,6 +207,19 @@ def test_a_skipped_training_judges_no_version_that_was_refused_before(
     assert client.get_model_version(name, str(Registry.POOR)).tags["gate.at"] == "then"
 
 
+@pytest.mark.story
+def test_a_training_that_promotes_says_accuracy_and_checks_once(world: World) -> None:
+    fields = ("epochs=1", "sequence_length=20", "units=4", "embedding_size=4")
+    given = [part for field in fields for part in ("--set", field)]
+    done = world.run("train", "--dataset", "sample", "--recipe", "tutorial", *given, "--promote")
+    told = [" ".join(line.split()) for line in (done.stdout + done.stderr).splitlines()]
+    assert done.returncode == 4, done.stderr
+    assert sum("est accuracy " in line for line in told) == 1
+    for line in ("sample-sentiment version 1: no champion yet", "passed size ", "failed minimum accuracy "):
+        assert [line in each for each in told].count(True) == 1
+    assert not any("failed: " in line or "refused by" in line for line in told)
+
+
 def test_a_deleted_version_is_trained_again(registry: World) -> None:
     settings = registry.settings
     assert trained_already(SAME, "sample", 4, settings, DEFAULT_OPTIONS, "auto") is not None
