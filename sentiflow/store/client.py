@@ -128,7 +128,7 @@ def delete_files(runs: str, names: Collection[str], settings: Settings) -> None:
 
 def digests_tested_with(review_id: str, settings: Settings) -> set[str]:
     """Digests of the datasets that a run has tested with a review, or may have, by the scores that it keeps."""
-    import pyarrow.parquet as pq
+    from sentiflow.store.scores import REVIEW, read_scores
 
     found: dict[str, bool] = {}  # one digest has the same reviews in every run
     with tracking_errors(settings.tracking_uri), TemporaryDirectory() as folder:
@@ -140,9 +140,9 @@ def digests_tested_with(review_id: str, settings: Settings) -> set[str]:
             if not any(file.path == SCORES for file in files.list_artifacts()):
                 continue
             try:
-                table = pq.read_table(files.download_artifacts(SCORES, folder), columns=["review_id"])
-                found[digest] = review_id in table["review_id"].to_pylist()
-            except (OSError, ValueError):  # it is damaged
+                table = read_scores(Path(files.download_artifacts(SCORES, folder)), [REVIEW])
+                found[digest] = review_id in table[REVIEW].to_pylist()
+            except (OSError, ValueError, KeyError):  # it is damaged
                 found[digest] = True
     return {digest for digest, has in found.items() if has}
 

@@ -138,16 +138,15 @@ def score_table(store: Store, record: RunRecord, folder: Path, column: str = "sc
     if path is None:
         return None
     import numpy as np
-    import pyarrow.parquet as pq  # this and the gate's scipy only when there is something to read
 
-    from sentiflow.evaluation import ScoreTable
+    from sentiflow.evaluation import ScoreTable  # the gate's scipy only when there is something to read
+    from sentiflow.store.scores import read_scores  # Arrow, too
 
     try:
-        with pq.ParquetFile(path) as file:
-            if column == YARDSTICK_SCORES and column not in file.schema_arrow.names:
-                return None
-            names = [column if name == "score" else name for name in _COLUMNS]
-            table = file.read(columns=names)
+        names = [column if name == "score" else name for name in _COLUMNS]
+        table = read_scores(path, names)
+        if column == YARDSTICK_SCORES and column not in table.column_names:
+            return None
         # By lists: read_table and to_numpy import pandas, which takes longer than these milliseconds.
         columns = zip(names, _COLUMNS.values(), strict=True)
         ids, label, score, n_tokens = (np.array(table[name].to_pylist(), kind) for name, kind in columns)

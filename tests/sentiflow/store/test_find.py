@@ -214,11 +214,15 @@ def test_scores_are_read_where_they_lie_and_a_run_without_any_has_none(
     assert score_table(store, store.record(bare), tmp_path) is None
 
 
+@pytest.mark.parametrize("content", ["damaged", "long ids"])
 def test_damaged_scores_are_told_with_their_place(
-    world: World, client: MlflowClient, experiment: str, tmp_path: Path
+    world: World, client: MlflowClient, experiment: str, tmp_path: Path, content: str
 ) -> None:
     run_id = add(client, experiment, "scored")
-    (tmp_path / "test_scores.parquet").write_bytes(b"PAR1 and no more")
+    if content == "damaged":
+        (tmp_path / "test_scores.parquet").write_bytes(b"PAR1 and no more")
+    else:
+        scores().assign(review_id="a" * 1_000).to_parquet(tmp_path / "test_scores.parquet", index=False)
     client.log_artifact(run_id, str(tmp_path / "test_scores.parquet"))
     store = open_store(world.settings)
     with pytest.raises(ExternalError, match="test scores of scored cannot be read") as caught:
