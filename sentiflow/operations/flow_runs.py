@@ -227,7 +227,7 @@ def close_tasks(prefect: SyncPrefectClient, run: FlowRun, end: State[Any], attem
     unfinished = [each for each in StateType if each not in TERMINAL_STATES]
     for task_run in _all(
         prefect.read_task_runs, flow_run_filter=filters.FlowRunFilter(id={"any_": [run.id]}),
-        task_run_filter=filters.TaskRunFilter(state={"type": {"any_": unfinished}}),
+        task_run_filter=filters.TaskRunFilter(state={"type": {"any_": unfinished}, "name": None}),
     ):  # fmt: skip
         if attempt in (None, str(task_run.flow_run_run_count)):
             prefect.set_task_run_state(task_run.id, end, force=True)

@@ -96,7 +96,8 @@ def test_what_is_none_of_them_is_refused_in_a_line(body: bytes, kind: str, statu
 def test_mlflows_own_client_asks_the_service(served: Running, scorer: TextScorer) -> None:
     client = ScoringServerClient(*served.host_and_port)
     client.wait_server_ready()
-    assert client.get_version() == PROTOCOL == mlflow.__version__
+    assert client.get_version() == PROTOCOL
+    assert PROTOCOL.split(".")[:2] == mlflow.__version__.split(".")[:2]
     scores = scorer.score(TEXTS)
     for data in (pd.DataFrame({"text": TEXTS}), np.array(TEXTS), TEXTS):
         answer = client.invoke(data).get_predictions()  # a DataFrame
