@@ -71,9 +71,10 @@ def predict(
     readings = [scorer.explain(text) for text in texts] if explain else []
     scores = [reading.score for reading in readings] or scorer.score(texts).tolist()
     facts = [vars(reading) for reading in readings] or [{"score": score} for score in scores]
-    labels = [scorer.label_of(score) for score in scores]
+    known = [len(scorer.vocabulary.encode(text)) > 1 for text in texts]  # the first id marks the start
     answers = [
-        {"text": text, "label": label, **each} for text, label, each in zip(texts, labels, facts, strict=True)
+        {"text": text, "label": scorer.label_of(score), "known": any_word, **each}
+        for text, score, any_word, each in zip(texts, scores, known, facts, strict=True)
     ]
     record = {"model": {**_model(found), "label_names": scorer.label_names}, "answers": answers}
     stdout = stdout_for(record, as_json=as_json)
@@ -87,11 +88,10 @@ def predict(
                 page = explanation_page(reading, scorer, f"{found} ({found.why})")
                 write_page(html, page, CONSOLE if as_json else stdout)
         return
-    for text, score in zip(texts, scores, strict=True):
+    for text, score, any_word in zip(texts, scores, known, strict=True):
         line = " ".join(text.split())
         beginning = line if len(line) <= _SHOWN else f"{line[: _SHOWN - 3]}..."
-        read = len(scorer.vocabulary.encode(text)) > 1  # the first id marks the start
-        note = "" if read else "  [dim](no word of it is known)[/]"
+        note = "" if any_word else "  [dim](no word of it is known)[/]"
         stdout.say(f"{_verdict(score, scorer)}  {escape(beginning)}{note}")
     stdout.print(model)
 

@@ -136,10 +136,13 @@ def _add_predictions(
         keeper.keep(loaded.champion.version, texts, scores)
         return labels
 
-    async def predictions_of(loaded: Loaded, texts: list[str]) -> list[schemas.Prediction]:
+    async def predictions_of(loaded: Loaded, texts: list[str]) -> list[schemas.Answer]:
         scores = await batcher.score(loaded, texts) if texts else []
         labels = labels_of(loaded, texts, scores)
-        return [schemas.Prediction(label=label, score=score) for label, score in zip(labels, scores, strict=True)]
+        return [
+            schemas.Answer(label=label, score=score, known=loaded.knows(score))
+            for label, score in zip(labels, scores, strict=True)
+        ]
 
     @app.post(
         "/predict",

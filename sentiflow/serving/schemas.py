@@ -152,10 +152,16 @@ class Prediction(_Response):
     score: float = Field(ge=0, le=1, description="Probability of the second of label_names")
 
 
+class Answer(Prediction):
+    """A prediction, and whether it says anything of the text."""
+
+    known: bool = Field(description="Whether any word of the text is known; if not, it has an empty text's score")
+
+
 class Predictions(_Response):
     """A prediction for each text, in their order."""
 
-    predictions: list[Prediction]
+    predictions: list[Answer]
     model: ModelVersion
 
 

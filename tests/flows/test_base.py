@@ -69,7 +69,9 @@ def test_every_path_of_the_service_says_what_answers(world: World) -> None:
         assert answer["model"] == {"name": "base", "version": None}
         assert response.headers["X-Model-Version"] == "base"
         (score,) = load_scorer(world.settings, find_version(world.settings, "base", None)).score([TEXT])
-        assert answer["predictions"][0] == {"label": "positive", "score": pytest.approx(score, abs=1e-9)}
+        assert answer["predictions"][0] == {
+            "label": "positive", "score": pytest.approx(score, abs=1e-9), "known": True,
+        }  # fmt: skip
         shown = figures(http.get("/metrics").text)
         assert shown["sentiflow_model_info name=base version="] == 1
     assert not log.exists()

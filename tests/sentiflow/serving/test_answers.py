@@ -1,6 +1,7 @@
 """What each path says, over real HTTP, from the process that a user starts."""
 
 import asyncio
+import json
 import re
 import socket
 from typing import Any
@@ -11,7 +12,7 @@ from fastapi import FastAPI
 from jsonschema import Draft202012Validator
 from prometheus_client.parser import text_string_to_metric_families
 
-from sentiflow.scoring import TextScorer
+from sentiflow.scoring import TextScorer, tokenize
 from sentiflow.serving.app import build
 from sentiflow.serving.batching import Batcher, Keeper
 from sentiflow.serving.champion import Loaded, Watcher
@@ -37,6 +38,18 @@ def test_one_text_gets_the_score_that_the_versions_files_give(http: httpx.Client
         assert prediction["score"] == pytest.approx(score, abs=1e-12)
         assert prediction["label"] == ("positive" if score > 0.5 else "negative")
         assert response.json()["model"] == {"name": "sample-sentiment", "version": 1}
+
+
+def test_a_text_of_which_no_word_is_known_is_told_as_the_command_tells_it(
+    http: httpx.Client, scorer: TextScorer, trained: Trained
+) -> None:
+    texts = ["asdf qwer", "!?", *TEXTS, "asdf " + scorer.vocabulary.words[-1]]
+    expected = [any(scorer.vocabulary.id_of(word) for word in tokenize(text)) for text in texts]
+    assert expected[:2] == [False, False] and expected[-1]
+    answers = http.post("/predict", json={"texts": texts}).json()["predictions"]
+    assert [each["known"] for each in answers] == expected
+    told = json.loads(trained.world.run("predict", "--json", "--dataset", "sample", *texts[1:]).stdout)
+    assert [each["known"] for each in told["answers"]] == expected[1:]
 
 
 def test_many_texts_are_answered_in_their_order(http: httpx.Client, scorer: TextScorer) -> None:

@@ -94,6 +94,18 @@ def test_a_screen_reader_hears_the_answer_and_finds_the_words_as_a_table(page: P
     """)
 
 
+def test_the_page_says_that_no_word_is_known_and_which_rows_the_accuracy_is_of(page: Page) -> None:
+    def skip(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(json=answer.json() | {"accuracy": 0.93, "tested_on": "76% of the rows; label 3 left out"})
+
+    send(page, "asdf qwer")
+    expect(page.locator("#why")).to_have_text("No word of it is known: the score is that of an empty text.")
+    page.route("**/model", skip)
+    page.reload()
+    expect(page.locator("#model")).to_contain_text("test accuracy 93.0% on 76% of the rows; label 3 left out")
+
+
 def test_the_page_answers_at_once_also_below_a_path_of_a_proxy(
     page: Page, served: Running, scorer: TextScorer
 ) -> None:
