@@ -152,8 +152,8 @@ def test_a_table_and_a_sample_of_a_later_version_are_named_with_it(
         sample.samples(MODELS[0], world.settings)
     (table,) = (tmp_path / "data" / "datasets" / "visits").glob("*.parquet")
     content = pq.read_table(table)
-    pq.write_table(content.replace_schema_metadata({"format": "3", "sentiflow": "2.1.0"}), table)
-    with pytest.raises(ExternalError, match=r"format 3, written by Sentiflow 2\.1\.0"):
+    pq.write_table(content.replace_schema_metadata({"format": "4", "sentiflow": "2.1.0"}), table)
+    with pytest.raises(ExternalError, match=r"format 4, written by Sentiflow 2\.1\.0"):
         reviews.read(table)
 
 

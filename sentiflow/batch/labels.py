@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sentiflow.data.advice import KINDS, advice
-from sentiflow.data.division import text_id
+from sentiflow.data.division import text_id, word_hash
 from sentiflow.data.parquet import to_values
 from sentiflow.data.prepare import kept_table
 from sentiflow.data.rows import Chunk, beginning, by_label, count_left_out
@@ -26,6 +26,8 @@ from sentiflow.store.find import open_store, with_dataset
 
 _WORST = 5  # errors that are kept
 _OTHERS = "others"  # labels without a meaning, after the first
+
+Learnt = frozenset[str | int]  # ids of texts and hashes of their words
 
 
 @dataclass(frozen=True)
@@ -79,23 +81,24 @@ def as_trained(given: TableOptions, version: Version, settings: Settings) -> Tab
     return given.model_copy(update={"labels": options_of(params).labels | given.labels})
 
 
-def learnt_texts(version: Version, settings: Settings) -> frozenset[str]:
-    """Ids of the texts that a version of a user's table learnt from, if its prepared table is on this machine."""
+def learnt_texts(version: Version, settings: Settings) -> Learnt:
+    """The texts that a version of a user's table learnt from, if its prepared table is on this machine."""
     store = open_store(settings)
     found = store.version(version.name, version.number)
     tags = {} if found is None else with_dataset(store, found).tags
     dataset, digest = tags.get("dataset", ""), tags.get("dataset.digest", "")
     if not dataset or dataset in BUILT_IN or not (table := kept_table(dataset, digest, settings)).exists():
         return frozenset()
-    learnt = pq.read_table(table, columns=["review_id"], filters=[("split", "=", "train")])
-    return frozenset(learnt["review_id"].to_pylist())
+    columns = [name for name in ("review_id", "words") if name in pq.read_schema(table).names]
+    learnt = pq.read_table(table, columns=columns, filters=[("split", "=", "train")])
+    return frozenset(each for name in columns for each in learnt[name].to_pylist())
 
 
 class Evaluator:
     """Gathers what an ``Evaluation`` tells, chunk by chunk."""
 
     def __init__(
-        self, column: str, options: TableOptions, names: tuple[str, str], learnt: frozenset[str] = frozenset()
+        self, column: str, options: TableOptions, names: tuple[str, str], learnt: Learnt = frozenset()
     ) -> None:
         self._column, self._options, self._names, self._learnt = column, options, names, learnt
         self._known = options.known(names)
@@ -117,12 +120,15 @@ class Evaluator:
             if label not in self._found:
                 self._found[label] = spelled, meaning
             self._confusion[meaning][answers[k]] += 1
-            self._new[meaning][answers[k]] += not (self._learnt and text_id(chunk.texts[k]) in self._learnt)
+            self._new[meaning][answers[k]] += not (self._learnt and self._has_learnt(chunk.texts[k]))
             if answers[k] != meaning:
                 place = f"line {chunk.lines[k]:,}" if chunk.lines[k] else f"row {chunk.rows[k]:,}"
                 text = beginning(chunk.texts[k])
                 wrong.append(Misclassified(place, self._names[meaning], float(scores[k]), text, None))
         self._worst = sorted([*self._worst, *wrong], key=lambda each: -abs(each.score - 0.5))[:_WORST]
+
+    def _has_learnt(self, text: str) -> bool:
+        return not self._learnt.isdisjoint((text_id(text), word_hash(text)))
 
     def result(self) -> Evaluation:
         """What it came to; an error if no row has a usable label."""

@@ -1,12 +1,13 @@
 """Rows to train on: which are kept, which of them test, and how they become reviews.
 
-Each text alone decides: however a user's table grows, is sorted or is put into several files, none changes sides.
+The words of each text alone decide: however a user's table grows, is sorted, is put into several files or is
+written with other capitals and punctuation, none changes sides.
 """
 
 import csv
 import gzip
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -18,12 +19,14 @@ from sentiflow.data.imdb import SHUFFLE_SEED
 from sentiflow.data.reviews import Reviews
 from sentiflow.data.rows import by_label
 from sentiflow.scoring import LABEL_NAMES, Vocabulary, is_name
-from sentiflow.scoring.vocabulary import count_words
+from sentiflow.scoring.vocabulary import PAD, START, tokenize
 
 TEST_SHARE = 0.2  # of the texts of a table without a split
 
 _ID = "text-"
 _DIGITS = 16  # 64 bits: two of a million texts share them with a probability of 3e-8
+
+Hashes = NDArray[np.uint64]
 
 
 def text_id(text: str) -> str:
@@ -31,7 +34,16 @@ def text_id(text: str) -> str:
     return f"{_ID}{sha256(text.encode()).hexdigest()[:_DIGITS]}"
 
 
-def text_hashes(review_ids: NDArray[np.str_]) -> NDArray[np.uint64]:
+def word_hash(text: str) -> int:
+    """The beginning of the SHA-256 of a text's words with a space between: equal for what the model reads alike.
+
+    A text without any word stands for itself.
+    """
+    words = " ".join(tokenize(text)) or text
+    return int(sha256(words.encode()).hexdigest()[:_DIGITS], 16)
+
+
+def text_hashes(review_ids: NDArray[np.str_]) -> Hashes:
     """The hashes in ids that ``text_id`` made, of the same shape; 0 for ids of built-in datasets."""
     hashes = [int(name.removeprefix(_ID), 16) if name.startswith(_ID) else 0 for name in review_ids.tolist()]
     return np.array(hashes, np.uint64)
@@ -45,28 +57,30 @@ class Labelled(NamedTuple):
     label: int
     split: str  # one of ``SPLITS``, or empty until one is drawn
     place: str  # where it stands, for people
+    words: int  # their hash, as ``word_hash`` makes it of the text
     name: str = ""  # the label as the table has it, if answers are called so; else empty
 
 
-def each_once(rows: Sequence[Labelled]) -> tuple[list[Labelled], int, int]:
-    """The first row of each text; how many others there were, and how many of these had another label.
+def each_once(rows: Sequence[Labelled]) -> tuple[list[Labelled], int, Counter[str]]:
+    """The first row of each text's words; how many others there were, and of those with another label, which one.
 
     It has the split that a table gives the text, whichever table that is.
     """
-    first: dict[str, Labelled] = {}
-    relabelled = 0
+    first: dict[int, Labelled] = {}
+    relabelled = Counter[str]()
     for row in rows:
-        kept = first.setdefault(row.review_id, row)
-        relabelled += kept.label != row.label
+        kept = first.setdefault(row.words, row)
+        if kept.label != row.label:
+            relabelled[row.name or LABEL_NAMES[row.label]] += 1
         if row.split and not kept.split:
-            first[row.review_id] = kept._replace(split=row.split)
+            first[row.words] = kept._replace(split=row.split)
     return list(first.values()), len(rows) - len(first), relabelled
 
 
 def divided(rows: Sequence[Labelled], text_column: str) -> tuple[list[Labelled], list[str]]:
     """The rows with a split each, and what keeps them from being trained on and tested.
 
-    A split that a table gives is kept; of tables without one the texts whose hash is below a threshold test.
+    A split that a table gives is kept; of tables without one the texts with a hash below a threshold test.
     """
     rows = list(rows)
     if not rows:
@@ -75,8 +89,7 @@ def divided(rows: Sequence[Labelled], text_column: str) -> tuple[list[Labelled],
         return rows, [problem]
     given = any(row.split for row in rows)
     below = int(TEST_SHARE * 2 ** (4 * _DIGITS))
-    tests = text_hashes(np.array([row.review_id for row in rows])) < below
-    by_hash = ["test" if test else "train" for test in tests]
+    by_hash = ["test" if row.words < below else "train" for row in rows]
     rows = [row if row.split else row._replace(split=split) for row, split in zip(rows, by_hash, strict=True)]
     if given:
         named = ((split, [row for row in rows if row.split == split]) for split in ("train", "test"))
@@ -91,8 +104,8 @@ def divided(rows: Sequence[Labelled], text_column: str) -> tuple[list[Labelled],
 
 
 def in_fixed_order(rows: Sequence[Labelled]) -> list[Labelled]:
-    """Rows in the order of their texts' hashes: those that validate, the last, are beyond a threshold of it."""
-    return sorted(rows, key=lambda row: row.review_id)
+    """Rows in the order of their words' hashes: those that validate, the last, are beyond a threshold of it."""
+    return sorted(rows, key=lambda row: row.words)
 
 
 def _one_label(where: str, rows: Sequence[Labelled]) -> str:
@@ -107,27 +120,37 @@ _TOGETHER = 3  # names of a table that make one of an answer
 _RARE = 10_000  # training reviews for each time that a word must occur
 
 
-def vocabulary_of(texts: Sequence[str], base_words: Sequence[str]) -> Vocabulary:
+def vocabulary_of(counts: Mapping[str, int], texts: int, base_words: Sequence[str]) -> Vocabulary:
     """Rank the words of training texts by frequency, then those that only the base knows, then the rare ones.
 
-    A word is rare if the base does not know it either, and it occurs less than once in 10,000 texts.
+    Equally common ones stand by the alphabet. A word is rare if the base does not know it either, and it occurs
+    less than once in 10,000 texts.
     """
-    counts, known, least = count_words(texts), set(base_words), 1 + len(texts) // _RARE
-    kept = [word for word, count in counts.items() if count >= least or word in known]
-    rare = [word for word, count in counts.items() if count < least and word not in known]
+    known, least = set(base_words), 1 + texts // _RARE
+    ranked = sorted(counts, key=lambda word: (-counts[word], word))
+    kept = [word for word in ranked if counts[word] >= least or word in known]
+    rare = [word for word in ranked if counts[word] < least and word not in known]
     return Vocabulary([*kept, *(word for word in base_words if word not in counts), *rare])
 
 
 def to_reviews(rows: Sequence[Labelled], base_words: Sequence[str] = ()) -> tuple[Reviews, Vocabulary]:
     """Turn rows into ids, in their order, by the words of their training split and of the base."""
     names = _name_of(0, rows), _name_of(1, rows)
-    vocabulary = vocabulary_of([row.text for row in rows if row.split == "train"], base_words)
+    numbers: defaultdict[str, int] = defaultdict()  # of words as they appear: each text is read once
+    numbers.default_factory = numbers.__len__
+    texts = [np.array([numbers[word] for word in tokenize(row.text)], np.int32) for row in rows]
+    learnt = [numbered for row, numbered in zip(rows, texts, strict=True) if row.split == "train"]
+    counts = np.bincount(np.concatenate([np.empty(0, np.int32), *learnt]), minlength=len(numbers)).tolist()
+    counted = {word: count for word, count in zip(numbers, counts, strict=True) if count}
+    vocabulary = vocabulary_of(counted, len(learnt), base_words)
+    ids = np.array([vocabulary.id_of(word) or PAD for word in numbers], np.int32)
     reviews = Reviews(
         np.array([row.review_id for row in rows]),
         np.array([row.split for row in rows]),
         np.array([row.label for row in rows], dtype=np.int8),
-        [np.array(vocabulary.encode(row.text), dtype=np.int32) for row in rows],
+        [np.append(np.int32(START), known[known != PAD]) for known in (ids[numbered] for numbered in texts)],
         names,
+        np.array([row.words for row in rows], np.uint64),
     )
     return reviews, vocabulary
 
@@ -150,5 +173,5 @@ def sample_rows() -> list[Labelled]:
     """The rows of the sample, mixed by a fixed seed: those that validate are no special part of it."""
     with gzip.open(SAMPLE, "rt", encoding="utf-8", newline="") as stream:
         read = [(row["text"], int(row["label"]), row["split"]) for row in csv.DictReader(stream)]
-    rows = [Labelled(f"row-{k}", *each, "") for k, each in enumerate(read)]
+    rows = [Labelled(f"row-{k}", *each, "", 0) for k, each in enumerate(read)]
     return [rows[k] for k in np.random.RandomState(SHUFFLE_SEED).permutation(len(rows))]

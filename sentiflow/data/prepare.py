@@ -177,6 +177,8 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
             ordered = in_fixed_order(read.rows)
             content, words = division.to_reviews(ordered, base.base().scorer.vocabulary.words)
             places, texts = [row.place for row in ordered], [row.text for row in ordered]
+            if told := reviews.changed_sides(content, folder):
+                logger.warning("%s", told)
             files = tuple(inputs.tables_of(Path(source.origin)))
         if inputs.digest_of(files) != source.digest:
             raise changed(source.origin)

@@ -6,7 +6,8 @@ import json
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -36,10 +37,11 @@ _SCHEMA = pa.schema(
         # No part of the digest:
         ("place", pa.string()),  # in the source, for people
         ("text", pa.string()),  # of a user's test reviews: another version may know other words
+        ("words", pa.uint64()),  # hash of a user's text as ``sentiflow.data.division.word_hash`` makes it; else 0
     ]
 )
-_LATER = ("place", "text")  # columns, from format 2 on
-FORMAT = 2
+_LATER = {"place": "", "text": "", "words": 0}  # columns that formats 1 and 2 may not have, and what stands there
+FORMAT = 3
 # In the metadata of the file: the digest of what its places are in; the names of the labels, as JSON; the number
 # of its format, and who wrote it.
 _SOURCE, _NAMES, _FORMAT, _WRITER = b"source", b"label_names", b"format", b"sentiflow"
@@ -54,6 +56,7 @@ class Reviews:
     label: NDArray[np.int8]  # shape (n,), int8, 0 or 1
     tokens: list[NDArray[np.int32]]  # n arrays of int32 ids, rare words included, the start marker first
     label_names: tuple[str, str] = LABEL_NAMES  # what the source calls 0 and 1
+    words: NDArray[np.uint64] | None = None  # shape (n,), of a user's table hashes of the words; 0 if not known
 
     def __len__(self) -> int:
         return len(self.label)
@@ -67,7 +70,8 @@ class Reviews:
         """The reviews of a mask or of row numbers, in that order."""
         numbers = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
         tokens = [self.tokens[i] for i in numbers]
-        return Reviews(self.review_id[rows], self.split[rows], self.label[rows], tokens, self.label_names)
+        words = None if self.words is None else self.words[rows]
+        return Reviews(self.review_id[rows], self.split[rows], self.label[rows], tokens, self.label_names, words)
 
     def of(self, split: str) -> "Reviews":
         """The reviews of one split."""
@@ -147,6 +151,7 @@ def write(
         pa.array(reviews.n_tokens),
         pa.array(reviews.review_id.tolist() if places is None else places),
         pa.array([text if split == "test" else "" for text, split in zip(all_texts, splits, strict=True)]),
+        pa.array(np.zeros(len(reviews), np.uint64) if reviews.words is None else reviews.words),
     ]
     metadata = {
         _SOURCE: source,
@@ -221,18 +226,19 @@ def _read_table(table: Path) -> Reviews:
         columns["label"].to_numpy(),
         np.split(flat[ends[0] : ends[-1]], ends[1:-1] - ends[0]),
         (zero, one),
+        columns["words"].to_numpy(),
     )
 
 
 def _columns(table: Path, *names: str) -> pa.Table:
-    """Columns of a canonical table; those that tables before 1.0 did not have are empty."""
+    """Columns of a canonical table; those that earlier formats did not have are empty."""
     there = pq.read_schema(table).names
     if lost := [name for name in names if name not in there and name not in _LATER]:
         raise pa.ArrowInvalid(f"there is no column {' or '.join(lost)}")
     wanted = [name for name in names if name in there]
     columns = pq.read_table(table, columns=wanted, page_checksum_verification=True)
     for name in set(names) - set(wanted):
-        columns = columns.append_column(name, pa.array([""] * len(columns)))
+        columns = columns.append_column(name, pa.array([_LATER[name]] * len(columns)))
     return columns.select(names)
 
 
@@ -305,6 +311,24 @@ def find(table: Path, source: str = "") -> bool:
     return not source or (pq.read_schema(table).metadata or {}).get(_SOURCE, b"").decode() == source
 
 
+def changed_sides(reviews: Reviews, folder: Path) -> str:
+    """What to say of reviews that changed sides since the newest table, where that is of an earlier format."""
+    newest = max(folder.glob("*.parquet"), key=lambda table: table.stat().st_mtime, default=None)
+    try:
+        if newest is None or int((pq.read_schema(newest).metadata or {}).get(_FORMAT, b"1")) >= FORMAT:
+            return ""
+        before = dict(
+            zip(*pq.read_table(newest, columns=["review_id", "split"]).to_pydict().values(), strict=True)
+        )
+    except (OSError, pa.ArrowException):  # damaged: it cannot be used either
+        return ""
+    sides = zip(reviews.review_id.tolist(), reviews.split.tolist(), strict=True)
+    moved = sum((before.get(name, split) == "test") != (split == "test") for name, split in sides)
+    why = "words alone decide from now on, not capitals and punctuation"
+    count = f"{moved:,} of {len(reviews):,} texts changed sides between training and test"
+    return f"Split anew, once: {why}; {count}." if moved else ""
+
+
 def vocabulary_file(table: Path) -> Path:
     """Where the words of a canonical table stand."""
     return table.with_name(f"{table.stem}.vocabulary.json")
@@ -312,8 +336,16 @@ def vocabulary_file(table: Path) -> Path:
 
 def in_both_splits(reviews: Reviews) -> int:
     """Test reviews whose very ids stand in the training split, too."""
-    seen = {ids.tobytes() for ids in reviews.of("train").tokens}
-    return sum(ids.tobytes() in seen for ids in reviews.of("test").tokens)
+    return len(_in_both_splits(reviews))
+
+
+def _in_both_splits(reviews: Reviews) -> list[tuple[int, set[int]]]:
+    """The label of each such review, and its labels in the training split."""
+    train, test, seen = reviews.of("train"), reviews.of("test"), defaultdict[bytes, set[int]](set)
+    for ids, label in zip(train.tokens, train.label.tolist(), strict=True):
+        seen[ids.tobytes()].add(label)
+    found = zip(test.label.tolist(), (ids.tobytes() for ids in test.tokens), strict=True)
+    return [(label, seen[ids]) for label, ids in found if ids in seen]
 
 
 # Of the test reviews. Where texts are short, one in 25 stands in both splits by chance; a tenth lifts an accuracy
@@ -325,13 +357,23 @@ _USUAL = 3.0  # standard errors
 
 
 def learnt_too_much(reviews: Reviews) -> str:
-    """What to say where so many test reviews are training reviews, too, that the test accuracy is too high."""
-    both, tested = in_both_splits(reviews), len(reviews.of("test"))
-    if both <= _REPEATED * tested:
-        return ""
-    where = "they stand in the training split, too (capitals and punctuation aside)"
-    learnt = f"{both:,} of {tested:,} test reviews were learnt from: {where}"
-    return f"Test accuracy too high: {learnt}. Keep each text in one split only."
+    """What to say where so many test reviews are training reviews, too, that the test accuracy is not honest."""
+    both, tested, told = _in_both_splits(reviews), len(reviews.of("test")), []
+    other = Counter(label for label, there in both if label not in there)
+    if len(both) - other.total() > _REPEATED * tested:
+        where = "they stand in the training split, too (capitals and punctuation aside)"
+        learnt = f"{len(both) - other.total():,} of {tested:,} test reviews were learnt from: {where}"
+        told.append(f"Test accuracy too high: {learnt}. Keep each text in one split only.")
+    if other.total() > _REPEATED * tested:
+        labels = f"{counted(other, reviews.label_names)} in the test"
+        there = f"{other.total():,} of {tested:,} test reviews stand in the training split with the other label"
+        told.append(f"Contradictory labels: {there} ({labels}). The test accuracy is too low; correct the labels.")
+    return " ".join(told)
+
+
+def counted(labels: Mapping[int, int], names: tuple[str, str]) -> str:
+    """Counts by label: ``12 negative, 3 positive``."""
+    return ", ".join(f"{labels[label]:,} {names[label]}" for label in (0, 1) if labels.get(label))
 
 
 def warnings(reviews: Reviews) -> list[str]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from sentiflow.console import Progress, no_progress
 from sentiflow.data.advice import Label, advice
-from sentiflow.data.division import Labelled, divided, each_once, text_id
+from sentiflow.data.division import Labelled, divided, each_once, text_id, word_hash
 from sentiflow.data.inputs import open_input, shown, tables_of
 from sentiflow.data.parquet import to_values
 from sentiflow.data.reviews import SPLITS
@@ -130,8 +130,8 @@ class Joined:
 
     tables: int  # how many were read
     outputs: list[str]  # files of the folder that were not read, as scoring wrote them
-    repeated: int  # rows left out, as their text stands in a row before them
-    relabelled: int  # how many of these had another label
+    repeated: int  # rows left out, as their words stand in a row before them
+    relabelled: dict[str, int]  # how many of these had another label, and which one
 
     def sentences(self) -> list[str]:
         """What was left out, for people."""
@@ -140,8 +140,11 @@ class Joined:
             found.append(f"Not read, as they are outputs of scoring: {', '.join(self.outputs)}")
         if self.repeated:
             rows = "1 row" if self.repeated == 1 else f"{self.repeated:,} rows"
-            other = f" ({self.relabelled:,} with another label)" if self.relabelled else ""
-            found.append(f"{rows} left out, with a text that stands in a row before{other}")
+            found.append(f"{rows} left out, with the words of a row before")
+        if self.relabelled:
+            labels = ", ".join(f"{count:,} {label}" for label, count in self.relabelled.items())
+            rows = f"{sum(self.relabelled.values()):,} of the rows left out have another label ({labels})"
+            found.append(f"Contradictory labels: {rows} than the first row of these words, which counts")
         return found
 
 
@@ -203,7 +206,7 @@ def read_table(
         lines = [*problems, *_kinds(rejects), *([f"All rejected rows: {rejects_file}"] if rejects else [])]
         message = "\n  ".join([f"{path} cannot be trained on: {lines[0]}", *lines[1:]])
         raise UsageError(message, "\n".join(dict.fromkeys(hints)))
-    joined = Joined(len(files) - len(outputs), outputs, repeated, relabelled)
+    joined = Joined(len(files) - len(outputs), outputs, repeated, by_label(relabelled))
     known = options.known()
     counts = by_label(labels).items()
     return Table(rows, rejected, {label: n for label, n in counts if known.get(plain(label)) == "skip"}, joined)
@@ -253,7 +256,7 @@ def _labelled(chunk: Chunk, options: TableOptions, file: str) -> _Read:
         else:
             where = f"line {line}" if line else f"row {number}"
             name = sys.intern(spelled) if label in options.labels else ""
-            rows.append(Labelled(text_id(text), text, meaning, split, f"{file} {where}", name))
+            rows.append(Labelled(text_id(text), text, meaning, split, f"{file} {where}", word_hash(text), name))
             continue
         rejects.append(Reject(number, line, "", reason, beginning(value)))
     return rows, rejects, found

@@ -20,7 +20,7 @@ from yaml import YAMLError
 
 from sentiflow.console import Logger
 from sentiflow.data import reviews
-from sentiflow.data.division import text_hashes
+from sentiflow.data.division import word_hash
 from sentiflow.data.prepare import kept_table
 from sentiflow.errors import ExternalError, RejectedError, UsageError, first_line
 from sentiflow.evaluation import YARDSTICK, ScoreTable
@@ -46,7 +46,7 @@ from sentiflow.store.find import (
     with_dataset,
 )
 from sentiflow.training import package
-from sentiflow.training.context import NOTHING, learnt_by_version
+from sentiflow.training.context import NOTHING, by_texts_alone, known, learnt_by_version
 
 LOGGER = logging.getLogger("promote")
 _SIMPLE_IS_BETTER = (
@@ -220,7 +220,7 @@ def evaluate_candidate(
                 given = replace(given, champion=None, silent=silent)
         given = replace(
             given,
-            learnt=scores.learnt([candidate, *([champion] if champion else [])], table),
+            learnt=scores.learnt([candidate, *([champion] if champion else [])], table, candidate),
             recent=scores.recent(candidate, table),
             groups=[*old, *behaviour.groups(settings, scorer, beside)],
         )
@@ -337,7 +337,7 @@ class Scores:
             return []
         table = self.score(candidate, champion, scorer)
         own = self.stored(champion, table) or self.score(champion, champion, self.scorer(champion))
-        learnt = self.learnt([candidate], table)
+        learnt = self.learnt([candidate], table, champion)
         kept = np.ones(len(table.label), bool) if learnt is None else ~learnt
         now = dict(zip(tested.review_id.tolist(), tested.label.tolist(), strict=True))
         labels = zip(table.review_id.tolist(), table.label.tolist(), strict=True)
@@ -345,16 +345,24 @@ class Scores:
         both = (replace(each, label=label).right[kept] for each in (table, own.in_order_of(table)))
         return [Group(gate.OLD, *both)]
 
-    def learnt(self, versions: Sequence[VersionRecord], table: ScoreTable) -> NDArray[np.bool_] | None:
-        """Which reviews of a table one of the versions has learnt from, shape (n,); None of built-in datasets."""
-        store = open_store(self.settings)
-        known = {each.number: learnt_by_version(each, self.client, store, self.folder) for each in versions}
-        if all(hashes is NOTHING for hashes in known.values()):
+    def learnt(
+        self, versions: Sequence[VersionRecord], table: ScoreTable, tested: VersionRecord
+    ) -> NDArray[np.bool_] | None:
+        """Which test reviews of a version one of some has learnt from, shape (n,); None of built-in datasets."""
+        store, found = open_store(self.settings), [NOTHING]
+        for each in versions:
+            hashes, name = learnt_by_version(each, self.client, store, self.folder), f"version {each.number}"
+            lost = f"What {name} has learnt from is not known: its run does not say."
+            if told := lost if hashes is None else by_texts_alone(name, hashes):
+                self.unknown.append(told)
+            found += [] if hashes is NOTHING else [NOTHING if hashes is None else hashes]
+        if len(found) == 1:
             return None
-        for number in (key for key, hashes in known.items() if hashes is None):
-            self.unknown.append(f"What version {number} has learnt from is not known: its run does not say.")
-        hashes = np.concatenate([NOTHING, *(each for each in known.values() if each is not None)])
-        return np.isin(text_hashes(table.review_id), hashes)
+        dataset, digest = need_dataset(self.name, tested)
+        path = kept_table(dataset, digest, self.settings)
+        texts = reviews.of_test(path, "text") if path.is_file() else {}
+        words = [word_hash(texts.get(name, "")) for name in table.review_id.tolist()]
+        return known(table.review_id, np.array(words, np.uint64), np.concatenate(found))
 
     def recent(self, candidate: VersionRecord, table: ScoreTable) -> NDArray[np.bool_] | None:
         """Which reviews of a table are labelled texts in use, shape (n,); None of datasets without them."""

@@ -1,6 +1,5 @@
 """Words and ids, by the rules that the IMDB dataset was made with, and reviews of many lengths as one matrix."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -26,12 +25,6 @@ def tokenize(text: str) -> list[str]:
         ['well', 'made', 'i', "don't", 'regret', 'it']
     """
     return [word for word in text.lower().translate(_TO_SPACE).split(" ") if word]
-
-
-def count_words(texts: Iterable[str]) -> dict[str, int]:
-    """How often each word occurs in some texts; the commonest first, equally common ones by the alphabet."""
-    counts = Counter(word for text in texts for word in tokenize(text))
-    return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))
 
 
 class Vocabulary:

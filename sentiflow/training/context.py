@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from sentiflow import names
 from sentiflow.data import reviews
-from sentiflow.data.division import text_hashes
+from sentiflow.data.division import Hashes, text_hashes
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import Reviews
 from sentiflow.data.rows import share_kept
@@ -95,7 +95,9 @@ def log_dataset(run: OpenRun, prepared: Prepared) -> None:
         left_out = sum(prepared.left_out.values())
         read = {**prepared.options.model_dump(), "rejected": rejected, "left_out": left_out}
         if prepared.joined is not None:
-            read |= {name: getattr(prepared.joined, name) for name in ("tables", "repeated", "relabelled")}
+            joined = prepared.joined
+            relabelled = sum(joined.relabelled.values())
+            read |= {"tables": joined.tables, "repeated": joined.repeated, "relabelled": relabelled}
         params |= {f"table.{name}": str(value) for name, value in read.items()}
         params |= zip(LABEL_PARAMS, reviews.read(prepared.table).label_names, strict=True)
         tags |= {TESTED_ON: rows} if (rows := tested_on(prepared)) else {}
@@ -151,14 +153,28 @@ def _inputs(prepared: Prepared) -> list[DatasetInput]:
 # Which texts a version has learnt from, as its run keeps them: the gate judges on others. Only users' tables grow
 # or change; the splits of the built-in datasets are fixed, and their runs keep nothing.
 LEARNT = "learnt.npy"
+BY_WORDS = np.uint64(2)  # the file's format and least value; without it there are hashes of exact texts alone
 
-Hashes = NDArray[np.uint64]
 NOTHING: Hashes = np.empty(0, np.uint64)
 
 
 def learnt_in(content: Reviews, before: Hashes = NOTHING) -> Hashes:
-    """Hashes, sorted, of the texts that a training learns from, and of what its start learnt ``before``."""
-    return np.union1d(text_hashes(content.review_id[content.split != "test"]), before)
+    """Hashes, sorted, of texts and of their words that a training learns from, and of what its start learnt."""
+    own = content.take(content.split != "test")
+    words = NOTHING if own.words is None else own.words
+    return np.union1d(np.concatenate([text_hashes(own.review_id), words[words > 0], [BY_WORDS]]), before)
+
+
+def known(review_id: NDArray[np.str_], words: Hashes | None, learnt: Hashes) -> NDArray[np.bool_]:
+    """Which reviews were learnt from, by their very texts or by the words of these; shape (n,)."""
+    found = np.isin(text_hashes(review_id), learnt)
+    return found if words is None else found | np.isin(words, learnt)
+
+
+def by_texts_alone(name: str, learnt: Hashes) -> str:
+    """What to say of a version of an earlier release; else empty."""
+    told = f"What {name} has learnt from is known by its exact texts: in other capitals or punctuation one is new."
+    return "" if BY_WORDS in learnt or learnt is NOTHING else told
 
 
 def write_learnt(hashes: Hashes, folder: Path) -> Path:
@@ -208,4 +224,5 @@ def learnt_before(start: Start, settings: Settings) -> Hashes | None:
 def count_new(content: Reviews, start: Start, settings: Settings) -> int | None:
     """How many texts to learn from are new to a start; None unless it is a version of a user's table."""
     before = learnt_before(start, settings)
-    return None if before is None or before is NOTHING else len(np.setdiff1d(learnt_in(content), before))
+    own = content.take(content.split != "test")
+    return None if before is None or before is NOTHING else int((~known(own.review_id, own.words, before)).sum())

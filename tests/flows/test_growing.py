@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.sample import sample_rows
@@ -58,7 +59,7 @@ def test_a_folder_that_gets_a_file_moves_no_text_and_its_champion_has_learnt_no_
     write(folder / "0, first by name.jsonl", [*ROWS[200:260], (ROWS[0][0], 1 - ROWS[0][1])])
     with caplog.at_level(logging.INFO):
         second = train(QUICK, str(folder), 0)
-    assert "1 row left out, with a text that stands in a row before (1 with another label)" in caplog.text
+    assert "Contradictory labels: 1 of the rows left out" in caplog.text
     assert (first.model.version, second.model.version) == (1, 2)
     run = open_store(settings).record(second.run_id)
     assert [run.params[f"table.{name}"] for name in ("tables", "repeated", "relabelled")] == ["2", "1", "1"]
@@ -95,6 +96,26 @@ def test_texts_that_moved_into_the_test_are_left_out(world: World, prefect_serve
     decision = evaluate_candidate(name, 3, settings).decision
     assert (decision.reviews, decision.learnt) == (110, 0)
     assert "What version 1 has learnt from is not known: its run does not say." in decision.notes
+
+
+@pytest.mark.story
+def test_a_table_that_was_tidied_has_no_new_review(world: World, prefect_server: None, tmp_path: Path) -> None:
+    """Red if capitals and punctuation make another text, so that a fifth of what the start has learnt tests."""
+    table, name, settings = tmp_path / "tidied.jsonl", "tidied-sentiment", load_settings()
+    write(table, ROWS[:200])
+    train(QUICK, str(table), 0)
+    promote(name, 1)
+    write(table, [(f"{text.upper()}.", label) for text, label in ROWS[:200]])
+    store, second = open_store(settings), train(QUICK, str(table), 0)
+    assert store.record(second.run_id).tags["start.new"] == "0"
+    decision = evaluate_candidate(name, 2, settings).decision
+    tested = int((reviews.read(prepare(fetch(str(table), settings), settings).table).split == "test").sum())
+    assert (decision.reviews, decision.learnt) == (tested, 0)
+    # A version of an earlier release has kept hashes of exact texts.
+    run = next(version for version in store.versions(name) if version.number == 1).run_id
+    (kept,) = (world.root / "mlruns").rglob(f"{run}/artifacts/{LEARNT}")
+    np.save(kept, np.load(kept)[1:])
+    assert [note for note in evaluate_candidate(name, 2, settings).decision.notes if "exact texts" in note]
 
 
 @pytest.mark.story

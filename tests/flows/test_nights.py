@@ -167,7 +167,7 @@ def test_each_says_what_came(nights: list[Night]) -> None:
         params = [int(night.run.data.params[f"table.{name}"]) for name in counts]
         rejected = int(expected.rejects.partition(" ")[0] or 0)
         assert params == [number + 1, rejected, min(number, 1), min(number, 1)]
-    assert "1 row left out, with a text that stands in a row before (1 with another label)" in nights[1].log
+    assert "Contradictory labels: 1 of the rows left out" in nights[1].log
 
 
 def test_each_says_what_was_trained_and_from_which_version(nights: list[Night]) -> None:

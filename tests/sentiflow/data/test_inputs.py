@@ -79,13 +79,22 @@ def test_a_table_is_known_by_the_same_endings_everywhere() -> None:
 
 
 @pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl"])
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
-def test_utf_16_is_named_with_the_command_that_helps(tmp_path: Path, ending: str, encoding: str) -> None:
-    """Red if its zeros were shown as names of columns, or another encoding was advised."""
+@pytest.mark.parametrize(
+    ("encoding", "mark", "name"),
+    [
+        ("utf-16", b"", "UTF-16"), ("utf-16-be", b"\xfe\xff", "UTF-16"), ("utf-16-le", b"", "UTF-16LE"),
+        ("utf-16-be", b"", "UTF-16BE"), ("utf-32", b"", "UTF-32"), ("utf-32-be", b"\0\0\xfe\xff", "UTF-32"),
+        ("utf-32-le", b"", "UTF-32LE"), ("utf-32-be", b"", "UTF-32BE"),
+    ],
+)  # fmt: skip
+def test_wide_characters_are_named_with_the_command_that_helps(
+    tmp_path: Path, ending: str, encoding: str, mark: bytes, name: str
+) -> None:
+    """Red if their zeros were shown as names of columns, or another encoding was advised."""
     made = tmp_path / f"a b.{ending}"
     content = "text,label\nnaïve,1\n"
-    made.write_bytes((b"" if encoding == "utf-16" else b"\xfe\xff") + content.encode(encoding))
-    with pytest.raises(UsageError, match="not UTF-8, but UTF-16") as err:
+    made.write_bytes(mark + content.encode(encoding))
+    with pytest.raises(UsageError, match=rf"not UTF-8, but {name}\.") as err:
         open_input(made)
     command = err.value.hint.removeprefix("Convert it: ")
     subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True)

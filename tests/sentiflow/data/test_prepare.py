@@ -10,11 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from sentiflow.data import imdb, reviews
 from sentiflow.data import prepare as module
-from sentiflow.data.division import sample_rows, text_id, to_reviews
+from sentiflow.data.division import sample_rows, text_id, to_reviews, word_hash
 from sentiflow.data.prepare import (
     check_data,
     dataset_name,
@@ -552,6 +554,30 @@ def test_a_file_that_is_added_is_read_and_rejects_stand_beside_the_folder(
     assert json.loads(file.read_text())["source"] == "b.csv"
     assert second.joined is not None and second.joined.repeated == 10
     assert run(str(folder), settings) == replace(second, made=False)
+
+
+@pytest.mark.parametrize("form", [1, 2])
+def test_a_table_of_an_earlier_format_is_split_anew_and_that_is_told_once(
+    settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture, form: int
+) -> None:
+    """As format 2 split it, by the hash of the raw text: by hand, a tenth on another side than now."""
+    first = run(write(tmp_path / "mine.csv", "Scene!", 100), settings)
+    assert caplog.text == ""
+    now = pq.read_table(first.table)
+    ids, splits = now["review_id"].to_pylist(), now["split"].to_pylist()
+    assert now["words"].to_pylist() == sorted(word_hash(f"scene scene {each}") for each in range(100))
+    before = ["test" if int(name[5:], 16) < 0.2 * 2**64 else "train" for name in ids]
+    moved = sum(one != other for one, other in zip(before, splits, strict=True))
+    old = now.set_column(1, "split", pa.array(before)).drop_columns(["words"])
+    first.table.unlink()
+    metadata = {"format": "2"} if form == 2 else {}
+    pq.write_table(old.replace_schema_metadata(metadata), first.table.with_name(f"{'0' * 64}.parquet"))
+    assert run(str(tmp_path / "mine.csv"), settings).digest == first.digest
+    (told,) = caplog.messages
+    assert moved > 0 and told.startswith("Split anew") and f" {moved} of 100 texts" in told
+    write(tmp_path / "mine.csv", "Scene!", 101)
+    run(str(tmp_path / "mine.csv"), settings)
+    assert len(caplog.messages) == 1
 
 
 def test_equal_content_in_other_files_is_the_same_data_and_its_places_are_of_now(

@@ -13,8 +13,9 @@ import pytest
 from pydantic import ValidationError
 
 from sentiflow.batch.writers import output_schema
-from sentiflow.data.division import Labelled, in_fixed_order, sample_rows, text_id, to_reviews
+from sentiflow.data.division import Labelled, in_fixed_order, sample_rows, text_id, to_reviews, word_hash
 from sentiflow.data.inputs import open_input
+from sentiflow.data.reviews import warnings
 from sentiflow.data.rows import rejects_of
 from sentiflow.data.table import Joined, Table, TableOptions, as_options, read_table
 from sentiflow.errors import UsageError
@@ -120,7 +121,7 @@ def test_answers_are_called_like_the_labels_that_were_given_a_meaning(tmp_path: 
 def called(training: list[str], tested: list[str] = []) -> str:  # noqa: B006 - nothing writes to it
     """What rows of label 1 with these names call it."""
     written = [*((name, "train") for name in training), *((name, "test") for name in tested)]
-    made = [Labelled(f"{k}", f"film {k}", 1, split, "", name) for k, (name, split) in enumerate(written)]
+    made = [Labelled(f"{k}", f"film {k}", 1, split, "", k, name) for k, (name, split) in enumerate(written)]
     return to_reviews(made)[0].label_names[1]
 
 
@@ -430,10 +431,47 @@ def test_a_text_is_kept_once_where_it_stands_first(tmp_path: Path) -> None:
     """Red if a text that stands thrice counts thrice, or takes the label of its last row."""
     made = read(table(tmp_path, [*rows(20), *rows(20), (texts(1)[0], "1"), (texts(20)[19], "0")]))
     assert [(row.text, row.label) for row in made.rows] == [(text, int(label)) for text, label in rows(20)]
-    assert made.joined == Joined(tables=1, outputs=[], repeated=22, relabelled=2)
-    assert made.joined.sentences() == [
-        "22 rows left out, with a text that stands in a row before (2 with another label)"
-    ]
+    assert made.joined == Joined(tables=1, outputs=[], repeated=22, relabelled={"negative": 1, "positive": 1})
+    first, second = made.joined.sentences()
+    assert first == "22 rows left out, with the words of a row before"
+    assert second.startswith("Contradictory labels: 2 of") and "(1 negative, 1 positive)" in second
+
+
+def test_words_in_capitals_with_the_other_label_are_contradictions(tmp_path: Path) -> None:
+    """Red if they are counted without their labels, or as test reviews that were learnt from."""
+    capitals = [(text.upper(), "complaint" if label == "1" else "PRAISE") for text, label in rows(50)]
+    named = [(text, "praise" if label == "1" else "complaint") for text, label in rows(50)]
+    made = read(table(tmp_path, [*named, *capitals]), labels={"complaint": 0, "praise": 1})
+    assert made.joined.relabelled == {"PRAISE": 25, "complaint": 25}
+    assert not any("too high" in each for each in warnings(to_reviews(made.rows)[0]))
+
+
+def tidied(text: str) -> str:
+    """Text that is the same to the model, by hand: other capitals, signs, spaces and line ends."""
+    first, *others = text.split(" ")
+    return f'  "{first.upper()}" - {"  ".join(others).title()}!\r\n'
+
+
+def test_capitals_and_punctuation_make_no_other_text(tmp_path: Path) -> None:
+    """Red if a table that was tidied has learnt its test reviews, or if a text stands on both sides."""
+    before = read(table(tmp_path, rows(200))).rows
+    frame = pd.DataFrame({"text": [tidied(text) for text in texts(200)], "label": [i % 2 for i in range(200)]})
+    frame.to_csv(tmp_path / "tidied.csv", index=False)
+    after = read(tmp_path / "tidied.csv").rows
+    assert [row.split for row in after] == [row.split for row in before]
+    assert {row.review_id for row in after}.isdisjoint(row.review_id for row in before)  # of the very texts
+    places = [[int(row.place.split()[-1]) for row in in_fixed_order(each)] for each in (before, after)]
+    assert [(place - 2) * 2 + 2 for place in places[0]] == places[1]  # a tidied text has two lines
+    both = read(tmp_path)
+    assert both.joined == Joined(tables=2, outputs=[], repeated=200, relabelled={})
+    assert len(both.rows) == 200 and {row.place.split()[0] for row in both.rows} == {"mine.csv"}
+
+
+def test_the_hash_of_words_is_that_of_lower_case_words_with_a_space_between(tmp_path: Path) -> None:
+    content, _ = to_reviews(read(table(tmp_path, [("Well-made; I DON'T regret it!", "1"), *rows(9)])).rows)
+    expected = sha256(b"well made i don't regret it").digest()[:8]
+    assert content.words is not None and int(content.words[0]) == int.from_bytes(expected, "big")
+    assert word_hash("a") != word_hash("b")
 
 
 def test_a_text_keeps_the_split_that_one_of_two_tables_gives_it(tmp_path: Path) -> None:
@@ -487,6 +525,14 @@ def test_the_vocabulary_is_of_the_training_split_alone(tmp_path: Path) -> None:
     assert vocabulary.words == ("alpha", "beta")
 
 
+def test_words_stand_the_commonest_first_then_by_the_alphabet_whatever_the_order_of_texts() -> None:
+    texts = ["d c e", "C, b! d", "b c a"]
+    for each in (texts, texts[::-1]):
+        reviews, vocabulary = to_reviews([Labelled(text, text, 0, "train", "", 0) for text in each])
+        assert vocabulary.words == ("c", "b", "d", "a", "e")
+        assert reviews.tokens[each.index("C, b! d")].tolist() == [1, 4, 5, 6]
+
+
 @pytest.fixture
 def made(tmp_path: Path) -> list[Labelled]:
     return read(table(tmp_path, rows(30))).rows
@@ -504,7 +550,7 @@ def test_ids_of_reviews_are_those_of_their_rows(made: list[Labelled]) -> None:
 def test_the_order_is_of_the_texts_alone_so_that_the_same_ones_validate(made: list[Labelled]) -> None:
     """Red if a text that validated is learnt from once the table has grown: the cut may move by a few."""
     assert in_fixed_order(made) == in_fixed_order(made[::-1]) != made
-    few = [Labelled(text_id(text), text, 0, "train", "") for text in texts(1_000)]
+    few = [Labelled(text_id(text), text, 0, "train", "", word_hash(text)) for text in texts(1_000)]
     before, after = (to_reviews(in_fixed_order(rows))[0].learning_splits(0.2)[1] for rows in (few[:800], few))
     assert len(set(before.review_id) - set(after.review_id)) < 16
 
@@ -559,7 +605,7 @@ def test_the_first_file_by_name_gives_a_text_its_label(tmp_path: Path) -> None:
     assert {row.text: row.label for row in made.rows} == {text: int(label) for text, label in rows(20)} | {
         "play part 0": 1
     }
-    assert (made.joined.repeated, made.joined.relabelled) == (3, 2)
+    assert (made.joined.repeated, made.joined.relabelled) == (3, {"negative": 2})
 
 
 def test_rejects_of_a_folder_name_their_file_and_count_over_all(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """Tests of what is measured, on texts few enough to count, and by a second route."""
 
+from collections import Counter
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -15,7 +18,7 @@ from sentiflow.monitoring.drift import (
     most_unusual,
 )
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
-from sentiflow.scoring.vocabulary import count_words
+from sentiflow.scoring.vocabulary import tokenize
 
 LIMITS = 0.2, 0.001  # PSI, p
 
@@ -86,16 +89,21 @@ def test_the_reference_of_the_score_is_that_of_reviews_that_nobody_trained_on() 
     )
 
 
+def words_of(texts: list[str], base_words: Sequence[str] = ()) -> Vocabulary:
+    counts = Counter(word for text in texts for word in tokenize(text))
+    return division.vocabulary_of(counts, len(texts), base_words)
+
+
 def test_leaving_each_review_out_of_the_vocabulary_gives_the_same_features() -> None:
     """The second route: for each review a vocabulary of the others alone."""
     texts = held_out(5, 60)
-    vocabulary = Vocabulary(tuple(count_words(texts)))
+    vocabulary = words_of(texts)
     tokens = [vocabulary.encode(text) for text in texts]
     content = reviews_of([*tokens, tokens[0]], ["train"] * len(tokens) + ["test"])
     reference = features_of_reviews(content, scorer_of(vocabulary, 1_000))
     assert reference[UNKNOWN].max() > 0
     for k, text in enumerate(texts):
-        others = Vocabulary(tuple(count_words(texts[:k] + texts[k + 1 :])))
+        others = words_of(texts[:k] + texts[k + 1 :])
         alone = features_of_texts([text], scorer_of(others, 1_000))
         for name in ("oov", "length", UNKNOWN):
             assert reference[name][k] == alone[name][0], (name, k)
@@ -108,7 +116,7 @@ def test_leaving_each_review_of_a_table_out_leaves_it_the_words_of_the_base(know
     texts = ["the film was dull", "the zyzzyva was odd", "the quiet odd"]
 
     def scorer(texts: list[str]) -> TextScorer:
-        vocabulary = division.vocabulary_of(texts, base_words)
+        vocabulary = words_of(texts, base_words)
         own = len({word for text in texts for word in text.split()})
         return scorer_of(vocabulary, 4 + (len(vocabulary) if knows_base else own))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sentiflow.scoring import Vocabulary, tokenize
-from sentiflow.scoring.vocabulary import OFFSET, count_words, limit
+from sentiflow.scoring.vocabulary import OFFSET, limit
 
 FILM = Vocabulary(["the", "film", "don't", "good"])  # ids 4, 5, 6, 7
 
@@ -70,9 +70,3 @@ def test_limit_of_ten_thousand_keeps_rank_9996_and_loses_rank_9997() -> None:
 def test_a_word_given_twice_is_refused() -> None:
     with pytest.raises(ValueError, match="twice"):
         Vocabulary(["a", "b", "a"])
-
-
-def test_words_are_counted_the_commonest_first_then_by_the_alphabet_whatever_the_order_of_texts() -> None:
-    texts = ["d c e", "C, b! d", "b c a"]
-    for each in (texts, texts[::-1]):
-        assert list(count_words(each).items()) == [("c", 3), ("b", 2), ("d", 2), ("a", 1), ("e", 1)]
