@@ -187,6 +187,7 @@ def evaluate_candidate(
         files, scorer = load(name, number, Path(folder) / "candidate")
         scores = Scores(name, client, settings, logger, Path(folder))
         table = scores.stored(candidate) or scores.score(candidate, candidate, scorer)
+        rows = candidate.tags.get(TESTED_ON)
         given = Evidence(
             table,
             None,
@@ -194,10 +195,7 @@ def evaluate_candidate(
             reproduced=reproduction_of(candidate.tags),
             yardstick=scores.yardstick(candidate),
             named=named,
-            notes=[
-                *([told] if (told := candidate.tags.get(CAVEAT)) else []),
-                *([f"Tested on {rows}."] if (rows := candidate.tags.get(TESTED_ON)) else []),
-            ],
+            notes=[*filter(None, (candidate.tags.get(CAVEAT), rows and f"Tested on {rows}."))],
         )
         old: list[Group] = []
         beside = None
