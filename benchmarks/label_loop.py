@@ -27,7 +27,7 @@ from sentiflow.data.prepare import fetch, prepare
 from sentiflow.evaluation import ScoreTable
 from sentiflow.evaluation.statistics import wilson
 from sentiflow.monitoring import SERVED, Entry, TextLog
-from sentiflow.monitoring.accuracy import Tested, chance, live_accuracy
+from sentiflow.monitoring.accuracy import Tested, live_accuracy
 from sentiflow.monitoring.exchange import csv_table
 from sentiflow.monitoring.sample import Sample, draw
 from sentiflow.promotion.candidate import cost_of
@@ -105,10 +105,11 @@ class World:
         for each in sample.texts:
             each.trace = each.id
         told = [Label(each.trace, "anna", sample.names[truth[each.text]]) for each in sample.texts]
-        live, accuracy, right = live_accuracy(sample, told), champion.accuracy(rows), champion.table.right
+        accuracy, right = champion.accuracy(rows), champion.table.right
         tested = Tested(float(right.mean()), wilson(int(right.sum()), len(right))[0])
-        (low, high), p = live.interval, chance(live.value, live.doubt, tested, self.settings.monitor_drop)
-        return {"accuracy": accuracy, "alarm": replace(live, p=p).dropped, "held": low <= accuracy <= high}
+        live = live_accuracy(sample, told, tested, self.settings.monitor_drop)
+        low, high = live.logged
+        return {"accuracy": accuracy, "alarm": live.dropped, "held": low <= accuracy <= high}
 
     def judged(self, candidate: Model, champion: Model) -> Measured:
         """Whether the gate lets a candidate replace the champion, and what three of its rules say."""

@@ -1,86 +1,105 @@
-"""How well the accuracy in use is measured: ``python -m benchmarks.live_accuracy RUN``.
+"""How well the accuracy in use is measured: ``python -m benchmarks.live_accuracy [MONTHS]``.
 
-The run's test scores stand for a month's texts: 5,000 of them are drawn, so that the version is as sure as on its
-test split, surer, or less sure, and some answers are turned round. Of each month a sample is labelled truly.
-Printed is, of 2,000 months, how many intervals hold the truth, and in how many the alarm comes.
+Each month is drawn anew: texts of a model of a known accuracy, and the test split that it was tested on. The
+months are of three kinds: errors are where the model is unsure (calibrated); half of them are anywhere (half); all
+of them are (anywhere). A sample of each month is labelled truly. Printed is a table: how often the alarm comes
+although nothing was lost, how often it comes where 5 points were lost, and how often both intervals hold the
+truth; each as the least and the most of the accuracies, kinds and, for alarms, sizes of the test split.
 """
 
 import argparse
-import tempfile
-from pathlib import Path
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from benchmarks.machine import log
 from sentiflow.evaluation.statistics import wilson
 from sentiflow.monitoring.accuracy import CHANCE, Tested, chance, interval, stratified
 from sentiflow.monitoring.sample import allocated, divided
-from sentiflow.settings import load_settings
-from sentiflow.store.find import find_run, open_store, score_table
 
-MONTHS, TEXTS, LOST = 2_000, 5_000, 0.05
-Scores = NDArray[np.float64]
+KINDS = ("calibrated", "half", "anywhere")
+ACCURACIES, LOST = (0.75, 0.88, 0.95, 0.97), 0.05
+TEXTS, LABELS, TESTS = (20, 100, 220, 1_000, 20_000), (20, 40, 80, 200, 400), (100, 1_000, 25_000)
 Right = NDArray[np.bool_]
+Cell = dict[str, float]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("run")
-    store = open_store(load_settings())
-    with tempfile.TemporaryDirectory() as folder:
-        table = score_table(store, find_run(store, parser.parse_args().run), Path(folder))
-    assert table is not None
-    scores, right = np.asarray(table.score, float), table.right
-    accuracy = float(right.mean())
-    turned = LOST / (2 * accuracy - 1)
-    unsure = brentq(lambda tilt: right @ shares(scores, tilt) - (accuracy - LOST), 0, 50)
-    kinds: dict[str, tuple[float, float, bool]] = {
-        "as on the test": (0, 0, False),
-        "surer, 5% turned round, as accurate": (-3, 0.05, True),
-        "less sure, as accurate": (2, 0, True),
-        "less sure, 5 points lost": (unsure, 0, False),
-        "turned round, 5 points lost": (0, turned, False),
-        "less sure, 10% turned round": (1.5, 0.1, False),
+    parser.add_argument("months", nargs="?", type=int, default=1_000)
+    months, cells = parser.parse_args().months, dict[tuple[int, int, float, str], Cell]()
+    for texts in TEXTS:
+        sizes = [size for size in LABELS if size < texts] + [texts] * (texts <= LABELS[-1])
+        for accuracy in ACCURACIES:
+            for kind in KINDS:
+                rng = np.random.default_rng(0)
+                for size in sizes:
+                    cells[texts, size, accuracy, kind] = dict.fromkeys(measures(), 0.0)
+                for _ in range(months):
+                    month(rng, texts, sizes, accuracy, kind, cells, months)
+    log("| texts | labels | false alarms | on texts like these | on the logged texts | 5 points lost |")
+    log("|---:|---:|---:|---:|---:|---:|")
+    for texts, size in dict.fromkeys((texts, size) for texts, size, _, _ in cells):
+        found = [cell for (one, other, _, _), cell in cells.items() if (one, other) == (texts, size)]
+        log(f"| {texts:,} | {size:,} | {' | '.join(spans(found))} |")
+
+
+def measures() -> list[str]:
+    return ["like", "logged", *(f"{what} {reviews}" for what in ("false", "true") for reviews in TESTS)]
+
+
+def spans(found: list[Cell]) -> list[str]:
+    """The least and the most of the cells: of false alarms, coverages, and of true alarms."""
+    groups = [
+        [name for name in measures() if name.startswith(start)] for start in ("false", "like", "logged", "true")
+    ]
+    values = [[cell[name] for cell in found for name in group] for group in groups]
+    return [f"{min(each):.1%} to {max(each):.1%}" for each in values]
+
+
+def month(
+    rng: np.random.Generator, texts: int, sizes: list[int], accuracy: float, kind: str,
+    cells: dict[tuple[int, int, float, str], Cell], months: int,
+) -> None:  # fmt: skip
+    """Draw a month and add its share to its cells."""
+    scores, right = world(rng, texts, accuracy, kind)
+    strata = divided(scores)
+    population = [len(part) for part in strata]
+    shares = {"false": accuracy, "true": accuracy + LOST}
+    tests = {
+        f"{name} {reviews}": tested(int(rng.binomial(reviews, min(share, 0.999))), reviews)
+        for name, share in shares.items()
+        for reviews in TESTS
     }
-    for name, (tilt, flipped, kept) in kinds.items():
-        for size in (200, 300, 400):
-            log(f"{name}, {size} labels: {months(scores, right, tilt, flipped, kept, size)}")
-
-
-def shares(scores: Scores, tilt: float) -> Scores:
-    """How likely each text is drawn: less where the version is sure, by the tilt."""
-    weights: Scores = np.exp(-tilt * np.abs(scores - 0.5) * 2)
-    return weights / weights.sum()
-
-
-def months(scores: Scores, right: Right, tilt: float, flipped: float, kept: bool, size: int) -> str:
-    rng, chances, accuracy = np.random.default_rng(0), shares(scores, tilt), right.mean()
-    tested = Tested(accuracy, wilson(int(right.sum()), len(right))[0])
-    held = alarms = 0
-    width, truth = 0.0, 0.0
-    for _ in range(MONTHS):
-        texts = rng.choice(len(scores), TEXTS, p=chances)
-        is_right = right[texts] ^ (rng.random(TEXTS) < flipped)
-        if kept:  # answers are turned round until the accuracy is that of the test
-            surplus = int(is_right.sum() - accuracy * TEXTS)
-            is_right[rng.choice(np.flatnonzero(is_right == (surplus > 0)), abs(surplus), replace=False)] ^= True
-        strata = divided(scores[texts])
-        counts = allocated([len(part) for part in strata], size)
+    for size in sizes:
+        counts = allocated(population, size)
         hits = [
-            int(is_right[rng.choice(part, n, replace=False)].sum()) for part, n in zip(strata, counts, strict=True)
+            int(right[rng.choice(part, n, replace=False)].sum()) for part, n in zip(strata, counts, strict=True)
         ]
-        value, doubt, _ = stratified([len(part) for part in strata], hits, counts)
+        value, doubt = stratified(population, hits, counts)
+        cell, step = cells[texts, size, accuracy, kind], 0.5 / texts * (sum(counts) < texts)
+        low, high = interval(value, doubt + 1 / texts)
+        cell["like"] += (low <= accuracy <= high) / months
         low, high = interval(value, doubt)
-        held += low <= is_right.mean() <= high
-        alarms += chance(value, doubt, tested, 0) < CHANCE
-        width += (high - low) / MONTHS
-        truth += is_right.mean() / MONTHS
-    return (
-        f"accuracy {truth:.1%} ({100 * (truth - accuracy):+.1f}), held by {held / MONTHS:.1%}, "
-        f"half the width {50 * width:.1f}, alarm in {alarms / MONTHS:.1%}"
-    )
+        cell["logged"] += (low - step - 1e-9 <= right.mean() <= high + step + 1e-9) / months
+        for name, test in tests.items():
+            cell[name] += (chance(value, doubt + 1 / texts, test, 0) < CHANCE) / months
+
+
+def world(rng: np.random.Generator, texts: int, accuracy: float, kind: str) -> tuple[NDArray[np.float64], Right]:
+    """Scores of texts, and which answers are right."""
+    if kind == "anywhere":
+        return 0.5 + 0.5 * rng.beta(2.46, 0.4, texts), rng.random(texts) < accuracy
+    turned = (1 - accuracy) / 2 if kind == "half" else 0.0
+    sure = (accuracy - turned) / (1 - 2 * turned)
+    scores = 0.5 + 0.5 * rng.beta(0.4 * (2 * sure - 1) / (2 - 2 * sure), 0.4, texts)
+    return scores, (rng.random(texts) < scores) ^ (rng.random(texts) < turned)
+
+
+@cache
+def tested(right: int, reviews: int) -> Tested:
+    return Tested(right / reviews, wilson(right, reviews)[0])
 
 
 if __name__ == "__main__":

@@ -114,10 +114,11 @@ def measure_accuracy(check: DriftCheck) -> tuple[list[LiveAccuracy], FollowUp | 
     in_use = find_version(check.settings, check.model, None).number
     for each in news:
         if each.dropped and not each.sample.dropped and each.sample.version == in_use:
-            sample, payload = each.sample, {"accuracy": each.value, "labels": each.labels}
+            sample = each.sample
+            payload = {"accuracy": each.value, "interval": each.interval, "labels": each.labels}
             key = f"{sample.title} {sample.told}"  # told something else in between, it is another drop
             then = _emit(check, DROPPED, key, run, sample.version, "dropped", f"{each.headline}.", payload)
-    if found[-1].complete:
+    if found[-1].complete and found[-1].enough:
         check.log.mark_accuracy(check.model, found[-1].value)
     live.mark_told(found, check.settings)
     return found, then

@@ -1,14 +1,13 @@
 """The accuracy in use of a model, sample by sample: read, judged, and shown."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from sentiflow.monitoring import sample
-from sentiflow.monitoring.accuracy import LiveAccuracy, Tested, chance, live_accuracy
+from sentiflow.monitoring.accuracy import FEWEST, LiveAccuracy, Tested, live_accuracy
 from sentiflow.monitoring.labelling import reviewed
 from sentiflow.reports import Picture, Report, Section, Table, Text
 from sentiflow.reports.plots import BLUE, ORANGE, describe
@@ -16,22 +15,22 @@ from sentiflow.settings import Settings
 from sentiflow.store import ACCURACY, parse_fraction
 from sentiflow.store.find import open_store
 
+_METRICS = (
+    "live/accuracy", "live/accuracy_ci_low", "live/accuracy_ci_high", "live/logged_ci_low", "live/logged_ci_high",
+    "live/unclear_as_wrong", "live/unclear_as_right",
+)  # fmt: skip
+
 
 def watched(model: str, settings: Settings) -> list[LiveAccuracy]:
     """The accuracy by each sample that has labels, the oldest first."""
     store, found = open_store(settings), []
     for sampled, labels in reviewed(model, settings):
-        live = live_accuracy(sampled, labels)
-        if live is None:
-            continue
         version = store.version(model, sampled.version)
         tags = {} if version is None else version.tags
         accuracy, low = (parse_fraction(tags.get(f"{ACCURACY}{end}")) for end in ("", "_ci_low"))
-        if accuracy is not None and low is not None:
-            tested = Tested(accuracy, low)
-            p = chance(live.value, live.doubt, tested, settings.monitor_drop)
-            live = replace(live, tested=tested, p=p)
-        found.append(live)
+        tested = Tested(accuracy, low) if accuracy and low and low < accuracy else None
+        if live := live_accuracy(sampled, labels, tested, settings.monitor_drop):
+            found.append(live)
     return found
 
 
@@ -53,13 +52,11 @@ def mark_told(found: Sequence[LiveAccuracy], settings: Settings) -> None:
 
 def metrics(each: LiveAccuracy) -> dict[str, float]:
     """What is logged in MLflow for a sample."""
-    counted, (low, high) = each.verdicts, each.interval
+    counted, values = each.verdicts, (each.value, *each.interval, *each.logged, *each.ends)
     return {
-        "live/accuracy": each.value,
-        "live/accuracy_ci_low": low,
-        "live/accuracy_ci_high": high,
+        **(dict(zip(_METRICS, values, strict=True)) if each.enough else {}),
         "live/labels": each.labels,
-        "live/unclear": counted.unclear,
+        "live/unclear": len(counted.unclear),
         "live/disputed": len(counted.disputed) / counted.doubled if counted.doubled else 0.0,
         "live/estimate_without_labels": each.sample.confidence,
     }
@@ -76,7 +73,8 @@ def report(found: Sequence[LiveAccuracy]) -> Report:
 def section(found: Sequence[LiveAccuracy]) -> Section:
     """A row a sample, and the accuracy over time."""
     heading = (
-        "sample", "until", "version", "labels", "accuracy", "95% interval", "test", "without labels", "disputed",
+        "sample", "until", "version", "labels", "accuracy", "95% interval", "on the logged texts", "test",
+        "without labels", "disputed",
     )  # fmt: skip
     rows = [
         (
@@ -84,8 +82,7 @@ def section(found: Sequence[LiveAccuracy]) -> Section:
             each.sample.at[:10],
             str(each.sample.version),
             f"{each.labels:,} of {len(each.sample.texts):,}",
-            f"{each.value:.1%}",
-            "{:.1%} to {:.1%}".format(*each.interval),
+            *_shown(each),
             "-" if each.tested is None else f"{each.tested.accuracy:.1%}",
             f"{each.sample.confidence:.1%}",
             f"{len(each.verdicts.disputed):,} of {each.verdicts.doubled:,}",
@@ -94,14 +91,22 @@ def section(found: Sequence[LiveAccuracy]) -> Section:
     ]
     last = found[-1]
     note = (
-        "Accuracy: of the texts that were logged, by a random sample of them. Without labels: the mean share that "
-        "the version gives to its own answers, an estimate that drift makes wrong. Disputed: of the texts that "
-        f"several people labelled. Of the last sample {last.verdicts.unclear:,} texts are unclear, and left out. "
-        f"{last.power}"
+        "Accuracy: of the texts that were logged, by a random sample of them, from "
+        f"{FEWEST} labels on. 95% interval: on texts like these, then on the logged ones themselves. "
+        "Without labels: the mean share that the version gives to its own answers, an estimate that drift makes "
+        "wrong. Disputed: of the texts that several people labelled. Of the last sample "
+        f"{len(last.verdicts.unclear):,} texts are unclear, and left out. {last.power}"
     )
     alarms = [place for place, each in enumerate(found) if each.dropped]
-    picture = Picture(_over_time(found), "Accuracy in use by sample, with its 95% interval")
-    return Section("Accuracy in use", [Table(heading, rows, alarms=alarms), Text(note), picture])
+    told = [each for each in found if each.enough]
+    pictures = [Picture(_over_time(told), "Accuracy in use by sample, with its 95% interval")] if told else []
+    return Section("Accuracy in use", [Table(heading, rows, alarms=alarms), Text(note), *pictures])
+
+
+def _shown(each: LiveAccuracy) -> tuple[str, ...]:
+    if not each.enough:
+        return "-", "-", "-"
+    return f"{each.value:.1%}", *("{:.1%} to {:.1%}".format(*ends) for ends in (each.interval, each.logged))
 
 
 def _over_time(found: Sequence[LiveAccuracy]) -> Figure:
