@@ -1,7 +1,7 @@
 """``sentiflow runs`` and ``sentiflow compare``: runs, listed and held against each other."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from sentiflow.console import CONSOLE, Console, escape, working
 from sentiflow.errors import UsageError
 from sentiflow.redaction import redact
 from sentiflow.reports import COMPARISON, REBUILT, Table
-from sentiflow.runs import FIELDS, REPEATS, Fields, RunRecord, Value, value_text
+from sentiflow.runs import FIELDS, REPEATS, RunRecord
 from sentiflow.runs.query import Query, select
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ app = typer.Typer()
     app,
     INSPECT,
     "sentiflow runs",
-    'sentiflow runs --since 7d --filter "test/accuracy>=0.88" --sort -accuracy',
-    "sentiflow runs --recipe tuned --columns units,val/loss --children",
-    "sentiflow runs --kind trial --filter params.units=32 --json",
+    "sentiflow runs --since 7d --sort -accuracy",
+    "sentiflow runs --recipe tuned --children",
+    "sentiflow runs --kind trial --sort val/loss --json",
 )
 def runs(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="Most runs.")] = 10,
@@ -59,44 +59,23 @@ def runs(
     since: Annotated[
         str, typer.Option("--since", metavar="DATE|SPAN", help="After a date (2026-03-05), or within a span (7d).")
     ] = "",
-    conditions: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--filter",
-            "-f",
-            metavar="CONDITION",
-            help="NAME, a sign (= != < <= > >=, ~ for contains) and a value; repeatable, all must hold.",
-        ),
-    ] = None,
     sort: Annotated[
         str, typer.Option("--sort", metavar="NAME", help="Sort by NAME, or by -NAME from the highest.")
     ] = "",
-    columns: Annotated[
-        list[str] | None,
-        typer.Option("--columns", "-c", metavar="NAMES", help="More columns, split by commas."),
-    ] = None,
     children: Annotated[bool, typer.Option("--children", help="Include child runs: repeats, trials.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List runs, newest first; filter and sort them.
+    """List runs, newest first.
 
-    NAME is one of these:
-
-    - accuracy, seconds, name, kind, recipe, dataset, seed, status, id; started, to sort by
-
-    - a metric (test/loss), a parameter (units) or a tag (started_by)
-
-    - the same with metrics., params. or tags. before it, where a name is ambiguous
+    NAME is accuracy, seconds, name, kind, recipe, dataset, seed, status, id, started or a metric (test/loss).
     """
     from sentiflow.settings import load_settings
     from sentiflow.store.find import open_store
 
-    query = Query(
-        kind or (), recipe or (), dataset or (), status or (), since, conditions or (), sort, children=children
-    )
+    query = Query(kind or (), recipe or (), dataset or (), status or (), since, sort, children=children)
     store = open_store(settings := load_settings())
     now = datetime.now()  # of this machine's clock, which dates are meant by
-    plain = query == Query(children=children) and not columns  # what an old run has decides nothing
+    plain = query == Query(children=children)  # what an old run has decides nothing
     every, whole = store.newest(lambda newest: plain and _are_enough(newest, query, limit, now))
     found = select(every, query, now)
     top = found if sort else _top(found)
@@ -106,9 +85,6 @@ def runs(
         _versions(store, every),
     )
     stdout = Console()
-    fields = Fields(every)
-    names = (name.strip() for text in columns or () for name in text.split(","))
-    asked = {name: fields.getter(name) for name in names if name} if every else {}
     if as_json:
         print_json(stdout, listed.records())
     elif not every:
@@ -117,7 +93,7 @@ def runs(
     elif not found:
         stdout.print(f"None of {len(every):,} runs matches. All runs: sentiflow runs --children", soft_wrap=True)
     else:
-        print_table(listed.table(asked), stdout)
+        print_table(listed.table(), stdout)
         if (more := len(top) - limit) > 0:
             rest = f"{more:,} more: --limit {len(top)}" if whole else f"More: --limit {10 * limit}"
             stdout.print(f"[dim]{rest}[/]")
@@ -131,16 +107,12 @@ class Listed:
     children: Mapping[str, int]
     versions: Mapping[str, str]
 
-    def table(self, asked: Mapping[str, Callable[[RunRecord], Value]]) -> Table:
-        """What is shown of each run, and the values that are asked for."""
-        heading = ("id", "name", "dataset", "accuracy", "version", "started", *asked)
+    def table(self) -> Table:
+        heading = ("id", "name", "dataset", "accuracy", "version", "started")
         rows = [
-            (
-                one.run_id[:8], name, one.dataset, _accuracy(one), self._version(one), _start(one),
-                *(_start(one) if field == "started" else value_text(get(one)) for field, get in asked.items()),
-            )
+            (one.run_id[:8], name, one.dataset, _accuracy(one), self._version(one), _start(one))
             for one, name in zip(self.rows, self._names(), strict=True)
-        ]  # fmt: skip
+        ]
         return Table(heading, rows, words=6)
 
     def _names(self) -> list[str]:

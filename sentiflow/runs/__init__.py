@@ -2,11 +2,9 @@
 
 import math
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-
-from sentiflow.errors import UsageError
 
 # The tag of a run's kind, and its values.
 KIND = "kind"
@@ -175,26 +173,6 @@ FIELDS: Mapping[str, Callable[[RunRecord], Value]] = {
     "seconds": lambda run: run.seconds("total"),
 }
 """Fields with a short name."""
-
-_PREFIXES = ("metrics.", "params.", "tags.")
-
-
-class Fields:
-    """Looks up values by a name of ``FIELDS``, else of a metric, parameter or tag; a prefix tells these apart."""
-
-    def __init__(self, runs: Collection[RunRecord]) -> None:
-        self._known = {kind: {name for run in runs for name in getattr(run, kind[:-1])} for kind in _PREFIXES}
-
-    def getter(self, name: str) -> Callable[[RunRecord], Value]:
-        """A function that gives a run's value, or None if the run has none."""
-        if name in FIELDS:
-            return FIELDS[name]
-        for prefix in _PREFIXES:
-            plain = name.removeprefix(prefix)
-            if plain in self._known[prefix] and (plain != name or not name.startswith(_PREFIXES)):
-                return lambda run: _value(getattr(run, prefix[:-1]).get(plain))
-        hint = "For example: accuracy, test/loss, params.units, tags.started_by. All names: sentiflow runs --json"
-        raise UsageError(f"No run has a metric, parameter or tag {name!r}.", hint)
 
 
 def whole_number(text: str | None) -> int | None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from sentiflow.errors import UsageError
 from sentiflow.names import dataset_name
-from sentiflow.runs import BASELINE, MONITOR, REPEAT, TRIAL, Fields, RunRecord, Value, number
+from sentiflow.runs import BASELINE, FIELDS, MONITOR, REPEAT, TRIAL, RunRecord, Value, number
 
 CHILD_KINDS = (REPEAT, TRIAL, BASELINE)
 
@@ -15,12 +15,6 @@ Condition = Callable[[RunRecord], bool]
 
 _SPAN = re.compile(r"(\d{1,6})([mhdw])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_WHERE = re.compile(
-    r"\s*(?P<name>[^\s<>=!~](?:[^<>=!~]*[^\s<>=!~])?)\s*(?P<sign>>=|<=|!=|==|=|~|<|>)\s*(?P<value>(?![<>=~]).*?)\s*"
-)
-_ORDERED: dict[str, Callable[[float, float], bool]] = {
-    ">=": float.__ge__, "<=": float.__le__, ">": float.__gt__, "<": float.__lt__,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,20 +26,15 @@ class Query:
     datasets: Sequence[str] = ()
     statuses: Sequence[str] = ()
     since: str = ""
-    where: Sequence[str] = ()  # such as test/accuracy>=0.88
-    sort: str = ""  # a field; with a minus before it, the highest comes first
+    sort: str = ""  # one of ``FIELDS`` or a metric; with a minus before it, the highest comes first
     children: bool = False
 
 
 def select(runs: Sequence[RunRecord], query: Query, now: datetime) -> list[RunRecord]:
     """The runs that meet a query, in its order, else in that given; ``now`` is that of ``moment``."""
-    fields = Fields(runs)
     conditions = _conditions(runs, query, now)
-    if not runs:
-        return []  # and no name is wrong
-    conditions += [_where(text, fields) for text in query.where]
     found = [run for run in runs if all(holds(run) for holds in conditions)]
-    return _sorted(found, query.sort, fields) if query.sort else found
+    return _sorted(found, query.sort) if query.sort and runs else found  # of no runs no name is wrong
 
 
 def _conditions(runs: Sequence[RunRecord], query: Query, now: datetime) -> list[Condition]:
@@ -89,32 +78,14 @@ def moment(text: str, now: datetime) -> datetime:
         raise UsageError(f"--since {text!r} is not understood.", hint) from err
 
 
-def _where(text: str, fields: Fields) -> Condition:
-    """A condition as a function; a run without the value does not meet it."""
-    parts = _WHERE.fullmatch(text)
-    if parts is None:
-        hint = "Expected NAME, a sign (= != < <= > >= or ~ for contains) and a value: 'test/accuracy>=0.88'"
-        raise UsageError(f"The condition {text!r} is not understood.", hint)
-    get, sign, value = fields.getter(parts["name"]), parts["sign"], parts["value"]
-    if sign in _ORDERED:
-        if (limit := number(value)) is None:
-            hint = "Dates go to --since; of several conditions each has a --filter of its own."
-            raise UsageError(f"The condition {text!r} needs a number behind {sign}, got {value!r}.", hint)
-        return lambda run: (found := number(get(run))) is not None and _ORDERED[sign](found, limit)
-    if sign == "~":
-        return lambda run: (found := get(run)) is not None and value.lower() in str(found).lower()
-    return lambda run: (found := get(run)) is not None and _same(found, value) == (sign != "!=")
-
-
-def _same(found: Value, value: str) -> bool:
-    """As numbers, else as words in any case: what a recipe spells ``true``, MLflow has as ``True``."""
-    numbers = number(found), number(value)
-    return numbers[0] == numbers[1] if None not in numbers else str(found).lower() == value.lower()
-
-
-def _sorted(runs: Sequence[RunRecord], text: str, fields: Fields) -> list[RunRecord]:
+def _sorted(runs: Sequence[RunRecord], text: str) -> list[RunRecord]:
     """Sorted by a value, numbers before words; runs without it are always last."""
-    down, get = text.startswith("-"), fields.getter(text.removeprefix("-"))
+    down, name = text.startswith("-"), text.removeprefix("-")
+    if name not in FIELDS and not any(name in run.metrics for run in runs):
+        raise UsageError(f"No run has a metric {name!r}.", f"Sort by {', '.join(FIELDS)} or a metric: -test/loss")
+
+    def get(run: RunRecord) -> Value:
+        return FIELDS[name](run) if name in FIELDS else number(run.metrics.get(name))
 
     def place(run: RunRecord) -> tuple[bool, float, str]:
         amount = number(get(run))

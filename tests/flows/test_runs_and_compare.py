@@ -55,10 +55,8 @@ def test_the_table_names_each_run_its_accuracy_and_its_version(
 
 
 def test_filters_and_sorting_work_on_a_real_store(typed: Type, run_ids: dict[int, str]) -> None:
-    assert typed("runs", "--filter", "learning_rate=1e-4").stdout.splitlines()[1].startswith(run_ids[2][:8])
-    by_loss = typed("runs", "--sort", "-test/loss", "-n", "1", "--columns", "test/loss,params.epochs")
+    by_loss = typed("runs", "--sort", "-test/loss", "-n", "1")
     assert by_loss.stdout.splitlines()[1].startswith(run_ids[Registry.POOR][:8])
-    assert by_loss.stdout.splitlines()[0].split()[-2:] == ["test/loss", "params.epochs"]
     assert "None of 3 runs matches" in typed("runs", "--since", "2999-01-01").stdout
 
 
@@ -72,7 +70,7 @@ def test_a_row_of_a_terminal_of_80_columns_has_what_a_user_needs(
     console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
     store = open_store(registry.settings)
     rows = sorted(store.runs(), key=lambda run: run.started, reverse=True)
-    print_table(runs.Listed(rows, {}, store.versions_by_run()).table({}), console)
+    print_table(runs.Listed(rows, {}, store.versions_by_run()).table(), console)
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert lines[0].split() == ["id", "name", "dataset", "accuracy", "version", "started"]
     when = datetime.fromtimestamp(failed.info.start_time / 1000)
@@ -99,8 +97,7 @@ def test_a_parent_shows_the_version_that_a_run_below_it_made(
 
 
 def test_a_wrong_name_is_refused(typed: Type, run_ids: dict[int, str]) -> None:
-    for wrong in (("--sort", "test/accurcy"), ("--columns", "nothing"), ("--columns", "nothing", "--json")):
-        assert isinstance(typed("runs", *wrong).exception, UsageError)
+    assert isinstance(typed("runs", "--sort", "test/accurcy").exception, UsageError)
 
 
 def test_json_holds_what_the_store_holds(typed: Type, registry: World, run_ids: dict[int, str]) -> None:
