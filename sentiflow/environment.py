@@ -4,6 +4,7 @@ import getpass
 import os
 import platform
 import re
+import resource
 import socket
 import sys
 import time
@@ -139,6 +140,12 @@ def open_socket(host: str, port: int, hint: str) -> socket.socket:
     except (OSError, UnicodeError) as err:  # a name with a part that is empty or too long is no Unicode
         reason = str(err.strerror).partition(" (while")[0] if isinstance(err, OSError) else "no such name"
         raise ExternalError(f"Cannot listen on port {port} of {host}: {reason}.", hint) from err
+
+
+def raise_open_files() -> None:
+    """Let this process open as many files as it may: each connection takes one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def address_of(host: str, port: int) -> str:

@@ -12,6 +12,7 @@ import sys
 import uvicorn
 from starlette.types import ASGIApp
 
+from sentiflow.environment import raise_open_files
 from sentiflow.store.ui_server import ANY_PORT, TEAM, UVICORN, Edge, refuse_places, set_environment
 
 _, HOST, PORT, STORE, FOLDER, *NAMES = sys.argv  # a worker gets the same
@@ -38,6 +39,7 @@ def main() -> None:
     initialize_backend_stores(STORE, STORE, "mlflow-artifacts:/")
     get_flask_server_secret_key()
     bootstrap_admin_user()
+    raise_open_files()
     uvicorn.run("mlflow_server:create", factory=True, host=HOST, port=int(PORT), workers=2, **UVICORN)
 
 

@@ -226,7 +226,7 @@ class Folder(RowInput):
         """Text, or reason and beginning of what is there instead."""
         path = self.path / name
         try:
-            if path.is_symlink() and not Path(os.path.realpath(path, strict=True)).is_relative_to(self._root):
+            if _leads_out(path, self._root):
                 return "", "unreadable: a link that leads out of the folder", ""
             if not S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
                 return "", "unreadable: not a regular file", ""
@@ -242,6 +242,11 @@ class Folder(RowInput):
             return "", NOT_UTF8, beginning(content)
         reason = why_not(text)
         return ("", reason, beginning(text)) if reason else (text, "", "")
+
+
+def _leads_out(path: Path, root: str) -> bool:
+    """Whether a path is a link to outside of a folder; OSError for one that leads nowhere."""
+    return path.is_symlink() and not Path(os.path.realpath(path, strict=True)).is_relative_to(root)
 
 
 def _find(folder: Path) -> list[str]:
@@ -290,6 +295,8 @@ def tables_of(path: Path) -> list[Path]:
         if not each.is_file():
             problem = f"{each} is no file, but a folder, a pipe or a link that leads nowhere."
             raise UsageError(problem, "Put the table itself there, or remove it.")
+        if _leads_out(each, os.path.realpath(path)):
+            raise UsageError(f"{each} is a link that leads out of the folder.", "Put the table itself there.")
     return sorted(found, key=lambda each: each.name)
 
 

@@ -257,7 +257,8 @@ def labelled(table: Path) -> set[str] | None:
     """Ids of the test reviews that are texts in use which people labelled; None where no table of such is read."""
     columns = _columns(table, "review_id", "split", "place")
     rows = zip(*(columns[name].to_pylist() for name in columns.schema.names), strict=True)
-    ours = re.compile(rf"{LABELLED}[a-z0-9-]+-\d+\.csv ")  # people may call a table of theirs labelled, too
+    # People may call a table of theirs labelled, too.
+    ours = re.compile(rf"{LABELLED}[a-z0-9-]+-\d+\.(csv|jsonl) ")
     found = [(name, split) for name, split, place in rows if ours.match(place)]
     return {name for name, split in found if split == "test"} if found else None
 

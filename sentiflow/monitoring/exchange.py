@@ -27,11 +27,12 @@ _HINT = "Give a table with the columns id and label, or Label Studio's JSON, who
 def export(sample: Sample, file: Path) -> None:
     """Write the texts of a sample: ``.csv`` with a column to fill in, or ``.json`` for Label Studio."""
     _check(file)
+    texts = [drawn for drawn in sample.texts if drawn.text]
     if file.suffix == ".json":
-        tasks = [{"data": {"id": drawn.id, "text": drawn.text}} for drawn in sample.texts]
+        tasks = [{"data": {"id": drawn.id, "text": drawn.text}} for drawn in texts]
         content = json.dumps(tasks, ensure_ascii=False, indent=1)
     else:
-        content = csv_table([_COLUMNS, *((drawn.id, no_formula(drawn.text), "") for drawn in sample.texts)])
+        content = csv_table([_COLUMNS, *((drawn.id, no_formula(drawn.text), "") for drawn in texts)])
     publish_private(file, content.encode())
 
 

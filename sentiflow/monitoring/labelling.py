@@ -1,8 +1,10 @@
 """What ``sentiflow label`` does: draw a sample, exchange it, and delete a text everywhere."""
 
 import csv
+import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -109,24 +111,31 @@ def delete(name: str, model: str, settings: Settings) -> Sample:
         raise UsageError(f"No sample of {model} has a text {name}.", hint)
     number, text = found
     # The model's own sample last: a killed deletion is found by it, and done again.
-    for each in sorted(sampling.sampled_models(settings), key=lambda other: other == model):
+    models = sorted(sampling.sampled_models(settings), key=lambda other: other == model)
+    for delete_in, each in product((_delete_here, _delete), models):
         with check_folder(each, settings, _PATIENCE), sampling.alone(each, settings):
             for sample in sampling.samples(each, settings):
                 if drawn := next((drawn for drawn in sample.texts if drawn.id == text), None):
-                    _delete(drawn, sample, log, settings)
+                    delete_in(drawn, sample, log, settings)
     return next(sample for sample in sampling.samples(model, settings) if sample.number == number)
 
 
-def _delete(drawn: Drawn, sample: Sample, log: TextLog, settings: Settings) -> None:
-    """Delete a text everywhere, last from its sample."""
-    _drop_row(sample, drawn.text)
+def _delete_here(drawn: Drawn, sample: Sample, log: TextLog, settings: Settings) -> None:
+    """Delete a text from the files of this machine; its sample keeps the id until the store has lost it, too."""
+    log.delete(lambda logged: text_id(logged) == drawn.id)
     shutil.rmtree(_work(sample.model, settings), ignore_errors=True)  # of a killed draw
+    reviews.forget(drawn.id, settings.data_dir)
+    if drawn.text:
+        _drop_row(sample, drawn.text)
+        drawn.text = ""
+        sampling.keep(sample, settings)
+
+
+def _delete(drawn: Drawn, sample: Sample, _log: TextLog, settings: Settings) -> None:
     review.delete(drawn.trace, sample.experiment, settings)
     delete_files(f"tags.`{QUOTED}` LIKE '%{drawn.id}%'", [PAGE], settings)
-    reviews.forget(drawn.id, settings.data_dir)
     for digest in digests_tested_with(drawn.id, settings):
         delete_files(f"tags.`dataset.digest` = '{digest}' AND tags.kind != '{MONITOR}'", QUOTING, settings)
-    log.delete(lambda logged: text_id(logged) == drawn.id)
     sample.population[drawn.stratum] -= 1
     sample.texts.remove(drawn)
     sampling.keep(sample, settings)
@@ -146,11 +155,14 @@ def _drop_row(sample: Sample, text: str) -> None:
             continue
         try:
             with file.open(encoding="utf-8-sig", newline="") as lines:
-                rows = [tuple(row) for row in read_csv(lines) if text not in row]
-        except (ValueError, csv.Error) as err:  # somebody has edited it
+                if file.suffix == ".csv":
+                    kept = csv_table(tuple(row) for row in read_csv(lines) if text not in row)
+                else:
+                    kept = "".join(line for line in lines if text not in json.loads(line).values())
+        except (ValueError, AttributeError, csv.Error) as err:  # somebody has edited it
             hint = "Restore it, or remove it: sentiflow data --from-labels writes it again."
             raise ExternalError(f"{file} cannot be read: {first_line(err)}.", hint) from err
-        publish_private(file, csv_table(rows).encode())
+        publish_private(file, kept.encode())
 
 
 def write_tables(dataset: str, options: TableOptions, settings: Settings) -> tuple[str, list[Path]]:
@@ -179,28 +191,30 @@ def write_tables(dataset: str, options: TableOptions, settings: Settings) -> tup
         if dataset == IMDB:
             _write_imdb(folder, settings)
         for sample, labels in zip(found, agreed, strict=True):
-            file = folder.absolute() / f"{LABELLED}{dataset_of(model)}-{sample.number}.csv"
+            # No CSV: a spreadsheet would run texts of strangers as formulas.
+            file = folder.absolute() / f"{LABELLED}{dataset_of(model)}-{sample.number}.jsonl"
             if labels:
                 sample.tables = sorted({*sample.tables, str(file)})
                 sampling.keep(sample, settings)  # first: it may be deleted
-                publish_private(file, csv_table(_rows(sample, labels, options)).encode())
+                publish_private(file, "".join(_rows(sample, labels, options)).encode())
                 written.append(file)
             else:
                 file.unlink(missing_ok=True)
+            file.with_suffix(".csv").unlink(missing_ok=True)  # the same rows, as versions before 1.0 wrote them
     return str(folder) if dataset == IMDB else dataset, written
 
 
-def _rows(sample: Sample, labels: Mapping[str, int], options: TableOptions) -> Iterator[tuple[str, ...]]:
-    """A header and the labelled texts of a sample; labels are called as the dataset's options know them."""
+def _rows(sample: Sample, labels: Mapping[str, int], options: TableOptions) -> Iterator[str]:
+    """The labelled texts of a sample as JSON Lines; labels are called as the dataset's options know them."""
     names = list(sample.names)
     for label, name in enumerate(sample.names):
         found = [each for each in (name, *name.split(" or ")) if plain(each) in options.known()]  # "4 or 5"
         found += [each for each, means in options.known(sample.names).items() if means == label]
         names[label] = found[0]
-    yield options.text_column, options.label_column, "sample", "until"
     for drawn in sample.texts:
-        if drawn.trace in labels:
-            yield drawn.text, names[labels[drawn.trace]], sample.title, sample.at
+        if drawn.trace in labels and drawn.text:
+            row = {options.text_column: drawn.text, options.label_column: names[labels[drawn.trace]]}
+            yield json.dumps({**row, "sample": sample.title, "until": sample.at}, ensure_ascii=False) + "\n"
 
 
 def _write_imdb(folder: Path, settings: Settings) -> None:

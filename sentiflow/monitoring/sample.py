@@ -35,7 +35,7 @@ class Drawn(BaseModel):
     """A text of a sample."""
 
     id: str  # as ``text_id`` makes it
-    text: str
+    text: str  # empty while it is being deleted
     stratum: int
     score: float
     trace: str = ""  # in MLflow

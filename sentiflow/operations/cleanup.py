@@ -19,14 +19,13 @@ from sentiflow.locks import HOUSEKEEPING, if_free, lock_file
 from sentiflow.names import is_model_name, model_name
 from sentiflow.operations.repair import CleanupReport
 from sentiflow.settings import Settings
-from sentiflow.store import local_path, time_of
+from sentiflow.store import SHA256, local_path, time_of
 from sentiflow.store.client import connect, tracking_errors
 from sentiflow.store.find import champion_of, open_store, with_dataset
 
 _DAY = 86_400  # seconds
 _PARENT = "mlflow.parentRunId"
 _ID = re.compile(r"[\w-]+")  # of a run or a model; one with a slash would name another folder
-_DIGEST = re.compile("[0-9a-f]{64}")  # of a dataset: the name of its table
 _PAGE = 1_000  # runs; a server takes milliseconds for each, and has 10 s for an answer
 
 
@@ -173,7 +172,7 @@ def _clean_dataset(folder: Path, before: float, kept: Collection[str], report: C
         if not free:  # it is being prepared
             return
         for table in sorted(folder.glob("*.parquet")):
-            if _DIGEST.fullmatch(table.stem) and table.stem not in kept and used_at(table) < before:
+            if SHA256.fullmatch(table.stem) and table.stem not in kept and used_at(table) < before:
                 _remove(table, f"dataset {folder.name}, unused", report)
                 vocabulary_file(table).unlink(missing_ok=True)
         for rejects in sorted(folder.glob(f"*/*{REJECTS}")):

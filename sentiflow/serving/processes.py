@@ -5,7 +5,6 @@ import fcntl
 import logging
 import multiprocessing
 import os
-import resource
 import signal
 import socket
 import tempfile
@@ -24,7 +23,7 @@ from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
 from sentiflow.children import collect_less
-from sentiflow.environment import BACKLOG, address_of, open_socket
+from sentiflow.environment import BACKLOG, address_of, open_socket, raise_open_files
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring import configured_log
 from sentiflow.names import BASE
@@ -36,6 +35,7 @@ from sentiflow.serving.middleware import HEALTH, Edge, Origins
 from sentiflow.serving.schemas import BodyParser
 from sentiflow.settings import TOKEN, Settings
 from sentiflow.store.find import find_champion
+from sentiflow.store.heads import PromptHeads
 from sentiflow.store.ui import ui_url
 
 _ACCEPT_AT_ONCE = 8  # connections that a worker takes at a time, so that the others get their share
@@ -61,8 +61,7 @@ def serve(
     name or an address; port 0 takes a free one. ``prepare``, which can be pickled, is called in each worker.
     ``ready`` is called with the service's address, from when on nothing that is asked there is lost.
     """
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each connection takes one
+    raise_open_files()
     with open_socket(host, port, "Choose others with --host and --port; --port 0 takes a free port.") as listener:
         if name is None or settings.sqlite_file is not None:
             with suppress(ExternalError):  # the watcher checks again, and logs it
@@ -86,7 +85,7 @@ async def _queue(listener: socket.socket) -> None:
 def _config(app: ASGIApp | Callable[[], ASGIApp], listener: socket.socket, **more: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="h11",
+        http=PromptHeads,
         ws="none",
         lifespan="on",
         backlog=_ACCEPT_AT_ONCE,

@@ -1,6 +1,7 @@
 """The store: what its runs and versions are as records. Its modules write it by MLflow, and read it without."""
 
 import math
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ CHAMPION = "champion"  # alias of the version in use
 ACCURACY = "test.accuracy"  # tag of a version
 VALIDATION_LOSS = "val.loss"  # tag of a version
 DIGEST = "dataset.digest"  # tag of a run and of its version
+SHA256 = re.compile("[0-9a-f]{64}")  # digest of a dataset: the name of its table
 SCORER = "artifacts/scorer.json"  # of a version's files; what is scored by
 NOTE = "mlflow.note.content"  # tag of a run that MLflow shows as its description
 REPRODUCED = "reproduced"  # tag of a version: the outcome

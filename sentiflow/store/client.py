@@ -29,7 +29,7 @@ from sentiflow.locks import brief_lock
 from sentiflow.redaction import redact, without_login, without_secrets
 from sentiflow.runs import EPOCH_METRICS, TIME, RunRecord
 from sentiflow.settings import Settings, load_settings
-from sentiflow.store import HTTP, hint_for, renamed, time_of
+from sentiflow.store import DIGEST, HTTP, SHA256, hint_for, renamed, time_of
 from sentiflow.store.find import SCORES, need_readable
 from sentiflow.store.moved import settle
 from sentiflow.store.sqlite import DAMAGED, is_damaged, locked_error, other_schema
@@ -133,8 +133,10 @@ def digests_tested_with(review_id: str, settings: Settings) -> set[str]:
     found: dict[str, bool] = {}  # one digest has the same reviews in every run
     with tracking_errors(settings.tracking_uri), TemporaryDirectory() as folder:
         for run in _every_run("", settings):
-            digest = run.data.tags.get("dataset.digest", "")
-            if digest in found:
+            digest = run.data.tags.get(DIGEST, "")
+            if digest in found or not SHA256.fullmatch(
+                digest
+            ):  # anyone may have tagged a run: it goes into a filter
                 continue
             files: Any = get_artifact_repository(run.info.artifact_uri)
             if not any(file.path == SCORES for file in files.list_artifacts()):

@@ -20,6 +20,8 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sentiflow.environment import raise_open_files
+from sentiflow.store.heads import PromptHeads
 from sentiflow.store.ui import LOGIN, USER
 
 # A path, its methods, and what stands below it: `.` nothing, `*` any one part, `**` one part or more.
@@ -261,7 +263,7 @@ LOCAL = ("localhost", "127.0.0.1", "::1")
 """Names of this machine, to this machine."""
 
 UVICORN: Mapping[str, Any] = {
-    "http": "h11", "ws": "none", "log_level": "warning",
+    "http": PromptHeads, "ws": "none", "log_level": "warning",
     "lifespan": "off",  # MLflow's cleans up after its assistant
     "proxy_headers": False,  # else a client could say which scheme it used
     "server_header": False,
@@ -367,6 +369,7 @@ def ui(host: str, port: int, login: str) -> ASGIApp:
 def main(descriptor: str, store: str, artifact_root: str, host: str, port: str) -> int:
     """Serve until SIGTERM; gives the exit code."""
     login = os.environ.pop(LOGIN)
+    raise_open_files()
     set_environment(store, artifact_root)
     config = uvicorn.Config(ui(host, int(port), login), timeout_graceful_shutdown=2, **UVICORN)
     server = uvicorn.Server(config)

@@ -1,6 +1,7 @@
 """The loop: labels become rows, the next training learns from them, and the gate says what it judged."""
 
 import csv
+import json
 from hashlib import sha256
 from pathlib import Path
 
@@ -68,11 +69,10 @@ def test_labels_become_rows_of_the_next_training_and_the_gate_tells_how_many_it_
 
     told = run(world, "data", "--dataset", "reviews", "--from-labels", "--labels", LABELS)
     assert (
-        f"Labels: {folder}/labelled-reviews-1.csv" in told
+        f"Labels: {folder}/labelled-reviews-1.jsonl" in told
         and "The next training of reviews learns from them." in told
     )
-    with (folder / "labelled-reviews-1.csv").open(newline="") as lines:
-        rows = list(csv.DictReader(lines))
+    rows = [json.loads(line) for line in (folder / "labelled-reviews-1.jsonl").open()]
     assert len(rows) == 50 and all(truth[row["text"]] == (row["label"] == "good") for row in rows)
     assert follow_up(MODEL, settings).dataset == str(folder)
 
@@ -93,7 +93,7 @@ def test_labels_become_rows_of_the_next_training_and_the_gate_tells_how_many_it_
     (settings.data_dir / "datasets" / "reviews" / f"{before}.parquet").unlink()  # as housekeeping does
     assert pages(world) == [3, 3, 3]
     run(world, "label", "--dataset", "reviews", "--delete", text_id(gone))
-    assert gone not in (folder / "labelled-reviews-1.csv").read_text() and pages(world) == [3, 0, 0]
+    assert gone not in (folder / "labelled-reviews-1.jsonl").read_text() and pages(world) == [3, 0, 0]
     kept = [
         pq.read_table(table)["review_id"].to_pylist() for table in world.root.rglob("datasets/reviews/*.parquet")
     ]
@@ -132,5 +132,5 @@ def test_labels_are_called_as_the_table_has_them(world: World) -> None:
     run(world, "label", "--dataset", "reviews", "--import", "done.csv", "--by", "anna")
     told = run(world, "data", "--dataset", "reviews", "--from-labels", "--labels", LABELS)
     assert "rejected" not in told
-    with (folder / "labelled-reviews-1.csv").open(newline="") as lines:
-        assert {row["label"] for row in csv.DictReader(lines)} == {"good"}
+    rows = [json.loads(line) for line in (folder / "labelled-reviews-1.jsonl").open()]
+    assert {row["label"] for row in rows} == {"good"}

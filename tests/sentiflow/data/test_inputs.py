@@ -56,6 +56,22 @@ def test_a_text_file_is_a_table_if_tabs_separate_its_columns(tmp_path: Path) -> 
     assert inputs.tables_of(tmp_path) == list(found)
 
 
+def test_a_table_of_a_folder_may_be_a_link_within_it_and_none_that_leads_out(tmp_path: Path) -> None:
+    """Red if whoever gives a folder had another's file trained on, or its first line told."""
+    (folder := tmp_path / "tables").mkdir()
+    (tmp_path / "tables-2").mkdir()
+    secret = table(tmp_path / "tables-2", "secret", "S3CRET\n")
+    (folder / ".store").mkdir()
+    (folder / "b.csv").symlink_to(table(folder / ".store", "b.csv", "text,label\n"))
+    (tmp_path / "named").symlink_to(folder)
+    assert inputs.tables_of(tmp_path / "named") == [tmp_path / "named" / "b.csv"]
+    for target in (secret, Path("../tables-2/secret")):
+        (folder / "zz.csv").symlink_to(target)
+        with pytest.raises(UsageError, match=r"zz\.csv is a link that leads out of the folder"):
+            inputs.tables_of(folder)
+        (folder / "zz.csv").unlink()
+
+
 def test_a_name_in_another_case_is_found_unless_one_is_written_so(tmp_path: Path) -> None:
     source = open_input(table(tmp_path, content="Text, LABEL ,TEXT\na,b,c\n"))
     source.select("Text", ("label",))

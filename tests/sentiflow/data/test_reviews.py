@@ -225,4 +225,5 @@ def test_a_table_counts_as_used_when_it_is_marked_or_its_words_are_read(tmp_path
 def test_only_tables_that_labels_were_written_into_hold_texts_in_use(tmp_path: Path) -> None:
     places = ["labelled.csv line 2", "labelled-tweets.csv line 3", "labelled-2.jsonl line 1", "a.csv line 2"]
     assert labelled(write(FIVE, VOCABULARY, tmp_path / "a", [*places, "b-labelled-c-1.csv line 2"])) is None
-    assert labelled(write(FIVE, VOCABULARY, tmp_path / "b", [*places, "labelled-b-1.csv line 2"])) == {"r4"}
+    for ours in ("labelled-b-1.csv line 2", "labelled-b-1.jsonl line 1"):
+        assert labelled(write(FIVE, VOCABULARY, tmp_path / "b", [*places, ours])) == {"r4"}

@@ -1,17 +1,23 @@
 """A text is deleted everywhere, also where a deletion was killed."""
 
 import csv
+import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from sentiflow.data.division import text_id
+from sentiflow.data.inputs import open_input
 from sentiflow.data.table import Label, TableOptions
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.monitoring import labelling, sample
+from sentiflow.monitoring import Entry, TextLog, labelling, sample
 from sentiflow.monitoring.accuracy import Verdicts
 from sentiflow.monitoring.exchange import csv_table
 from sentiflow.settings import Settings
+from sentiflow.store.client import connect, experiment_id
 from tests.sentiflow.monitoring.test_accuracy import sample as made
+from tests.world import World
 
 
 def test_a_killed_deletion_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,4 +88,80 @@ def test_a_row_means_what_people_said(
     sample.keep(made(0.9, 0.1, population=[9]).model_copy(update={"names": names}), settings)
     monkeypatch.setattr(labelling, "said", lambda *_: Verdicts({"tr-0": 1, "tr-1": 0}))
     _, (file,) = labelling.write_tables(str(tmp_path / "mine"), TableOptions(labels=labels), settings)
-    assert [row["label"] for row in csv.DictReader(file.open())] == called
+    assert [json.loads(line)["label"] for line in file.open()] == called
+
+
+def test_labels_are_no_table_that_a_spreadsheet_opens_and_replace_the_one_that_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts of strangers may be formulas; that they are labelled must not be told twice."""
+    settings = Settings(data_dir=tmp_path / "data", prediction_log_dir=tmp_path / "log")
+    asked = made(0.9, 0.1, 0.8, population=[9])
+    for drawn, text in zip(asked.texts, ("=1+1", "\u2028 caf\u00e9\n", "@x"), strict=True):
+        drawn.text = text
+    sample.keep(asked, settings)
+    (folder := tmp_path / "mine").mkdir()
+    old = folder / f"labelled-{asked.model.removesuffix('-sentiment')}-{asked.number}.csv"
+    old.write_text("text,label\n=1+1,1\n")
+    monkeypatch.setattr(labelling, "said", lambda *_: Verdicts({"tr-0": 1, "tr-1": 0, "tr-2": 1}))
+    options = TableOptions(labels={asked.names[0]: 0, asked.names[1]: 1})
+    _, (file,) = labelling.write_tables(str(folder), options, settings)
+    assert [*folder.iterdir()] == [file] and file == old.with_suffix(".jsonl")
+    table = open_input(file)
+    table.select("text", ["label"])
+    found = {text: label for chunk in table.chunks()
+             for text, label in zip(chunk.texts, chunk.columns.column(0).to_pylist(), strict=True)}  # fmt: skip
+    assert found == {"=1+1": asked.names[1], "\u2028 caf\u00e9\n": asked.names[0], "@x": asked.names[1]}
+    monkeypatch.setattr("sentiflow.store.review.delete", lambda *_: None)
+    monkeypatch.setattr(labelling, "delete_files", lambda *_: None)
+    monkeypatch.setattr(labelling, "digests_tested_with", lambda *_: ())
+    labelling.delete(asked.texts[1].id, asked.model, settings)
+    assert [json.loads(line)["text"] for line in file.open()] == ["=1+1", "@x"]
+    file.write_text("[]\n")
+    with pytest.raises(ExternalError, match="cannot be read"):
+        labelling.delete(asked.texts[0].id, asked.model, settings)
+
+
+def test_what_the_store_stops_has_left_log_and_sample(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = world.settings.model_copy(update={"prediction_log_dir": world.root / "log"})
+    asked = made(0.9, 0.1, population=[9])
+    asked.texts[0].id = text_id(asked.texts[0].text)
+    sample.keep(asked, settings)
+    log = TextLog(world.root / "log", 10_000_000)
+    entry = partial(Entry, "2026-01-01T00:00:00", "served", asked.model, 1, 0.5)
+    log.append([entry(asked.texts[0].text), entry("another")])
+
+    def away(*_: object) -> None:
+        raise ExternalError("The tracking store does not answer.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sentiflow.store.review.delete", away)
+        with pytest.raises(ExternalError):
+            labelling.delete(asked.texts[0].id, asked.model, settings)
+    held = [path for path in world.root.rglob("*") if path.is_file()]
+    assert held and not any(asked.texts[0].text.encode() in path.read_bytes() for path in held)
+    monkeypatch.setattr("sentiflow.store.review.delete", lambda *_: None)
+    left = labelling.delete(asked.texts[0].id, asked.model, settings)
+    assert [each.id for each in left.texts] == [asked.texts[1].id]
+
+
+def test_a_run_with_a_quote_in_its_digest_stops_no_deletion(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its scores cannot be read: it may have been tested with any text."""
+    settings = world.settings.model_copy(update={"prediction_log_dir": world.root / "log"})
+    client = connect(settings)
+    experiment = experiment_id(client, settings)
+    (damaged := tmp_path / "test_scores.parquet").write_text("damaged")
+    (report := tmp_path / "report.html").write_text("quotes")
+    runs = []
+    for digest in ("a'b", "a" * 64):
+        run = client.create_run(experiment, tags={"dataset.digest": digest, "kind": "training"})
+        for file in (damaged, report):
+            client.log_artifact(run.info.run_id, str(file))
+        runs.append(run.info.run_id)
+    sample.keep(asked := made(0.9, 0.1, population=[9]), settings)
+    monkeypatch.setattr("sentiflow.store.review.delete", lambda *_: None)
+    labelling.delete("text-0", asked.model, settings)
+    left = [{file.path for file in client.list_artifacts(run)} for run in runs]
+    assert left == [{"test_scores.parquet", "report.html"}, {"test_scores.parquet"}]
