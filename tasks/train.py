@@ -1,11 +1,10 @@
 """Tasks: fetch a dataset, prepare its canonical table, fit its baseline, train the network, evaluate it."""
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,7 +158,9 @@ def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles, yardsti
     with run.timed("evaluate"):
         ids = content.of("test").padded(run.config.sequence_length, run.config.vocabulary_size)
         with progress_bar("Evaluating", scorer.network.readings * len(ids)) as advance:
-            scores, speed = _timed(partial(scorer.network.score, advance=advance), ids)
+            began = time.perf_counter()
+            scores = scorer.network.score(ids, advance=advance)
+            speed = len(scores) / (time.perf_counter() - began)
     logger, extra = get_run_logger(), AT_THE_END if run.parent is None else {}
     chance = _at_chance(run, content, scores)
     if caveat := " ".join(filter(None, [chance, reviews.learnt_too_much(content)])):
@@ -192,13 +193,6 @@ def _at_chance(run: RunContext, content: Reviews, scores: NDArray[np.float64]) -
     likely = "; ".join(filter(None, causes))
     told = at_chance(test.label, scores)
     return f"{told} Likely cause: {likely}." if told and likely else told
-
-
-def _timed(score: Callable[[Any], NDArray[np.float64]], reviews: Any) -> tuple[NDArray[np.float64], float]:
-    """Scores of reviews, and reviews per second."""
-    began = time.perf_counter()
-    scores = score(reviews)
-    return scores, len(scores) / (time.perf_counter() - began)
 
 
 @task(name="yardstick", task_run_name="yardstick", persist_result=False)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from requests import RequestException
 from yaml import YAMLError
 
-from sentiflow.console import Logger
+from sentiflow.console import Logger, progress_bar
 from sentiflow.data import reviews
 from sentiflow.data.division import word_hash
 from sentiflow.data.prepare import kept_table
@@ -433,5 +433,7 @@ class Scores:
         test, words = reviews.read(path).of("test"), reviews.read_vocabulary(path)
         texts = reviews.of_test(path, "text")  # with words that are in no training review, too
         named = zip(test.review_id.tolist(), test.tokens, strict=True)
-        scores = scorer.score([texts.get(name) or words.decode(ids, unknown="") for name, ids in named])
+        told = [texts.get(name) or words.decode(ids, unknown="") for name, ids in named]
+        with progress_bar("Scoring", scorer.network.readings * len(told)) as advance:
+            scores = scorer.score(told, advance=advance)
         return ScoreTable(test.review_id, test.label, scores, test.n_tokens, scorer.sequence_length)

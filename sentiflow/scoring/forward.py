@@ -16,6 +16,10 @@ Floats = NDArray[np.float64]
 Ids = NDArray[np.int32]
 
 
+def ignore(_read: int) -> None:
+    """Progress that nobody sees."""
+
+
 class Network:
     """Weights made ready to score with.
 
@@ -31,9 +35,7 @@ class Network:
         # They can step together if their states are of one size, and zeros mean the same to all.
         self._together = len({(len(reader.recurrent), reader.mask) for reader in self._readers}) == 1
 
-    def score(
-        self, ids: Ids, threads: int | None = None, advance: Callable[[int], object] = lambda _read: None
-    ) -> Floats:
+    def score(self, ids: Ids, threads: int | None = None, advance: Callable[[int], object] = ignore) -> Floats:
         """Score reviews: h_t = tanh(x_t W + h_(t-1) U + b) over all steps, then a sigmoid of the last state.
 
         With mean pooling it is a sigmoid of the mean of the states after each word (of zeros, where there is no
@@ -123,7 +125,7 @@ class _Reader:
     def read_steps(self, ids: Ids) -> Floats:
         """What ``read`` says of a review's first 0, 1, 2, ... steps; (t,) -> (t + 1, u)."""
         if self.backwards:  # another word at the end, and all states before it are others
-            return self.read(beginnings(ids), threads=1, advance=lambda _read: None)
+            return self.read(beginnings(ids), threads=1, advance=ignore)
         states = self._pads(len(ids))
         for t in range(int(first_words(ids[np.newaxis])[0]), len(ids)):
             if self.mask and ids[t] == PAD:

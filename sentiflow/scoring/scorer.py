@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .forward import Network
+from .forward import Network, ignore
 from .vocabulary import FILTERED, OUT_OF_VOCABULARY, START, Vocabulary, pad, tokenize
 from .weights import Weights
 
@@ -107,10 +107,12 @@ class TextScorer:
             state.update(name.encode() + np.ascontiguousarray(value).tobytes())
         return state.hexdigest()
 
-    def score(self, texts: Sequence[str], threads: int | None = None) -> NDArray[np.float64]:
+    def score(
+        self, texts: Sequence[str], threads: int | None = None, advance: Callable[[int], object] = ignore
+    ) -> NDArray[np.float64]:
         """Score texts from 0 to 1, the probability of label 1; a text without any known word is read as empty.
 
-        By default, a thread a core works; shape (texts,).
+        By default, a thread a core works; ``advance`` is as in ``Network.score``; shape (texts,).
 
         Raises:
             TypeError: an item is not a string, or one bare string stands where a list of them should.
@@ -124,7 +126,7 @@ class TextScorer:
         for start in range(0, len(texts), _BATCH):
             ids = [self.vocabulary.encode(text) for text in texts[start : start + _BATCH]]
             padded = pad(ids, self.sequence_length, len(self.weights.embedding))
-            batches.append(self.network.score(padded, threads))
+            batches.append(self.network.score(padded, threads, advance))
         return np.concatenate(batches)
 
     def label_of(self, score: float) -> str:

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -51,14 +52,22 @@ def asked(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
 def _paused(server: Server) -> list[str]:
     """The flow runs that wait for a person, by their ids."""
     wanted = {"flow_runs": {"state": {"type": {"any_": ["PAUSED"]}}}}
-    answer = httpx.post(f"{server.variables['PREFECT_API_URL']}/flow_runs/filter", json=wanted, trust_env=False)
-    return [str(run["id"]) for run in answer.raise_for_status().json()]
+    return [str(run["id"]) for run in _post(server, "/flow_runs/filter", wanted)]
 
 
 def _answer(server: Server, flow_run: str) -> None:
-    answer = {"run_input": {"decision": "promote", "reason": "looks fine", "name": "ada"}}
-    url = f"{server.variables['PREFECT_API_URL']}/flow_runs/{flow_run}/resume"
-    assert httpx.post(url, json=answer, trust_env=False).raise_for_status().json()["status"] == "ACCEPT"
+    given = {"run_input": {"decision": "promote", "reason": "looks fine", "name": "ada"}}
+    assert _post(server, f"/flow_runs/{flow_run}/resume", given)["status"] == "ACCEPT"
+
+
+def _post(server: Server, path: str, body: object) -> Any:
+    """The server's answer; while it says 503, as its database is locked, it is asked again."""
+
+    def ask() -> httpx.Response | None:
+        answer = httpx.post(f"{server.variables['PREFECT_API_URL']}{path}", json=body, trust_env=False, timeout=60)
+        return None if answer.status_code == 503 else answer
+
+    return wait_until(ask, "an answer").raise_for_status().json()
 
 
 LOCKED = 60  # seconds; three times as long as a store is waited for
