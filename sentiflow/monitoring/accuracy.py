@@ -136,7 +136,8 @@ class LiveAccuracy:
         share = self.tested.accuracy - _DROP
         room = (_DROP / _POWER) ** 2 / (share * (1 - share)) - 1 / self.tested.reviews
         if room <= 0:
-            return f"No labels show a drop of 3 points: about {self.tested.reviews:,.0f} test reviews are too few."
+            few = f"about {self.tested.reviews:,.0f} test reviews are too few"
+            return f"However many labels, a drop of 3 points is told less than four times in five: {few}."
         return f"At most {math.ceil(1 / room):,} labels show a drop of 3 points, four times in five."
 
     @property
