@@ -1,7 +1,8 @@
 """Make the base that the package carries: ``python -m benchmarks.base``.
 
 It trains on the training split of the IMDB reviews alone, some two minutes on two cores, and writes
-``sentiflow/base/base.npz``. The same code and packages on the same machine give the same file, bit for bit.
+``sentiflow/base/base.npz``, and ``learnt.npy`` beside it. The same code and packages on the same machine give the
+same files, bit for bit.
 """
 
 import sys
@@ -13,9 +14,11 @@ import numpy as np
 from sentiflow import base
 from sentiflow.console import progress_bar
 from sentiflow.data import reviews
+from sentiflow.data.division import BY_WORDS, word_hash
 from sentiflow.data.prepare import fetch, prepare
+from sentiflow.data.reviews import Reviews
 from sentiflow.evaluation.metrics import measure
-from sentiflow.scoring import TextScorer
+from sentiflow.scoring import TextScorer, Vocabulary
 from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.settings import load_settings
 from sentiflow.training.recipes import LARGE, TrainConfig
@@ -38,6 +41,7 @@ def main(path: Path = base.FILE, recipe: TrainConfig = RECIPE) -> None:
     trained = training.train(learnt, held_out, recipe, 0, progress=progress_bar)
     scorer = TextScorer(weights_of(trained.network), reviews.read_vocabulary(table), recipe.sequence_length)
     save(scorer, 0.0, path)
+    save_learnt(content.of("train"), scorer.vocabulary, path.with_name(base.LEARNT))
     test = content.of("test")  # by the half-precision embeddings of the file
     half = base.read(path).scorer
     scores = half.network.score(test.padded(recipe.sequence_length, recipe.vocabulary_size))
@@ -58,6 +62,12 @@ def save(scorer: TextScorer, accuracy: float, path: Path) -> None:
     entries[base.WORDS] = np.frombuffer("\n".join(known).encode(), np.uint8)
     entries[base.LENGTH], entries[base.ACCURACY] = np.array(scorer.sequence_length), np.array(accuracy)
     np.savez_compressed(path, **entries)
+
+
+def save_learnt(reviews: Reviews, words: Vocabulary, path: Path) -> None:
+    """Write by which hashes reviews are known again as texts: each word of a training review has an id."""
+    hashes = {word_hash(words.decode(ids, unknown="")) for ids in reviews.tokens}
+    np.save(path, np.union1d(np.array([*hashes], np.uint64), [BY_WORDS]))
 
 
 if __name__ == "__main__":

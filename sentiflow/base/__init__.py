@@ -1,6 +1,6 @@
 """The base: a small network trained on the IMDB reviews, which trainings on other tables start from.
 
-``python -m benchmarks.base`` makes its file; README.md beside it is its card.
+``python -m benchmarks.base`` makes its files; README.md beside it is its card.
 """
 
 import hashlib
@@ -9,10 +9,12 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 
 FILE = Path(__file__).with_name("base.npz")
+LEARNT = "learnt.npy"  # beside it
 WORDS, LENGTH, ACCURACY = "words", "sequence_length", "accuracy"
 
 
@@ -38,3 +40,10 @@ def read(path: Path) -> Base:
 @cache
 def base() -> Base:
     return read(FILE)
+
+
+@cache
+def learnt() -> NDArray[np.uint64]:
+    """Hashes of the words of the reviews that it learnt from, as the run of a training keeps them."""
+    hashes: NDArray[np.uint64] = np.load(FILE.with_name(LEARNT), allow_pickle=False)
+    return hashes

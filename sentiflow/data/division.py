@@ -49,6 +49,15 @@ def text_hashes(review_ids: NDArray[np.str_]) -> Hashes:
     return np.array(hashes, np.uint64)
 
 
+BY_WORDS = np.uint64(2)  # the format and least value of ``learnt.npy``; without it hashes are of exact texts alone
+
+
+def known(review_id: NDArray[np.str_], words: Hashes | None, learnt: Hashes) -> NDArray[np.bool_]:
+    """Which reviews were learnt from, by their very texts or by the words of these; shape (n,)."""
+    found = np.isin(text_hashes(review_id), learnt)
+    return found if words is None else found | np.isin(words, learnt)
+
+
 class Labelled(NamedTuple):
     """A row to train on."""
 

@@ -65,6 +65,10 @@ class ScoreTable:
             self.review_id[rows], self.label[rows], self.score[rows], self.n_tokens[rows], self.sequence_length
         )
 
+    def of_those_in(self, other: "ScoreTable") -> "ScoreTable":
+        """The reviews of another table, in its order; this one may have more."""
+        return self.take(np.isin(self.review_id, other.review_id)).in_order_of(other)
+
     def in_order_of(self, other: "ScoreTable") -> "ScoreTable":
         """The same reviews in the order of another table."""
         mine, theirs = np.argsort(self.review_id), np.argsort(other.review_id)

@@ -20,7 +20,7 @@ from yaml import YAMLError
 
 from sentiflow.console import Logger, progress_bar
 from sentiflow.data import reviews
-from sentiflow.data.division import word_hash
+from sentiflow.data.division import known, word_hash
 from sentiflow.data.prepare import kept_table
 from sentiflow.errors import ExternalError, RejectedError, UsageError, first_line
 from sentiflow.evaluation import YARDSTICK, ScoreTable
@@ -46,7 +46,7 @@ from sentiflow.store.find import (
     with_dataset,
 )
 from sentiflow.training import package
-from sentiflow.training.context import NOTHING, by_texts_alone, known, learnt_by_version
+from sentiflow.training.context import NOTHING, by_texts_alone, learnt_by_version
 
 LOGGER = logging.getLogger("promote")
 _SIMPLE_IS_BETTER = (
@@ -313,7 +313,7 @@ class Scores:
                 return stored
         else:
             self.logger.info("the champion may have been tested on other reviews: scored again")
-        return self.score(champion, candidate, self.scorer(champion)).in_order_of(table)
+        return self.score(champion, candidate, self.scorer(champion)).of_those_in(table)
 
     def of_old_reviews(
         self, champion: VersionRecord, candidate: VersionRecord, scorer: TextScorer, tested: ScoreTable
@@ -396,7 +396,7 @@ class Scores:
             table = score_table(open_store(self.settings), record, self.folder)
             reason = "there is no such file"
             if table is not None and other is not None:
-                table = table.in_order_of(other)
+                table = table.of_those_in(other)
         except (MlflowException, ExternalError, ValueError) as err:
             table, reason = None, first_line(err)
         if table is None:

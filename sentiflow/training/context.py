@@ -16,16 +16,15 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, Schema
 from mlflow.types.schema import Array, DataType
-from numpy.typing import NDArray
 
-from sentiflow import names
+from sentiflow import base, names
 from sentiflow.data import reviews
-from sentiflow.data.division import Hashes, text_hashes
+from sentiflow.data.division import BY_WORDS, Hashes, known, text_hashes
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import Reviews
 from sentiflow.data.rows import share_kept
 from sentiflow.evaluation import Epoch, ScoreTable
-from sentiflow.names import BUILT_IN, dataset_of
+from sentiflow.names import BUILT_IN, IMDB, dataset_of
 from sentiflow.runs import LABEL_PARAMS, TESTED_ON, RunRecord
 from sentiflow.scoring import TextScorer, Weights
 from sentiflow.settings import Settings
@@ -33,7 +32,7 @@ from sentiflow.store import MISSING, SCORER_DIGEST, Store, VersionRecord
 from sentiflow.store.client import OpenRun, connect, record_of, tracking_errors
 from sentiflow.store.find import open_store, score_table
 from sentiflow.training.recipes import TrainConfig
-from sentiflow.training.start_from import Start
+from sentiflow.training.start_from import Start, known_tests
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,6 @@ def _inputs(prepared: Prepared) -> list[DatasetInput]:
 # Which texts a version has learnt from, as its run keeps them: the gate judges on others. Only users' tables grow
 # or change; the splits of the built-in datasets are fixed, and their runs keep nothing.
 LEARNT = "learnt.npy"
-BY_WORDS = np.uint64(2)  # the file's format and least value; without it there are hashes of exact texts alone
 
 NOTHING: Hashes = np.empty(0, np.uint64)
 
@@ -163,12 +161,6 @@ def learnt_in(content: Reviews, before: Hashes = NOTHING) -> Hashes:
     own = content.take(content.split != "test")
     words = NOTHING if own.words is None else own.words
     return np.union1d(np.concatenate([text_hashes(own.review_id), words[words > 0], [BY_WORDS]]), before)
-
-
-def known(review_id: NDArray[np.str_], words: Hashes | None, learnt: Hashes) -> NDArray[np.bool_]:
-    """Which reviews were learnt from, by their very texts or by the words of these; shape (n,)."""
-    found = np.isin(text_hashes(review_id), learnt)
-    return found if words is None else found | np.isin(words, learnt)
 
 
 def by_texts_alone(name: str, learnt: Hashes) -> str:
@@ -213,16 +205,24 @@ def learnt_by_version(version: VersionRecord, client: MlflowClient, store: Store
 
 def learnt_before(start: Start, settings: Settings) -> Hashes | None:
     """What a training's start has learnt from; None if it is not known."""
+    if start and (start.version is None or dataset_of(start.version.name) == IMDB):
+        return base.learnt()  # IMDB's versions have learnt from the same reviews
     if start.version is None or dataset_of(start.version.name) in BUILT_IN:
-        return NOTHING  # the base and IMDB's versions have learnt from ids of words, not from texts
+        return NOTHING
     client, store = connect(settings), open_store(settings)
     version = store.version(start.version.name, start.version.number)
     with tempfile.TemporaryDirectory() as folder, tracking_errors(settings.tracking_uri):
         return None if version is None else learnt_by_version(version, client, store, Path(folder))
 
 
-def count_new(content: Reviews, start: Start, settings: Settings) -> int | None:
+def count_new(content: Reviews, start: Start, before: Hashes | None) -> int | None:
     """How many texts to learn from are new to a start; None unless it is a version of a user's table."""
-    before = learnt_before(start, settings)
-    own = content.take(content.split != "test")
-    return None if before is None or before is NOTHING else int((~known(own.review_id, own.words, before)).sum())
+    if start.version is None or dataset_of(start.version.name) in BUILT_IN or before is None:
+        return None
+    return int((~known(content.review_id, content.words, before) & (content.split != "test")).sum())
+
+
+def untouched(content: Reviews, before: Hashes | None) -> Reviews:
+    """The reviews without those of the test that a start has learnt."""
+    lost = known_tests(content, NOTHING if before is None else before)
+    return content.take(~lost) if lost.any() else content

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sentiflow import base
+from sentiflow.data.division import Hashes, known
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.names import AUTO, BASE, BUILT_IN, IMDB, NONE, model_name
@@ -28,6 +30,7 @@ from sentiflow.store import ACCURACY, Store, Version, VersionRecord, parse_fract
 from sentiflow.store.find import champion_of, find_run, load_scorer, named_version, open_store
 from sentiflow.training.recipes import TrainConfig
 
+_KNOWN = 0.25  # of a table's test reviews, from which on a start that has learnt them is not taken by itself
 _SAME_LANGUAGE = 0.6  # of a table's words; English tables have 85 to 97% in the base, those of ten others 2 to 40%
 
 
@@ -97,9 +100,33 @@ def choose_start(
         found, scorer = _load(store, BASE, 0, asked, content, words, settings)
     if name != own and found.words < _SAME_LANGUAGE:
         return Start(asked, why=f"{found.name} knows {found.words:.0%} of the words")
+    told, many = ("", False) if name == own else known_to(found, content, base.learnt())
+    if many:
+        return Start(asked, why=told)
     if name == BASE and _size(scorer) != config.embedding_size:
         return Start(asked, why=f"{BASE} has embeddings of another size")
     return found
+
+
+def known_tests(content: Reviews, learnt: Hashes) -> NDArray[np.bool_]:
+    """Which reviews test and were learnt from before, shape (n,)."""
+    found: NDArray[np.bool_] = known(content.review_id, content.words, learnt) & (content.split == "test")
+    return found
+
+
+def known_to(start: Start, content: Reviews, before: Hashes) -> tuple[str, bool]:
+    """What to say of test reviews that a start has learnt, and whether ``auto`` takes none for them.
+
+    Raises:
+        UsageError: the start was named, and none of a label are left to test on.
+    """
+    lost, tests = known_tests(content, before), content.split == "test"
+    told = f"{start.name} has learnt {lost.sum():,} of the {tests.sum():,} test reviews" if lost.any() else ""
+    if start.asked == AUTO:
+        return told, bool(lost.sum() > _KNOWN * tests.sum())
+    if told and len(np.unique(content.label[tests & ~lost])) < 2:
+        raise UsageError(f"{told}: too few are left to test on.", f"Begin without it: --start-from {NONE}")
+    return told, False
 
 
 def choose_and_fit(

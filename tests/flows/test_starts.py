@@ -1,5 +1,6 @@
 """What a training of one's own table starts from, what is kept of that, and what follows from it."""
 
+import logging
 import re
 import shutil
 from pathlib import Path
@@ -11,14 +12,17 @@ from mlflow.tracking import MlflowClient
 from benchmarks.sample import sample_rows
 from flows.reproduce import reproduce
 from flows.train import train
+from sentiflow import base
 from sentiflow.data import reviews
+from sentiflow.data.division import text_id, word_hash
 from sentiflow.data.prepare import fetch, prepare
 from sentiflow.data.table import DEFAULT_OPTIONS
 from sentiflow.errors import ExternalError, UsageError
+from sentiflow.promotion.candidate import evaluate_candidate
 from sentiflow.settings import load_settings
 from sentiflow.store import SCORER_DIGEST, Version
 from sentiflow.store.client import connect
-from sentiflow.store.find import load_scorer, open_store
+from sentiflow.store.find import load_scorer, open_store, score_table
 from sentiflow.training.context import LEARNT, learnt_before
 from sentiflow.training.provenance import asked_key, trained_already
 from sentiflow.training.recipes import TrainConfig, load_recipe
@@ -117,6 +121,47 @@ def test_a_grown_table_starts_from_its_champion_and_all_that_stands_on_versions_
     assert "--start-from base" in str(caught.value.hint)
     with pytest.raises(ExternalError, match=f"{NAME} version 1"):
         reproduce(f"{NAME}/2")
+
+
+@pytest.mark.story
+def test_reviews_that_the_start_has_learnt_do_not_test(
+    world: World, prefect_server: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another table's version has learnt 20 of 70 test reviews, in other capitals; then all of them."""
+    other, table, settings = tmp_path / "rows.jsonl", tmp_path / "own.jsonl", load_settings()
+    write(other, ROWS[:150], ["train"] * 100 + ["test"] * 50)
+    train(QUICK, str(other), 0)
+    write(table, [(text.upper(), label) for text, label in ROWS[80:250]], ["test"] * 70 + ["train"] * 100)
+    with caplog.at_level(logging.WARNING):
+        first = train(QUICK, str(table), 0, start_from=f"{NAME}/1")
+    assert f"{NAME}/1 has learnt 20 of the 70 test reviews" in caplog.text
+    store = open_store(settings)
+    scores = score_table(store, store.record(first.run_id), tmp_path)
+    assert scores is not None
+    assert {*scores.review_id.tolist()} == {text_id(text.upper()) for text, _ in ROWS[100:150]}
+    train(QUICK, str(table), 0, start_from="none")
+    for champion, candidate, left_out in ((1, 2, 20), (2, 1, 0)):
+        promote("own-sentiment", champion)
+        decision = evaluate_candidate("own-sentiment", candidate, settings).decision
+        assert (decision.reviews, decision.learnt) == (50, left_out)
+    write(table, ROWS[:150], ["test"] * 50 + ["train"] * 100)
+    with pytest.raises(UsageError, match=r"learnt 50 of the 50 test reviews: too few") as refused:
+        train(QUICK, str(table), 0, start_from=f"{NAME}/1")
+    assert "--start-from none" in refused.value.hint
+
+
+@pytest.mark.parametrize(("known", "name"), [(9, "base"), (30, "none")])
+def test_the_default_passes_over_a_base_that_has_learnt_a_quarter_of_the_test(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: int, name: str
+) -> None:
+    """As in a table of IMDB's reviews: 9 and 30 of 40 test reviews are taken for such."""
+    hashes = np.array([2, *(word_hash(text) for text, _ in ROWS[:known])], np.uint64)
+    monkeypatch.setattr(base, "learnt", lambda: hashes)
+    table = tmp_path / "rows.jsonl"
+    write(table, ROWS[:200], ["test"] * 40 + ["train"] * 160)
+    found = start_of(table, load_recipe("fitted"))
+    assert found.name == name
+    assert ("has learnt 30 of the 40 test reviews" in found.text()) == (known == 30)
 
 
 @pytest.mark.story
