@@ -5,26 +5,30 @@ from sentiflow.evaluation.statistics import newcombe
 from sentiflow.scoring import is_positive
 
 Names = tuple[str, str]  # of 0 and of 1
-# By which the champion answers 1 less often where the candidate does; of a bad one it may be a little less, too.
+# By which the champion answers 1 less often to reviews of label 1 than to the others. A bad one may be a little
+# below guessing, and means the same.
 _CLEAR = 0.1
 
 
 def turned(candidate: ScoreTable, champion: ScoreTable, names: tuple[Names, Names] | None) -> str:
     """What to say where the candidate means by 1 what the champion means by 0; empty where it does not.
 
-    Both have scored the same reviews in the same order. The ``names`` decide, the candidate's first, where more of
-    their parts changed places than stayed; else the answers do, whatever they are called. Names that are not
-    given are the same ones.
+    Both have scored the same reviews in the same order, whose labels mean what the candidate's do. The ``names``
+    decide, the candidate's first, where more of their parts changed places than stayed; else the champion's
+    answers do, whatever the names are. Names that are not given are the same ones.
     """
-    mine, its = (is_positive(each.score) for each in (candidate, champion))
     called = f'its 1 is "{names[0][1]}", the champion\'s "{names[1][1]}"' if names else "both call 1 the same"
     if names and _changed_places(*names):
         return f"{called}: the names changed places"
-    if mine.all() or not mine.any():
+    answers, ones = is_positive(champion.score), candidate.label == 1
+    if ones.all() or not ones.any():
         return ""
-    _, most = newcombe(int(its[mine].sum()), int(mine.sum()), int(its[~mine].sum()), int((~mine).sum()))
-    opposite = f"{int((mine != its).sum()):,} of {len(mine):,}"
-    return f"{called}: they give {opposite} reviews the opposite answers" if most < -_CLEAR else ""
+    _, most = newcombe(int(answers[ones].sum()), int(ones.sum()), int(answers[~ones].sum()), int((~ones).sum()))
+    if most >= -_CLEAR:
+        return ""
+    opposite, right = int((answers != is_positive(candidate.score)).sum()), int(champion.right.sum())
+    told = f"they answer {opposite:,} of {len(ones):,} reviews the opposite way"
+    return f"{called}: {told}, and the champion has {right:,} right"
 
 
 def _changed_places(one: Names, other: Names) -> bool:

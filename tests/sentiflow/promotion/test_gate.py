@@ -168,7 +168,7 @@ def test_the_yardstick_is_compared_on_the_reviews_that_both_have_scored() -> Non
 
 def test_an_accuracy_below_the_floor_is_refused_whoever_the_champion_is() -> None:
     poor = table([True] * 79 + [False] * 21)
-    worse = table([True] * 20 + [False] * 80)
+    worse = table([True] * 50 + [False] * 50)
     assert [rule.name for rule in judge(poor, None, CHEAP, limits(min_accuracy=0.8)).failures] == [
         "minimum accuracy"
     ]

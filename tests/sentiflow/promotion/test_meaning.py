@@ -1,5 +1,6 @@
 """Two versions that mean the opposite by 1 are not compared, whatever they call it."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -65,19 +66,28 @@ def test_answers_that_are_opposite_are_refused_with_both_names() -> None:
         (failed,) = judged(candidate, champion, names).failures
         assert failed.name == "meaning"
         assert all(f'"{name}"' in failed.text for name in called)
-        assert "340 of 400 reviews" in failed.text  # both right or wrong by their own meaning: 320 and 20
+        # Both right or wrong by their own meaning: 320 and 20.
+        assert "340 of 400 reviews" in failed.text and "80 right" in failed.text
+    useless = replace(candidate, score=answering(400).score[np.random.default_rng(1).permutation(400)])
+    assert "meaning" in {rule.name for rule in judged(useless, champion).failures}  # not 30 points better
 
 
 def test_a_champion_that_guesses_or_knows_one_answer_only_is_replaced() -> None:
     """Red if a bad champion counts as a turned one: it answers the half, or less, as the candidate does."""
     candidate = answering(390)
-    guessing = answering(200).take(np.random.default_rng(1).permutation(400))
-    guessing = ScoreTable(candidate.review_id, candidate.label, guessing.score, candidate.n_tokens, 500)
+    guessing = replace(candidate, score=answering(200).score[np.random.default_rng(1).permutation(400)])
     few = answering(400).take(np.arange(400) % 10 < 4 + np.arange(400) % 2 * 6)  # 200 of 1, 80 of 0
-    constant = ScoreTable(few.review_id, few.label, np.full(len(few.label), 0.1), few.n_tokens, 500)
+    constant = replace(few, score=np.full(len(few.label), 0.1))
     assert judged(candidate, guessing).passed
     assert constant.right.mean() < 0.4
     assert judged(few, constant).passed
+
+
+def test_two_that_guess_are_not_turned_though_one_answers_the_opposite_of_the_other() -> None:
+    """Red if networks that learnt nothing, whose answers hang on the length alone, had another meaning."""
+    candidate = answering(200)
+    other = replace(candidate, score=1 - candidate.score)
+    assert "meaning" not in {rule.name for rule in judged(candidate, other).failures}
 
 
 def test_a_candidate_that_is_a_little_worse_than_guessing_is_bad_and_not_turned() -> None:
