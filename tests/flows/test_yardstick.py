@@ -32,7 +32,7 @@ NEUTRAL = TableOptions(labels={"meh": "skip"})
 def own(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Iterator[World]:
     made = make_world(tmp_path_factory.mktemp("yardstick"), migrated_store)
     rows = [(text, label, "train" if k < 450 else "test") for k, (text, label, *_) in enumerate(sample_rows())]
-    learnt = [(text.upper(), label, "test") for text, label, _ in rows[:50]]
+    learnt = [(f"{text} zyx{k}", label, "test") for k, (text, label, _) in enumerate(rows[:50])]  # an unknown word
     neutral = [(text, "meh", "train") for text, *_ in rows[550:750]]
     rows = [*rows[:550], *learnt, *neutral, ("odd", "perhaps", "train")]
     table = pd.DataFrame(rows, columns=["text", "label", "split"])
@@ -73,7 +73,9 @@ def test_why_an_accuracy_says_little_stands_everywhere_and_nobody_is_asked_to_pr
     assert (
         told.startswith("Not clearly better than one answer for all") and "reviews are few to learn from" in told
     )
-    assert "50 of 150 test reviews were learnt from" in told  # upper case, they stand in the training split, too
+    assert (
+        "50 of 150 test reviews were learnt from" in told
+    )  # as the network reads them, they stand in the training split, too
     assert result.promotion is not None and told in result.promotion.decision.notes
     assert told in result.summary and run.data.tags["caveat"] == told
     assert told in run.data.tags["mlflow.note.content"]
