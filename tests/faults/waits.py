@@ -128,7 +128,8 @@ F22 = Case(
     f"A training whose store is locked for {LOCKED} s says so, and goes on or ends with one message; the same "
     "command works then.",
     "Another connection holds SQLite from a step of a training on, in turn "
-    f"{', '.join(map(str.strip, STEPS))}. The same command follows. There must be one version of it, and the rest is as in F1.",
+    f"{', '.join(map(str.strip, STEPS))}. The same command follows. There must be one "
+    "version of it, and the rest is as in F1.",
     shut_out,
     short=1,
     long=len(STEPS),
