@@ -133,7 +133,7 @@ class LiveAccuracy:
         """What can be seen, in a sentence: by labels of texts that are drawn at random of very many."""
         if self.tested is None:
             return "Its test accuracy is not known, so no drop can be told."
-        share = self.tested.accuracy - _DROP
+        share = max(0.5, self.tested.accuracy - _DROP)  # where the variance is largest
         room = (_DROP / _POWER) ** 2 / (share * (1 - share)) - 1 / self.tested.reviews
         if room <= 0:
             few = f"about {self.tested.reviews:,.0f} test reviews are too few"
