@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from sentiflow.console import outlive_readers
+from sentiflow.errors import out_of_memory
 
 if TYPE_CHECKING:
     from typer import Typer
@@ -44,7 +45,9 @@ def main() -> None:
         signals.decide(1)  # from here on signals raise nothing
         try:
             _end(err)
-        except (MemoryError, SystemError):  # the message itself needs memory
+        except (MemoryError, SystemError, ImportError) as lack:  # the message itself needs memory
+            if isinstance(lack, ImportError) and out_of_memory(lack) is None:
+                raise
             signals.decide(3)
             os.write(2, b"Error: There was not enough memory.\n")
         raise SystemExit from None

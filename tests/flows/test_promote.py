@@ -158,14 +158,15 @@ def test_a_scheduled_promotion_judges_each_version_once_and_is_skipped_then(
 ) -> None:
     client = connect(registry.settings)
     client.set_registered_model_alias(NAME, "champion", str(Registry.GOOD))
-    assert [ended()[0] for _ in range(2)] == ["Refused"] * 2  # NEWEST is not better, POOR is worse
+    monkeypatch.setenv("SENTIFLOW_GATE_MIN_ACCURACY", "0.999")  # neither has it
+    assert [ended()[0] for _ in range(2)] == ["Refused"] * 2
     times = [
         client.get_model_version(NAME, str(number)).tags["gate.at"] for number in (Registry.POOR, Registry.NEWEST)
     ]
     name, message, _ = ended()
     assert name == "Skipped"
     assert message.startswith(
-        f"Nothing new to promote: {NAME} version {Registry.NEWEST} was refused before: better:"
+        f"Nothing new to promote: {NAME} version {Registry.NEWEST} was refused before: minimum accuracy:"
     )
     assert message.endswith(f" To judge it again: sentiflow promote {Registry.NEWEST} --dataset sample")
     after = [
@@ -175,8 +176,8 @@ def test_a_scheduled_promotion_judges_each_version_once_and_is_skipped_then(
     assert ended(version=Registry.NEWEST)[0] == "Refused"  # asked for by its number
     name, message, _ = ended(version=Registry.GOOD)
     assert (name, message) == ("Skipped", f"Nothing new to promote: {NAME} version 1 is the champion already.")
-    for limit in ("MARGIN", "SLICE_MARGIN"):
-        monkeypatch.setenv(f"SENTIFLOW_GATE_{limit}", "1")
+    for limit, value in {"MIN_ACCURACY": "0", "MARGIN": "1", "SLICE_MARGIN": "1"}.items():
+        monkeypatch.setenv(f"SENTIFLOW_GATE_{limit}", value)
     assert ended()[0] == "Completed"  # judged again, by other limits
     assert champion_of(client, NAME) == Registry.NEWEST
 
