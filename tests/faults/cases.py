@@ -5,6 +5,7 @@ from tests.faults import (
     champion,
     damage,
     downloads,
+    full,
     kills,
     labels,
     machines,
@@ -21,6 +22,6 @@ CASES = {
     for case in (
         kills.F1, signals.F1S, downloads.F1D, schedules.F2, schedules.F4, champion.F5, scoring.F7, outages.F11,
         schedules.F12, damage.F16, damage.F17, machines.F18, caches.F19, labels.F20, waits.F21, waits.F22,
-        tables.F23, tables.F24,
+        tables.F23, tables.F24, full.F25,
     )
 }  # fmt: skip

@@ -31,7 +31,7 @@ def _settings(world: World) -> Settings:
     return world.settings.model_copy(update={"prediction_log_dir": world.root / "log"})
 
 
-def _variables(world: World) -> dict[str, str]:
+def variables_of(world: World) -> dict[str, str]:
     return {"SENTIFLOW_PREDICTION_LOG_DIR": str(world.root / "log")}
 
 
@@ -110,7 +110,7 @@ def _is_told(world: World) -> None:
     runs = [run for run in all_runs(client) if run.data.tags.get(KIND) == MONITOR]
     for name in ("live/accuracy", "drift/texts"):
         assert [run for run in runs if run.info.status == "FINISHED" and name in run.data.metrics], f"no {name}"
-    again = world.run("monitor", *SAMPLE, PREFECT_API_URL="", **_variables(world))
+    again = world.run("monitor", *SAMPLE, PREFECT_API_URL="", **variables_of(world))
     assert again.returncode == 0 and "Only 0 new texts" in again.stdout + again.stderr, again.stderr
     assert len([run for run in all_runs(client) if run.data.tags.get(KIND) == MONITOR]) == len(runs), "told twice"
 
@@ -200,7 +200,7 @@ def killed(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     world, random_ = worlds.copy(folder), random.Random(seed)
     put_in_use(world, Registry.GOOD)
     name, step = STEPS[seed * 5 % len(STEPS)]
-    given, variables = COMMANDS[name], _variables(world)
+    given, variables = COMMANDS[name], variables_of(world)
     given.prepare(world)
     command = given.command
     arguments = command.arguments(world)
