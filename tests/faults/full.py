@@ -33,6 +33,8 @@ def outage(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
         blocked.mkdir()  # a folder, in the place of a file
         (blocked / "x").touch()
     elif fault == "unwritable":
+        if blocked.exists():
+            blocked.rmdir()  # the draw before has left it, empty
         blocked.parent.mkdir(exist_ok=True)
         blocked.touch()
     with prefect(folder) as address:  # its own files may grow
