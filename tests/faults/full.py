@@ -53,7 +53,7 @@ def outage(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     again = world.run(*arguments, timeout=600, PREFECT_API_URL="", **variables_of(world))
     assert again.returncode in command.codes, f"again: {again.returncode}: {again.stderr[-1_500:]}"
     command.check(world)
-    return {f"{name}, {fault}": 1}
+    return {f"{name} ({fault})": 1}
 
 
 F25 = Case(
