@@ -53,7 +53,10 @@ class BusyError(ExternalError):
     """Another process holds what may be held by one at a time."""
 
 
-_MEMORY = ("failed to map segment", "Cannot allocate memory", "can't start new thread", "std::bad_alloc")
+_MEMORY = (
+    "failed to map segment", "Cannot allocate memory", "can't start new thread", "std::bad_alloc",
+    "error return without exception set",
+)  # fmt: skip
 
 
 def out_of_memory(err: BaseException) -> ExternalError | None:
