@@ -134,9 +134,8 @@ def digests_tested_with(review_id: str, settings: Settings) -> set[str]:
     with tracking_errors(settings.tracking_uri), TemporaryDirectory() as folder:
         for run in _every_run("", settings):
             digest = run.data.tags.get(DIGEST, "")
-            if digest in found or not SHA256.fullmatch(
-                digest
-            ):  # anyone may have tagged a run: it goes into a filter
+            # Anyone may have tagged a run, and the digest goes into a filter.
+            if digest in found or not SHA256.fullmatch(digest):
                 continue
             files: Any = get_artifact_repository(run.info.artifact_uri)
             if not any(file.path == SCORES for file in files.list_artifacts()):
