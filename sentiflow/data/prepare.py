@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -203,6 +203,8 @@ def _noted(note: Path, source: Source) -> Prepared | None:
             return None
         rejected = noted["rejected"] and Rejected(**noted["rejected"])
         left_out, joined = noted["left_out"], noted.get("joined") and Joined(**noted["joined"])
+        if joined and isinstance(joined.relabelled, int):  # before 1.0 a count, whatever their labels
+            joined = replace(joined, relabelled={"not noted": joined.relabelled} if joined.relabelled else {})
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return None
     table = note.with_name(f"{noted['digest']}.parquet")

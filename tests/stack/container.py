@@ -15,6 +15,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from sentiflow.files import publish
 from tests.stack.compose import Image, Place, read_image
 from tests.stack.processes import alive, is_of, processes_of
 
@@ -77,7 +78,7 @@ class Container:
         while alive(process.pid) and not is_of(process.pid, self._mark) and time.monotonic() < until:
             time.sleep(0.01)
         (self._folder() / "made-of.json").write_text(self.parts)
-        (self._folder() / "pid").write_text(str(process.pid))
+        publish(self._folder() / "pid", lambda path: path.write_text(str(process.pid)))  # others read it
         return process
 
     def run(self, arguments: list[str]) -> int:
