@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sentiflow import base
+from sentiflow.base import model as base
 from sentiflow.console import progress_bar
 from sentiflow.data import reviews
 from sentiflow.data.division import BY_WORDS, word_hash

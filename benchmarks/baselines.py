@@ -20,10 +20,10 @@ from sentiflow.baselines import Fitted, Floats, positive
 from sentiflow.data import reviews as reading
 from sentiflow.data.prepare import fetch, prepare
 from sentiflow.data.reviews import Reviews
-from sentiflow.evaluation import YARDSTICK, ScoreTable
 from sentiflow.evaluation.metrics import Measured, cross_entropy, measure
+from sentiflow.evaluation.scores import YARDSTICK, ScoreTable
 from sentiflow.evaluation.statistics import Comparison, compare, format_interval, format_p, format_points
-from sentiflow.reports import Table
+from sentiflow.reports.blocks import Table
 from sentiflow.reports.summary import PARAMETERS, SPEED
 from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.settings import Settings, load_settings, project_root

@@ -16,7 +16,7 @@ from optuna.samplers import TPESampler
 from optuna.trial import Trial
 
 from benchmarks import machine
-from sentiflow.sweeps import load_space
+from sentiflow.sweeps.space import load_space
 from sentiflow.training.recipes import TUNED
 
 COUNTS = (2, 4, 6, 8, 10, 12, 16, 20, 30)

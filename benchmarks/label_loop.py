@@ -20,25 +20,25 @@ from scipy import stats
 
 from benchmarks.machine import describe, log
 from benchmarks.sample import BLAME, PRAISE, sample_rows
-from sentiflow import base
+from sentiflow.base import model as base
 from sentiflow.baselines import fit as fit_baseline
 from sentiflow.data import reviews
 from sentiflow.data.prepare import fetch, prepare
-from sentiflow.evaluation import ScoreTable
+from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.evaluation.statistics import wilson
-from sentiflow.monitoring import SERVED, Entry, TextLog
 from sentiflow.monitoring.accuracy import Tested, live_accuracy
 from sentiflow.monitoring.exchange import csv_table
+from sentiflow.monitoring.log import SERVED, Entry, TextLog
 from sentiflow.monitoring.sample import Sample, draw
 from sentiflow.promotion.candidate import cost_of
 from sentiflow.promotion.gate import BASELINE, OLD, Evidence, Group, Limits, judge
 from sentiflow.scoring import LABEL_NAMES, TextScorer, is_positive
 from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.settings import Settings
-from sentiflow.store import Version
+from sentiflow.store.records import Version
 from sentiflow.store.review import Label
+from sentiflow.training.fitting import fit
 from sentiflow.training.recipes import load_recipe
-from sentiflow.training.start_from import fit
 
 BASE, LOGGED, FRESH, DRAWN = 2_000, 5_000, 2_000, 200
 LABELS, ALONE = (0, 100, 500, 2_000), (500, 2_000)

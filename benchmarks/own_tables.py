@@ -30,8 +30,9 @@ from sentiflow.names import AUTO, NONE
 from sentiflow.scoring import TextScorer, Vocabulary, is_positive
 from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.settings import Settings, load_settings, project_root
+from sentiflow.training.fitting import fit
 from sentiflow.training.recipes import FITTED
-from sentiflow.training.start_from import choose_start, fit, load_start
+from sentiflow.training.start_from import choose_start, load_start
 
 SEEDS = 5
 PAGE = project_root() / "docs" / "own-tables.md"

@@ -28,8 +28,8 @@ import pandas as pd
 from benchmarks import machine, table
 from sentiflow.data import prepare, reviews
 from sentiflow.settings import Settings, load_settings
-from sentiflow.store import Version
 from sentiflow.store.find import find_version, open_store
+from sentiflow.store.records import Version
 
 BEGIN = "<!-- make bench-use writes the scoring table from here -->"
 END = "<!-- to here, the scoring table -->"

@@ -32,8 +32,8 @@ from mlflow.tracking import MlflowClient
 from benchmarks import machine, table
 from sentiflow.data import prepare, reviews
 from sentiflow.settings import load_settings
-from sentiflow.store import CHAMPION, Version
 from sentiflow.store.find import find_version
+from sentiflow.store.records import CHAMPION, Version
 
 BEGIN, END = "<!-- make bench-use writes the serving table from here -->", "<!-- to here, the serving table -->"
 CONNECTIONS = (1, 8, 32)

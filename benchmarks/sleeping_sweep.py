@@ -12,7 +12,7 @@ os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
 from benchmarks.sweep import SECONDS
 from flows.cli import main
 from sentiflow.data.prepare import Prepared
-from sentiflow.evaluation import Epoch
+from sentiflow.evaluation.scores import Epoch
 from sentiflow.results import COMPLETE
 from sentiflow.sweeps import outcome
 from sentiflow.training.context import RunContext

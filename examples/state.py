@@ -19,8 +19,8 @@ from sentiflow.data import reviews
 from sentiflow.data.prepare import fetch, prepare
 from sentiflow.scoring import TextScorer, Weights, tokenize
 from sentiflow.settings import load_settings
-from sentiflow.store import Version
 from sentiflow.store.find import load_scorer
+from sentiflow.store.records import Version
 
 TEXT = (
     "The first hour is wonderful: a great cast, lovely music, and a story that moves. "

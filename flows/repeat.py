@@ -11,10 +11,10 @@ from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.names import AUTO
 from sentiflow.operations.flow_runs import job
 from sentiflow.results import RepeatsResult, best_of
-from sentiflow.runs import REPEAT, REPEATS
+from sentiflow.runs.record import REPEAT, REPEATS
 from sentiflow.settings import load_settings
-from sentiflow.training import preload
 from sentiflow.training.open_run import alone, planned_name, seeds_label, training_run
+from sentiflow.training.preload import preload
 from sentiflow.training.recipes import TUNED, TrainConfig, check_seeds
 from tasks.register import register
 from tasks.summarize import summarize_repeats

@@ -6,9 +6,9 @@ from pydantic import Field
 
 from sentiflow.operations.flow_runs import due, job
 from sentiflow.results import Reproduction
-from sentiflow.runs import REPRODUCTION
-from sentiflow.training import preload
+from sentiflow.runs.record import REPRODUCTION
 from sentiflow.training.open_run import alone, start_from_it, training_run
+from sentiflow.training.preload import preload
 from tasks.summarize import check_original, summarize_reproduction
 from tasks.train import evaluate, prepare_again, train
 

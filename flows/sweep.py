@@ -15,11 +15,12 @@ from sentiflow.errors import DivergedError, UsageError
 from sentiflow.names import AUTO
 from sentiflow.operations.flow_runs import job
 from sentiflow.results import DIVERGED, SeedResult, SweepResult, TrialRow, best_of, by_loss
-from sentiflow.runs import SWEEP
+from sentiflow.runs.record import SWEEP
 from sentiflow.settings import load_settings
-from sentiflow.sweeps import load_space, study
+from sentiflow.sweeps import study
 from sentiflow.sweeps.outcome import trial_rows
 from sentiflow.sweeps.runners import Runner, check_runner, running, workers_of
+from sentiflow.sweeps.space import load_space
 from sentiflow.sweeps.study import Sweep, ask, open_study, study_errors
 from sentiflow.training.context import RunContext
 from sentiflow.training.open_run import alone, planned_name, training_run

@@ -14,9 +14,9 @@ from sentiflow.names import AUTO, BUILT_IN
 from sentiflow.operations.flow_runs import job
 from sentiflow.results import Registered, SeedResult, Skipped, TrainingResult
 from sentiflow.settings import load_settings
-from sentiflow.training import preload
 from sentiflow.training.context import RunContext
 from sentiflow.training.open_run import alone, child_run, planned_name, training_run
+from sentiflow.training.preload import preload
 from sentiflow.training.provenance import nothing_to_train, trained_already
 from sentiflow.training.recipes import TUNED, TrainConfig
 from tasks.register import register

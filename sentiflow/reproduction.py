@@ -7,11 +7,11 @@ from sentiflow.data.prepare import Prepared, fetch, find_kept, prepare
 from sentiflow.data.table import TableOptions, options_of
 from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.results import Reproduction
-from sentiflow.runs import RunRecord
+from sentiflow.runs.record import RunRecord
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
-from sentiflow.store import REPRODUCED, REPRODUCED_DIGEST, SCORER_DIGEST
 from sentiflow.store.find import find_run, open_store
+from sentiflow.store.records import REPRODUCED, REPRODUCED_DIGEST, SCORER_DIGEST
 from sentiflow.training.context import RunContext
 from sentiflow.training.recipes import TrainConfig
 from sentiflow.training.start_from import Start, started

@@ -9,7 +9,7 @@ from sentiflow.data.rows import Rejected
 from sentiflow.errors import RejectedError
 from sentiflow.evaluation.metrics import Measured, Spread, Yardstick
 from sentiflow.promotion.candidate import Candidate
-from sentiflow.reports import Table
+from sentiflow.reports.blocks import Table
 from sentiflow.training.context import RunContext, TrainedFiles
 from sentiflow.training.recipes import TrainConfig
 

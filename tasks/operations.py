@@ -24,12 +24,12 @@ from sentiflow.operations import repair
 from sentiflow.operations.cleanup import delete_old_files, delete_old_runs, digests_of_champions
 from sentiflow.operations.flow_runs import delete_ended
 from sentiflow.operations.repair import CleanupReport, close_checks
-from sentiflow.reports import PAGE, Section
-from sentiflow.runs import KIND, MONITOR
+from sentiflow.reports.blocks import PAGE, Section
+from sentiflow.runs.record import KIND, MONITOR
 from sentiflow.settings import Notification, load_settings
-from sentiflow.store import LOCK, QUOTED
 from sentiflow.store.client import OpenRun, connect, experiment_id
 from sentiflow.store.find import find_version, open_store
+from sentiflow.store.records import LOCK, QUOTED
 from sentiflow.training.open_run import closing, create, provenance, publish_summary
 
 

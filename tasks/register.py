@@ -38,15 +38,15 @@ from sentiflow.promotion.candidate import Candidate, cost_of
 from sentiflow.promotion.gate import Cost
 from sentiflow.promotion.history import asks
 from sentiflow.redaction import escape_markdown
-from sentiflow.reports import join
 from sentiflow.reports import one_run as run_report
+from sentiflow.reports.blocks import join
 from sentiflow.reports.summary import RunSummary
 from sentiflow.results import Registered
-from sentiflow.runs import CAVEAT, TESTED_ON
+from sentiflow.runs.record import CAVEAT, TESTED_ON
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings, load_settings
-from sentiflow.store import SCORER_DIGEST, VALIDATION_LOSS
 from sentiflow.store.http import create_model, create_version
+from sentiflow.store.records import SCORER_DIGEST, VALIDATION_LOSS
 from sentiflow.training import package
 from sentiflow.training.context import RunContext, TrainedFiles, dataset_key, scorer_of
 from sentiflow.training.provenance import TRAINING_KEY, asked_key, training_key

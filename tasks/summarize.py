@@ -8,8 +8,8 @@ from sentiflow.data.prepare import Prepared
 from sentiflow.evaluation.metrics import Measured, Yardstick, spread
 from sentiflow.names import BUILT_IN
 from sentiflow.redaction import escape_markdown
-from sentiflow.reports import PAGE
 from sentiflow.reports import one_run as run_report
+from sentiflow.reports.blocks import PAGE
 from sentiflow.reports.one_run import STAGES
 from sentiflow.reports.several_runs import report_on
 from sentiflow.reports.summary import RunSummary
@@ -23,7 +23,7 @@ from sentiflow.results import (
     seed_metrics,
     seeds_table,
 )
-from sentiflow.runs import CAVEAT
+from sentiflow.runs.record import CAVEAT
 from sentiflow.settings import load_settings
 from sentiflow.store.ui import run_url
 from sentiflow.training.context import RunContext, TrainedFiles, content_of, scorer_of, tested_on

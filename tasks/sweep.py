@@ -11,11 +11,12 @@ from prefect import get_run_logger, task
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import DeletedError, ExternalError
 from sentiflow.evaluation.metrics import spread
-from sentiflow.reports import PAGE
+from sentiflow.reports.blocks import PAGE
 from sentiflow.reports.several_runs import report_on
 from sentiflow.results import Registered, SeedResult, SweepResult, by_loss
-from sentiflow.runs import CAVEAT, REPEAT, TRIAL
-from sentiflow.sweeps import SearchSpace, outcome, study
+from sentiflow.runs.record import CAVEAT, REPEAT, TRIAL
+from sentiflow.sweeps import outcome, study
+from sentiflow.sweeps.space import SearchSpace
 from sentiflow.sweeps.study import Sweep, open_study, study_errors
 from sentiflow.training.context import RunContext, tested_on
 from sentiflow.training.open_run import changed_fields, child_run, log_yardstick, publish_summary, seeds_label

@@ -19,32 +19,28 @@ from sentiflow.data.reviews import Reviews
 from sentiflow.data.rows import count_left_out
 from sentiflow.data.table import TableOptions
 from sentiflow.errors import UsageError, first_line
-from sentiflow.evaluation import YARDSTICK, best_epoch
 from sentiflow.evaluation.metrics import Measured, at_chance
+from sentiflow.evaluation.scores import YARDSTICK, best_epoch
 from sentiflow.names import AUTO, BUILT_IN, NONE
 from sentiflow.reports.one_run import record_evaluation
 from sentiflow.reproduction import Original, need_data
-from sentiflow.runs import CAVEAT, epoch_tags
-from sentiflow.store import SCORER_DIGEST
+from sentiflow.runs.record import CAVEAT, epoch_tags
 from sentiflow.store.client import EpochLog
-from sentiflow.training.context import (
+from sentiflow.store.records import SCORER_DIGEST
+from sentiflow.training.context import RunContext, TrainedFiles, content_of, log_dataset, scorer_of, tested_on
+from sentiflow.training.fitting import fitted_text
+from sentiflow.training.learnt import (
     NOTHING,
-    RunContext,
-    TrainedFiles,
     by_texts_alone,
-    content_of,
     count_new,
     learnt_before,
     learnt_in,
-    log_dataset,
-    scorer_of,
-    tested_on,
     untouched,
     write_learnt,
 )
 from sentiflow.training.open_run import start_from_it
 from sentiflow.training.recipes import TrainConfig
-from sentiflow.training.start_from import choose_and_fit, fitted_text, known_to, load_start
+from sentiflow.training.start_from import choose_and_fit, known_to, load_start
 
 if TYPE_CHECKING:
     from sentiflow.training.network.loop import Trained

@@ -5,7 +5,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from sentiflow.promotion.history import TAG, Event
-from sentiflow.store import CHAMPION, MISSING
+from sentiflow.store.records import CHAMPION, MISSING
 
 
 def events_of(client: MlflowClient, name: str) -> list[Event]:

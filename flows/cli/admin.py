@@ -66,7 +66,7 @@ def monitor(dataset: WhoseOption = None, as_json: JsonOption = False) -> None:
     Compares the texts scored and served since the last check with the training reviews. Needs a log of them: the
     setting SENTIFLOW_PREDICTION_LOG_DIR.
     """
-    from sentiflow.monitoring import need_log
+    from sentiflow.monitoring.log import need_log
     from sentiflow.settings import load_settings
     from sentiflow.store.find import model_named
 

@@ -28,9 +28,9 @@ from sentiflow.errors import UsageError
 from sentiflow.names import model_name
 
 if TYPE_CHECKING:
-    from sentiflow.reports import MarkedWord
+    from sentiflow.reports.blocks import MarkedWord
     from sentiflow.scoring import Attribution, TextScorer, Word
-    from sentiflow.store import Version
+    from sentiflow.store.records import Version
 
 _SHOWN = 60
 ROWS_REJECTED = 5  # exit code
@@ -80,7 +80,7 @@ def predict(
     stdout = stdout_for(record, as_json=as_json)
     model = f"[dim]{found} ({found.why})[/]"
     if explain:
-        from sentiflow.reports import explanation_page
+        from sentiflow.reports.blocks import explanation_page
 
         for reading in readings:
             _explain(reading, scorer, model, stdout)
@@ -123,7 +123,7 @@ def _verdict(score: float, scorer: "TextScorer") -> str:
 
 
 def _explain(reading: "Attribution", scorer: "TextScorer", model: str, stdout: Console) -> None:
-    from sentiflow.reports import strongest_words
+    from sentiflow.reports.blocks import strongest_words
 
     stdout.print(f"[dim]before the first word[/] {reading.start:.2f}")
     stdout.say(*_lines(reading, stdout.width), "")
@@ -141,7 +141,7 @@ def _explain(reading: "Attribution", scorer: "TextScorer", model: str, stdout: C
 
 def _lines(reading: "Attribution", width: int) -> list[Text]:
     """Each word with the score after it, never apart; the stronger the colour, the more it moved the score."""
-    from sentiflow.reports import marked_words
+    from sentiflow.reports.blocks import marked_words
 
     lines = [Text()]
     for word, marked in zip(reading.words, marked_words(reading), strict=True):
@@ -205,7 +205,7 @@ def score(
     """
     from sentiflow.batch.job import Request, score_input
     from sentiflow.data.rows import hints_for
-    from sentiflow.reports import Table
+    from sentiflow.reports.blocks import Table
     from sentiflow.settings import load_settings
 
     column = "text" if text_column is None else text_column

@@ -46,7 +46,8 @@ def label(
     Draws at random from the texts that were scored and served since the last sample, and puts them into a review
     queue of MLflow, without the model's answer. From the labels, sentiflow monitor tells the accuracy in use.
     """
-    from sentiflow.monitoring import exchange, labelling, need_log
+    from sentiflow.monitoring import exchange, labelling
+    from sentiflow.monitoring.log import need_log
     from sentiflow.settings import load_settings
     from sentiflow.store import review
     from sentiflow.store.find import model_named

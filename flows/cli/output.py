@@ -26,14 +26,14 @@ from sentiflow.redaction import printable, redact
 from sentiflow.signals import EXIT_SECONDS
 
 if TYPE_CHECKING:
-    from sentiflow import reports
     from sentiflow.promotion.candidate import Candidate
+    from sentiflow.reports import blocks
     from sentiflow.settings import Settings
 
 _PIPE = 10_000  # columns of what is no terminal
 
 
-def print_table(block: "reports.Table", console: Console) -> None:
+def print_table(block: "blocks.Table", console: Console) -> None:
     """Print a table of a report; whole, if it goes to a pipe. Rows with an alarm are red."""
     if not console.is_terminal:
         console.width = _PIPE  # a line that a script reads is never folded
@@ -46,9 +46,9 @@ def print_table(block: "reports.Table", console: Console) -> None:
     console.print(shown)
 
 
-def print_report(report: "reports.Report", console: Console) -> None:
+def print_report(report: "blocks.Report", console: Console) -> None:
     """Print what tells a report briefly: its texts and tables."""
-    from sentiflow import reports
+    from sentiflow.reports import blocks
 
     folded = console.is_terminal  # a line that a script reads never is
     for line in (f"[bold]{escape(report.title)}[/]", *(escape(text.text) for text in report.lead)):
@@ -57,9 +57,9 @@ def print_report(report: "reports.Report", console: Console) -> None:
         if section.brief:
             console.print(f"\n[bold]{escape(section.title)}[/]")
         for block in section.blocks if section.brief else ():
-            if isinstance(block, reports.Table):
+            if isinstance(block, blocks.Table):
                 print_table(block, console)
-            elif isinstance(block, reports.Text):
+            elif isinstance(block, blocks.Text):
                 console.print(escape(block.text), soft_wrap=not folded)
 
 
@@ -107,7 +107,7 @@ def short_moment(moment: datetime) -> str:
 
 
 def show_judgement(candidate: "Candidate", console: Console) -> None:
-    from sentiflow import reports
+    from sentiflow.reports import blocks
 
     decision = candidate.decision
     if candidate.asked:  # the flow's log has shown them before
@@ -115,7 +115,7 @@ def show_judgement(candidate: "Candidate", console: Console) -> None:
     console.say(f"[bold]{escape(candidate.title)}[/]\n")
     rows = [(rule.outcome, rule.name, rule.text) for rule in decision.rules]
     failed = [place for place, rule in enumerate(decision.rules) if not rule.passed]
-    print_table(reports.Table(("", "", ""), rows, words=3, alarms=failed), console)
+    print_table(blocks.Table(("", "", ""), rows, words=3, alarms=failed), console)
     console.say(*(f"[dim]{escape(note)}[/]" for note in decision.notes))
     console.print()
 

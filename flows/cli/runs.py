@@ -22,13 +22,13 @@ from flows.cli.output import (
 from sentiflow.console import CONSOLE, Console, escape, working
 from sentiflow.errors import UsageError
 from sentiflow.redaction import redact
-from sentiflow.reports import COMPARISON, REBUILT, Table
-from sentiflow.runs import FIELDS, REPEATS, RunRecord
+from sentiflow.reports.blocks import COMPARISON, REBUILT, Table
 from sentiflow.runs.query import Query, select
+from sentiflow.runs.record import FIELDS, REPEATS, RunRecord
 
 if TYPE_CHECKING:
     from sentiflow.settings import Settings
-    from sentiflow.store import Store
+    from sentiflow.store.records import Store
 
 app = typer.Typer()
 
@@ -288,7 +288,7 @@ def _replay(
     as_json: bool,
 ) -> None:  # fmt: skip
     from sentiflow.monitoring.replay import replay
-    from sentiflow.store import Version
+    from sentiflow.store.records import Version
     from sentiflow.training.start_from import version_meant
 
     (one, first), (other, second) = (version_meant(store, name) for name in names)

@@ -23,8 +23,8 @@ from sentiflow.console import CONSOLE, Console, escape, working
 from sentiflow.errors import RejectedError, UsageError
 from sentiflow.extras import need
 from sentiflow.names import AUTO, model_name
-from sentiflow.reports import Table
-from sentiflow.training import preload
+from sentiflow.reports.blocks import Table
+from sentiflow.training.preload import preload
 
 if TYPE_CHECKING:
     from sentiflow.data.table import TableOptions
@@ -75,7 +75,7 @@ def sweep(
     """
     need("sweep", "A sweep")
     from sentiflow.settings import load_settings
-    from sentiflow.sweeps import load_space
+    from sentiflow.sweeps.space import load_space
     from sentiflow.training.recipes import default_recipe, load_recipe
 
     if len(name) > _NAME_LENGTH:
@@ -136,7 +136,7 @@ def _to_use(result: "SweepResult", dataset: str, table: "TableOptions", start_fr
     """Where the best recipe lies, and the command that trains it."""
     from shlex import quote
 
-    from sentiflow.store import local_path
+    from sentiflow.store.records import local_path
 
     path = local_path(result.recipe)
     where = f"best.toml, of the artifacts at {result.run_url}" if path is None else str(path)

@@ -23,7 +23,7 @@ from sentiflow.errors import UnreachableError
 from sentiflow.extras import need
 from sentiflow.names import AUTO, BUILT_IN, dataset_of, model_name
 from sentiflow.redaction import redact
-from sentiflow.reports import Table
+from sentiflow.reports.blocks import Table
 
 if TYPE_CHECKING:
     from sentiflow.data.prepare import DatasetFacts
@@ -75,7 +75,7 @@ def train(
     def run(dataset: str) -> "TrainingResult | RepeatsResult | Skipped":
         from flows.repeat import repeat
         from flows.train import train
-        from sentiflow.training import preload
+        from sentiflow.training.preload import preload
 
         preload()
         wait_for_server()
@@ -131,8 +131,9 @@ def data(
     from sentiflow.data.rows import count_left_out
     from sentiflow.scoring.vocabulary import FIRST_WORD
     from sentiflow.settings import load_settings
+    from sentiflow.training.fitting import fitted_text
     from sentiflow.training.recipes import default_recipe, load_recipe
-    from sentiflow.training.start_from import choose_and_fit, fitted_text
+    from sentiflow.training.start_from import choose_and_fit
 
     settings = load_settings()
     if from_labels:
@@ -252,7 +253,7 @@ def start_servers(settings: "Settings", *, asks: bool = False) -> Callable[[], N
 
 def _show_skipped(result: "Skipped", settings: "Settings", stdout: Console, *, promote: bool) -> None:
     """Say that there was nothing to train, and what to do with the equal version."""
-    from sentiflow.runs import CAVEAT
+    from sentiflow.runs.record import CAVEAT
     from sentiflow.store.find import find_champion, open_store
 
     CONSOLE.say("To train anyway: --force.")  # why there was nothing is in the log

@@ -29,12 +29,12 @@ from sentiflow.data.inputs import open_input
 from sentiflow.data.rows import Chunk, Input, changed, count_reasons, hints_for, kind_of, match
 from sentiflow.data.table import TableOptions
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.monitoring import SCORED, Entry, TextLog, configured_log
+from sentiflow.monitoring.log import SCORED, Entry, TextLog, configured_log
 from sentiflow.names import model_name
 from sentiflow.scoring import TextScorer, cores
 from sentiflow.settings import Settings
-from sentiflow.store import BASE_MODEL, Version
 from sentiflow.store.find import find_version, load_scorer
+from sentiflow.store.records import BASE_MODEL, Version
 
 if TYPE_CHECKING:
     from sentiflow.batch.labels import Evaluation

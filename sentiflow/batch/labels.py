@@ -21,8 +21,8 @@ from sentiflow.names import BUILT_IN
 from sentiflow.reports.summary import Misclassified
 from sentiflow.scoring import is_positive
 from sentiflow.settings import Settings
-from sentiflow.store import BASE_MODEL, Version
 from sentiflow.store.find import open_store, with_dataset
+from sentiflow.store.records import BASE_MODEL, Version
 
 _WORST = 5  # errors that are kept
 _OTHERS = "others"  # labels without a meaning, after the first

@@ -23,7 +23,7 @@ from sentiflow.errors import UsageError
 from sentiflow.files import PARTIAL, create_private, leftovers, publish
 from sentiflow.locks import file_lock
 from sentiflow.scoring import is_positive
-from sentiflow.store import Version
+from sentiflow.store.records import Version
 
 
 @contextmanager

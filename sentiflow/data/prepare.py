@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from sentiflow import base, files
+from sentiflow import files
+from sentiflow.base import model as base
 from sentiflow.console import Progress, no_progress
 from sentiflow.data import division, imdb, inputs, parquet, reviews, rows, table
 from sentiflow.data.division import in_fixed_order

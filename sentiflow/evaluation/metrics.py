@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentiflow.data.reviews import Reviews
-from sentiflow.evaluation import YARDSTICK, ScoreTable, slices
+from sentiflow.evaluation.scores import YARDSTICK, ScoreTable, slices
 from sentiflow.evaluation.statistics import compare, format_interval, format_points, newcombe, wilson
 from sentiflow.scoring import START, Vocabulary, is_positive
 from sentiflow.scoring.vocabulary import FIRST_WORD

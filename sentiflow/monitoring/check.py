@@ -16,16 +16,18 @@ from matplotlib.ticker import PercentFormatter
 from sentiflow.data import prepare, reviews
 from sentiflow.errors import ExternalError
 from sentiflow.evaluation.statistics import format_p
-from sentiflow.monitoring import TextLog, check_folder, damage_told, drift, need_log
+from sentiflow.monitoring import drift
 from sentiflow.monitoring.drift import FEATURES, UNKNOWN, FeatureDrift, Floats, UnusualText
 from sentiflow.monitoring.follow_up import FollowUp
+from sentiflow.monitoring.log import TextLog, check_folder, damage_told, need_log
 from sentiflow.names import BUILT_IN, model_name
-from sentiflow.reports import PAGE, Picture, Quote, Report, Section, Table, Text, plots
+from sentiflow.reports import plots
+from sentiflow.reports.blocks import PAGE, Picture, Quote, Report, Section, Table, Text
 from sentiflow.reports.plots import BLUE, ORANGE, describe
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings, load_settings
-from sentiflow.store import Version, need_number
 from sentiflow.store.find import find_version, load_scorer, need_dataset, need_versions, open_store, with_dataset
+from sentiflow.store.records import Version, need_number
 
 _BATCH = 2_048  # texts in memory at a time
 _UNUSUAL, _CHARACTERS = 6, 600  # texts shown in the report, and characters of each

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
-from sentiflow import base
+from sentiflow.base import model as base
 from sentiflow.data.division import text_id
 from sentiflow.data.reviews import Reviews
 from sentiflow.scoring import TextScorer, tokenize
 from sentiflow.scoring.vocabulary import FIRST_WORD
-from sentiflow.training.start_from import learnt_ids
+from sentiflow.training.fitting import learnt_ids
 
 Floats = NDArray[np.float64]
 

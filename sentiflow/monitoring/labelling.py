@@ -21,18 +21,19 @@ from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.files import empty_folder, leftovers, make_folder, publish, publish_private, read_csv
 from sentiflow.folder import expanded
 from sentiflow.locks import work_folder
-from sentiflow.monitoring import TextLog, check_folder, damage_told, need_log
 from sentiflow.monitoring import sample as sampling
 from sentiflow.monitoring.accuracy import Verdicts, verdicts
 from sentiflow.monitoring.exchange import csv_table
+from sentiflow.monitoring.log import TextLog, check_folder, damage_told, need_log
 from sentiflow.monitoring.sample import Drawn, Sample
 from sentiflow.names import IMDB, dataset_of, model_name
-from sentiflow.reports import PAGE, QUOTING
-from sentiflow.runs import MONITOR
+from sentiflow.reports.blocks import PAGE, QUOTING
+from sentiflow.runs.record import MONITOR
 from sentiflow.settings import Settings
-from sentiflow.store import QUOTED, review
+from sentiflow.store import review
 from sentiflow.store.client import delete_files, digests_tested_with
 from sentiflow.store.find import find_version, load_scorer
+from sentiflow.store.records import QUOTED
 
 _PATIENCE = 60.0  # seconds
 

@@ -9,11 +9,11 @@ from matplotlib.ticker import PercentFormatter
 from sentiflow.monitoring import sample
 from sentiflow.monitoring.accuracy import FEWEST, LiveAccuracy, Tested, live_accuracy
 from sentiflow.monitoring.labelling import reviewed
-from sentiflow.reports import Picture, Report, Section, Table, Text
+from sentiflow.reports.blocks import Picture, Report, Section, Table, Text
 from sentiflow.reports.plots import BLUE, ORANGE, describe
 from sentiflow.settings import Settings
-from sentiflow.store import ACCURACY, parse_fraction
 from sentiflow.store.find import open_store
+from sentiflow.store.records import ACCURACY, parse_fraction
 
 _METRICS = (
     "live/accuracy", "live/accuracy_ci_low", "live/accuracy_ci_high", "live/logged_ci_low", "live/logged_ci_high",

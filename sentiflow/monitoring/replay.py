@@ -7,14 +7,14 @@ import numpy as np
 
 from sentiflow.data.division import text_id
 from sentiflow.errors import UsageError
-from sentiflow.monitoring import damage_told, need_log
+from sentiflow.monitoring.log import damage_told, need_log
 from sentiflow.monitoring.sample import sampled_models, samples
-from sentiflow.reports import Block, Heading, Legend, Report, Section, Table, Text
+from sentiflow.reports.blocks import Block, Heading, Legend, Report, Section, Table, Text
 from sentiflow.reports.one_run import quote
 from sentiflow.scoring import Attribution, is_positive
 from sentiflow.settings import Settings
-from sentiflow.store import Version
 from sentiflow.store.find import load_scorer
+from sentiflow.store.records import Version
 
 _SHOWN, _WORDS = 20, 15
 _NO_VERDICT = (

@@ -18,10 +18,10 @@ from sentiflow.data.division import text_id
 from sentiflow.errors import ExternalError, UsageError, newer_format
 from sentiflow.files import leftovers, own_folder, publish_private
 from sentiflow.locks import file_lock, lock_file
-from sentiflow.monitoring import TextLog
+from sentiflow.monitoring.log import TextLog
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
-from sentiflow.store import Version
+from sentiflow.store.records import Version
 
 CANNOT_TELL = "cannot tell"
 STRATA = 5

@@ -19,9 +19,9 @@ from sentiflow.locks import HOUSEKEEPING, if_free, lock_file
 from sentiflow.names import is_model_name, model_name
 from sentiflow.operations.repair import CleanupReport
 from sentiflow.settings import Settings
-from sentiflow.store import SHA256, local_path, time_of
 from sentiflow.store.client import connect, tracking_errors
 from sentiflow.store.find import champion_of, open_store, with_dataset
+from sentiflow.store.records import SHA256, local_path, time_of
 
 _DAY = 86_400  # seconds
 _PARENT = "mlflow.parentRunId"

@@ -21,10 +21,10 @@ from sentiflow.names import is_model_name
 from sentiflow.notifications import wanted
 from sentiflow.operations import flow_runs
 from sentiflow.redaction import escape_markdown, redact
-from sentiflow.runs import MONITOR
+from sentiflow.runs.record import MONITOR
 from sentiflow.settings import Settings
-from sentiflow.store import ATTEMPT, LOCK, time_of
 from sentiflow.store.client import connect, tracking_errors
+from sentiflow.store.records import ATTEMPT, LOCK, time_of
 
 RUNNING = "attributes.status = 'RUNNING'"
 _GONE = ("KILLED", "its process is gone")

@@ -23,16 +23,15 @@ from sentiflow.data import reviews
 from sentiflow.data.division import known, word_hash
 from sentiflow.data.prepare import kept_table
 from sentiflow.errors import ExternalError, RejectedError, UsageError, first_line
-from sentiflow.evaluation import YARDSTICK, ScoreTable
+from sentiflow.evaluation.scores import YARDSTICK, ScoreTable
 from sentiflow.names import BUILT_IN, dataset_of
 from sentiflow.promotion import behaviour, gate
 from sentiflow.promotion.gate import Cost, Decision, Evidence, Group, Limits, judge
 from sentiflow.promotion.history import Event, choose, decline_of, history_of
 from sentiflow.redaction import escape_markdown, redact, without_secrets
-from sentiflow.runs import CAVEAT, TESTED_ON
+from sentiflow.runs.record import CAVEAT, TESTED_ON
 from sentiflow.scoring import NewerFormatError, TextScorer
 from sentiflow.settings import Settings
-from sentiflow.store import MISSING, SCORER_DIGEST, UPGRADE, Store, VersionRecord, need_number, need_ours, renamed
 from sentiflow.store.client import connect, record_of, tracking_errors
 from sentiflow.store.find import (
     YARDSTICK_SCORES,
@@ -45,8 +44,18 @@ from sentiflow.store.find import (
     score_table,
     with_dataset,
 )
+from sentiflow.store.records import (
+    MISSING,
+    SCORER_DIGEST,
+    UPGRADE,
+    Store,
+    VersionRecord,
+    need_number,
+    need_ours,
+    renamed,
+)
 from sentiflow.training import package
-from sentiflow.training.context import NOTHING, by_texts_alone, learnt_by_version
+from sentiflow.training.learnt import NOTHING, by_texts_alone, learnt_by_version
 
 LOGGER = logging.getLogger("promote")
 _SIMPLE_IS_BETTER = (

@@ -11,8 +11,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiflow.evaluation import YARDSTICK, ScoreTable, slices
 from sentiflow.evaluation.metrics import accuracy_of, at_chance, confusion
+from sentiflow.evaluation.scores import YARDSTICK, ScoreTable, slices
 from sentiflow.evaluation.statistics import Comparison, compare, format_interval, format_p, format_points
 from sentiflow.promotion.meaning import Names, turned
 from sentiflow.settings import Settings

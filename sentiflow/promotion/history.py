@@ -16,8 +16,8 @@ from sentiflow.data.inputs import digest_of
 from sentiflow.errors import RejectedError, UsageError
 from sentiflow.names import dataset_of
 from sentiflow.settings import Settings
-from sentiflow.store import HIDDEN, VersionRecord, best_by_validation, compared_with, of_newest_data
 from sentiflow.store.find import champion_of, open_store, reproduction_of
+from sentiflow.store.records import HIDDEN, VersionRecord, best_by_validation, compared_with, of_newest_data
 
 Kind = Literal["promotion", "decline", "rollback"]
 MAX_REASON = 2_000  # characters

@@ -1,6 +1,6 @@
 """Whether two versions mean the same by 1: by the names of their labels, and by their answers."""
 
-from sentiflow.evaluation import ScoreTable
+from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.evaluation.statistics import newcombe
 from sentiflow.scoring import is_positive
 

@@ -32,9 +32,9 @@ from sentiflow.promotion.history import (
     previous_champion,
 )
 from sentiflow.settings import Notification, Settings
-from sentiflow.store import ACCURACY, CHAMPION, Store, compared_with, need_number, parse_fraction
 from sentiflow.store.client import connect, tracking_errors
 from sentiflow.store.find import champion_of, need_versions, open_store
+from sentiflow.store.records import ACCURACY, CHAMPION, Store, compared_with, need_number, parse_fraction
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import Reviews, in_both_splits
-from sentiflow.evaluation import YARDSTICK, Epoch, ScoreTable, metrics
+from sentiflow.evaluation import metrics
 from sentiflow.evaluation.metrics import BASELINE, SLICES, Measured, Yardstick, reliability
+from sentiflow.evaluation.scores import YARDSTICK, Epoch, ScoreTable
 from sentiflow.names import BUILT_IN
 from sentiflow.redaction import escape_markdown
-from sentiflow.reports import (
+from sentiflow.reports.blocks import (
     ERRORS,
     PAGE,
     WORST,
@@ -42,11 +43,11 @@ from sentiflow.reports.summary import (
     without_breaks,
     worst_errors_text,
 )
-from sentiflow.runs import CAVEAT, TESTED_ON, RunRecord, number, start_text
 from sentiflow.runs.comparison import figure, figure_text, metric_names
+from sentiflow.runs.record import CAVEAT, TESTED_ON, RunRecord, number, start_text
 from sentiflow.scoring import Attribution, TextScorer, Vocabulary
-from sentiflow.store import NOTE
 from sentiflow.store.find import SCORES, YARDSTICK_SCORES
+from sentiflow.store.records import NOTE
 from sentiflow.training.recipes import RECIPES, TUTORIAL, TrainConfig
 
 if TYPE_CHECKING:

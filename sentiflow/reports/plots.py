@@ -13,12 +13,12 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, roc_curve
 
-from sentiflow.evaluation import Epoch
 from sentiflow.evaluation.metrics import Measured
 from sentiflow.evaluation.metrics import reliability as in_bins
-from sentiflow.reports import lay_out
+from sentiflow.evaluation.scores import Epoch
+from sentiflow.reports.blocks import lay_out
 from sentiflow.reports.summary import Curves, RunSummary
-from sentiflow.runs import EPOCH_METRICS
+from sentiflow.runs.record import EPOCH_METRICS
 from sentiflow.scoring import is_positive
 from sentiflow.store.ui import COLOURS
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiflow.evaluation import ScoreTable
 from sentiflow.evaluation.metrics import SLICES, spread
+from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.evaluation.statistics import beyond_chance, format_interval, format_points
-from sentiflow.reports import (
+from sentiflow.reports import one_run
+from sentiflow.reports.blocks import (
     Block,
     Heading,
     Legend,
@@ -22,11 +23,9 @@ from sentiflow.reports import (
     Table,
     Text,
     format_cell,
-    one_run,
 )
 from sentiflow.reports.one_run import figures_table, quote
 from sentiflow.reports.summary import RunSummary, TestData, load_summaries
-from sentiflow.runs import REPEAT, TESTED_ON, RunRecord
 from sentiflow.runs.comparison import (
     ACCURACY,
     HEADING,
@@ -37,6 +36,7 @@ from sentiflow.runs.comparison import (
     metric_names,
     verdict,
 )
+from sentiflow.runs.record import REPEAT, TESTED_ON, RunRecord
 from sentiflow.scoring import is_positive
 from sentiflow.settings import Settings
 from sentiflow.store.find import PARENTS, open_store

@@ -15,14 +15,15 @@ from sentiflow.data import reviews
 from sentiflow.data.prepare import kept_table
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.evaluation import ScoreTable, metrics
+from sentiflow.evaluation import metrics
 from sentiflow.evaluation.metrics import Measured, Reliability, Slice
+from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.redaction import printable
-from sentiflow.runs import TRIAL, RunRecord
+from sentiflow.runs.record import TRIAL, RunRecord
 from sentiflow.scoring import Attribution, TextScorer, Vocabulary, is_positive
 from sentiflow.settings import Settings
-from sentiflow.store import Store, Version
 from sentiflow.store.find import SCORES, child_runs, load_scorer, score_table
+from sentiflow.store.records import Store, Version
 from sentiflow.training.recipes import RECIPES
 
 MAX_ERRORS = 20

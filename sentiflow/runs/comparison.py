@@ -4,9 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sentiflow.evaluation import ScoreTable, statistics
+from sentiflow.evaluation import statistics
+from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.evaluation.statistics import Comparison
-from sentiflow.runs import TIME, RunRecord, number, value_text, whole_number
+from sentiflow.runs.record import TIME, RunRecord, number, value_text, whole_number
 
 ACCURACY = "test/accuracy"
 HEADING = ("points", "95% interval", "p", "right only here", "right only in 1")

@@ -29,7 +29,7 @@ from sentiflow.serving.champion import Loaded, Watcher
 from sentiflow.serving.metrics import Metrics
 from sentiflow.serving.middleware import CLOSE, GONE
 from sentiflow.serving.schemas import PROTOCOL, BodyParser, ModelVersion, texts_of
-from sentiflow.store import BASE_MODEL
+from sentiflow.store.records import BASE_MODEL
 
 _PAGE = Path(__file__).with_name("page.html")
 _INLINE = re.compile(r"<(?:script|style)>(.*?)</(?:script|style)>", re.DOTALL)

@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 
 from fastapi import HTTPException
 
-from sentiflow.monitoring import SERVED, Entry, TextLog
+from sentiflow.monitoring.log import SERVED, Entry, TextLog
 from sentiflow.serving.champion import Loaded
 from sentiflow.serving.metrics import Metrics
 from sentiflow.serving.middleware import SOON
-from sentiflow.store import Version
+from sentiflow.store.records import Version
 
 logger = logging.getLogger(__name__)
 

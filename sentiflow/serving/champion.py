@@ -15,8 +15,8 @@ from sentiflow.scoring import TextScorer
 from sentiflow.serving.metrics import Metrics
 from sentiflow.serving.middleware import SOON
 from sentiflow.settings import Settings
-from sentiflow.store import ANSWERS_NOW
 from sentiflow.store.find import Champion, find_champion, load_scorer, open_store
+from sentiflow.store.records import ANSWERS_NOW
 
 logger = logging.getLogger(__name__)
 

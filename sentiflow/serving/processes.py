@@ -25,7 +25,7 @@ from uvicorn.supervisors import Multiprocess
 from sentiflow.children import collect_less
 from sentiflow.environment import BACKLOG, address_of, open_socket, raise_open_files
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.monitoring import configured_log
+from sentiflow.monitoring.log import configured_log
 from sentiflow.names import BASE
 from sentiflow.serving.app import build, describe_token, public_paths
 from sentiflow.serving.batching import Batcher, Keeper

@@ -23,15 +23,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sentiflow.environment import MLFLOW, isolate
 from sentiflow.errors import DeletedError, ExternalError, first_line
-from sentiflow.evaluation import Epoch
+from sentiflow.evaluation.scores import Epoch
 from sentiflow.files import leftovers, make_folder, publish
 from sentiflow.locks import brief_lock
 from sentiflow.redaction import redact, without_login, without_secrets
-from sentiflow.runs import EPOCH_METRICS, TIME, RunRecord
+from sentiflow.runs.record import EPOCH_METRICS, TIME, RunRecord
 from sentiflow.settings import Settings, load_settings
-from sentiflow.store import DIGEST, HTTP, SHA256, hint_for, renamed, time_of
 from sentiflow.store.find import SCORES, need_readable
 from sentiflow.store.moved import settle
+from sentiflow.store.records import DIGEST, HTTP, SHA256, hint_for, renamed, time_of
 from sentiflow.store.sqlite import DAMAGED, is_damaged, locked_error, other_schema
 from sentiflow.store.ui import UI_TAGS, VIEW, run_url
 

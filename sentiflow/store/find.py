@@ -12,7 +12,7 @@ from urllib.parse import urlparse
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.names import BASE, dataset_of, model_name
 from sentiflow.redaction import redact
-from sentiflow.runs import (
+from sentiflow.runs.record import (
     BASELINES,
     MONITOR,
     REPEATS,
@@ -24,7 +24,7 @@ from sentiflow.runs import (
     without_seeds,
 )
 from sentiflow.settings import Settings
-from sentiflow.store import (
+from sentiflow.store.records import (
     ACCURACY,
     BASE_MODEL,
     CHAMPION,
@@ -46,7 +46,7 @@ from sentiflow.store import (
 from sentiflow.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
-    from sentiflow.evaluation import ScoreTable
+    from sentiflow.evaluation.scores import ScoreTable
     from sentiflow.scoring import TextScorer
 
 PARENTS = (REPEATS, SWEEP, BASELINES)
@@ -139,7 +139,7 @@ def score_table(store: Store, record: RunRecord, folder: Path, column: str = "sc
         return None
     import numpy as np
 
-    from sentiflow.evaluation import ScoreTable  # the gate's scipy only when there is something to read
+    from sentiflow.evaluation.scores import ScoreTable  # the gate's scipy only when there is something to read
     from sentiflow.store.scores import read_scores  # Arrow, too
 
     try:
@@ -240,7 +240,7 @@ def model_named(settings: Settings, dataset: str | None) -> str:
 def load_scorer(settings: Settings, version: Version) -> "TextScorer":
     """Load what a registered version, or the base, scores with; files of a server are downloaded first."""
     if version == BASE_MODEL:
-        from sentiflow.base import base
+        from sentiflow.base.model import base
 
         return base().scorer
     with tempfile.TemporaryDirectory() as copies:

@@ -21,7 +21,7 @@ from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.files import publish
 from sentiflow.folder import expanded
 from sentiflow.redaction import redact, without_secrets
-from sentiflow.store import HTTP, MISSING, hint_for
+from sentiflow.store.records import HTTP, MISSING, hint_for
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel

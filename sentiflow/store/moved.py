@@ -8,7 +8,7 @@ from pathlib import Path
 from sentiflow.errors import ExternalError
 from sentiflow.locks import brief_lock
 from sentiflow.settings import Settings
-from sentiflow.store import local_path
+from sentiflow.store.records import local_path
 from sentiflow.store.sqlite import PATIENCE, find_move
 
 LOGGER = logging.getLogger(__name__)

@@ -14,10 +14,18 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from sentiflow.errors import ExternalError
-from sentiflow.runs import RunRecord
+from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
-from sentiflow.store import RegisteredModel, VersionRecord, local_path, no_run, renamed, time_of, unreadable
 from sentiflow.store.http import Api
+from sentiflow.store.records import (
+    RegisteredModel,
+    VersionRecord,
+    local_path,
+    no_run,
+    renamed,
+    time_of,
+    unreadable,
+)
 
 ARTIFACTS = "artifacts"  # folder of a packaged model that holds what scores
 KERAS = ".keras"

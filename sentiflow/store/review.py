@@ -39,8 +39,8 @@ from sentiflow.console import Progress, no_progress
 from sentiflow.files import create_private
 from sentiflow.locks import lock_tag, names_own_lock
 from sentiflow.settings import Settings
-from sentiflow.store import LOCK
 from sentiflow.store.client import connect, tracking_errors
+from sentiflow.store.records import LOCK
 from sentiflow.store.ui import ui_url
 
 _TITLE = "sentiflow.sample"  # tag of a trace: the title of its queue

@@ -16,9 +16,9 @@ from shlex import quote
 from typing import Any
 
 from sentiflow.errors import ExternalError
-from sentiflow.runs import RunRecord
+from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
-from sentiflow.store import (
+from sentiflow.store.records import (
     RegisteredModel,
     VersionRecord,
     local_path,

@@ -15,13 +15,13 @@ from sentiflow.console import Logger, progress_bar
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import DivergedError
-from sentiflow.evaluation import Epoch
+from sentiflow.evaluation.scores import Epoch
 from sentiflow.redaction import escape_markdown
-from sentiflow.reports import Table
+from sentiflow.reports.blocks import Table
 from sentiflow.results import COMPLETE, DIVERGED, PRUNED, SweepResult, TrialRow, by_loss, seeds_table
-from sentiflow.runs import epoch_tags, value_text
-from sentiflow.store import NOTE
+from sentiflow.runs.record import epoch_tags, value_text
 from sentiflow.store.client import EpochLog
+from sentiflow.store.records import NOTE
 from sentiflow.sweeps.study import ENDED_AS, RUN_ID, UNSTABLE, Sweep, finished
 from sentiflow.training.context import RunContext
 from sentiflow.training.recipes import RECIPES, TUTORIAL, TrainConfig

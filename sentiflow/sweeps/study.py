@@ -25,9 +25,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sentiflow.errors import ExternalError, UsageError, first_line, plain_reason
 from sentiflow.files import make_folder
 from sentiflow.redaction import redact
-from sentiflow.store import Store
 from sentiflow.store.find import open_store
-from sentiflow.sweeps import SearchSpace
+from sentiflow.store.records import Store
+from sentiflow.sweeps.space import SearchSpace
 from sentiflow.training.context import RunContext
 from sentiflow.training.recipes import TrainConfig
 

@@ -4,35 +4,27 @@ Of a table of one's own a run also keeps which texts it has learnt from.
 """
 
 import json
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
-from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, Schema
 from mlflow.types.schema import Array, DataType
 
-from sentiflow import base, names
+from sentiflow import names
 from sentiflow.data import reviews
-from sentiflow.data.division import BY_WORDS, Hashes, known, text_hashes
 from sentiflow.data.prepare import Prepared
-from sentiflow.data.reviews import Reviews
 from sentiflow.data.rows import share_kept
-from sentiflow.evaluation import Epoch, ScoreTable
-from sentiflow.names import BUILT_IN, IMDB, dataset_of
-from sentiflow.runs import LABEL_PARAMS, TESTED_ON, RunRecord
+from sentiflow.evaluation.scores import Epoch, ScoreTable
+from sentiflow.names import BUILT_IN
+from sentiflow.runs.record import LABEL_PARAMS, TESTED_ON
 from sentiflow.scoring import TextScorer, Weights
-from sentiflow.settings import Settings
-from sentiflow.store import MISSING, SCORER_DIGEST, Store, VersionRecord
-from sentiflow.store.client import OpenRun, connect, record_of, tracking_errors
+from sentiflow.store.client import OpenRun
 from sentiflow.store.find import open_store, score_table
 from sentiflow.training.recipes import TrainConfig
-from sentiflow.training.start_from import Start, known_tests
+from sentiflow.training.start_from import Start
 
 
 @dataclass(frozen=True)
@@ -147,82 +139,3 @@ def _inputs(prepared: Prepared) -> list[DatasetInput]:
         made = Dataset(name, digest, "local", source, schema, json.dumps(profile))
         inputs.append(DatasetInput(made, [InputTag("mlflow.data.context", context)]))
     return inputs
-
-
-# Which texts a version has learnt from, as its run keeps them: the gate judges on others. Only users' tables grow
-# or change; the splits of the built-in datasets are fixed, and their runs keep nothing.
-LEARNT = "learnt.npy"
-
-NOTHING: Hashes = np.empty(0, np.uint64)
-
-
-def learnt_in(content: Reviews, before: Hashes = NOTHING) -> Hashes:
-    """Hashes, sorted, of texts and of their words that a training learns from, and of what its start learnt."""
-    own = content.take(content.split != "test")
-    words = NOTHING if own.words is None else own.words
-    return np.union1d(np.concatenate([text_hashes(own.review_id), words[words > 0], [BY_WORDS]]), before)
-
-
-def by_texts_alone(name: str, learnt: Hashes) -> str:
-    """What to say of a version of an earlier release; else empty."""
-    told = f"What {name} has learnt from is known by its exact texts: in other capitals or punctuation one is new."
-    return "" if BY_WORDS in learnt or learnt is NOTHING else told
-
-
-def write_learnt(hashes: Hashes, folder: Path) -> Path:
-    """Write what a run keeps of them into a new folder, which is given back."""
-    folder.mkdir()
-    np.save(folder / LEARNT, hashes, allow_pickle=False)
-    return folder
-
-
-def learnt_by(store: Store, record: RunRecord, folder: Path) -> Hashes | None:
-    """What a run's training has learnt from; None if it keeps nothing sound. A copy goes to the folder."""
-    if record.dataset in BUILT_IN:
-        return NOTHING  # reviews that come as ids of words are not found in a user's table
-    path = store.file(record, LEARNT, folder)
-    try:
-        found = None if path is None else np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return found if found is not None and found.dtype == np.uint64 and found.ndim == 1 else None
-
-
-def learnt_by_version(version: VersionRecord, client: MlflowClient, store: Store, folder: Path) -> Hashes | None:
-    """What the training of a version has learnt from; else as ``learnt_by``."""
-    if version.tags.get("dataset") in BUILT_IN:
-        return NOTHING
-    if SCORER_DIGEST not in version.tags:  # a person registered it, and may have named any run
-        return None
-    try:
-        record = record_of(client.get_run(str(version.run_id)))  # a deleted run, too, whose files are still there
-    except MlflowException as err:
-        if err.error_code in MISSING:
-            return None
-        raise
-    return learnt_by(store, record, folder)
-
-
-def learnt_before(start: Start, settings: Settings) -> Hashes | None:
-    """What a training's start has learnt from; None if it is not known."""
-    if start and (start.version is None or dataset_of(start.version.name) == IMDB):
-        return base.learnt()  # IMDB's versions have learnt from the same reviews
-    if start.version is None or dataset_of(start.version.name) in BUILT_IN:
-        return NOTHING
-    client, store = connect(settings), open_store(settings)
-    version = store.version(start.version.name, start.version.number)
-    with tempfile.TemporaryDirectory() as folder, tracking_errors(settings.tracking_uri):
-        return None if version is None else learnt_by_version(version, client, store, Path(folder))
-
-
-def count_new(content: Reviews, start: Start, before: Hashes | None) -> int | None:
-    """How many texts to learn from are new to a start; None unless it is a version of a user's table."""
-    if start.version is None or dataset_of(start.version.name) in BUILT_IN or before is None:
-        return None
-    return int((~known(content.review_id, content.words, before) & (content.split != "test")).sum())
-
-
-def untouched(content: Reviews, before: Hashes | None) -> Reviews:
-    """The reviews without those of the test that a start has learnt."""
-    lost = known_tests(content, NOTHING if before is None else before)
-    return content.take(~lost) if lost.any() else content

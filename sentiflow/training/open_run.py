@@ -30,11 +30,11 @@ from sentiflow.operations.flow_runs import due
 from sentiflow.operations.prefect_server import flow_run_url, lasting_api_url
 from sentiflow.operations.repair import reconcile
 from sentiflow.redaction import printable, redact
-from sentiflow.runs import KIND, START_FROM, TRAINING
+from sentiflow.runs.record import KIND, START_FROM, TRAINING
 from sentiflow.settings import load_settings
-from sentiflow.store import ATTEMPT, LOCK, NOTE
 from sentiflow.store.client import OpenRun, connect, experiment_id
 from sentiflow.store.http import create_run
+from sentiflow.store.records import ATTEMPT, LOCK, NOTE
 from sentiflow.store.ui import COLOURS, RUN_COLOUR
 from sentiflow.training.context import RunContext, log_dataset
 from sentiflow.training.provenance import provenance_tags, write_files

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from sentiflow import base
+from sentiflow.base import model as base
 from sentiflow.data.prepare import find_prepared
 from sentiflow.data.table import TableOptions
 from sentiflow.environment import processor
@@ -18,8 +18,8 @@ from sentiflow.names import AUTO, BASE, BUILT_IN, NONE, model_name
 from sentiflow.redaction import printable
 from sentiflow.scoring import cores
 from sentiflow.settings import Settings
-from sentiflow.store import HIDDEN, SCORER_DIGEST, Version
 from sentiflow.store.find import open_store
+from sentiflow.store.records import HIDDEN, SCORER_DIGEST, Version
 from sentiflow.training.recipes import TrainConfig
 from sentiflow.training.start_from import version_meant
 
@@ -31,7 +31,7 @@ MAX_PATCH = 1_000_000  # bytes: code, and no data that somebody put among it
 _ROOT = Path(__file__).parents[2]  # where the three packages lie: a checkout, or where they are installed
 _DECIDING = (  # the weights that a training gives; the rest starts, measures, keeps and serves them
     "base/*.py", "data/*.py", "scoring/*.py", "training/network/*.py",
-    "training/recipes.py", "training/start_from.py",
+    "training/fitting.py", "training/recipes.py", "training/start_from.py",
 )  # fmt: skip
 _LOCK = "requirements.lock"
 # Variables that choose the code of the processor: numpy's matrix products differ by it in the last bit. They stay,

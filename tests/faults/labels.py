@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.sample import sample_rows
-from sentiflow.monitoring import SERVED, Entry, TextLog
 from sentiflow.monitoring.labelling import new_sample, reviewed
+from sentiflow.monitoring.log import SERVED, Entry, TextLog
 from sentiflow.monitoring.sample import Sample, samples
-from sentiflow.runs import KIND, MONITOR
+from sentiflow.runs.record import KIND, MONITOR
 from sentiflow.settings import Settings
 from sentiflow.store import review
 from sentiflow.store.client import connect

@@ -10,8 +10,8 @@ import psutil
 import pyarrow.csv
 
 from benchmarks.sample import sample_rows
-from sentiflow.store import SCORER_DIGEST
 from sentiflow.store.client import connect
+from sentiflow.store.records import SCORER_DIGEST
 from tests.faults.campaign import Case, Red
 from tests.faults.kills import run_open, start
 from tests.faults.worlds import SAMPLE, Worlds, check_whole, put_in_use, scorer_of, wait_until

@@ -179,7 +179,7 @@ class Slow:
             print("imported", flush=True)
             raise ImportError
 sys.meta_path.insert(0, Slow())
-from sentiflow.training import preload
+from sentiflow.training.preload import preload
 preload()
 sys.exit(2)
 """

@@ -18,9 +18,9 @@ from sentiflow.promotion import switch
 from sentiflow.promotion.candidate import evaluate_candidate
 from sentiflow.scoring import is_positive
 from sentiflow.settings import load_settings
-from sentiflow.store import Version
 from sentiflow.store.find import load_scorer, open_store
-from sentiflow.training.context import LEARNT
+from sentiflow.store.records import Version
+from sentiflow.training.learnt import LEARNT
 from sentiflow.training.recipes import load_recipe
 from tests.world import World
 

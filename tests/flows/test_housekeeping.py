@@ -31,8 +31,8 @@ from sentiflow.operations.deployments import TAG
 from sentiflow.operations.flow_runs import delete_ended
 from sentiflow.operations.repair import close_killed
 from sentiflow.settings import load_settings
-from sentiflow.store import LOCK
 from sentiflow.store.client import connect, experiment_id
+from sentiflow.store.records import LOCK
 from sentiflow.training.recipes import load_recipe
 from tasks.operations import retire_flow_runs
 from tests.prefect_store import tasks_of

@@ -18,7 +18,7 @@ from playwright.sync_api import Response, TimeoutError
 
 from benchmarks import sample as generator
 from flows.monitor import monitor
-from sentiflow.monitoring import SERVED, Entry, TextLog
+from sentiflow.monitoring.log import SERVED, Entry, TextLog
 from sentiflow.monitoring.sample import Sample, samples
 from sentiflow.store import review
 from sentiflow.store.client import connect

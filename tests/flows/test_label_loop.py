@@ -15,8 +15,8 @@ from benchmarks.sample import sample_rows
 from sentiflow.data.division import text_id
 from sentiflow.data.prepare import fetch, prepare
 from sentiflow.data.table import TableOptions
-from sentiflow.monitoring import SERVED, Entry, TextLog
 from sentiflow.monitoring.follow_up import follow_up
+from sentiflow.monitoring.log import SERVED, Entry, TextLog
 from sentiflow.store.client import connect
 from tests.world import Trained, World, copy_world
 

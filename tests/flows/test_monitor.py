@@ -20,13 +20,13 @@ from flows import monitor as flow_module
 from flows.monitor import monitor
 from sentiflow.errors import ExternalError
 from sentiflow.locks import lock_tag
-from sentiflow.monitoring import SERVED, Entry, TextLog
 from sentiflow.monitoring.check import drift_check
-from sentiflow.runs import RunRecord
+from sentiflow.monitoring.log import SERVED, Entry, TextLog
 from sentiflow.runs.query import Query, select
-from sentiflow.store import LOCK
+from sentiflow.runs.record import RunRecord
 from sentiflow.store.client import OpenRun, connect
 from sentiflow.store.find import open_store
+from sentiflow.store.records import LOCK
 from tasks.operations import collect
 from tests.prefect_store import artifacts_of
 from tests.receiver import receiver

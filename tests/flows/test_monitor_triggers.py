@@ -12,7 +12,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 
 from benchmarks import sample
-from sentiflow.monitoring import SCORED, Entry, TextLog
+from sentiflow.monitoring.log import SCORED, Entry, TextLog
 from sentiflow.monitoring.sample import samples
 from tests.receiver import Receiver, receiver
 from tests.servers import free_port

@@ -15,8 +15,8 @@ from sentiflow.data.table import TableOptions
 from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.promotion.candidate import evaluate_candidate
 from sentiflow.reproduction import find_original
-from sentiflow.store import SCORER_DIGEST
 from sentiflow.store.client import connect
+from sentiflow.store.records import SCORER_DIGEST
 from sentiflow.training.recipes import load_recipe
 from tests.receiver import receiver
 from tests.world import ROOT, Trained, World, copy_world

@@ -12,7 +12,7 @@ from mlflow.tracking import MlflowClient
 from benchmarks.sample import sample_rows
 from flows.reproduce import reproduce
 from flows.train import train
-from sentiflow import base
+from sentiflow.base import model as base
 from sentiflow.data import reviews
 from sentiflow.data.division import text_id, word_hash
 from sentiflow.data.prepare import fetch, prepare
@@ -20,10 +20,10 @@ from sentiflow.data.table import DEFAULT_OPTIONS
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.promotion.candidate import evaluate_candidate
 from sentiflow.settings import load_settings
-from sentiflow.store import SCORER_DIGEST, Version
 from sentiflow.store.client import connect
 from sentiflow.store.find import load_scorer, open_store, score_table
-from sentiflow.training.context import LEARNT, learnt_before
+from sentiflow.store.records import SCORER_DIGEST, Version
+from sentiflow.training.learnt import LEARNT, learnt_before
 from sentiflow.training.provenance import asked_key, trained_already
 from sentiflow.training.recipes import TrainConfig, load_recipe
 from sentiflow.training.start_from import Start, choose_start

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sentiflow.environment import KEPT, is_kept
-from sentiflow.store import SCORER_DIGEST
+from sentiflow.store.records import SCORER_DIGEST
 from tests import variables
 from tests.world import World
 

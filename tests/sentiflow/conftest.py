@@ -17,7 +17,7 @@ from sentiflow.data.inputs import open_input
 from sentiflow.data.rows import Chunk
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.settings import Settings
-from sentiflow.store import Version
+from sentiflow.store.records import Version
 
 
 @pytest.fixture

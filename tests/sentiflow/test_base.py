@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import base as maker
-from sentiflow import base
+from sentiflow.base import model as base
 from sentiflow.data import reviews
 from sentiflow.data.division import BY_WORDS, word_hash
 from sentiflow.data.prepare import fetch, prepare

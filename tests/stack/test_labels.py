@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from sentiflow.monitoring import SERVED, Entry, TextLog
+from sentiflow.monitoring.log import SERVED, Entry, TextLog
 from sentiflow.monitoring.sample import samples
 from tests.postgres import postgres
 from tests.servers import _running, free_port

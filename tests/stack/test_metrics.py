@@ -12,7 +12,7 @@ import httpx
 import pytest
 import yaml
 
-from sentiflow.monitoring import TextLog
+from sentiflow.monitoring.log import TextLog
 from tests.sentiflow.serving import service
 from tests.servers import free_port, wait_for
 from tests.world import ROOT, Trained

@@ -18,9 +18,10 @@ from sentiflow import signals
 from sentiflow.console import Progress, no_progress
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import DivergedError, UsageError
-from sentiflow.evaluation import Epoch
+from sentiflow.evaluation.scores import Epoch
 from sentiflow.scoring import ONE_BLAS_THREAD, TextScorer, Vocabulary, Weights
 from sentiflow.scoring.vocabulary import FIRST_WORD
+from sentiflow.training.fitting import learnt_ids
 from sentiflow.training.network.fast import FastNetwork
 from sentiflow.training.network.model import (
     build,
@@ -33,7 +34,6 @@ from sentiflow.training.network.model import (
     widened,
 )
 from sentiflow.training.recipes import TrainConfig
-from sentiflow.training.start_from import learnt_ids
 
 
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sentiflow.store import NOTE
 from sentiflow.store.client import connect
+from sentiflow.store.records import NOTE
 from tests.flows.cli.test_commands import run_telling_modules
 from tests.pages import Page, tables
 from tests.world import Trained, World, refusal

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from benchmarks import sample
 from flows.cli import application
-from sentiflow.monitoring import SERVED, Entry, TextLog
+from sentiflow.monitoring.log import SERVED, Entry, TextLog
 from tests.world import World
 
 QUICK = ("--dataset", "sample", "--recipe", "tutorial", *("--set", "epochs=1"), *("--set", "sequence_length=20"))

@@ -13,8 +13,8 @@ import pytest
 from flows.cli.output import print_json, print_report, print_table
 from sentiflow.console import Console
 from sentiflow.data.table import TableOptions
-from sentiflow.reports import Heading, Report, Section, Table, Text
-from sentiflow.runs import value_text
+from sentiflow.reports.blocks import Heading, Report, Section, Table, Text
+from sentiflow.runs.record import value_text
 from sentiflow.settings import Settings
 
 NAME = "sweep-seed+4changes-sample-seed0-261125-184954"  # 46 characters

@@ -24,11 +24,11 @@ from sentiflow.data.division import text_id
 from sentiflow.data.prepare import kept_table
 from sentiflow.data.table import Label, TableOptions
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.monitoring import Entry, TextLog
+from sentiflow.monitoring.log import Entry, TextLog
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.settings import Settings
-from sentiflow.store import Version
 from sentiflow.store.client import connect
+from sentiflow.store.records import Version
 from tests.sentiflow.batch.test_workers import children
 from tests.world import Trained, World
 

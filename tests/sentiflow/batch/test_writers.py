@@ -19,7 +19,7 @@ from sentiflow.batch.writers import check_output, output_schema, to_table, write
 from sentiflow.data.inputs import open_input
 from sentiflow.data.rows import Chunk, Reject, rejects_of
 from sentiflow.errors import UsageError
-from sentiflow.store import Version
+from sentiflow.store.records import Version
 
 SCHEMA = pa.schema([("row", pa.int64()), ("score", pa.float64())])
 

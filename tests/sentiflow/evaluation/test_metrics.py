@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from sentiflow.evaluation import Epoch, best_epoch
 from sentiflow.evaluation.metrics import Spread, accuracy_of, at_chance, measure, reliability, spread
+from sentiflow.evaluation.scores import Epoch, best_epoch
 from sentiflow.evaluation.statistics import wilson
 
 LABELS = np.array([1, 1, 1, 0, 0, 0], np.int8)

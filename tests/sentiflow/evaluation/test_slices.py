@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from sentiflow.data.reviews import Reviews
-from sentiflow.evaluation import ScoreTable
 from sentiflow.evaluation.metrics import (
     Slice,
     Traits,
@@ -16,6 +15,7 @@ from sentiflow.evaluation.metrics import (
     slices_logged,
     traits_of,
 )
+from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.evaluation.statistics import wilson
 from sentiflow.scoring import Vocabulary
 

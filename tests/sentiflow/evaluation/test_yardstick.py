@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from sentiflow.evaluation import ScoreTable
 from sentiflow.evaluation.metrics import Yardstick, yardstick_metrics
+from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.evaluation.statistics import tango
 
 LABELS = np.arange(100) % 2

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from sentiflow.monitoring import SCORED, SERVED, Entry, TextLog
 from sentiflow.monitoring.check import collect_texts
+from sentiflow.monitoring.log import SCORED, SERVED, Entry, TextLog
 
 MODEL = "sample-sentiment"
 

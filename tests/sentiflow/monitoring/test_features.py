@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import sample
-from sentiflow.base import base
+from sentiflow.base.model import base
 from sentiflow.data import division
 from sentiflow.data.reviews import Reviews
 from sentiflow.monitoring import drift

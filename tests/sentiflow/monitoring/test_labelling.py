@@ -11,9 +11,10 @@ from sentiflow.data.division import text_id
 from sentiflow.data.inputs import open_input
 from sentiflow.data.table import Label, TableOptions
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.monitoring import Entry, TextLog, labelling, sample
+from sentiflow.monitoring import labelling, sample
 from sentiflow.monitoring.accuracy import Verdicts
 from sentiflow.monitoring.exchange import csv_table
+from sentiflow.monitoring.log import Entry, TextLog
 from sentiflow.settings import Settings
 from sentiflow.store.client import connect, experiment_id
 from tests.sentiflow.monitoring.test_accuracy import sample as made

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sentiflow import monitoring
-from sentiflow.monitoring import SCORED, SERVED, Entry, TextLog
+from sentiflow.monitoring import log as monitoring
+from sentiflow.monitoring.log import SCORED, SERVED, Entry, TextLog
 from tests.world import ROOT
 
 MODEL = "sample-sentiment"
@@ -22,7 +22,7 @@ WRITER = """
 import sys
 from contextlib import closing
 from pathlib import Path
-from sentiflow.monitoring import SERVED, Entry, TextLog
+from sentiflow.monitoring.log import SERVED, Entry, TextLog
 log, name, number = TextLog(Path(sys.argv[1]), int(sys.argv[2])), sys.argv[3], int(sys.argv[4])
 for first in range(0, number, 10):
     texts = [f"{name} {k} " + "x" * 1000 for k in range(first, first + 10)]
@@ -35,7 +35,7 @@ FULL = """
 import resource, sys
 from contextlib import closing
 from pathlib import Path
-from sentiflow.monitoring import SERVED, Entry, TextLog
+from sentiflow.monitoring.log import SERVED, Entry, TextLog
 log = TextLog(Path(sys.argv[1]), 10_000_000)
 log.append([Entry("", SERVED, "sample-sentiment", 1, 0.5, "before")])
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))

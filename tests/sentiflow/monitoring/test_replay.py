@@ -8,12 +8,12 @@ import pytest
 from benchmarks.sample import sample_rows
 from sentiflow.data.division import text_id
 from sentiflow.errors import UsageError
-from sentiflow.monitoring import SERVED, Entry, TextLog
 from sentiflow.monitoring import sample as sampling
+from sentiflow.monitoring.log import SERVED, Entry, TextLog
 from sentiflow.monitoring.replay import Replay, replay
 from sentiflow.settings import Settings
-from sentiflow.store import Version
 from sentiflow.store.find import load_scorer
+from sentiflow.store.records import Version
 from tests.sentiflow.monitoring.test_accuracy import sample
 from tests.world import Registry, World
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from sentiflow.errors import UsageError
-from sentiflow.monitoring import SERVED, Entry, TextLog
+from sentiflow.monitoring.log import SERVED, Entry, TextLog
 from sentiflow.monitoring.sample import Sample, allocated, divided, draw
 from sentiflow.scoring import TextScorer
-from sentiflow.store import Version
+from sentiflow.store.records import Version
 
 VERSION = Version("mine-sentiment", 3, "champion")
 

@@ -14,9 +14,9 @@ from prefect.states import AwaitingRetry, Crashed, Pending, Running
 from sentiflow.errors import ExternalError
 from sentiflow.locks import lock_tag
 from sentiflow.operations.repair import reconcile
-from sentiflow.store import ATTEMPT, LOCK
 from sentiflow.store.client import _clients as clients
 from sentiflow.store.client import connect, experiment_id
+from sentiflow.store.records import ATTEMPT, LOCK
 from sentiflow.training import open_run as runs
 from sentiflow.training.context import RunContext
 from sentiflow.training.recipes import load_recipe

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sentiflow import base
+from sentiflow.base import model as base
 from sentiflow.errors import UsageError
 from sentiflow.promotion.behaviour import groups
 from sentiflow.promotion.candidate import evaluate_candidate

@@ -18,9 +18,9 @@ from sentiflow.evaluation.statistics import compare
 from sentiflow.promotion import candidate
 from sentiflow.promotion.gate import Decision, Rule
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
-from sentiflow.store import Version
 from sentiflow.store.client import connect
 from sentiflow.store.find import load_scorer, open_store, version_rows
+from sentiflow.store.records import Version
 from tests.world import ROOT, Registry, World, copy_world
 
 NAME = "sample-sentiment"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sentiflow.evaluation import ScoreTable, slices
+from sentiflow.evaluation.scores import ScoreTable, slices
 from sentiflow.evaluation.statistics import tango
 from sentiflow.promotion import gate
 from sentiflow.promotion.gate import FEWEST, Cost, Decision, Evidence, Group, Limits, Rule

@@ -17,8 +17,8 @@ from sentiflow.promotion.history import (
     previous_champion,
     took_effect,
 )
-from sentiflow.store import VersionRecord
 from sentiflow.store.client import connect
+from sentiflow.store.records import VersionRecord
 from tests.world import World
 
 NAME = "imdb-sentiment"

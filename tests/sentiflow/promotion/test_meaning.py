@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sentiflow.evaluation import ScoreTable
+from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.promotion.gate import Decision
 from tests.sentiflow.promotion.test_gate import CHEAP, LOOSE, judge
 

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 import numpy as np
 
 from sentiflow.data.reviews import Reviews
-from sentiflow.evaluation import ScoreTable, metrics
+from sentiflow.evaluation import metrics
+from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.reports.summary import ECE, RunSummary, TestData
-from sentiflow.runs import RunRecord
+from sentiflow.runs.record import RunRecord
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.training.recipes import TUTORIAL
 

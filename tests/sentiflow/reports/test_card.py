@@ -3,10 +3,10 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sentiflow.reports import join
+from sentiflow.reports.blocks import join
 from sentiflow.reports.one_run import card
 from sentiflow.reports.summary import RunSummary
-from sentiflow.runs import RunRecord
+from sentiflow.runs.record import RunRecord
 from sentiflow.training.recipes import TUNED
 
 METRICS = {

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from sentiflow.data.reviews import Reviews
-from sentiflow.evaluation import ScoreTable
+from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.reports import errors
 from sentiflow.reports.summary import TestData
 from tests.pages import Page

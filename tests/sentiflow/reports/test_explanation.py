@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
-from sentiflow.reports import explanation_page, marked_words
+from sentiflow.reports.blocks import explanation_page, marked_words
 from sentiflow.scoring import Attribution, Word
 from tests.sentiflow.reports.made import SCORER
 

@@ -6,8 +6,8 @@ import pytest
 
 from sentiflow.evaluation.metrics import SLICES
 from sentiflow.evaluation.statistics import wilson
-from sentiflow.reports import Report
 from sentiflow.reports import one_run as run
+from sentiflow.reports.blocks import Report
 from tests.pages import Page, tables
 from tests.sentiflow.reports.made import CURVES, HOSTILE, record, summary
 

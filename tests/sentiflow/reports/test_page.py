@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from sentiflow.redaction import escape_markdown
-from sentiflow.reports import MAX_ROWS, Block, Picture, Quote, Report, Section, Table, Text, svg
+from sentiflow.reports.blocks import MAX_ROWS, Block, Picture, Quote, Report, Section, Table, Text, svg
 from tests.pages import Page, tables
 from tests.sentiflow.reports.made import HOSTILE
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from sentiflow.evaluation import Epoch, ScoreTable
 from sentiflow.evaluation.metrics import Measured, measure
+from sentiflow.evaluation.scores import Epoch, ScoreTable
 from sentiflow.reports import one_run as run
 from sentiflow.reports import plots
 from tests.sentiflow.reports import made

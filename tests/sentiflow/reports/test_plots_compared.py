@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from sentiflow.evaluation.metrics import reliability
-from sentiflow.reports import lay_out, plots
+from sentiflow.reports import plots
+from sentiflow.reports.blocks import lay_out
 
 CURVES = {"val/loss": [(1, 0.6), (2, 0.5)], "val/accuracy": [(1, 0.7), (2, 0.8)]}
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy.stats import t, ttest_ind_from_stats
 
-from sentiflow.evaluation import ScoreTable
-from sentiflow.reports import Report
+from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.reports import several_runs as comparison
+from sentiflow.reports.blocks import Report
 from sentiflow.reports.several_runs import MAX_RUNS
 from sentiflow.reports.summary import RunSummary
-from sentiflow.runs import REPEAT, REPEATS
+from sentiflow.runs.record import REPEAT, REPEATS
 from tests.pages import Page, tables
 from tests.sentiflow.reports.made import HOSTILE, SCORES, record, summary
 

@@ -10,13 +10,13 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import UsageError
-from sentiflow.reports import Report
+from sentiflow.reports.blocks import Report
 from sentiflow.reports.several_runs import report_on
 from sentiflow.reports.summary import RunSummary, load_summaries
-from sentiflow.runs import KIND, MONITOR, REPEATS, SWEEP, TRIAL, RunRecord
-from sentiflow.store import NOTE
+from sentiflow.runs.record import KIND, MONITOR, REPEATS, SWEEP, TRIAL, RunRecord
 from sentiflow.store.client import connect
 from sentiflow.store.find import child_runs, find_run, open_store
+from sentiflow.store.records import NOTE
 from tests.pages import Page, tables
 from tests.world import Trained, World
 

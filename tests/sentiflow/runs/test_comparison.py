@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind
 
-from sentiflow.evaluation import ScoreTable
+from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.evaluation.statistics import tango
-from sentiflow.runs import RunRecord
 from sentiflow.runs.comparison import Figure, accuracy_difference, differing, figure, metric_names
+from sentiflow.runs.record import RunRecord
 
 
 def run(name: str = "a", *, digest: str = "d" * 64, **given: dict[str, object]) -> RunRecord:

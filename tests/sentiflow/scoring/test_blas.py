@@ -24,8 +24,8 @@ from sentiflow.scoring.blas import ONE_BLAS_THREAD
 from sentiflow.serving.batching import Batcher
 from sentiflow.serving.champion import Loaded
 from sentiflow.serving.metrics import Metrics
-from sentiflow.store import BASE_MODEL
 from sentiflow.store.find import Champion
+from sentiflow.store.records import BASE_MODEL
 from tests.sentiflow.scoring.test_forward import WORDS, random_ids, random_weights
 
 SCORER = TextScorer(random_weights(), Vocabulary([f"w{k}" for k in range(WORDS - 4)]), 9)

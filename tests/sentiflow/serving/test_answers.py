@@ -19,8 +19,8 @@ from sentiflow.serving.champion import Loaded, Watcher
 from sentiflow.serving.metrics import Metrics
 from sentiflow.serving.schemas import BodyParser
 from sentiflow.settings import Settings
-from sentiflow.store import BASE_MODEL, CHAMPION, Version
 from sentiflow.store.find import Champion
+from sentiflow.store.records import BASE_MODEL, CHAMPION, Version
 from tests.sentiflow.serving.service import TEXTS, Running, figure, until
 from tests.world import Trained
 

@@ -10,8 +10,8 @@ from sentiflow.scoring import TextScorer
 from sentiflow.serving.batching import Batcher
 from sentiflow.serving.champion import Loaded
 from sentiflow.serving.metrics import Metrics
-from sentiflow.store import CHAMPION, Version
 from sentiflow.store.find import Champion
+from sentiflow.store.records import CHAMPION, Version
 from tests.sentiflow.serving.service import shown
 
 

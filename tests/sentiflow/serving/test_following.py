@@ -19,8 +19,8 @@ from prometheus_client import generate_latest
 from sentiflow.serving import champion
 from sentiflow.serving.champion import Watcher
 from sentiflow.serving.metrics import Metrics
-from sentiflow.store import CHAMPION, Version
 from sentiflow.store.find import Champion
+from sentiflow.store.records import CHAMPION, Version
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import MODEL, TEXTS, Running, until
 from tests.servers import mlflow

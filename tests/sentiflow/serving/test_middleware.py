@@ -15,7 +15,7 @@ from starlette.types import Message, Scope
 
 from sentiflow.serving.metrics import Metrics
 from sentiflow.serving.middleware import Edge, Origins
-from sentiflow.store import CHAMPION, Version
+from sentiflow.store.records import CHAMPION, Version
 from tests.sentiflow.serving.service import shown
 
 POLICY = b"content-security-policy"

@@ -6,11 +6,11 @@ import httpx
 import pytest
 from prometheus_client import generate_latest
 
-from sentiflow.monitoring import Entry, TextLog
+from sentiflow.monitoring.log import Entry, TextLog
 from sentiflow.serving import batching
 from sentiflow.serving.batching import Keeper
 from sentiflow.serving.metrics import Metrics
-from sentiflow.store import CHAMPION, Version
+from sentiflow.store.records import CHAMPION, Version
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import MODEL, TEXTS, until
 from tests.world import Trained

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import DeletedError, ExternalError
-from sentiflow.evaluation import Epoch
+from sentiflow.evaluation.scores import Epoch
 from sentiflow.settings import Settings, load_settings
 from sentiflow.store.client import EpochLog, OpenRun, connect, experiment_id, tracking_errors
 from sentiflow.store.client import _clients as clients

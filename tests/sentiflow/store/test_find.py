@@ -11,9 +11,9 @@ from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.settings import Settings
-from sentiflow.store import Store, choose_name
 from sentiflow.store.client import connect, experiment_id, record_of
 from sentiflow.store.find import find_run, open_store, score_table
+from sentiflow.store.records import Store, choose_name
 from sentiflow.store.sqlite import SqliteStore
 from tests import servers
 from tests.world import World

@@ -15,7 +15,6 @@ from mlflow.tracking import MlflowClient
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.settings import Settings
-from sentiflow.store import SCORER_DIGEST, Version, VersionRecord
 from sentiflow.store.client import connect, experiment_id
 from sentiflow.store.find import (
     VersionRow,
@@ -28,6 +27,7 @@ from sentiflow.store.find import (
     version_rows,
     with_dataset,
 )
+from sentiflow.store.records import SCORER_DIGEST, Version, VersionRecord
 from sentiflow.store.ui import ui_url
 from tests.world import Trained, World
 

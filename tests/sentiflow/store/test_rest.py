@@ -13,10 +13,11 @@ from benchmarks.made_runs import fill
 from flows.cli import application
 from sentiflow.errors import UsageError
 from sentiflow.settings import Settings
-from sentiflow.store import RegisteredModel, sqlite
 from sentiflow.store import rest as reader
+from sentiflow.store import sqlite
 from sentiflow.store.client import connect, experiment_id
 from sentiflow.store.find import find_run, open_store
+from sentiflow.store.records import RegisteredModel
 from sentiflow.store.rest import ServerStore
 from sentiflow.store.sqlite import SqliteStore
 from tests import servers

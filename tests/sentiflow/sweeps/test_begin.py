@@ -16,7 +16,7 @@ from sentiflow.data.prepare import Prepared
 from sentiflow.errors import ExternalError
 from sentiflow.settings import load_settings
 from sentiflow.store.client import connect
-from sentiflow.sweeps import SearchSpace
+from sentiflow.sweeps.space import SearchSpace
 from sentiflow.sweeps.study import PARENT, RUN_ID, Sweep, ask, end, finished, open_study
 from sentiflow.training.context import RunContext
 from sentiflow.training.recipes import TUNED

@@ -4,8 +4,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from sentiflow.errors import UsageError
-from sentiflow.sweeps import load_space
 from sentiflow.sweeps.outcome import recipe_file
+from sentiflow.sweeps.space import load_space
 from sentiflow.training.recipes import TUNED, TUTORIAL, TrainConfig, load_recipe
 
 

@@ -8,10 +8,10 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
-from sentiflow.sweeps import SearchSpace, load_space
+from sentiflow.sweeps.space import SearchSpace, load_space
 from sentiflow.sweeps.study import Sweep, ask, finished, identity, open_study
+from sentiflow.training.fitting import fit
 from sentiflow.training.recipes import TUNED, load_recipe
-from sentiflow.training.start_from import fit
 from tests.sentiflow.training.test_start_from import table
 
 SPACE = SearchSpace({"dropout": FloatDistribution(0.0, 0.6)})

@@ -10,8 +10,8 @@ import pytest
 
 from sentiflow.data.prepare import fetch, prepare
 from sentiflow.data.table import DEFAULT_OPTIONS
-from sentiflow.store import Version
 from sentiflow.store.client import connect
+from sentiflow.store.records import Version
 from sentiflow.training import provenance
 from sentiflow.training.provenance import nothing_to_train, trained_already, training_key
 from sentiflow.training.recipes import load_recipe

@@ -9,7 +9,7 @@ from optuna.distributions import CategoricalDistribution
 from pydantic import ValidationError
 
 from sentiflow.errors import UsageError
-from sentiflow.sweeps import load_space
+from sentiflow.sweeps.space import load_space
 from sentiflow.training.open_run import _parameters
 from sentiflow.training.recipes import RECIPES, TUNED, TUTORIAL, TrainConfig, load_recipe
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from sentiflow.base import base
+from sentiflow.base.model import base
 from sentiflow.data.reviews import Reviews
+from sentiflow.training.fitting import fit, fitted_text, learnt_ids
 from sentiflow.training.recipes import TUNED, load_recipe
-from sentiflow.training.start_from import agree, fit, fitted_text, learnt_ids
+from sentiflow.training.start_from import agree
 
 
 def table(lengths: list[int], ids: int = 9) -> Reviews:

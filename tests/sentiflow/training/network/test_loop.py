@@ -20,7 +20,7 @@ from sentiflow import signals
 from sentiflow.console import Advance
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.evaluation import Epoch
+from sentiflow.evaluation.scores import Epoch
 from sentiflow.scoring import Weights
 from sentiflow.training.network import loop as module
 from sentiflow.training.network.fast import FastNetwork

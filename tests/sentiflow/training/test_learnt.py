@@ -8,20 +8,11 @@ from typing import cast
 import numpy as np
 import pytest
 
-from sentiflow.data.division import text_id, word_hash
+from sentiflow.data.division import BY_WORDS, known, text_id, word_hash
 from sentiflow.data.reviews import Reviews
-from sentiflow.runs import RunRecord
-from sentiflow.store import Store
-from sentiflow.training.context import (
-    BY_WORDS,
-    LEARNT,
-    NOTHING,
-    by_texts_alone,
-    known,
-    learnt_by,
-    learnt_in,
-    write_learnt,
-)
+from sentiflow.runs.record import RunRecord
+from sentiflow.store.records import Store
+from sentiflow.training.learnt import LEARNT, NOTHING, by_texts_alone, learnt_by, learnt_in, write_learnt
 from tests.sentiflow.reports.made import record
 
 
