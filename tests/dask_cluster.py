@@ -2,17 +2,16 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from distributed import Client
 
-from tests.servers import free_port
+from tests.polling import until
+from tests.servers import free_port, listens
 from tests.world import ROOT
 
 _DASK = Path(sys.executable).with_name("dask")
@@ -48,7 +47,7 @@ def cluster(folder: Path, scheme: str = "tcp", **variables: str) -> Iterator[str
     with ExitStack() as stack:
         scheduler = "scheduler", "--protocol", scheme, "--host", "127.0.0.1", "--port", port, "--no-dashboard"
         stack.enter_context(_running(folder / "scheduler.log", scheduler, variables))
-        _wait_for_port(int(port))
+        until(lambda: listens(int(port)), "the scheduler", 60)
         for name in ("one", "two"):
             scratch = str(folder / "scratch")
             worker = "worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--name", name
@@ -71,13 +70,3 @@ def _running(log: Path, arguments: tuple[str, ...], variables: dict[str, str]) -
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-
-
-def _wait_for_port(port: int, seconds: float = 60) -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise AssertionError(f"nothing listens at port {port}")

@@ -1,11 +1,12 @@
 """What Prefect's server keeps of a flow run. It returns at most 200 entries; the tests of a process share it."""
 
-import time
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import Artifact, TaskRun
+
+from tests.polling import until
 
 
 def _only(flow_run: UUID | str) -> FlowRunFilter:
@@ -14,15 +15,15 @@ def _only(flow_run: UUID | str) -> FlowRunFilter:
 
 def tasks_of(flow_run: UUID | str, least: int) -> list[TaskRun]:
     """In the order in which they began, once there are so many, all ended: the server learns of them late."""
-    until = time.monotonic() + 60
     with get_client(sync_client=True) as client:
-        while True:
+
+        def ended() -> list[TaskRun]:
             found = client.read_task_runs(flow_run_filter=_only(flow_run))
-            ended = all(task.start_time and task.state and task.state.is_final() for task in found)
-            if len(found) >= least and ended:
-                return sorted(found, key=lambda task: (task.start_time is None, task.start_time))
-            assert time.monotonic() < until, f"{[task.name for task in found]} instead of {least} tasks that ended"
-            time.sleep(0.2)
+            done = [task for task in found if task.start_time and task.state and task.state.is_final()]
+            return done if len(done) == max(len(found), least) else []
+
+        found = until(ended, f"{least} tasks to end", 60)
+    return sorted(found, key=lambda task: (task.start_time is None, task.start_time))
 
 
 def artifacts_of(flow_run: UUID | str) -> list[Artifact]:

@@ -6,16 +6,14 @@ import re
 import signal
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 
+from tests.polling import until
 from tests.world import World, command
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ class Home:
         """The server's answer; while it says 503, as its database is locked, it is asked again."""
         with self.api() as api:
             answer = until(
-                lambda: (got := api.request(method, path, **options)).status_code != 503 and got, "an answer", []
+                lambda: (got := api.request(method, path, **options)).status_code != 503 and got, "an answer"
             )
         return answer.raise_for_status()
 
@@ -105,8 +103,9 @@ class Scheduled:
         """Wait for a line; gives it."""
         return until(
             lambda: next((line for line in list(self.lines) if re.search(pattern, line)), ""),
-            f"{pattern!r} to be said", self.lines,
-        )  # fmt: skip
+            f"{pattern!r} to be said",
+            told=lambda: "\n".join(self.lines[-60:]),
+        )
 
     def ends(self, number: signal.Signals) -> int:
         """Send a signal as a terminal or a service manager does; gives the exit code."""
@@ -114,14 +113,3 @@ class Scheduled:
         code = self.process.wait(90)
         self._reader.join(10)
         return code
-
-
-def until(asks: Callable[[], T], what: str, told: list[str], seconds: float = 120) -> T:
-    """Ask until the answer is true; gives it."""
-    end = time.monotonic() + seconds
-    while True:
-        began = time.monotonic()
-        if answer := asks():
-            return answer
-        assert time.monotonic() < end, f"waited for {what} in vain:\n" + "\n".join(told[-60:])
-        time.sleep(max(0.2, 3 * (time.monotonic() - began)))  # what takes long to ask is asked seldom

@@ -7,13 +7,14 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from tests.polling import until
 
 _PROGRAMS = Path(sys.executable).parent
 
@@ -77,7 +78,7 @@ def _running(
     command: Sequence[str],
     folder: Path,
     environment: Mapping[str, str],
-    answers: str,
+    address: str,
     descriptors: Sequence[int] = (),
 ) -> Iterator[None]:
     log = folder / "server.log"
@@ -87,7 +88,7 @@ def _running(
             start_new_session=True,
         )  # fmt: skip
         try:
-            wait_for(answers, process, log)
+            until(lambda: answers(address), f"{address} to answer", 90, log.read_text, process)
             yield
         finally:
             if process.poll() is None:
@@ -105,19 +106,19 @@ def free_port(others: Collection[int] = ()) -> int:
         port = _RANDOM.randrange(20_000, 32_000)
         if port in _given or port in others:
             continue
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                _given.add(port)
-                return port
+        if not listens(port):
+            _given.add(port)
+            return port
 
 
-def wait_for(address: str, process: "subprocess.Popen[bytes]", log: Path, seconds: float = 90) -> None:
-    """Wait until an address answers, as long as its process lives."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            with urllib.request.urlopen(address, timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    raise AssertionError(f"{address} does not answer:\n{log.read_text()[-3_000:]}")
+def answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -18,7 +18,8 @@ from prefect.client.orchestration import SyncPrefectClient
 
 from sentiflow.settings import Settings
 from tests.environments import linked_environment, locked_packages, with_requirements
-from tests.scheduled import Home, Scheduled, until
+from tests.polling import until
+from tests.scheduled import Home, Scheduled
 from tests.servers import free_port
 from tests.world import ROOT, World, command
 
@@ -104,7 +105,7 @@ def test_prefects_own_commands(world: World, client: SyncPrefectClient) -> None:
     try:
         run_block("prefect deployment run housekeeping/housekeeping --watch", world)
         there = partial(run_block, "prefect deployment ls", world)
-        until(lambda: {"train/train", "train/nightly"} <= set(re.findall(r"\w+/\w+", there())), "both", [])
+        until(lambda: {"train/train", "train/nightly"} <= set(re.findall(r"\w+/\w+", there())), "both")
     finally:
         for each in started:
             each.kill()  # Prefect's worker may take minutes to end by itself

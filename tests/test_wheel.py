@@ -19,8 +19,8 @@ import httpx
 import pytest
 
 from tests.hostile import hostile
-from tests.scheduled import until
-from tests.servers import free_port, wait_for
+from tests.polling import until
+from tests.servers import answers, free_port
 from tests.world import ROOT
 
 pytestmark = pytest.mark.story
@@ -117,16 +117,16 @@ def test_the_whole_way_in_an_empty_folder(programs: Path, tmp_path: Path) -> Non
     log = tmp_path / "log"
     port = free_port()
     with running("serve", "--port", str(port), at=home, environment=environment, log=log) as served:
-        wait_for(f"http://127.0.0.1:{port}/readyz", served, log)
+        until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), told=log.read_text, process=served)
         answer = httpx.post(f"http://127.0.0.1:{port}/predict", json={"text": "good"}, trust_env=False, timeout=60)
         assert answer.status_code == 200
     port = free_port()
     with running("ui", "--port", str(port), at=home, environment=environment, log=log):
-        until((home / "data" / "ui" / f"127.0.0.1:{port}.json").exists, "a note of the address", [])
+        until((home / "data" / "ui" / f"127.0.0.1:{port}.json").exists, "a note of the address")
         assert httpx.get(f"http://127.0.0.1:{port}", trust_env=False, timeout=60).status_code == 401
     environment["SENTIFLOW_PREFECT_PORT"] = str(free_port())
     options = ["--dataset", "sample", "--recipe", "tutorial", "--set", "epochs=1"]
     with running("schedule", *options, at=home, environment=environment, log=log):
-        until(lambda: "Prefect UI: " in log.read_text(), "the schedule", [])
+        until(lambda: "Prefect UI: " in log.read_text(), "the schedule")
         run("trigger", "train")
     assert "v2" in run("runs")

@@ -26,9 +26,9 @@ from tests.faults.worlds import (
     check_whole,
     put_in_use,
     until_used,
-    wait_until,
 )  # fmt: skip
 from tests.mlflow_store import champion_of
+from tests.polling import until
 from tests.world import Registry, World
 
 QUICK = ("--set", "epochs=1", "--set", "sequence_length=40")
@@ -164,12 +164,12 @@ def kill(
         assert gone, f"{name} never came by call {call} of {step}"
     else:
         process = start(world, "sentiflow", *arguments, **variables)
-        wait_until(lambda: command.begun(world) or process.poll() is not None, f"{name} to begin its work", 300)
+        until(lambda: command.begun(world) or process.poll() is not None, f"{name} to begin its work", 300)
         assert process.poll() is None, f"{name} ended with {process.poll()} before it was killed"
         time.sleep(random_.uniform(0, command.seconds))
         process.kill()
         gone = process.wait() == -signal.SIGKILL
-    wait_until(lambda: not world.processes(), f"what {name} has started to end with it", 60)
+    until(lambda: not world.processes(), f"what {name} has started to end with it", 60)
     return gone
 
 
@@ -199,7 +199,7 @@ def until_moment(moment: float, early: bool, world: World, process: psutil.Proce
     if early:
         until_used(process.pid, moment)
     else:
-        wait_until(lambda: run_open(world) or gone(), "a run in MLflow", 300)
+        until(lambda: run_open(world) or gone(), "a run in MLflow", 300)
         time.sleep(moment)
 
 

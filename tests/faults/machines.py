@@ -16,8 +16,9 @@ from sentiflow.store.client import connect
 from tests.faults.campaign import Case, Red
 from tests.faults.kills import start, until_moment
 from tests.faults.schedules import IDLE, LONG, QUICK, at_home, begin_training, kill_all, new_runs
-from tests.faults.worlds import TRAIN, Worlds, all_runs, check_whole, wait_until
+from tests.faults.worlds import TRAIN, Worlds, all_runs, check_whole
 from tests.namespaces import apart
+from tests.polling import until
 from tests.scheduled import Home, Scheduled
 from tests.world import World, command
 
@@ -76,7 +77,7 @@ def _closed_under_another_name(home: Home, following: str, run: Run) -> str:
         return _command(home, "renamed", *TRAIN, *QUICK, "--seed", "101")
     schedule = Scheduled(home, *IDLE, program=_under("renamed"))
     client = connect(home.world.settings)
-    wait_until(lambda: client.get_run(run.info.run_id).info.status != "RUNNING", "the killed run to be closed")
+    until(lambda: client.get_run(run.info.run_id).info.status != "RUNNING", "the killed run to be closed")
     schedule.until_says("Prefect UI")
     schedule.ends(signal.SIGTERM)
     return schedule.output

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from tests.faults.campaign import Case, Red
 from tests.faults.kills import COMMANDS, start
-from tests.faults.worlds import NAME, TRAIN, Worlds, all_runs, check_whole, put_in_use, wait_until
+from tests.faults.worlds import NAME, TRAIN, Worlds, all_runs, check_whole, put_in_use
 from tests.mlflow_store import versions_of
-from tests.servers import free_port, prefect, wait_for
+from tests.polling import until
+from tests.servers import answers, free_port, prefect
 from tests.world import Registry, World
 
 FAULTS = (
@@ -40,7 +41,7 @@ def outage(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     if fault == "locked":
         sign = "epoch 1/" if name == "train" else ""
         process = start(world, "sentiflow", *arguments)
-        wait_until(lambda: sign in output.read_text(), f"{name} to say {sign!r}", 300)
+        until(lambda: sign in output.read_text(), f"{name} to say {sign!r}", 300)
         with locked(world):
             time.sleep(LOCKED)
             assert process.poll() is None, f"{name} ended: {output.read_text()[-2_000:]}"
@@ -73,7 +74,7 @@ def _away(world: World, which: str, seed: int, seconds: int) -> dict[str, int]:
     arguments = (*TRAIN, "--set", "epochs=3", "--seed", "7")
     with Server(which, world) as server:
         process = start(world, "sentiflow", *arguments, **server.variables)
-        wait_until(lambda: step in output.read_text() or process.poll() is not None, f"it to say {step!r}", 300)
+        until(lambda: step in output.read_text() or process.poll() is not None, f"it to say {step!r}", 300)
         assert process.poll() is None, f"it had ended with {process.poll()} before the server was killed"
         server.kill()
         time.sleep(seconds)
@@ -118,7 +119,7 @@ class Server:
                 [Path(sys.executable).with_name(program), *arguments], cwd=self._world.root, stdout=output,
                 env=self._world.environment(PREFECT_API_URL=""), stderr=output, start_new_session=True,
             )  # fmt: skip
-        wait_for(self._health, self._process, log, 180)
+        until(lambda: answers(self._health), f"{program} to answer", 180, log.read_text, self._process)
 
     def kill(self) -> None:
         os.killpg(self._process.pid, signal.SIGKILL)

@@ -21,8 +21,9 @@ from mlflow.tracking import MlflowClient
 from sentiflow.store.client import connect
 from tests.faults.campaign import Case, Red
 from tests.faults.kills import run_open, start, until_moment
-from tests.faults.worlds import NAME, TRAIN, Worlds, all_runs, check_whole, wait_until
+from tests.faults.worlds import NAME, TRAIN, Worlds, all_runs, check_whole
 from tests.mlflow_store import versions_of
+from tests.polling import until
 from tests.scheduled import Home, Scheduled
 from tests.servers import free_port
 from tests.world import World
@@ -60,7 +61,7 @@ def kill_all(world: World) -> None:
         for pid in world.processes():
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
-    wait_until(lambda: not world.processes(), "killed processes to end")
+    until(lambda: not world.processes(), "killed processes to end")
 
 
 def _trigger(home: Home, *commands: tuple[str, ...]) -> None:
@@ -88,7 +89,7 @@ def begin_training(home: Home, seed: int, *more: str) -> tuple[dict[str, Any], p
     """Trigger a training; gives its flow run and its process, which has just begun."""
     _trigger(home, ("train", "--seed", str(seed), *more))
     flow_run: dict[str, Any] = home.flow_runs("train")[-1]
-    process = wait_until(lambda: _process_of(home.world, flow_run["id"]), "the process of a flow run", 120)
+    process = until(lambda: _process_of(home.world, flow_run["id"]), "the process of a flow run", 120)
     return flow_run, process
 
 
@@ -127,15 +128,15 @@ def all_killed(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
         restarted = time.monotonic()
         again = Scheduled(home, *IDLE)
         again.until_says("Prefect UI")
-        wait_until(lambda: not _left_open(home), "true states")
+        until(lambda: not _left_open(home), "true states")
         assert time.monotonic() - restarted <= 60, f"true states took {time.monotonic() - restarted:.0f} s"
         state = _state(home, flow_run)
         assert state == "CRASHED" or (quick and state == "COMPLETED"), f"the killed flow run is {state}"
         asked = time.monotonic()
         following, _ = begin_training(home, 101, *QUICK)
-        wait_until(lambda: _state(home, following) == "RUNNING", "a next training: is a slot kept?")
+        until(lambda: _state(home, following) == "RUNNING", "a next training: is a slot kept?", 60)
         assert time.monotonic() - asked <= 60, f"the next training began after {time.monotonic() - asked:.0f} s"
-        wait_until(lambda: _state(home, following) not in (*_OPEN, "SCHEDULED"), "its end", 300)
+        until(lambda: _state(home, following) not in (*_OPEN, "SCHEDULED"), "its end", 300)
         assert _state(home, following) == "COMPLETED", again.output[-2_000:]
         assert again.ends(signal.SIGTERM) == 0, again.output[-2_000:]
         check_whole(home.world)
@@ -234,7 +235,7 @@ def _next_training(client: MlflowClient, seen: set[str], epochs: int) -> Run:
         running = [run for run in new_runs(client, seen) if run.info.status == "RUNNING"]
         return [run for run in running if len(_epochs(client, run)) >= epochs]
 
-    return wait_until(found, "a training", 180)[-1]
+    return until(found, "a training", 180)[-1]
 
 
 def _kill_holder(run: Run, home: Home, command: "subprocess.Popen[bytes]") -> None:
@@ -317,7 +318,7 @@ def _missed(home: Home, *, killed: bool) -> dict[str, int]:
         return Counter(run["state_name"] for run in runs if due[run["id"]] < due_before)
 
     final = {"Completed", "Skipped", "Crashed", "Cancelled"}
-    wait_until(lambda: set(ended(restarted)) <= final and ended(datetime.now(UTC))["Skipped"], "catch-up", 300)
+    until(lambda: set(ended(restarted)) <= final and ended(datetime.now(UTC))["Skipped"], "catch-up", 300)
     missed, found = ended(restarted), ended(datetime.now(UTC))
     assert (found["Completed"], found["Crashed"] + found["Cancelled"]) == (1, 1), found
     assert len(versions_of(client, NAME)) == versions + 1
@@ -337,15 +338,15 @@ def _clock_set(home: Home, clock: Path, seconds: int) -> dict[str, int]:
         runs: list[dict[str, Any]] = home.flow_runs("housekeeping")
         return [datetime.fromisoformat(run["expected_start_time"]) for run in runs if run["state_name"] == name]
 
-    wait_until(lambda: ended("Completed"), "a first run", 120)
+    until(lambda: ended("Completed"), "a first run", 120)
     known, set_at = len(ended("Completed")), datetime.now(UTC)
     clock.write_text(f"{seconds:+d}")
     if seconds < 0:  # the slots wait for the clock; what a person asks for does not
         _trigger(home, ("housekeeping",))
-        wait_until(lambda: len(ended("Completed")) > known, "the run that was asked for", 600)
+        until(lambda: len(ended("Completed")) > known, "the run that was asked for", 600)
         clock.write_text("+0")
     asked = 1 if seconds < 0 else 0
-    wait_until(lambda: len(ended("Completed")) >= known + asked + 2, "two more runs", 600)
+    until(lambda: len(ended("Completed")) >= known + asked + 2, "two more runs", 600)
     assert not ended("Crashed") and not ended("Failed"), schedule.output[-2_000:]
     due = ended("Completed")
     assert len(set(due)) == len(due), "two runs of one slot"
@@ -368,7 +369,7 @@ def _asked_often(home: Home) -> dict[str, int]:
         assert len(versions_of(client, NAME)) <= 4, "the same training was registered twice"
         return len(states) == TIMES and not {"SCHEDULED", *_OPEN} & set(states)
 
-    wait_until(all_ended, "the end of all of them", 1_200)
+    until(all_ended, "the end of all of them", 1_200)
     names = Counter(run["state_name"] for run in home.flow_runs("train")[-TIMES:])
     assert names == {"Completed": 1, "Skipped": TIMES - 1}, names
     assert schedule.ends(signal.SIGTERM) == 0, schedule.output[-2_000:]

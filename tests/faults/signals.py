@@ -16,7 +16,8 @@ from sentiflow.store.client import connect
 from tests.faults.campaign import Case, Red
 from tests.faults.kills import start, until_moment
 from tests.faults.schedules import IDLE, LONG, QUICK, at_home, begin_training, new_runs
-from tests.faults.worlds import TRAIN, Worlds, all_runs, check_whole, wait_until
+from tests.faults.worlds import TRAIN, Worlds, all_runs, check_whole
+from tests.polling import until
 from tests.scheduled import Scheduled
 from tests.world import World
 
@@ -68,7 +69,7 @@ def _end_command(
     if at_conversion:
         code = AT_CONVERSION.format(conversion=1 + int(moment * 120), number=int(number), arguments=arguments)
         process = start(world, sys.executable, "-c", code)
-        wait_until(lambda: "at a conversion" in (world.root / "output.txt").read_text(), "the conversion", 300)
+        until(lambda: "at a conversion" in (world.root / "output.txt").read_text(), "the conversion", 300)
     else:
         process = start(world, "sentiflow", *arguments)
         until_moment(moment, early, world, psutil.Process(process.pid))

@@ -14,8 +14,9 @@ from sentiflow.store.client import connect
 from sentiflow.store.records import SCORER_DIGEST
 from tests.faults.campaign import Case, Red
 from tests.faults.kills import run_open, start
-from tests.faults.worlds import SAMPLE, Worlds, check_whole, put_in_use, scorer_of, wait_until
+from tests.faults.worlds import SAMPLE, Worlds, check_whole, put_in_use, scorer_of
 from tests.mlflow_store import versions_of
+from tests.polling import until
 from tests.world import Registry, World
 
 TABLES = {"hotels": 21, "films": 22}  # and the seeds of their rows
@@ -51,7 +52,7 @@ def at_once(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     trainings = {name: start(world, "sentiflow", *_train(name)) for name in TABLES}
     if seed % 2:
         name = random.Random(seed).choice([*TABLES])
-        wait_until(lambda: run_open(world), "a run in MLflow", 300)
+        until(lambda: run_open(world), "a run in MLflow", 300)
         time.sleep(random.Random(seed).uniform(0, 5))
         trainings[name].kill()
         trainings.pop(name).wait()

@@ -9,8 +9,9 @@ import httpx
 from tests.faults.campaign import Case, Red
 from tests.faults.kills import start
 from tests.faults.outages import AWAY, LONG_AWAY, Server, locked
-from tests.faults.worlds import NAME, SAMPLE, TRAIN, Worlds, check_whole, put_in_use, wait_until
+from tests.faults.worlds import NAME, SAMPLE, TRAIN, Worlds, check_whole, put_in_use
 from tests.mlflow_store import champion_of, versions_of
+from tests.polling import until
 from tests.world import Registry
 
 ASKS = "waits for a person's answer"
@@ -25,8 +26,8 @@ def asked(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     with Server("prefect", world) as server:
         variables = {**server.variables, "SENTIFLOW_PROMOTION_APPROVAL": "true"}
         process = start(world, "sentiflow", *arguments, **variables)
-        wait_until(lambda: ASKS in output.read_text(), "a question", 300)
-        (waiting,) = wait_until(lambda: _paused(server), "a flow run to pause")
+        until(lambda: ASKS in output.read_text(), "a question", 300)
+        (waiting,) = until(lambda: _paused(server), "a flow run to pause")
         server.kill()
         time.sleep(seconds)
         assert champion_of(client, NAME) == Registry.POOR, "promoted without an answer"
@@ -39,8 +40,8 @@ def asked(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
             assert process.wait() == 3 and told.count("Error: ") == 1 and "Traceback" not in told, told[-3_000:]
             assert champion_of(client, NAME) == Registry.POOR, "promoted by a command that failed"
             process = start(world, "sentiflow", *arguments, **variables)
-            wait_until(lambda: output.read_text().count(ASKS) == 2, "a second question", 300)
-            (again,) = wait_until(lambda: {*_paused(server)} - {waiting}, "a flow run to pause")
+            until(lambda: output.read_text().count(ASKS) == 2, "a second question", 300)
+            (again,) = until(lambda: {*_paused(server)} - {waiting}, "a flow run to pause")
             assert waiting not in _paused(server), "the first question can still be answered, and nobody listens"
             _answer(server, again)
             assert process.wait(120) == 0, output.read_text()[-3_000:]
@@ -63,7 +64,7 @@ def _answer(server: Server, flow_run: str) -> None:
         taken = _post(server, f"/flow_runs/{flow_run}/resume", given)["status"] == "ACCEPT"
         return taken or flow_run not in _paused(server)
 
-    wait_until(is_taken, "the answer to be taken")
+    until(is_taken, "the answer to be taken")
 
 
 def _post(server: Server, path: str, body: object) -> Any:
@@ -73,7 +74,7 @@ def _post(server: Server, path: str, body: object) -> Any:
         answer = httpx.post(f"{server.variables['PREFECT_API_URL']}{path}", json=body, trust_env=False, timeout=60)
         return None if answer.status_code == 503 else answer
 
-    return wait_until(ask, "an answer").raise_for_status().json()
+    return until(ask, "an answer").raise_for_status().json()
 
 
 LOCKED = 60  # seconds; three times as long as a store is waited for
@@ -88,7 +89,7 @@ def shut_out(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     step, output = STEPS[seed % len(STEPS)], world.root / "output.txt"
     arguments = (*TRAIN, "--set", "epochs=6", "--seed", "7")
     process = start(world, "sentiflow", *arguments)
-    wait_until(lambda: step in output.read_text() or process.poll() is not None, f"it to say {step!r}", 300)
+    until(lambda: step in output.read_text() or process.poll() is not None, f"it to say {step!r}", 300)
     assert process.poll() is None, f"it had ended with {process.poll()} before the store was locked"
     with locked(world):
         time.sleep(LOCKED)

@@ -3,10 +3,8 @@
 import json
 import shutil
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
 import psutil
 from filelock import FileLock
@@ -20,6 +18,7 @@ from sentiflow.scoring import TextScorer
 from sentiflow.store.client import connect
 from tests import servers
 from tests.mlflow_store import champion_of, events_of, versions_of
+from tests.polling import until
 from tests.world import World, copy_world
 
 NAME = "sample-sentiment"
@@ -30,9 +29,6 @@ _VERSIONS = (
     (*TRAIN, "--seed", "4", "--set", "epochs=1", "--set", "learning_rate=0.0001"),  # a poor one
     (*TRAIN, "--seed", "5"),
 )
-
-
-T = TypeVar("T")
 
 
 class Worlds:
@@ -69,17 +65,6 @@ def put_in_use(world: World, number: int) -> MlflowClient:
     return client
 
 
-def wait_until(holds: Callable[[], T | None], what: str, seconds: float = 60) -> T:
-    """Ask until the answer is true; gives it."""
-    until = time.monotonic() + seconds
-    while True:
-        began = time.monotonic()
-        if answer := holds():
-            return answer
-        assert time.monotonic() < until, f"waited {seconds:.0f} s in vain for {what}"
-        time.sleep(max(0.02, 3 * (time.monotonic() - began)))  # what takes long to ask is asked seldom
-
-
 def until_used(pid: int, cpu_seconds: float) -> None:
     """Wait until a process has used so much processor time, or has ended."""
     with suppress(psutil.NoSuchProcess):  # a zombie counts as none
@@ -101,7 +86,7 @@ def check_whole(world: World, champion: int | None = None, name: str = NAME) -> 
         champion: the version that must be in use, if it is known.
         name: of the registered model.
     """
-    wait_until(lambda: not world.processes(), "the processes of this world to end", 30)
+    until(lambda: not world.processes(), "the processes of this world to end", 30)
     client = connect(world.settings)
     running = [run.info.run_name for run in all_runs(client) if run.info.status == "RUNNING"]
     assert not running, f"runs left open: {running}"

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from typer.main import get_command
 from flows.cli import application
 from sentiflow.store.client import connect
 from tests.hostile import Hostile, hostile
+from tests.polling import until
 from tests.servers import free_port
 from tests.world import World, command
 
@@ -102,19 +102,12 @@ def running(world: World, theirs: Hostile, arguments: Sequence[str], **more: str
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def until_says(log: Path, text: str) -> None:
-    until = time.monotonic() + 120
-    while text not in log.read_text():
-        assert time.monotonic() < until, log.read_text()
-        time.sleep(0.2)
-
-
 @pytest.mark.story
 def test_a_service_of_several_processes_leaves_the_folder_alone(registry: World, theirs: Hostile) -> None:
     connect(registry.settings).set_registered_model_alias("sample-sentiment", "champion", "1")
     port = free_port()
     with running(registry, theirs, ["serve", "--port", str(port), "--workers", "2"]) as log:
-        until_says(log, "answers at")
+        until(lambda: "answers at" in log.read_text(), told=log.read_text)
         with httpx.Client(trust_env=False, timeout=60) as client:
             for _ in range(4):
                 answer = client.post(f"http://127.0.0.1:{port}/predict", json={"text": "good"})
@@ -125,7 +118,7 @@ def test_a_service_of_several_processes_leaves_the_folder_alone(registry: World,
 @pytest.mark.story
 def test_the_pages_of_mlflow_leave_the_folder_alone(registry: World, theirs: Hostile) -> None:
     with running(registry, theirs, ["ui", "--port", str(free_port())]) as log:
-        until_says(log, "Ctrl-C ends it")
+        until(lambda: "Ctrl-C ends it" in log.read_text(), told=log.read_text)
     assert theirs.reached == []
 
 
@@ -138,7 +131,7 @@ def test_a_schedule_and_its_runs_leave_the_folder_alone_but_for_the_tables_named
     port = {"SENTIFLOW_PREFECT_PORT": str(free_port())}
     scoring = ["--score", "0 0 1 1 *", "--input", "reviews.csv", "--output", "scores.csv"]
     with running(registry, theirs, ["schedule", "--train", "off", *scoring, "--dataset", "sample"], **port) as log:
-        until_says(log, "Prefect UI")
+        until(lambda: "Prefect UI" in log.read_text(), told=log.read_text)
         done = run(registry, theirs, ["trigger", "train", *SMALL], **port)
         assert (done.returncode, "Registered" in done.stderr) == (0, True), done.stderr
         done = run(registry, theirs, ["trigger", "score"], **port)

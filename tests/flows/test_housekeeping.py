@@ -6,7 +6,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -35,6 +34,7 @@ from sentiflow.store.client import connect, experiment_id
 from sentiflow.store.records import LOCK
 from sentiflow.training.recipes import load_recipe
 from tasks.operations import retire_flow_runs
+from tests.polling import until
 from tests.prefect_store import tasks_of
 from tests.receiver import Receiver, receiver
 from tests.sentiflow.test_locks import line_with, process
@@ -60,11 +60,7 @@ def training(world: World, client: MlflowClient, **variables: str) -> Iterator["
         stderr=subprocess.DEVNULL,
     )
     try:
-        until = time.monotonic() + 120
-        while not any("train/loss" in run.data.metrics for run in client.search_runs(["1"])):
-            assert process.poll() is None, "the training ended by itself"
-            assert time.monotonic() < until, "the training never began"
-            time.sleep(0.5)
+        until(lambda: any("train/loss" in run.data.metrics for run in client.search_runs(["1"])), process=process)
         yield process
     finally:
         if process.poll() is None:

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +27,7 @@ from sentiflow.store.client import OpenRun, connect
 from sentiflow.store.find import open_store
 from sentiflow.store.records import LOCK
 from tasks.operations import collect
+from tests.polling import until
 from tests.prefect_store import artifacts_of
 from tests.receiver import receiver
 from tests.world import Trained, World, copy_world
@@ -71,22 +71,18 @@ def events(*run_ids: str) -> list[list[dict[str, Any]]]:
     """The drift events of each run, once the server has written down all that came until now."""
     marker = Event(event="tests.marker", resource={"prefect.resource.id": "tests"})
     names = EventFilter(event=EventNameFilter(name=[EVENT, marker.event]))
-    until_then = time.monotonic() + 30
     with get_client(sync_client=True) as client:
-        client.request("POST", "/events", json=[marker.model_dump(mode="json")])
-        while time.monotonic() < until_then:
+
+        def written() -> list[Event]:
             found = client.read_events(names, limit=50).events
-            if any(event.id == marker.id for event in found):
-                return [
-                    [
-                        event.model_dump()
-                        for event in found
-                        if f"mlflow.run.{run_id}" in {r.id for r in event.related}
-                    ]
-                    for run_id in run_ids
-                ]
-            time.sleep(0.1)
-    raise AssertionError("the server does not write events down")
+            return found if marker.id in {event.id for event in found} else []
+
+        client.request("POST", "/events", json=[marker.model_dump(mode="json")])
+        found = until(written, "the server to write events down", 30)
+    return [
+        [event.model_dump() for event in found if f"mlflow.run.{run_id}" in {r.id for r in event.related}]
+        for run_id in run_ids
+    ]
 
 
 def test_a_damaged_log_is_told_with_the_way_out(watched: World) -> None:

@@ -2,8 +2,7 @@
 
 import csv
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from mlflow.tracking import MlflowClient
 from benchmarks import sample
 from sentiflow.monitoring.log import SCORED, Entry, TextLog
 from sentiflow.monitoring.sample import samples
+from tests.polling import until
 from tests.receiver import Receiver, receiver
 from tests.servers import free_port
 from tests.world import Trained, World, command, copy_world
@@ -45,17 +45,6 @@ def scheduled(world: World, **variables: str) -> Iterator[None]:
                 process.kill()
 
 
-def wait(holds: Callable[[], object], world: World, seconds: float = 150) -> None:
-    until = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < until, (world.root / "schedule.log").read_text()[-5_000:]
-        time.sleep(0.3)
-
-
-def is_up(world: World) -> bool:
-    return "Prefect UI:" in (world.root / "schedule.log").read_text()
-
-
 def test_after_drift_what_is_new_is_trained_on_and_else_texts_wait_for_labels(
     trained: Trained, tmp_path: Path
 ) -> None:
@@ -69,6 +58,7 @@ def test_after_drift_what_is_new_is_trained_on_and_else_texts_wait_for_labels(
     client.set_registered_model_alias(MODEL, "champion", "1")
     folder = tmp_path / "log"
     log = TextLog(folder, 10_000_000)
+    told = (world.root / "schedule.log").read_text
 
     def judged() -> list[ModelVersion]:
         versions = client.search_model_versions(f"name = '{MODEL}'")
@@ -86,13 +76,13 @@ def test_after_drift_what_is_new_is_trained_on_and_else_texts_wait_for_labels(
         receiver() as got,
         scheduled(world, SENTIFLOW_PREDICTION_LOG_DIR=str(folder), SENTIFLOW_NOTIFY_URL=got.address),
     ):
-        wait(lambda: is_up(world), world)
+        until(lambda: "Prefect UI:" in told(), told=told)
         check(7)
-        wait(lambda: drifts(got), world)
+        until(lambda: drifts(got), told=told)
         (drawn,) = samples(MODEL, world.settings)
         write(world.root / "reviews" / "two.csv", 4)
         check(8)
-        wait(judged, world)
+        until(judged, told=told)
     first, second = drifts(got)
     assert f"Nothing new to train on. Label {drawn.title}: http://" in first and drawn.queue in first
     assert "reviews has something new to train on." in second

@@ -6,10 +6,8 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -24,6 +22,7 @@ from sentiflow.errors import UsageError
 from sentiflow.operations.flow_runs import notify
 from sentiflow.store.client import connect
 from sentiflow.training.recipes import load_recipe
+from tests.polling import until
 from tests.receiver import PATH, receiver
 from tests.sentiflow.test_locks import line_with, process
 from tests.world import ROOT, World
@@ -161,12 +160,3 @@ def logs(prefect: SyncPrefectClient, flow_run_id: UUID) -> list[str]:
 
 def found(deployments: list) -> UUID | None:
     return next((each.id for each in deployments if each.name == "notified"), None)
-
-
-def until(look: Callable[[], Any], seconds: float = 120) -> Any:
-    """What a look gives once it gives something."""
-    end = time.monotonic() + seconds
-    while not (value := look()):
-        assert time.monotonic() < end, "it never happened"
-        time.sleep(0.3)
-    return value

@@ -7,8 +7,6 @@ import shutil
 import signal
 import subprocess
 import threading
-import time
-from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -38,6 +36,7 @@ from sentiflow.settings import load_settings
 from sentiflow.store.client import connect
 from sentiflow.training.recipes import load_recipe
 from tests.mlflow_store import champion_of, events_of
+from tests.polling import until
 from tests.prefect_store import artifacts_of, tasks_of
 from tests.receiver import receiver
 from tests.scheduled import Home, Scheduled
@@ -70,7 +69,7 @@ def answered(answer: dict[str, object], **options: object) -> tuple[Candidate, s
     worker = threading.Thread(target=copy_context().run, args=(run,))  # with Prefect's settings of the tests
     worker.start()
     try:
-        paused = wait_for(
+        paused = until(
             lambda: next((r for r in flow_runs("promote") if r.id not in before and is_paused(r)), None)
         )
         question = question_of(paused)
@@ -104,16 +103,7 @@ def question_of(run: FlowRun) -> str:
             return None
 
     with get_client(sync_client=True) as client:
-        return wait_for(read)
-
-
-def wait_for(find: Callable[[], object | None], seconds: float = 60) -> object:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if (found := find()) is not None:
-            return found
-        time.sleep(0.2)
-    raise TimeoutError
+        return until(read)
 
 
 def test_the_flow_promotes_and_shows_the_comparison(registry: World, prefect_server: None) -> None:
@@ -403,11 +393,11 @@ def test_of_two_promotions_that_wait_the_one_whose_process_was_killed_is_closed(
         return sorted(found, key=lambda run: run.parameters["version"]) if len(found) == 2 else None
 
     try:
-        dead, alive = wait_for(both)
+        dead, alive = until(both)
         asking[0].kill()
         asking[0].wait()
         with get_client(sync_client=True) as client:
-            wait_for(lambda: question_of(dead))
+            until(lambda: question_of(dead))
             client.resume_flow_run(dead.id, run_input={"decision": "promote"})  # nothing takes the answer
             copied = shutil.copytree(
                 registry.root / "data" / "locks", tmp_path_factory.mktemp("copy") / "locks"
@@ -443,7 +433,7 @@ def test_a_promotion_whose_server_ended_is_closed_by_the_next_schedule(registry:
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
-        wait_for(lambda: [run for run in home.flow_runs("promote") if run["state_name"] == "Paused"] or None)
+        until(lambda: [run for run in home.flow_runs("promote") if run["state_name"] == "Paused"] or None)
         os.killpg(running.process.pid, signal.SIGKILL)
         assert asking.wait(60) == 3
         told = asking.communicate()[1]

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from sentiflow.store.client import connect
+from tests.polling import until
 from tests.world import ROOT, World, command
 
 pytestmark = [pytest.mark.story, pytest.mark.timeout(1_800)]
@@ -53,14 +53,6 @@ def workers_of(process: "subprocess.Popen[bytes]") -> list[int]:
     return [int(line) for line in done.stdout.split() if int(line) != process.pid]
 
 
-def wait_for(what: Callable[[], bool], process: "subprocess.Popen[bytes]", seconds: float = 600) -> None:
-    until = time.monotonic() + seconds
-    while not what():
-        assert process.poll() is None, "the sweep ended before it was killed"
-        assert time.monotonic() < until, "it never came so far"
-        time.sleep(0.5)
-
-
 def check_whole(world: World) -> None:
     """All trials finished below one parent, each once, and nothing that says it runs."""
     client = connect(world.settings)
@@ -90,7 +82,7 @@ def test_asked_to_end_or_killed_it_leaves_nothing_running_and_goes_on(
 ) -> None:
     client = connect(world.settings)
     ended = begin()
-    wait_for(lambda: len(runs(client, "trial")) >= 2, ended)
+    until(lambda: len(runs(client, "trial")) >= 2, seconds=600, process=ended)
     ended.send_signal(signal.SIGTERM)
     assert ended.wait(timeout=120) == 128 + signal.SIGTERM
     told = (Path(world.root) / "output-0.txt").read_text()
@@ -99,14 +91,11 @@ def test_asked_to_end_or_killed_it_leaves_nothing_running_and_goes_on(
     assert {run.info.status for kind in ("sweep", "trial") for run in runs(client, kind)} <= {"FINISHED", "KILLED"}
 
     killed, before = begin(), len(runs(client, "trial"))
-    wait_for(lambda: len(runs(client, "trial")) > before, killed)
+    until(lambda: len(runs(client, "trial")) > before, seconds=600, process=killed)
     assert len(workers_of(killed)) >= 2
     killed.kill()  # the parent alone
     killed.wait()
-    until = time.monotonic() + 20
-    while workers_of(killed) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert not workers_of(killed)
+    until(lambda: not workers_of(killed), "its workers to end", 20)
     assert begin().wait(timeout=600) == 0
     check_whole(world)
 
@@ -117,7 +106,7 @@ def test_trainings_in_threads_end_at_their_next_batch(
     """Red if they trained on until the process is ended by force, with their runs open."""
     client = connect(world.settings)
     ended = begin("--set", "epochs=1000", SENTIFLOW_TASK_RUNNER="threads")
-    wait_for(lambda: any(run.data.metrics for run in runs(client, "trial")), ended)
+    until(lambda: any(run.data.metrics for run in runs(client, "trial")), seconds=600, process=ended)
     ended.send_signal(signal.SIGTERM)
     assert ended.wait(timeout=45) == 128 + signal.SIGTERM
     assert {run.info.status for kind in ("sweep", "trial") for run in runs(client, kind)} == {"KILLED"}

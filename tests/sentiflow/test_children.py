@@ -11,6 +11,7 @@ from typing import IO
 import pytest
 
 from sentiflow.children import Child
+from tests.polling import until
 from tests.stack.processes import alive
 from tests.world import ROOT
 
@@ -69,10 +70,7 @@ def test_a_killed_process_takes_along_what_it_started_and_what_that_started(
 def stubborn(environment: dict[str, str], output: IO[bytes], said: Path) -> tuple[Child, list[int]]:
     """A child that ignores being asked to end, and the numbers of its process and of the one that it started."""
     child = Child(["stubborn"], environment, output)
-    until = time.monotonic() + 20
-    while not said.read_text().endswith("\n"):
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    until(lambda: said.read_text().endswith("\n"), seconds=20)
     return child, [int(word) for word in said.read_text().split()]
 
 

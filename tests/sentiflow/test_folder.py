@@ -8,7 +8,7 @@ import pytest
 from sentiflow import folder
 from sentiflow.children import Child
 from sentiflow.settings import Settings
-from tests.scheduled import until
+from tests.polling import until
 
 LEAVE = "import os, sys; from sentiflow import folder; folder.leave(); "
 
@@ -101,7 +101,7 @@ def test_a_child_works_nowhere_and_knows_the_folder(tmp_path: Path, monkeypatch:
     try:
         assert Path(f"/proc/{child.pid}/cwd").readlink() == Path("/")
         environ = Path(f"/proc/{child.pid}/environ")
-        variables = until(environ.read_bytes, "its environment", []).split(b"\0")  # empty for a moment
+        variables = until(environ.read_bytes, "its environment").split(b"\0")  # empty for a moment
         assert {f"{folder.VARIABLE}={tmp_path}".encode(), b"PYTHONSAFEPATH=1"} <= set(variables)
     finally:
         child.stop(at_once=True)

@@ -7,10 +7,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from prefect.settings import (
     temporary_settings,
 )
 
+from tests.polling import until
 from tests.servers import free_port
 from tests.stack.compose import find_compose
 from tests.stack.container import DATABASE_PROGRAMS, HERE
@@ -117,7 +117,7 @@ class Team:
 
     def ended(self, run_id: UUID, seconds: float = 150) -> FlowRun:
         """Wait for a flow run to end."""
-        until(lambda: (state := self.flow_run(run_id).state) and state.is_final(), seconds, self.log)
+        until(lambda: (state := self.flow_run(run_id).state) and state.is_final(), "its end", seconds, self.log)
         return self.flow_run(run_id)
 
     def log(self) -> str:
@@ -181,14 +181,6 @@ def need_programs() -> None:
     """Skip where what stands in for the images is not installed; CI installs it."""
     if not DATABASE_PROGRAMS or find_compose() is None:
         pytest.skip("needs PostgreSQL and Compose 2: apt-get install postgresql docker-compose")
-
-
-def until(holds: Callable[[], Any], seconds: float, otherwise: Callable[[], str] = str) -> None:
-    """Wait until something holds."""
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, f"it never came to hold\n{otherwise()}"
-        time.sleep(0.5)
 
 
 def status_of(address: str, who: str | None, body: bytes | None = None, **more: str) -> int:

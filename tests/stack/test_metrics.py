@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import subprocess
-import time
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from sentiflow.monitoring.log import TextLog
+from tests.polling import until
 from tests.sentiflow.serving import service
-from tests.servers import free_port, wait_for
+from tests.servers import answers, free_port
 from tests.world import ROOT, Trained
 
 METRICS = ROOT / "stack" / "metrics"
@@ -32,7 +33,7 @@ def test_every_query_of_the_dashboard_has_an_answer(trained: Trained, tmp_path: 
     texts = tmp_path / "texts"
     with service.running(world, SENTIFLOW_PREDICTION_LOG_DIR=str(texts)) as running, running.client() as http:
         http.post("/predict", json={"texts": service.TEXTS})
-        service.until(lambda: service.figure(http, "sentiflow_texts_kept_total") == len(service.TEXTS))
+        until(lambda: service.figure(http, "sentiflow_texts_kept_total") == len(service.TEXTS))
         TextLog(texts, 10**7).mark_checked(service.MODEL, 3, {"oov": 0.3, "length": 0.01, "score": 0.1})
         config = (METRICS / "prometheus.yml").read_text().replace("15s", "200ms")
         config = config.replace('"api:8000"', f'"{running.address.removeprefix("http://")}"')
@@ -45,9 +46,14 @@ def test_every_query_of_the_dashboard_has_an_answer(trained: Trained, tmp_path: 
                 cwd=tmp_path, stdout=log, stderr=log,
             )  # fmt: skip
         try:
-            wait_for(f"http://127.0.0.1:{port}/-/ready", process, tmp_path / "log")
+            until(
+                lambda: answers(f"http://127.0.0.1:{port}/-/ready"),
+                told=(tmp_path / "log").read_text,
+                process=process,
+            )
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60) as prometheus:
-                _wait_for_answers(prometheus, http)
+                for query in QUERIES:
+                    until(lambda query=query: _is_answered(prometheus, http, query), query, 60)
                 drift = prometheus.get("/api/v1/query", params={"query": "sentiflow_drift_psi"}).json()
                 found = {each["metric"]["feature"]: float(each["value"][1]) for each in drift["data"]["result"]}
                 assert found == {"oov": 0.3, "length": 0.01, "score": 0.1}
@@ -56,19 +62,17 @@ def test_every_query_of_the_dashboard_has_an_answer(trained: Trained, tmp_path: 
             process.wait()
 
 
-def _wait_for_answers(prometheus: httpx.Client, http: httpx.Client) -> None:
-    """Ask the service, and Prometheus each query, until all have an answer."""
-    left, until = set(QUERIES), time.monotonic() + 60
-    while left:
-        assert time.monotonic() < until, f"no answer to {sorted(left)}"
-        http.post("/predict", json={"texts": service.TEXTS})
-        for query in sorted(left):
-            plain = re.sub(r"\$__rate_interval", "5s", query)
-            answer = prometheus.get("/api/v1/query", params={"query": plain}).json()
-            assert answer["status"] == "success", (query, answer)
-            figures = [float(each["value"][1]) for each in answer["data"]["result"]]
-            if figures and all(figure == figure for figure in figures):  # NaN: nothing came in that time
-                left.discard(query)
+def _figures(prometheus: httpx.Client, query: str) -> list[float]:
+    plain = re.sub(r"\$__rate_interval", "5s", query)
+    answer = prometheus.get("/api/v1/query", params={"query": plain}).json()
+    assert answer["status"] == "success", (query, answer)
+    return [float(each["value"][1]) for each in answer["data"]["result"]]
+
+
+def _is_answered(prometheus: httpx.Client, http: httpx.Client, query: str) -> bool:
+    http.post("/predict", json={"texts": service.TEXTS})
+    figures = _figures(prometheus, query)
+    return bool(figures) and not any(map(isnan, figures))  # NaN: nothing came in that time
 
 
 def test_the_dashboard_asks_the_source_that_is_provisioned_and_its_titles_differ() -> None:

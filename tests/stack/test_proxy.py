@@ -10,9 +10,9 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.polling import until
 from tests.sentiflow.serving import service
-from tests.sentiflow.serving.service import until
-from tests.servers import free_port
+from tests.servers import free_port, listens
 from tests.world import ROOT, Trained
 
 pytestmark = pytest.mark.story
@@ -44,16 +44,11 @@ def port(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         (folder / "nginx.conf").write_text(config)
         process = subprocess.Popen([nginx, "-c", folder / "nginx.conf", "-g", "daemon off;"])
         try:
-            until(lambda: _listens(port))
+            until(lambda: listens(port))
             yield port
         finally:
             process.terminate()
             process.wait(20)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def connect(port: int, sent: bytes) -> ssl.SSLSocket:
@@ -85,5 +80,5 @@ def test_one_address_keeps_only_so_many_requests_open(port: int) -> None:
     with ExitStack() as opened:
         for _ in range(20):
             opened.enter_context(connect(port, HEAD % 9))
-        until(lambda: status(port, HEAD % len(BODY) + BODY) == b"HTTP/1.1 429", 5)
-    until(lambda: status(port, HEAD % len(BODY) + BODY) == b"HTTP/1.1 200", 5)
+        until(lambda: status(port, HEAD % len(BODY) + BODY) == b"HTTP/1.1 429", seconds=5)
+    until(lambda: status(port, HEAD % len(BODY) + BODY) == b"HTTP/1.1 200", seconds=5)

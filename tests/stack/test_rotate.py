@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.polling import until
 from tests.stack.container import DATABASE_PROGRAMS
-from tests.stack.team import Team, status_of, team, until
+from tests.stack.team import Team, status_of, team
 
 pytestmark = [pytest.mark.story, pytest.mark.timeout(900)]
 
@@ -90,7 +91,9 @@ def test_the_accounts_of_worker_and_api(stack: Team, name: str) -> None:
     chosen.write_text("Chosen1234567\n")
     old = rotate(stack, secret, f"FILE={chosen}")
     assert stack.secret(secret) == "Chosen1234567" and mlflow(stack, f"{name}:Chosen1234567") == 200
-    until(lambda: mlflow(stack, f"{name}:{old}") == 401, 90)  # a process of the server remembers it for a minute
+    until(
+        lambda: mlflow(stack, f"{name}:{old}") == 401, seconds=90
+    )  # a process of the server remembers it for a minute
 
 
 @pytest.mark.parametrize(
@@ -100,13 +103,13 @@ def test_the_accounts_of_worker_and_api(stack: Team, name: str) -> None:
 def test_the_passwords_of_the_databases(stack: Team, secret: str, role: str) -> None:
     old = rotate(stack, secret)
     assert database(stack, role, stack.secret(secret)) and not database(stack, role, old)
-    until(lambda: both_answer(stack), 60)
+    until(lambda: both_answer(stack), seconds=60)
 
 
 @pytest.mark.parametrize("secret", ["MLFLOW_SECRET_KEY", "REDIS_PASSWORD"])
 def test_what_is_in_no_database(stack: Team, secret: str) -> None:
     rotate(stack, secret)
-    until(lambda: both_answer(stack), 60)
+    until(lambda: both_answer(stack), seconds=60)
     if secret == "REDIS_PASSWORD":
         ask = ["redis-cli", "-e", "-p", str(stack.inner_port("redis", 6379)), "ping"]
         done = subprocess.run(
@@ -124,7 +127,7 @@ def test_an_exchange_that_was_killed_is_told_and_finished(stack: Team) -> None:
             ["make", "rotate", "SECRET=POSTGRES_PASSWORD", "PROFILES=redis"], cwd=stack.project,
             env=stack.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
-        until(lambda: _changed(stack, new), 120)
+        until(lambda: _changed(stack, new), seconds=120)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     if not new.exists():

@@ -22,10 +22,11 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tests.dask_cluster import certificate as make_certificate
+from tests.polling import until
 from tests.stack import snapshot
 from tests.stack.compose import read_config
 from tests.stack.processes import processes_of
-from tests.stack.team import MODEL, Team, status_of, team, until
+from tests.stack.team import MODEL, Team, status_of, team
 from tests.world import command
 
 pytestmark = [pytest.mark.story, pytest.mark.timeout(900)]
@@ -62,7 +63,7 @@ def stack() -> Iterator[Team]:
 def test_the_schedule_trains_and_registers_in_the_team_s_server(stack: Team) -> None:
     with stack.prefect() as client:
         deployment = client.read_deployment_by_name("train/train")
-        until(lambda: _begun(client, deployment.id), 180, stack.log)
+        until(lambda: _begun(client, deployment.id), seconds=180, told=stack.log)
         client.update_deployment_schedule(deployment.id, deployment.schedules[0].id, active=False)  # one is enough
         begun = _begun(client, deployment.id)
     assert all(run.auto_scheduled for run in begun)
@@ -81,7 +82,7 @@ def test_a_promoted_version_answers_over_http(stack: Team) -> None:
     assert stack.answer("/readyz") is None
     promoted = stack.ended(stack.start("promote", dataset="sample", version=1))
     assert promoted.state_name == "Completed", promoted.state and promoted.state.message
-    until(lambda: stack.answer("/readyz"), 120)
+    until(lambda: stack.answer("/readyz"), seconds=120)
     assert stack.answer("/predict", {"text": TEXT})["predictions"][0]["label"] == "positive"
     assert stack.answer("/model")["version"] == 1
 
@@ -184,7 +185,11 @@ def test_mlflow_answers_to_no_page_of_another_port(stack: Team) -> None:
 @pytest.mark.weekly
 def test_a_worker_killed_in_mid_training_is_closed_on_both_sides_and_the_next_run_succeeds(stack: Team) -> None:
     killed = stack.start("train", config={**SHORT, "epochs": 900})
-    until(lambda: (run := stack.training_of(killed)) and "train/loss" in run.data.metrics, 120, stack.log)
+    until(
+        lambda: (run := stack.training_of(killed)) and "train/loss" in run.data.metrics,
+        seconds=120,
+        told=stack.log,
+    )
     stack.compose("kill", "worker")
     assert stack.training_of(killed).info.status == "RUNNING", "a killed process cannot close its run"
     stack.compose("up", "--detach", "--wait", "worker")
@@ -198,7 +203,11 @@ def test_a_worker_killed_in_mid_training_is_closed_on_both_sides_and_the_next_ru
 @pytest.mark.weekly
 def test_a_worker_that_is_stopped_closes_its_training_on_both_sides(stack: Team) -> None:
     stopped = stack.start("train", config={**SHORT, "epochs": 900}, seed=2)
-    until(lambda: (run := stack.training_of(stopped)) and "train/loss" in run.data.metrics, 120, stack.log)
+    until(
+        lambda: (run := stack.training_of(stopped)) and "train/loss" in run.data.metrics,
+        seconds=120,
+        told=stack.log,
+    )
     stack.compose("stop", "worker")
     state = stack.flow_run(stopped).state
     assert state is not None and state.type == StateType.CRASHED, stack.log()
@@ -211,7 +220,11 @@ def test_a_database_that_restarts_in_mid_training_loses_no_metric(stack: Team) -
     """It is the run after those that were killed and stopped, too."""
     epochs = 30
     training = stack.start("train", config={**SHORT, "epochs": epochs}, seed=3)
-    until(lambda: (run := stack.training_of(training)) and "train/loss" in run.data.metrics, 120, stack.log)
+    until(
+        lambda: (run := stack.training_of(training)) and "train/loss" in run.data.metrics,
+        seconds=120,
+        told=stack.log,
+    )
     held = processes_of(f"{stack.root}/state/worker\0")
     for pid in held:  # else it may have ended before its database has
         os.kill(pid, signal.SIGSTOP)
@@ -238,7 +251,11 @@ def test_everything_is_back_after_backup_wipe_and_restore(stack: Team) -> None:
         _give_away(store, IMAGE_USER)
         _give_away(stack.project / "backups", MEMBER)
     training = stack.start("train", config={**SHORT, "epochs": 900}, seed=4)
-    until(lambda: (run := stack.training_of(training)) and "train/loss" in run.data.metrics, 120, stack.log)
+    until(
+        lambda: (run := stack.training_of(training)) and "train/loss" in run.data.metrics,
+        seconds=120,
+        told=stack.log,
+    )
     before = _everything(stack)
     assert len(before[0]["runs"]) >= 3 and before[0]["registered"][MODEL]["aliases"] == {"champion": "1"}
     stack.run("make", "backup")
@@ -266,7 +283,7 @@ def test_everything_is_back_after_backup_wipe_and_restore(stack: Team) -> None:
             assert new[kind] == old[kind], kind
     if IS_ROOT:
         assert _owners(store) | {store.parent.stat().st_uid} == {IMAGE_USER}, "MLflow could write no artifacts"
-    until(lambda: stack.answer("/readyz"), 120)
+    until(lambda: stack.answer("/readyz"), seconds=120)
     assert stack.answer("/predict", {"text": TEXT})["predictions"][0]["label"] == "positive"
 
 
@@ -290,7 +307,7 @@ def test_with_the_profiles_two_prefect_servers_share_their_events_and_dask_compu
     # The first server alone keeps events, so it came to it through Redis.
     with stack.prefect() as client:
         wanted = {"filter": {"event": {"name": ["told.to.the.second"]}}}
-        until(lambda: client.request("POST", "/events/filter", json=wanted).json()["total"], 60)
+        until(lambda: client.request("POST", "/events/filter", json=wanted).json()["total"], seconds=60)
     for name in ("prefect", "prefect-2"):
         log = (stack.root / "state" / "logs" / f"{name}.log").read_text()
         assert "Check out the dashboard" in log and "connecting to localhost:6379" not in log, name

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from flows.cli import application
 from sentiflow.errors import SentiflowError
+from tests.polling import until
 from tests.sentiflow.serving import service
 from tests.world import Registry, World, copy_world
 
@@ -61,7 +62,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, three_versions: World) -> li
             if isinstance(error := done.exception, SentiflowError):
                 code, errors = error.exit_code, f"{error} {error.hint}"
             with suppress(AssertionError):  # the first test tells
-                service.until(lambda version=version: served(http) == version, 60)  # type: ignore[misc]
+                until(lambda version=version: served(http) == version, seconds=60)  # type: ignore[misc]
             time.sleep(0.7)  # it looks five times a second, and must not change again
             steps.append(Step(code, done.stdout, errors, served(http)))
     return steps

@@ -13,7 +13,8 @@ import pytest
 from mlflow.entities import Run
 
 from sentiflow.store.client import connect
-from tests.scheduled import Home, Scheduled, until
+from tests.polling import until
+from tests.scheduled import Home, Scheduled
 from tests.servers import free_port
 from tests.world import make_world
 
@@ -73,7 +74,7 @@ def test_trainings_fire_on_schedule(home: Home, starts: list[Scheduled]) -> None
     told = starts[-1].output
     assert re.search(r"  train +every 5s, next \w{3} \d{4}-\d\d-\d\d \d\d:\d\d:\d[05] UTC$", told, re.MULTILINE)
     assert re.search(r"  housekeeping +no schedule$", told, re.MULTILINE)
-    until(lambda: "FINISHED" in statuses(home), "a training", starts[-1].lines, 240)
+    until(lambda: "FINISHED" in statuses(home), "a training", 240, lambda: starts[-1].output)
     starts[-1].until_says("Nothing to train: sample-sentiment version 1 has the same recipe")
     first = runs(home)[0]
     assert "deployment train" in first.data.tags["started_by"]
@@ -96,7 +97,7 @@ def test_trigger_follows_a_training_to_its_end_and_none_overlap(home: Home, star
     (followed,) = (run for run in runs(home) if run.data.params.get("seed") == "7")
     told = {key: followed.data.params[key] for key in ("seed", "batch_size", "units", "recipe")}
     assert told == {"seed": "7", "batch_size": "64", "units": "4", "recipe": "tutorial"}
-    until(lambda: statuses(home).count("FINISHED") >= 3, "both trainings", starts[-1].lines, 240)
+    until(lambda: statuses(home).count("FINISHED") >= 3, "both trainings", 240, lambda: starts[-1].output)
     ended = [run for run in runs(home) if run.info.status == "FINISHED"]
     for earlier, later in zip(ended, ended[1:], strict=False):
         assert earlier.info.end_time <= later.info.start_time
@@ -145,11 +146,11 @@ def test_killed_in_the_middle_of_a_training_the_next_start_marks_it_and_goes_on(
     killed = datetime.now().astimezone()
     os.kill(starts[-1].process.pid, signal.SIGKILL)  # it alone: what it started must end by itself
     starts[-1].process.wait()
-    until(lambda: home.world.processes() == [], "what it started to end", starts[-1].lines, 20)
+    until(lambda: home.world.processes() == [], "what it started to end", 20, lambda: starts[-1].output)
     (run,) = (run for run in runs(home) if run.data.params.get("seed") == "11")
     assert (run.info.status, run.data.tags.get("end")) == ("KILLED", "the schedule that ran it ended")
     # Two slots of housekeeping pass meanwhile.
-    until(lambda: (datetime.now().astimezone() - killed).total_seconds() > 13, "two slots", [])
+    until(lambda: (datetime.now().astimezone() - killed).total_seconds() > 13, "two slots")
     starts.append(Scheduled(home, *BOTH))
     starts[-1].until_says("Prefect UI")
     assert "Marked as crashed: tutorial+sequence_length=20+units=4+epochs=1000-sample-seed11" in starts[-1].output
@@ -167,7 +168,7 @@ def test_of_what_the_downtime_missed_little_is_made_up_for(home: Home, starts: l
         found = [run for run in home.flow_runs("housekeeping") if due(run) < restarted <= told_at(run)]
         return [run["state_name"] for run in found if run["state_name"] != "Crashed"]
 
-    until(lambda: set(missed()) == {"Completed"}, "catch-up", starts[-1].lines)
+    until(lambda: set(missed()) == {"Completed"}, "catch-up", told=lambda: starts[-1].output)
     assert 1 <= len(missed()) <= 3, missed()
     home.pause("housekeeping")  # the machine is for the other tests
 

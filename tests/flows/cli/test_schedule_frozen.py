@@ -12,7 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.scheduled import Home, Scheduled, until
+from tests.polling import until
+from tests.scheduled import Home, Scheduled
 from tests.servers import free_port
 from tests.world import make_world
 
@@ -44,7 +45,9 @@ def due(run: dict[str, Any]) -> datetime:
 
 def until_one_runs(home: Home, schedule: Scheduled) -> None:
     until(
-        lambda: "RUNNING" in [run["state_type"] for run in home.flow_runs("housekeeping")], "a run", schedule.lines
+        lambda: "RUNNING" in [run["state_type"] for run in home.flow_runs("housekeeping")],
+        "a run",
+        told=lambda: schedule.output,
     )
 
 
@@ -97,5 +100,10 @@ def test_after_standing_still_few_catch_up(home: Home, schedule: Scheduled) -> N
         still = timedelta(seconds=STOPPED_SECONDS)
         return [run["state_name"] for run in found if thawed - still < due(run) < thawed]
 
-    until(lambda: set(missed()) <= {"Completed"} and not waiting(home, thawed), "catch-up", schedule.lines, 240)
+    until(
+        lambda: set(missed()) <= {"Completed"} and not waiting(home, thawed),
+        "catch-up",
+        240,
+        lambda: schedule.output,
+    )
     assert len(missed()) <= 2 and ran_apart(home)

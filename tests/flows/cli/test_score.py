@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.polling import until
 from tests.stack.processes import alive
 from tests.world import Trained, World, command, refusal, telling_modules
 
@@ -59,21 +60,15 @@ def workers_of(process: "subprocess.Popen[str]") -> list[int]:
 
 def wait_for_workers(process: "subprocess.Popen[str]") -> list[int]:
     """Wait until two processes score; gives their ids."""
-    until = time.monotonic() + 60
-    while len(workers := workers_of(process)) < 2:
-        assert process.poll() is None, f"it ended before it was stopped: {process.communicate()}"
-        assert time.monotonic() < until, "nothing scores"
-        time.sleep(0.002)
+    until(
+        lambda: len(workers_of(process)) == 2,
+        "two workers",
+        60,
+        lambda: str(process.communicate(timeout=9)),
+        process,
+    )
     time.sleep(0.3)
-    return workers
-
-
-def wait_until_gone(pids: list[int]) -> None:
-    until = time.monotonic() + 10
-    for pid in pids:
-        while alive(pid):
-            assert time.monotonic() < until, f"process {pid} was left behind"
-            time.sleep(0.02)
+    return workers_of(process)
 
 
 def modules_of(world: World, *arguments: str) -> set[str]:
@@ -150,7 +145,7 @@ def test_a_run_that_was_killed_starts_again_and_gives_what_an_uninterrupted_one_
     process.kill()
     process.communicate()
     assert not output.exists()
-    wait_until_gone(workers)
+    until(lambda: not any(map(alive, workers)), "all to end", 10)
     done = trained.world.run("score", *arguments)
     assert done.returncode == 5, done.stderr
     assert f"{MANY - 40:,} scored, 40 rejected, {MANY:,} rows in all" in done.stdout
@@ -171,7 +166,7 @@ def test_an_interrupted_run_ends_quietly_and_leaves_no_process(
     told, errors = process.communicate(timeout=30)
     assert process.returncode == 128 + number
     assert told == "" and "Traceback" not in errors
-    wait_until_gone(workers)
+    until(lambda: not any(map(alive, workers)), "all to end", 10)
     assert not list(tmp_path.iterdir())
 
 

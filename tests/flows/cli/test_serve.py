@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.polling import until
 from tests.sentiflow.serving import service
 from tests.world import Trained, World, command, telling_modules
 
@@ -67,7 +68,7 @@ def test_told_to_end_it_answers_what_is_under_way_and_ends_quietly_with_0(
         asked = [threads.submit(ask, asking) for _ in range(4)]
         with running.client() as http:
             # a request that has not arrived by then is refused: all four are scored by now, or wait for it
-            service.until(
+            until(
                 lambda: (
                     service.figure(http, "sentiflow_texts_scored_total")
                     + service.figure(http, "sentiflow_queue_texts")

@@ -2,7 +2,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 from sentiflow.batch.job import Workers
 from sentiflow.errors import ExternalError
 from sentiflow.scoring import TextScorer
+from tests.polling import until
 from tests.stack.processes import alive
 
 TEXTS = ["good film", "bad plot", "", "é good \x00", "good " * 1_000]
@@ -71,10 +71,7 @@ def test_processes_end_with_a_starter_that_is_killed() -> None:
     assert done.returncode == -signal.SIGKILL, done.stderr
     pids = [int(pid) for pid in done.stdout.split()]
     assert len(pids) == 2
-    until = time.monotonic() + 10
-    while any(alive(pid) for pid in pids):
-        assert time.monotonic() < until, "they outlive their starter"
-        time.sleep(0.05)
+    until(lambda: not any(map(alive, pids)), "what it started to end", 10)
 
 
 def test_a_module_of_the_same_name_in_the_current_folder_is_not_taken(

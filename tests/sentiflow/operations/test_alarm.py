@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from sentiflow.operations.alarm import NAME, write_alarm
 from sentiflow.operations.deployments import Deployment, apply
 from sentiflow.settings import Settings
+from tests.polling import until
 from tests.receiver import receiver
 
 
@@ -32,9 +33,7 @@ def test_a_run_that_no_worker_takes_is_told_and_one_that_was_taken_is_not(client
             for run in (taken, left):
                 client.set_flow_run_state(run.id, Scheduled(name="Late"), force=True)
             client.set_flow_run_state(taken.id, Pending(), force=True)
-            ends = time.monotonic() + 60
-            while not got.messages and time.monotonic() < ends:
-                time.sleep(0.5)
+            until(lambda: got.messages, "a message", 60)
             time.sleep(6)  # the server looks every 5 s
         finally:
             write_alarm(client, settings(None))

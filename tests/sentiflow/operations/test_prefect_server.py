@@ -30,7 +30,8 @@ from prefect.settings import (
 from sentiflow.operations.prefect_server import _login, flow_run_url, make_database
 from tests import servers
 from tests.browsers import chromium, foreign_requests
-from tests.scheduled import Home, Scheduled, until
+from tests.polling import until
+from tests.scheduled import Home, Scheduled
 from tests.sentiflow.store.test_rest_api import answering
 from tests.servers import free_port
 from tests.world import World, make_world
@@ -229,7 +230,7 @@ def test_who_does_not_know_the_login_of_our_server_is_refused(schedule: Schedule
     # Killed, its server ends with it, and the note that it left is nobody's login any more.
     schedule.process.kill()
     schedule.process.wait()
-    until(lambda: schedule.world.processes() == [], "the server to end", [], 20)
+    until(lambda: schedule.world.processes() == [], "the server to end", 20)
     assert schedule.note.exists() and schedule.find() == "False None"
     with FileLock(schedule.note.with_name("lock")):  # another one starts, and has not written its own yet
         schedule.note.write_text("")
@@ -279,7 +280,7 @@ def test_a_schedule_whose_server_is_frozen_can_be_ended(
         assert "Ending:" in schedule.output
     finally:
         os.kill(server, signal.SIGCONT)
-    until(lambda: world.processes() == [], "the server to end", [], 20)
+    until(lambda: world.processes() == [], "the server to end", 20)
 
 
 @pytest.mark.story
@@ -361,11 +362,11 @@ def test_servers_that_start_at_once_on_an_empty_folder_make_one_database(world: 
     (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.prefix = {str(environment)!r}\n")
     begin = partial(python, code=SCHEDULE, PYTHONPATH=str(tmp_path))
     killed = begin(world, SENTIFLOW_PREFECT_PORT=str(free_port()), PREFECT_HOME=str(home))
-    until(lambda: list(home.rglob("*.partial*")), "the database to be begun", [])
+    until(lambda: list(home.rglob("*.partial*")), "the database to be begun")
     for process in world.processes():  # the server, too, which would finish within the time that it has to end
         os.kill(process, signal.SIGKILL)
     killed.communicate()
-    until(lambda: world.processes() == [], "the server to end", [], 20)
+    until(lambda: world.processes() == [], "the server to end", 20)
     assert not (home / "prefect.db").exists()
     worlds = [World(tmp_path / str(k)) for k in range(2)]
     for each in worlds:

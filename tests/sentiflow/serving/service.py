@@ -6,8 +6,7 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sentiflow.scoring import TextScorer
 from sentiflow.serving.metrics import Metrics
+from tests.polling import until
 from tests.world import Trained, World, command, make_world
 
 MODEL = "sample-sentiment"
@@ -148,12 +148,3 @@ def exchange(running: Running, sent: bytes, seconds: float = 10) -> bytes:
     with socket.create_connection(running.host_and_port, timeout=seconds) as connection:
         connection.sendall(sent)
         return connection.recv(65_536)
-
-
-def until(holds: Callable[[], bool], seconds: float = 60) -> float:
-    """Wait until something holds; how long that took."""
-    began = time.monotonic()
-    while not holds():
-        assert time.monotonic() - began < seconds, "it never came to hold"
-        time.sleep(0.02)
-    return time.monotonic() - began

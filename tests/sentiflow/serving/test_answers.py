@@ -21,7 +21,8 @@ from sentiflow.serving.schemas import BodyParser
 from sentiflow.settings import Settings
 from sentiflow.store.find import Champion
 from sentiflow.store.records import BASE_MODEL, CHAMPION, Version
-from tests.sentiflow.serving.service import TEXTS, Running, figure, until
+from tests.polling import until
+from tests.sentiflow.serving.service import TEXTS, Running, figure
 from tests.world import Trained
 
 

@@ -21,8 +21,9 @@ from sentiflow.serving.champion import Watcher
 from sentiflow.serving.metrics import Metrics
 from sentiflow.store.find import Champion
 from sentiflow.store.records import CHAMPION, Version
+from tests.polling import until
 from tests.sentiflow.serving import service
-from tests.sentiflow.serving.service import MODEL, TEXTS, Running, until
+from tests.sentiflow.serving.service import MODEL, TEXTS, Running
 from tests.servers import mlflow
 from tests.world import Trained, World
 
@@ -90,7 +91,7 @@ def test_promotion_and_rollback_under_load_fail_no_request_and_show_within_secon
             until(lambda: all_saw(1))
             for number in (2, 1, 2, 1):
                 service.promote(registry.client, number)
-                assert until(lambda number=number: registry.answering() == number) < SOON
+                until(lambda number=number: registry.answering() == number, seconds=SOON)
                 until(lambda number=number: all_saw(number))
             until(lambda: sum(map(len, answered)) > 200)
         finally:
@@ -124,7 +125,7 @@ def test_a_champion_that_cannot_be_loaded_leaves_the_old_one_answering_until_it_
 
 def test_without_the_alias_requests_get_503_with_a_sentence_until_it_is_back(registry: Registry) -> None:
     registry.client.delete_registered_model_alias(MODEL, "champion")
-    assert until(lambda: registry.http.get("/readyz").status_code == 503) < SOON
+    until(lambda: registry.http.get("/readyz").status_code == 503, seconds=SOON)
     for refused in (
         registry.http.post("/predict", json={"text": "good"}),
         registry.http.post("/explain", json={"text": "good"}),
@@ -135,7 +136,7 @@ def test_without_the_alias_requests_get_503_with_a_sentence_until_it_is_back(reg
         assert int(refused.headers["retry-after"]) >= 1
     assert registry.http.get("/healthz").status_code == 200
     service.promote(registry.client, 2)
-    assert until(lambda: registry.answering() == 2) < SOON
+    until(lambda: registry.answering() == 2, seconds=SOON)
 
 
 def test_a_model_that_is_registered_meanwhile_takes_no_ones_place(trained: Trained, tmp_path: Path) -> None:
@@ -283,7 +284,7 @@ def test_a_service_started_before_there_is_a_store_waits_for_it_and_makes_none(
         _, client = service.copied(trained, tmp_path / "made elsewhere")
         service.promote(client, 1)
         shutil.copytree(tmp_path / "made elsewhere" / "mlruns", world.root / "mlruns")
-        assert until(lambda: http.get("/readyz").status_code == 200) < SOON
+        until(lambda: http.get("/readyz").status_code == 200, seconds=SOON)
         assert http.post("/predict", json={"text": "good"}).status_code == 200
 
 

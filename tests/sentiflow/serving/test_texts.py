@@ -11,8 +11,9 @@ from sentiflow.serving import batching
 from sentiflow.serving.batching import Keeper
 from sentiflow.serving.metrics import Metrics
 from sentiflow.store.records import CHAMPION, Version
+from tests.polling import until
 from tests.sentiflow.serving import service
-from tests.sentiflow.serving.service import MODEL, TEXTS, until
+from tests.sentiflow.serving.service import MODEL, TEXTS
 from tests.world import Trained
 
 VERSION = Version(MODEL, 7, CHAMPION)

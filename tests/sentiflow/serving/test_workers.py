@@ -18,8 +18,9 @@ import psutil
 import pytest
 from mlflow.tracking import MlflowClient
 
+from tests.polling import until
 from tests.sentiflow.serving import service
-from tests.sentiflow.serving.service import MODEL, TEXTS, Running, figure, until
+from tests.sentiflow.serving.service import MODEL, TEXTS, Running, figure
 from tests.world import ROOT, Trained, World
 
 pytestmark = pytest.mark.story

@@ -19,6 +19,7 @@ from sentiflow.evaluation.scores import Epoch
 from sentiflow.settings import Settings, load_settings
 from sentiflow.store.client import EpochLog, OpenRun, connect, experiment_id, tracking_errors
 from sentiflow.store.client import _clients as clients
+from tests.polling import until
 from tests.world import ROOT, World
 
 
@@ -47,9 +48,7 @@ def test_three_processes_can_open_a_fresh_store_together(tmp_path: Path) -> None
 def test_a_store_whose_making_was_killed_is_made_by_the_next(tmp_path: Path) -> None:
     code = f"import tests.sentiflow.store.test_client as t; t._connect(t.Path({str(tmp_path)!r}))"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
-    until = time.monotonic() + 60
-    while not list((tmp_path / "mlruns").glob(".*.partial")) and time.monotonic() < until:
-        time.sleep(0.01)
+    until(lambda: list((tmp_path / "mlruns").glob(".*.partial")), seconds=60)
     time.sleep(0.3)
     assert process.poll() is None, "it ended before it was killed"
     process.send_signal(signal.SIGKILL)
