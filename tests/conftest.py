@@ -40,7 +40,6 @@ os.environ.setdefault("PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL", 
 
 # One process runs a file, and none should be left with a long one at the end.
 LONGEST = (
-    "flows/test_nights.py",
     "test_guides.py",
     "sentiflow/training/network/test_loop.py",  # it needs none of the worlds that another process makes meanwhile
     "flows/test_promote.py",
@@ -60,7 +59,6 @@ LONGEST = (
     "sentiflow/store/test_rest.py",
     "sentiflow/serving/test_workers.py",
     "flows/test_yardstick.py",
-    "flows/test_prefect_away.py",
     "stack/test_work_pools.py",
     "test_wheel.py",
 )

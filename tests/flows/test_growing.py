@@ -13,7 +13,6 @@ from benchmarks.sample import sample_rows
 from flows.train import train
 from sentiflow.data import reviews
 from sentiflow.data.prepare import fetch, prepare
-from sentiflow.data.table import TableOptions
 from sentiflow.promotion import switch
 from sentiflow.promotion.candidate import evaluate_candidate
 from sentiflow.scoring import is_positive
@@ -116,43 +115,3 @@ def test_a_table_that_was_tidied_has_no_new_review(world: World, prefect_server:
     (kept,) = (world.root / "mlruns").rglob(f"{run}/artifacts/{LEARNT}")
     np.save(kept, np.load(kept)[1:])
     assert [note for note in evaluate_candidate(name, 2, settings).decision.notes if "exact texts" in note]
-
-
-@pytest.mark.story
-def test_what_the_champion_was_tested_on_counts_by_its_labels_of_today(
-    world: World, prefect_server: None, tmp_path: Path
-) -> None:
-    """Of 60 test reviews 30 had a wrong label: a champion that learnt such would look good by them."""
-    table, name, splits = tmp_path / "mended.jsonl", "mended-sentiment", ["train"] * 140 + ["test"] * 60
-    wrong = [(text, 1 - label if number % 2 else label) for number, (text, label) in enumerate(ROWS[:200])]
-    write(table, wrong, splits)
-    train(QUICK, str(table), 0)
-    promote(name, 1)
-    write(table, ROWS[:200], splits)
-    train(QUICK, str(table), 0)
-    decision = evaluate_candidate(name, 2, load_settings()).decision
-    (rule,) = (rule for rule in decision.rules if rule.name == "slice champion's test")
-    assert rule.number == pytest.approx(right(name, 2, ROWS[140:200]) - right(name, 1, ROWS[140:200]))
-
-
-@pytest.mark.story
-def test_a_candidate_that_calls_1_what_the_champion_calls_0_needs_force(
-    world: World, prefect_server: None, tmp_path: Path
-) -> None:
-    """The labels change places in --labels, and one of them gets another one beside it."""
-    table, name = tmp_path / "turned.jsonl", "turned-sentiment"
-    given = [(text, ("complaint", "praise")[label]) for text, label in ROWS[:200]]
-    write(table, given)
-    train(QUICK, str(table), 0, table=TableOptions(labels={"complaint": 1, "praise": 0}))
-    promote(name, 1)
-    write(
-        table,
-        [(text, "thanks" if label == "praise" and k % 3 else label) for k, (text, label) in enumerate(given)],
-    )
-    train(QUICK, str(table), 0, table=TableOptions(labels={"complaint": 0, "praise": 1, "thanks": 1}))
-    candidate = switch.promote(name, 2, load_settings())
-    failed = next(rule for rule in candidate.decision.failures if rule.name == "meaning")
-    assert '"praise or thanks"' in failed.text and '"complaint"' in failed.text
-    assert (candidate.answer, candidate.event, candidate.decision.comparison) == ("refused", None, None)
-    assert "--labels" in candidate.way_out
-    promote(name, 2)  # by force

@@ -20,7 +20,7 @@ from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.states import AwaitingRetry, Completed, Crashed, Failed, Paused, Running
+from prefect.states import Completed, Crashed, Failed, Paused, Running
 
 from flows.housekeeping import housekeeping
 from flows.train import train
@@ -33,12 +33,9 @@ from sentiflow.settings import load_settings
 from sentiflow.store.client import connect, experiment_id
 from sentiflow.store.records import LOCK
 from sentiflow.training.recipes import load_recipe
-from tasks.operations import retire_flow_runs
 from tests.polling import until
 from tests.prefect_store import tasks_of
 from tests.receiver import Receiver, receiver
-from tests.sentiflow.test_locks import line_with, process
-from tests.servers import free_port
 from tests.world import ROOT, World, command
 
 
@@ -138,19 +135,6 @@ def test_a_crash_of_the_last_30_days_that_no_hook_spoke_of_is_told_once(
 
 def states_of_tasks(flow_run: FlowRun, least: int) -> dict[str, str | None]:
     return {task.name: task.state_name for task in tasks_of(flow_run.id, least)}
-
-
-def test_a_model_that_is_trained_meanwhile_is_left_alone_and_it_is_told_by_whom(
-    world: World, prefect: SyncPrefectClient
-) -> None:
-    client = connect(world.settings)
-    tags = {"registered_model": "mine-sentiment", LOCK: lock_tag("mine-sentiment", world.settings)}
-    run = client.create_run(experiment_id(client, world.settings), tags=tags).info.run_id
-    with process(world, model="mine-sentiment") as holder:
-        line_with("held", holder)
-        (left,) = close_killed(load_settings(), logging.getLogger(), datetime.now(UTC)).left
-    assert left.startswith("A training of mine-sentiment is running: training, process ")
-    assert client.get_run(run).info.status == "RUNNING"
 
 
 @flow(name="train", version=TAG)
@@ -308,30 +292,6 @@ def ended_run(client: MlflowClient, experiment: str, flow_run: UUID, ended: date
     client.set_terminated(run, end_time=round(ended.timestamp() * 1000))
 
 
-@pytest.mark.parametrize(
-    "states",
-    [[Crashed(), AwaitingRetry(), Running()], [Paused(), Running()]],
-    ids=["started again", "answered by a person"],
-)
-def test_a_training_that_goes_on_is_judged_from_that_moment(
-    world: World, prefect: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch, states: list[State]
-) -> None:
-    """Red if what counts is when it first began, or when the MLflow run from before ended."""
-    monkeypatch.setenv("SENTIFLOW_LOCK_TIMEOUT", "7200")
-    client = connect(world.settings)
-    deployment = prefect.create_deployment(prefect.create_flow(empty_train), "of-a-test", tags=[TAG])
-    flow_run = prefect.create_flow_run_from_deployment(deployment, state=Running())
-    experiment = experiment_id(client, world.settings)
-    ended_run(client, experiment, flow_run.id, datetime.now(UTC) - timedelta(days=1))
-    for state in states:
-        prefect.set_flow_run_state(flow_run.id, state, force=True)
-    began = prefect.read_flow_run(flow_run.id).state.timestamp
-    for later, name in ((timedelta(), "Running"), (timedelta(seconds=1), "Crashed")):
-        close_killed(load_settings(), logging.getLogger(), began + timedelta(hours=3) + later)
-        assert prefect.read_flow_run(flow_run.id).state_name == name
-    prefect.delete_deployment(deployment)
-
-
 def test_a_pause_that_nobody_ended_in_time_is_crashed_wherever_its_process_was(
     world: World, prefect: SyncPrefectClient
 ) -> None:
@@ -354,16 +314,6 @@ def test_old_flow_runs_of_ours_are_deleted_from_prefect_and_no_others(prefect: S
     assert {run.id for run in prefect.read_flow_runs(flow_run_filter=mine)} == {young, others, running}
 
 
-def test_flow_runs_stay_unless_the_settings_say_for_how_long(
-    world: World, prefect: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = flow_run_in(prefect, Completed()).id
-    assert retire_flow_runs.fn().removed == []
-    monkeypatch.setenv("SENTIFLOW_KEEP_FLOW_RUNS_DAYS", "1")
-    assert retire_flow_runs.fn().removed == []
-    assert prefect.read_flow_run(run).id == run
-
-
 def test_what_cannot_be_done_keeps_nothing_else_from_it_and_fails_the_flow(
     world: World, prefect: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -378,16 +328,3 @@ def test_what_cannot_be_done_keeps_nothing_else_from_it_and_fails_the_flow(
         housekeeping()
     assert not left.exists()
     assert client.search_runs(["1"]) == []
-
-
-@pytest.mark.story
-def test_the_command_says_what_was_done_and_asks_no_proxy_for_its_own_server(world: World) -> None:
-    left = world.root / "data" / "work" / "mine-sentiment" / "1"
-    left.mkdir(parents=True)
-    (left / "weights").write_bytes(bytes(2_500_000))
-    names = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
-    proxies = dict.fromkeys(names, f"http://127.0.0.1:{free_port()}")
-    done = world.run("housekeeping", **proxies, no_proxy="", NO_PROXY="", PREFECT_API_URL="")
-    assert done.returncode == 0, done.stderr
-    removed = "Removed: work files of mine-sentiment in this data folder (no process uses them)"
-    assert done.stdout.splitlines() == [removed]

@@ -210,16 +210,6 @@ def test_a_deleted_text_is_nowhere(logged: World) -> None:
     assert sum(newest(logged).population) == 299
 
 
-@pytest.mark.story
-def test_a_sample_of_another_data_folder_keeps_its_labels(logged: World) -> None:
-    run(logged, "label", "--texts", "20")
-    say(logged, "anna")
-    first = newest(logged)
-    (logged.settings.data_dir / "samples" / MODEL / "1.json").unlink()
-    assert "sample 2: 20 of" in run(logged, "label", "--texts", "20")
-    assert len(review.labels(first.title, first.experiment, logged.settings)) == 20
-
-
 Votes = dict[tuple[str, str], str]
 """What a person said of a text, by the text's trace and the person."""
 
@@ -229,16 +219,6 @@ def votes(world: World, sample: Sample) -> Votes:
     ask = "SELECT trace_id, source_id, value FROM assessments WHERE name = ? AND valid ORDER BY created_timestamp"
     with closing(sqlite3.connect(world.root / "mlruns" / "mlflow.db")) as database:
         return {(trace, by): json.loads(value) for trace, by, value in database.execute(ask, (sample.title,))}
-
-
-@pytest.mark.story
-def test_two_people_label_at_once_in_mlflows_page(logged: World) -> None:
-    run(logged, "label", "--texts", "20", "--by", "anna,bob")
-    sample = newest(logged)
-    given = labelled_by_two(logged, sample)
-    assert votes(logged, sample) == given
-    assert {trace for trace, _ in given} == {each.trace for each in sample.texts}
-    assert {by for _, by in given} == {"anna", "bob"}
 
 
 @pytest.mark.story

@@ -1,6 +1,5 @@
 """Drift checks of a real log with a trained version, a real store and a real Prefect server."""
 
-import os
 import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ from sentiflow.monitoring.check import drift_check
 from sentiflow.monitoring.log import SERVED, Entry, TextLog
 from sentiflow.runs.query import Query, select
 from sentiflow.runs.record import RunRecord
-from sentiflow.store.client import OpenRun, connect
+from sentiflow.store.client import connect
 from sentiflow.store.find import open_store
 from sentiflow.store.records import LOCK
 from tasks.operations import collect
@@ -217,29 +216,6 @@ def test_a_run_that_a_killed_check_left_open_is_closed_by_the_next(
     assert not check.work.exists()
 
 
-@pytest.mark.story
-def test_a_link_that_the_service_plants_is_not_followed_into_the_report(
-    watched: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    secret, folder = watched.root / "secret", watched.root / "the owner's log"
-    secret.write_text("password")
-
-    def report(*arguments: Any) -> OpenRun:
-        for place in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
-            (place / "planted").symlink_to(secret)
-        return original(*arguments)
-
-    original = flow_module.report
-    monkeypatch.setattr(flow_module, "report", report)
-    log(watched, held_out(7, 300))
-    monitor("sample")
-    (run_id,) = monitoring_runs(watched)
-    files = Path(connect(watched.settings).download_artifacts(run_id, "", str(tmp_path / "artifacts")))
-    kept = [path for path in files.rglob("*") if path.is_file()]
-    assert "report.html" in {path.name for path in kept}
-    assert [path.name for path in kept if path.read_bytes() == b"password"] == []
-
-
 def test_two_checks_of_a_model_never_overlap(watched: World) -> None:
     with (
         drift_check("sample"),
@@ -259,24 +235,6 @@ def test_a_monitoring_run_is_no_training(watched: World) -> None:
     monitor("sample")
     assert listed(watched) == before
     assert len(before) == 1
-
-
-@pytest.mark.story
-def test_the_reviews_of_a_check_are_in_use(watched: World) -> None:
-    """Red if housekeeping took them for unused: the check reads their table, and the model's words."""
-    (words,) = (watched.root / "data" / "datasets").rglob("*.vocabulary.json")
-    os.utime(words, (0, 0))
-    log(watched, held_out(1, 300))
-    monitor("sample")
-    assert words.stat().st_mtime > 0
-
-
-@pytest.mark.story
-def test_reviews_that_are_gone_are_made_again(watched: World) -> None:
-    for path in (watched.root / "data" / "datasets").rglob("*.parquet"):
-        path.unlink()
-    log(watched, held_out(7, 300))
-    assert monitor("sample").result is not None
 
 
 @pytest.mark.story

@@ -13,7 +13,6 @@ from sentiflow.results import RepeatsResult
 from sentiflow.store.client import connect
 from sentiflow.training.open_run import seeds_label
 from sentiflow.training.recipes import load_recipe
-from tests.prefect_store import artifacts_of, tasks_of
 from tests.world import World, make_world
 
 pytestmark = pytest.mark.story
@@ -109,23 +108,6 @@ def test_the_parent_tells_its_seeds_and_says_how_many(result: RepeatsResult, cli
     note = parent.data.tags["mlflow.note.content"]
     assert f"mean {result.accuracy.mean:.2%}" in note
     assert [f"| {seed} | " in note for seed in (7, 8, 9)] == [True] * 3
-
-
-def test_prefect_names_the_tasks_by_seed_and_shows_the_summary(
-    result: RepeatsResult, client: MlflowClient
-) -> None:
-    flow_run_id = client.get_run(result.run_id).data.tags["prefect.flow_run_id"]
-    names = [task.name for task in tasks_of(flow_run_id, 11)]
-    seeds = [f"{what} seed {seed}" for seed in (7, 8, 9) for what in ("train", "evaluate")]
-    assert names == ["fetch", "prepare", "fit", *seeds, "register", "summarize"]
-    assert any(
-        a.key == "repeats-summary" and f"{result.accuracy.mean:.2%}" in a.data for a in artifacts_of(flow_run_id)
-    )
-
-
-def test_the_command_prints_a_line_a_seed_and_runs_lists_the_mean(result: RepeatsResult, repeated: World) -> None:
-    line = next(line for line in repeated.run("runs").stdout.splitlines() if "seeds7to9" in line)
-    assert f"{result.accuracy.mean:.2%} (mean)" in line
 
 
 def test_the_same_repeats_again_register_no_second_version(

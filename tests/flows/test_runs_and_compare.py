@@ -4,9 +4,8 @@ import io
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +15,6 @@ from typer.testing import CliRunner, Result
 from flows.cli import application, runs
 from flows.cli.output import print_table
 from sentiflow.console import Console
-from sentiflow.errors import UsageError
 from sentiflow.store.client import connect
 from sentiflow.store.find import open_store
 from tests.world import Registry, World
@@ -96,10 +94,6 @@ def test_a_parent_shows_the_version_that_a_run_below_it_made(
     assert shown() == [version, version]
 
 
-def test_a_wrong_name_is_refused(typed: Type, run_ids: dict[int, str]) -> None:
-    assert isinstance(typed("runs", "--sort", "test/accurcy").exception, UsageError)
-
-
 def test_json_holds_what_the_store_holds(typed: Type, registry: World, run_ids: dict[int, str]) -> None:
     client = connect(registry.settings)
     client.log_metric(run_ids[1], "odd/figure", float("nan"))
@@ -126,24 +120,6 @@ def test_children_stand_below_their_parent_and_are_counted(
     assert [line[:8] for line in typed("runs", "--children", "--sort", "started").stdout.splitlines()[1:]] == [
         run_ids[number][:8] for number in (1, 2, 3)
     ]
-
-
-@pytest.mark.parametrize(("day", "before"), [("2025-07-01", 22), ("2025-01-01", 23)])
-def test_a_day_begins_when_it_began_on_the_clocks_of_its_season(
-    typed: Type, registry: World, run_ids: dict[int, str], monkeypatch: pytest.MonkeyPatch, day: str, before: int
-) -> None:
-    """Two runs a minute before and after the midnight of Berlin, whose clocks are two hours ahead in summer."""
-    midnight = datetime.fromisoformat(f"{day}T00:00+00:00") - timedelta(hours=24 - before)
-    client = connect(registry.settings)
-    for name, minutes in (("early", -1), ("late", 1)):
-        began = int((midnight + timedelta(minutes=minutes)).timestamp() * 1000)
-        client.create_run("1", start_time=began, run_name=name)
-    with monkeypatch.context() as patch:
-        patch.setenv("TZ", "Europe/Berlin")
-        time.tzset()
-        output = typed("runs", "--since", day).stdout
-    time.tzset()
-    assert " late " in output and " early " not in output
 
 
 def test_a_comparison_counts_the_reviews_as_a_hand_would(
@@ -177,23 +153,6 @@ def test_the_printed_comparison_shows_only_what_differs_and_a_verdict(
     assert len(held) == 1 and held[0][:2] == ["run", "2"]
     assert "test_slices/short" not in output
     assert "test_slices/short" in typed("compare", run_ids[1], run_ids[2], "--all").stdout
-
-
-def test_another_digest_cannot_be_paired_and_is_said(
-    typed: Type, registry: World, run_ids: dict[int, str]
-) -> None:
-    connect(registry.settings).set_tag(run_ids[2], "dataset.digest", "f" * 64)
-    output = typed("compare", run_ids[1], run_ids[2]).stdout
-    assert "tested on other reviews (sample ffffffff and sample " in output
-
-
-def test_a_parent_stands_for_its_children(typed: Type, registry: World, run_ids: dict[int, str]) -> None:
-    client = connect(registry.settings)
-    client.set_tag(run_ids[3], "kind", "repeats")
-    for number in (1, 2):
-        client.set_tag(run_ids[number], "mlflow.parentRunId", run_ids[3])
-    told = json.loads(typed("compare", run_ids[3], "--json").stdout)
-    assert [run["id"] for run in told["runs"]] == [run_ids[1], run_ids[2]]
 
 
 def test_listing_and_comparing_import_neither_mlflow_nor_pandas(registry: World, run_ids: dict[int, str]) -> None:

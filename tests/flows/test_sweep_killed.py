@@ -98,16 +98,3 @@ def test_asked_to_end_or_killed_it_leaves_nothing_running_and_goes_on(
     until(lambda: not workers_of(killed), "its workers to end", 20)
     assert begin().wait(timeout=600) == 0
     check_whole(world)
-
-
-def test_trainings_in_threads_end_at_their_next_batch(
-    world: World, prefect_server: None, begin: Callable[..., "subprocess.Popen[bytes]"]
-) -> None:
-    """Red if they trained on until the process is ended by force, with their runs open."""
-    client = connect(world.settings)
-    ended = begin("--set", "epochs=1000", SENTIFLOW_TASK_RUNNER="threads")
-    until(lambda: any(run.data.metrics for run in runs(client, "trial")), seconds=600, process=ended)
-    ended.send_signal(signal.SIGTERM)
-    assert ended.wait(timeout=45) == 128 + signal.SIGTERM
-    assert {run.info.status for kind in ("sweep", "trial") for run in runs(client, kind)} == {"KILLED"}
-    assert "The same command resumes this sweep" in (world.root / "output-0.txt").read_text()

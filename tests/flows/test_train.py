@@ -1,5 +1,3 @@
-import logging
-import re
 import threading
 from pathlib import Path
 from uuid import UUID
@@ -42,13 +40,6 @@ def test_the_sample_is_learnt(trained: Trained) -> None:
     assert trained.result.measured.accuracy_ci_low > 0.85
 
 
-def test_the_stages_add_up_to_most_of_the_total(trained: Trained) -> None:
-    seconds = dict(trained.result.seconds)
-    total = seconds.pop("total")
-    assert 0.5 * total < sum(seconds.values()) < total  # what is missing is logging and Prefect's own work
-    assert all(value >= 0 for value in seconds.values())
-
-
 def test_prefect_shows_named_tasks_a_summary_and_a_link_to_the_mlflow_run(
     world: World, prefect_server: None
 ) -> None:
@@ -72,39 +63,6 @@ def test_prefect_shows_named_tasks_a_summary_and_a_link_to_the_mlflow_run(
     assert f"{result.measured.accuracy:.2%}" in by_key["training-summary"].data
     assert result.run_url in by_key["mlflow-run"].data
     assert all(artifact.description for artifact in by_key.values())
-
-
-@pytest.mark.story
-def test_a_second_run_skips_fetch_and_prepare_and_says_so(
-    world: World, prefect_server: None, caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
-    table = tmp_path / "mine.csv"
-    table.write_text("text,label\n" + "".join(f"good {i} film,1\nbad {i} film,0\n" for i in range(30)))
-    first = train(QUICK, str(table), 0)
-    client = connect(world.settings)
-    made = sorted((world.root / "data" / "datasets").rglob("*.parquet"))
-    before = made[0].stat().st_mtime_ns
-    caplog.clear()
-    with caplog.at_level(logging.INFO):
-        second = train(QUICK, str(table), 0, force=True)
-    logged = [re.split("[:,]", record.getMessage())[0] for record in caplog.records]
-    assert {"nothing to download", "decoded and checked already"} <= set(logged)
-    assert made[0].stat().st_mtime_ns == before
-    digests = {client.get_run(run.run_id).data.params["dataset.digest"] for run in (first, second)}
-    assert digests == {made[0].stem}
-    assert (first.model.version, second.model.version) == (1, 2)
-    assert first.model.name == "mine-sentiment"
-
-
-@pytest.mark.story
-def test_mlflows_monitor_logs_the_load_of_the_machine_if_it_is_asked_to(
-    world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """MLflow's client starts it with ``mlflow.start_run`` alone, which no flow calls."""
-    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true")
-    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
-    run_id = train(QUICK, "sample", 0, force=True).run_id
-    assert connect(world.settings).get_run(run_id).data.metrics["system/system_memory_usage_megabytes"] > 0
 
 
 def test_a_failed_run_says_why_leaves_no_version_and_the_next_one_works(
@@ -205,19 +163,6 @@ def test_a_skipped_training_judges_no_version_that_was_refused_before(
     poor = SAME.model_copy(update={"epochs": 1, "learning_rate": 0.0001})
     assert train(poor, "sample", 4, promote=True, return_state=True).name == "Skipped"
     assert client.get_model_version(name, str(Registry.POOR)).tags["gate.at"] == "then"
-
-
-@pytest.mark.story
-def test_a_training_that_promotes_says_accuracy_and_checks_once(world: World) -> None:
-    fields = ("epochs=1", "sequence_length=20", "units=4", "embedding_size=4")
-    given = [part for field in fields for part in ("--set", field)]
-    done = world.run("train", "--dataset", "sample", "--recipe", "tutorial", *given, "--promote")
-    told = [" ".join(line.split()) for line in (done.stdout + done.stderr).splitlines()]
-    assert done.returncode == 4, done.stderr
-    assert sum("est accuracy " in line for line in told) == 1
-    for line in ("sample-sentiment version 1: no champion yet", "passed size ", "failed minimum accuracy "):
-        assert [line in each for each in told].count(True) == 1
-    assert not any("failed: " in line or "refused by" in line for line in told)
 
 
 def test_a_deleted_version_is_trained_again(registry: World) -> None:

@@ -5,16 +5,13 @@ import json
 import socket
 import stat
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import httpx
-import mlflow
 import pytest
-from mlflow.genai import label_schemas, review_queues
 from mlflow.tracking import MlflowClient
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page
 
 from flows.cli.output import to_open
 from sentiflow.store.ui import ui_url
@@ -214,12 +211,6 @@ def test_no_other_spelling_of_a_path_leads_there(ui: Ui, path: str) -> None:
         assert status_of(ui, path, "Content-Length: 0", method=method) == 404, method
 
 
-def test_a_websocket_is_refused(ui: Ui) -> None:
-    upgrade = "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
-    for path in ("/ajax-api/3.0/mlflow/assistant/message", "/ws"):
-        assert status_of(ui, path, "Connection: Upgrade", *upgrade) == 404
-
-
 def _refused(ui: Ui, path: str, body: Any, word: str, method: str = "POST") -> None:
     text = body if isinstance(body, str) else json.dumps(body)
     with ui.client(**{"Content-Type": "application/json"}) as client:
@@ -283,97 +274,3 @@ def test_mlflows_client_works_with_the_login(ui: Ui, monkeypatch: pytest.MonkeyP
     client.set_registered_model_alias("theirs", "champion", version.version)
     assert client.get_model_version_by_alias("theirs", "champion").run_id == run
     assert [found.data.metrics for found in client.search_runs(["1"])] == [{"test/accuracy": 0.875}]
-
-
-def run_of_a_command(page: Page, root: str, model: str) -> list[object]:
-    """What a page gets that asks MLflow's assistant to run a command of a model's choice, and then for runs."""
-    return page.evaluate(  # type: ignore[no-any-return]
-        """async ([root, model]) => {
-            const assistant = `${root}/ajax-api/3.0/mlflow/assistant`
-            const ollama = {model: 'x', selected: true, base_url: model, permissions: {full_access: true}}
-            const config = JSON.stringify({providers: {ollama}})
-            const json = {'Content-Type': 'application/json'}
-            const asked = [
-                [`${assistant}/config`, {method: 'PUT', headers: json, body: config}],
-                [`${assistant}/message`, {method: 'POST', headers: json, body: '{"message": "hi"}'}],
-                [`${assistant}/sessions/1/stream`, {}],
-                [`${root}/ajax-api/2.0/mlflow/experiments/search?max_results=5`, {}],
-                [`${root}/health`, {}],
-            ]
-            const answers = []
-            for (const [url, how] of asked)
-                for (const mode of ['cors', 'no-cors'])
-                    for (const credentials of ['omit', 'include'])
-                        answers.push(await fetch(url, {...how, mode, credentials}).then(
-                            answer => answer.type === 'opaque' ? 'opaque' : answer.status, () => 'failed'))
-            return answers
-        }""",
-        [root, model],
-    )
-
-
-class Elsewhere(BaseHTTPRequestHandler):
-    """A page at another port, which also answers as the model that the assistant would ask."""
-
-    asked: ClassVar[list[str]] = []
-
-    def do_GET(self) -> None:
-        self.asked.append(self.path)
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.end_headers()
-        self.wfile.write(b"<title>elsewhere</title>")
-
-    do_POST = do_GET
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.mark.story
-def test_a_page_at_another_port_of_this_machine_runs_and_reads_nothing(page: Page, ui: Ui) -> None:
-    """Also in a browser that keeps the login, as it has opened the pages."""
-    page.goto(f"{ui.root}/#/experiments/1/runs")
-    expect(page.get_by_role("link", name="sentiflow").first).to_be_visible()
-    refused: list[int] = []
-    page.on("response", lambda answer: refused.append(answer.status) if ui.root in answer.url else None)
-    with servers.http(Elsewhere) as port:
-        for host in ("127.0.0.1", "localhost"):
-            page.goto(f"http://{host}:{port}/page")
-            refused.clear()
-            answers = run_of_a_command(page, ui.root, f"http://127.0.0.1:{port}")
-            assert set(answers) <= {"failed", "opaque"}, "it read an answer"
-            assert refused and set(refused) == {403}
-            page.set_content(f"<iframe src='{ui.root}/'></iframe>")
-            page.wait_for_timeout(1_000)
-            assert set(refused) == {403}, "a frame shows the pages"
-    assert set(Elsewhere.asked) <= {"/page", "/favicon.ico"}, "MLflow asked the model"
-
-
-@pytest.mark.story
-def test_a_review_is_answered_in_the_browser(page: Page, ui: Ui, monkeypatch: pytest.MonkeyPatch) -> None:
-    user, password = ui.login
-    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", user)
-    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", password)
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(ui.root)
-    try:
-        mlflow.set_experiment(experiment_id="1")
-        choices = label_schemas.InputCategorical(options=["positive", "negative"])
-        schema = label_schemas.create_label_schema("sentiment", type="expectation", input=choices)
-        queue = review_queues.create_review_queue("to label", queue_type="custom", schema_ids=[schema.schema_id])
-        with mlflow.start_span("review") as span:
-            span.set_inputs({"text": "A quiet film that stays."})
-        mlflow.flush_trace_async_logging()
-        review_queues.add_items_to_review_queue(queue.queue_id, item_ids=[span.trace_id])
-        shown = f"review-queue?workflowType=genai_development&selectedQueueId={queue.queue_id}"
-        page.goto(f"{ui.root}/#/experiments/1/{shown}")
-        page.get_by_role("button", name="Start review").click()
-        page.get_by_text("Select an option").click()
-        page.get_by_role("option", name="positive").click()
-        page.get_by_role("button", name="Submit").click()
-        expect(page.get_by_text("Completed (1)")).to_be_visible()
-        (answer,) = mlflow.get_trace(span.trace_id).info.assessments
-        assert (answer.name, answer.expectation.value) == ("sentiment", "positive")
-    finally:
-        mlflow.set_tracking_uri(before)

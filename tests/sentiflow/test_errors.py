@@ -32,18 +32,6 @@ def test_each_kind_has_its_exit_code(kind: type[SentiflowError], code: int) -> N
     assert kind("x").exit_code == code
 
 
-def test_an_error_reads_as_what_failed_and_what_to_do() -> None:
-    assert str(UsageError("what failed", "what to do")) == "what failed\nwhat to do"
-
-
-def test_an_error_without_a_hint_is_one_line() -> None:
-    assert str(UsageError("what failed")) == "what failed"
-
-
-def test_an_unreachable_address_is_a_failure_of_the_world() -> None:
-    assert issubclass(UnreachableError, ExternalError)
-
-
 LIBRARY = "libtensorflow_cc.so.2: failed to map segment from shared object"
 MEMORY = [
     (MemoryError(), "MemoryError"),

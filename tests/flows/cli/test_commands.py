@@ -5,12 +5,10 @@ import subprocess
 import sys
 
 import numpy as np
-import pandas as pd
 import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from benchmarks.sample import sample_rows
 from flows.cli import application
 from sentiflow.locks import training_lock
 from sentiflow.store.client import connect
@@ -72,32 +70,6 @@ def test_predict_answers_with_label_score_and_version_and_loads_nothing_slow(tra
     assert not loaded & {"mlflow", "prefect", "tensorflow", "keras", "pandas", "sklearn"}
 
 
-def test_predict_scores_as_mlflow_does(trained: Trained) -> None:
-    import mlflow.pyfunc
-
-    from sentiflow.store.client import connect
-
-    text = "The acting was fine but the ending was a mess."
-    done = trained.world.run("predict", "--model-version", "1", "--dataset", "sample", text)
-    connect(trained.world.settings)
-    score = (
-        mlflow.pyfunc.load_model("models:/sample-sentiment/1")
-        .predict(pd.DataFrame({"text": [text]}))["score"]
-        .iloc[0]
-    )
-    assert f"  {score:.4f}  " in done.stdout
-
-
-def test_data_shows_a_table_of_ones_own_as_its_training_reads_it(world: World) -> None:
-    rows = [f'"{text}",{label}' for text, label, _ in sample_rows(60, 2, 3)]
-    (world.root / "mine.csv").write_text("\n".join(["text,label", *rows]))
-    told = world.run("data", "--dataset", "mine.csv").stdout
-    length = re.search(r"^shape padded to (\d+) ", told, re.MULTILINE)
-    assert length is not None and 20 < int(length[1]) < 60
-    kept = r"^All \d{3} words of the training reviews are kept. So are 14,\d{3} others of the base."
-    assert re.search(kept, told, re.MULTILINE)
-
-
 def test_data_shows_counts_shapes_lengths_balance_and_the_first_review(world: World) -> None:
     done = world.run("data", "--dataset", "sample")
     assert done.returncode == 0, done.stderr
@@ -156,32 +128,6 @@ def test_wrong_use_is_refused_in_a_sentence(world: World, arguments: list[str], 
     error = refusal("train", *arguments)
     assert (error.exit_code, told in str(error)) == (2, True), error
     assert not list((world.root / "data").glob("**/*.parquet"))
-
-
-def test_the_name_of_a_scored_file_need_not_be_utf_8(world: World) -> None:
-    assert "\udcff.csv: no such file" in str(refusal("score", "\udcff.csv", "-o", "\udcff.parquet"))
-
-
-@pytest.mark.parametrize("host", ["a..b", "no-such-host.invalid", "192.0.2.1"])
-def test_pages_cannot_be_shown_at_an_address_that_is_not_this_machines(
-    world: World, host: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SENTIFLOW_UI_URL", f"http://{host}:5000")
-    error = refusal("ui")
-    assert (error.exit_code, str(error).startswith(f"Cannot listen on port 5000 of {host}: ")) == (3, True), error
-
-
-def test_without_a_command_the_help_is_all_that_is_printed(world: World) -> None:
-    done = world.run()
-    assert (done.returncode, done.stderr) == (2, "")
-    assert "Usage: sentiflow" in done.stdout
-
-
-def test_wrong_use_ends_with_2_without_a_traceback(world: World) -> None:
-    done = world.run("train", "--set", "epoch=3")
-    assert (done.returncode, "Did you mean epochs?" in done.stderr) == (2, True)
-    assert "Traceback" not in done.stderr
-    assert world.run("train", "--seed", "-1").returncode == 2
 
 
 @pytest.mark.parametrize("command", ["train", "sweep", "data"])
@@ -267,9 +213,3 @@ def test_a_prefect_server_that_is_down_ends_with_3(world: World) -> None:
     assert done.returncode == 3
     assert "Prefect server does not answer" in done.stderr
     assert "unset PREFECT_API_URL" in done.stderr
-
-
-def test_debug_shows_the_traceback(world: World) -> None:
-    done = world.run("data", "--dataset", "missing.csv", "--debug")
-    assert done.returncode == 2
-    assert "Traceback" in done.stderr

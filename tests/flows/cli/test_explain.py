@@ -27,25 +27,6 @@ def test_a_text_without_a_known_word_is_marked(registry: World) -> None:
     assert ("no word of it is known" in first, "no word of it is known" in second) == (False, True)
 
 
-def test_what_is_no_text_is_wrong_use(registry: World) -> None:
-    done = registry.run("predict", "--explain", "  ")
-    assert (done.returncode, "A text is empty" in done.stderr) == (2, True)
-
-
-@pytest.mark.parametrize("command", ["promote", "versions --history"])
-def test_without_any_model_each_command_says_what_to_do(world: World, command: str) -> None:
-    done = world.run(*command.split())
-    assert done.returncode == 2
-    assert "No model is registered yet" in done.stderr and "sentiflow train" in done.stderr
-
-
-@pytest.mark.parametrize(("page", "said"), [("", "A path is empty"), (".", "--html . is no file")])
-def test_a_page_without_a_name_is_wrong_use_told_before_the_reading(registry: World, page: str, said: str) -> None:
-    done = registry.run("predict", "--explain", "dull", "--html", page)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert said in done.stderr
-
-
 @pytest.mark.parametrize(
     ("given", "told"), [(["dull"], "Add --explain."), (["--explain", "dull", "bad"], "--html takes one text.")]
 )

@@ -113,11 +113,3 @@ def test_port_and_host_come_from_the_settings_when_no_option_names_them(promoted
     finally:
         process.terminate()
         process.wait(20)
-
-
-def test_several_models_of_which_none_was_named_end_with_2(trained: Trained, tmp_path: Path) -> None:
-    world, client = service.copied(trained, tmp_path)
-    client.create_registered_model("mine-sentiment")
-    done = world.run("serve", "--port", "0", timeout=30)
-    assert done.returncode == 2
-    assert "mine-sentiment, sample-sentiment" in done.stderr

@@ -48,23 +48,6 @@ def test_a_cluster_writes_the_same_bytes_as_this_machine(
         assert one.read_bytes() == other.read_bytes()
 
 
-def test_a_scheduler_that_nobody_runs_is_told_with_its_address(
-    trained: Trained,
-    path: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr("sentiflow.batch.dask.REACH_SECONDS", 1)
-    settings = trained.world.settings.model_copy(
-        update={"task_runner": "dask", "dask_address": "tcp://127.0.0.1:9"}
-    )
-    with pytest.raises(ExternalError, match="answers at tcp://127.0.0.1:9") as caught:
-        score_input(Request(path, tmp_path / "out.parquet"), settings)
-    assert "SENTIFLOW_DASK_ADDRESS" in caught.value.hint
-    assert "Traceback" not in capfd.readouterr().err  # Dask's own lines
-
-
 @pytest.mark.story
 def test_a_cluster_with_certificates_scores_for_who_has_one_and_for_nobody_else(
     trained: Trained, path: Path, tmp_path: Path

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,17 +82,6 @@ def test_a_scheduler_that_no_worker_joins_is_told_and_left(monkeypatch: pytest.M
         with pytest.raises(ExternalError, match="No Dask scheduler with a worker answers at tcp://127.0.0.1:"):
             dask_client(settings)
         assert nobody_stays(made)
-
-
-def test_a_model_that_cannot_be_sent_is_told_and_the_cluster_left(
-    two: "tuple[Settings, LocalCluster]", scorer: TextScorer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings, made = two
-    monkeypatch.setattr(dask, "BulkScorer", lambda _scorer: Lock())
-    with pytest.raises(ExternalError, match="The Dask workers cannot take the model: .") as told:
-        DaskWorkers(settings, scorer, None).__enter__()
-    assert "Install the same release" in told.value.hint
-    assert nobody_stays(made)
 
 
 @pytest.mark.parametrize("check", [check_dask, dask_client])

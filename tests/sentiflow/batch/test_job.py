@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +17,6 @@ from sentiflow.batch import job as module
 from sentiflow.batch.dask import DaskWorkers
 from sentiflow.batch.job import Request, Scored, Workers, _pool, score_input
 from sentiflow.batch.labels import as_trained
-from sentiflow.batch.writers import Totals
 from sentiflow.console import Advance
 from sentiflow.data.division import text_id
 from sentiflow.data.prepare import kept_table
@@ -223,24 +221,6 @@ def test_from_eight_megabytes_on_each_core_scores_unless_a_number_is_asked_for(
 def test_a_cluster_scores_where_the_settings_name_one_however_small_the_input_is() -> None:
     settings = Settings(task_runner="dask", dask_address="tcp://127.0.0.1:9")
     assert isinstance(_pool(SimpleNamespace(size=1), scorer(1), None, settings), DaskWorkers)  # type: ignore[arg-type]
-
-
-def test_what_a_run_came_to_is_told() -> None:
-    totals = Totals(1_200, 1_150, 1, {"no text": 40, "not UTF-8": 10}, Path("/o.csv.rejects.jsonl"))
-    done = Scored(Path("/o.csv"), Version("imdb-sentiment", 3, "champion"), totals, 0.5)
-    assert done.lines == [
-        "1,150 scored, 50 rejected, 1,200 rows in all; 1 text holds no word that the model knows",
-        "2,400 reviews a second: 1,200 in 0.5 s",
-        "Scored by imdb-sentiment version 3 (champion)",
-        "Scores:  /o.csv",
-        "Rejects: /o.csv.rejects.jsonl (40 no text, 10 not UTF-8)",
-    ]
-    assert replace(done, totals=Totals(1_000, 1_000, 0, {}, None)).lines == [
-        "1,000 scored, 0 rejected, 1,000 rows in all",
-        "2,000 reviews a second: 1,000 in 0.5 s",
-        "Scored by imdb-sentiment version 3 (champion)",
-        "Scores:  /o.csv",
-    ]
 
 
 @pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])

@@ -70,12 +70,6 @@ def test_a_vocabulary_of_real_size_finds_each_of_its_words_and_no_other() -> Non
     np.testing.assert_array_equal(BulkScorer(scorer).encode(texts), slowly(scorer, texts))
 
 
-def test_no_text_gives_no_row() -> None:
-    scorer = scorer_of(WORDS, 6, 100)
-    assert BulkScorer(scorer).encode([]).shape == (0, 6)
-    assert BulkScorer(scorer).score([]).shape == (0,)
-
-
 def test_scores_are_those_of_the_scorer() -> None:
     scorer = scorer_of(WORDS, 6, 8)
     np.testing.assert_allclose(BulkScorer(scorer).score(EDGES), scorer.score(EDGES), rtol=0, atol=1e-14)

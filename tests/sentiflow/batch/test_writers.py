@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,7 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sentiflow.batch import writers as module
 from sentiflow.batch.writers import check_output, output_schema, to_table, write_output
 from sentiflow.data.inputs import open_input
 from sentiflow.data.rows import Chunk, Reject, rejects_of
@@ -143,19 +141,6 @@ def test_a_csv_gives_line_ends_inside_of_a_text_back(tmp_path: Path, text: str) 
     assert whole.startswith("text,score\n") and whole.endswith(",0.5\n")
 
 
-def test_a_number_that_json_has_none_for_is_null(tmp_path: Path) -> None:
-    columns = {"a": pa.array([math.nan, math.inf, 1.5])}
-    lines = finished(tmp_path / "out.jsonl", columns).splitlines()
-    assert [json.loads(line)["a"] for line in lines] == [None, None, 1.5]
-    assert finished(tmp_path / "out.csv", columns).splitlines()[1] == ",0.5"
-
-
-def test_bytes_of_a_kept_text_that_are_no_utf_8_are_escaped(tmp_path: Path) -> None:
-    """Red if Parquet, which does not check its texts, could end a CSV in a traceback."""
-    broken = pa.array([b"caf\xe9", None], pa.binary()).view(pa.string())
-    assert finished(tmp_path / "out.csv", {"id": pa.chunked_array([broken])}) == "id,score\ncaf\\xe9,0.5\n,0.5\n"
-
-
 def modes(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
 
@@ -198,10 +183,3 @@ def test_an_error_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None
     with pytest.raises(KeyboardInterrupt):
         write_output(scored(), output, SCHEMA, -1.0)
     assert [(path, path.read_text()) for path in tmp_path.iterdir()] == [(output, "earlier")]
-
-
-def test_small_chunks_become_few_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_GROUP_ROWS", 10)
-    write_output([done(number) for number in range(25)], tmp_path / "out.parquet", SCHEMA, -1.0)
-    about = pq.read_metadata(tmp_path / "out.parquet")
-    assert [about.row_group(k).num_rows for k in range(about.num_row_groups)] == [10, 10, 5]

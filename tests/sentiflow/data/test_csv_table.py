@@ -92,20 +92,7 @@ def test_a_row_that_cannot_be_scored_is_told_why_and_costs_no_other(path: Path, 
     assert texts(path, b"text,n\ngood,1\n" + row + b"\nbad,2\n") == ["good", reason, "bad"]
 
 
-def test_a_bad_byte_matters_only_in_columns_that_are_used(path: Path) -> None:
-    content = b"text,n\ngood,\xe9\n"
-    assert texts(path, content) == ["good"]
-    assert texts(path, content, keep=("n",)) == [NOT_UTF8]
-
-
 TOO_LONG = "not CSV: field larger than field limit (50) in line {}"
-
-
-def test_a_line_too_long_to_hold_is_one_reject(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever its columns: red if the beginning of a text passes for all of it."""
-    monkeypatch.setattr("sentiflow.files.LONGEST", 50)
-    for row in (b"x" * 130 + b",1", b"1," + b"x " * 65):
-        assert texts(path, b"text,n\ngood,1\n" + row + b"\nbad,2\n") == ["good", TOO_LONG.format(3), "bad"]
 
 
 @pytest.mark.parametrize("end", [b"\n", b""])
@@ -130,30 +117,6 @@ def test_a_quote_that_is_never_closed_ends_the_reading_and_names_its_line(
     assert [next(rows).text, next(rows).text] == ["two\nlines", "good"]
     with pytest.raises(UsageError, match="line 6 opens a quote"):
         next(rows)
-
-
-def test_a_row_whose_quotes_do_not_match_is_a_reject_with_its_number_and_the_readers_reason(
-    path: Path, job: Callable
-) -> None:
-    path.write_text('id,text\n1,"a ""good"" film"\n2,"a "bad" film"\n3,its "plot"\n', encoding="utf-8")
-    done = job(path, keep=("id",))
-    assert [(each["id"], each["row"]) for each in done.scored] == [("1", 1), ("3", 3)]
-    reason = "not CSV: ',' expected after '\"' in line 3"
-    assert done.rejects == [{"row": 2, "line": 3, "reason": reason, "value": ""}]
-
-
-@pytest.mark.parametrize("row", [b'"bad,2', b'bad,"', b'bad,"\n\n'])
-def test_a_quote_that_is_opened_in_the_last_row_is_found(path: Path, row: bytes) -> None:
-    with pytest.raises(UsageError, match="line 3 opens a quote"):
-        texts(path, b"text,n\ngood,1\n" + row)
-
-
-def test_the_value_of_a_reject_is_written_as_valid_text(path: Path, job: Callable) -> None:
-    path.write_bytes(b"id,text\n7,caf\xe9\n8,a,b\n")
-    assert job(path).rejects == [
-        {"row": 1, "line": 2, "reason": NOT_UTF8, "value": "caf\\xe9"},
-        {"row": 2, "line": 3, "reason": "wrong number of fields: 3 instead of 2", "value": "8,a,b"},
-    ]
 
 
 def test_columns_are_found_by_name_and_kept_as_text(path: Path, job: Callable, scorer: TextScorer) -> None:
@@ -181,8 +144,3 @@ def test_columns_are_found_by_name_and_kept_as_text(path: Path, job: Callable, s
 def test_a_header_that_does_not_fit_is_refused(path: Path, header: bytes, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         texts(path, header + b"\ngood,1\n")
-
-
-def test_all_missing_columns_are_named(path: Path) -> None:
-    with pytest.raises(UsageError, match="no column id; no column stars; there are: text, n"):
-        texts(path, b"text,n\ngood,1\n", keep=("n", "id", "stars"))

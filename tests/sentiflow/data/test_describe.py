@@ -49,26 +49,9 @@ def test_the_first_review_is_shown_as_the_recipe_sees_it(facts: DatasetFacts) ->
     assert (facts.first_ids, facts.first_text, facts.first_label) == ((1, 4, 2, 6), "? the ? good", 1)
 
 
-def test_the_first_review_is_the_first_of_the_training_split() -> None:
-    facts = describe(REVIEWS.take(np.array([4, 1, 0, 2])), VOCABULARY, *SIZES)
-    assert (facts.first_ids, facts.first_label) == ((1, 4, 5, 6, 2), 0)
-
-
-@pytest.mark.parametrize(("tokens", "unknown"), [([1, 8], 1.0), ([1, 4], 0.0), ([1], 0.0)])
-def test_a_split_may_hold_a_single_word_or_none(tokens: list[int], unknown: float) -> None:
-    split, label = np.array(["train", "test"]), np.ones(2, np.int8)
-    reviews = Reviews(split, split, label, [np.array(each, np.int32) for each in ([1, 4], tokens)])
-    assert describe(reviews, VOCABULARY, *SIZES).splits[1].unknown == unknown
-
-
 def test_in_both_splits_compares_whole_ids_before_rare_words_are_replaced() -> None:
     # [1, 5] stands in both; [1, 4, 8, 6] and [1, 4, 8, 7] differ in their last word alone
     assert in_both_splits(REVIEWS) == 1
-
-
-def test_in_both_splits_counts_each_test_review() -> None:
-    twice = REVIEWS.take(np.array([2, 1, 5, 5, 4]))
-    assert in_both_splits(twice) == 2
 
 
 @pytest.mark.parametrize(("repeated", "warns"), [(20, False), (21, True)])
@@ -126,8 +109,3 @@ def test_a_test_that_is_unlike_the_rest_or_has_few_of_a_label_is_told(
     train: tuple[int, int], test: tuple[int, int], expected: list[str]
 ) -> None:
     assert warnings(balanced(train, test)) == expected
-
-
-def test_warnings_call_the_labels_as_the_table_does() -> None:
-    named = replace(balanced((40, 400), (9, 100)), label_names=("complaint", "praise"))
-    assert warnings(named) == ["Only 9 of the 109 test reviews are complaint: the test says little about these."]

@@ -67,15 +67,6 @@ def test_any_unicode_arrives_escaped_or_not(path: Path) -> None:
     assert outcomes(path, *lines) == [text, text]
 
 
-def test_a_line_too_long_to_hold_is_one_reject(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sentiflow.data.inputs.LONGEST", 50)
-    assert outcomes(path, GOOD, b'{"text": "' + b"x" * 170 + b'"}', GOOD) == ["good", TOO_LONG, "good"]
-    table = JsonLines(path)
-    table.select("text")
-    values = [(row.line, row.value) for row in table.rows()]
-    assert values == [(1, ""), (2, '{"text": "' + "x" * 41), (3, "")]  # as much as was held: 51 bytes
-
-
 def test_a_line_may_be_as_long_as_the_longest_text(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its end included; a line that is longer by one costs no other."""
     monkeypatch.setattr("sentiflow.data.inputs.LONGEST", 50)
@@ -111,15 +102,3 @@ def test_columns_are_looked_for_in_the_first_thousand_lines(path: Path) -> None:
     path.write_text('{"first": 1}\n' + "{}\n" * 998 + '{"last": 1}\n{"beyond": 1}\n')
     with pytest.raises(UsageError, match="no key text; there are: first, last\\."):
         JsonLines(path).select("text")
-
-
-def test_a_column_that_no_row_has_is_refused_with_those_that_there_are(path: Path) -> None:
-    with pytest.raises(UsageError, match="no key text; there are: body, id"):
-        outcomes(path, b'{"body": "good"}', b'{"id": 1}')
-
-
-def test_a_file_without_any_object_is_all_rejects(path: Path, job: Callable) -> None:
-    path.write_text("[\n1,\n]\n")
-    done = job(path)
-    assert (done.totals.rows, done.totals.scored, done.scored) == (3, 0, [])
-    assert [row["value"] for row in done.rejects] == ["[", "1,", "]"]

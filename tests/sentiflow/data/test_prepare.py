@@ -16,7 +16,7 @@ import pytest
 
 from sentiflow.data import imdb, reviews
 from sentiflow.data import prepare as module
-from sentiflow.data.division import sample_rows, text_id, to_reviews, word_hash
+from sentiflow.data.division import text_id, word_hash
 from sentiflow.data.prepare import (
     check_data,
     dataset_name,
@@ -65,22 +65,6 @@ def test_a_table_is_made_the_first_time_and_found_and_used_the_second_time(table
     assert time.time() - reviews.used_at(first.table) < 60
 
 
-def test_a_table_is_hashed_once_in_a_process_until_it_changes(
-    table: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Red if each of a training's looks at a large table reads all of it again."""
-    read: list[str] = []
-    digest = hashlib.file_digest
-    monkeypatch.setattr(
-        hashlib, "file_digest", lambda stream, kind: read.append(stream.name) or digest(stream, kind)
-    )
-    first = run(table, settings)
-    assert find_prepared(table, settings) == run(table, settings) == replace(first, made=False)
-    assert read.count(table) == 1
-    write(Path(table), word="play")
-    assert run(table, settings).digest != first.digest and read.count(table) == 2
-
-
 def test_a_table_that_changes_while_it_is_read_is_kept_under_no_name(
     table: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,21 +78,6 @@ def test_a_table_that_changes_while_it_is_read_is_kept_under_no_name(
             prepare(source, settings)
     write(Path(table))
     assert run(table, settings).made is True
-
-
-@pytest.mark.parametrize("lost", ["table", "vocabulary"])
-def test_a_table_that_lost_a_file_is_made_again(table: str, settings: Settings, lost: str) -> None:
-    first = run(table, settings)
-    (first.table if lost == "table" else reviews.vocabulary_file(first.table)).unlink()
-    assert run(table, settings) == first
-
-
-@pytest.mark.parametrize("note", ["", "[]", '{"sha256": "0"}'])
-def test_a_damaged_note_is_passed_over(table: str, settings: Settings, note: str) -> None:
-    first = run(table, settings)
-    [path] = first.table.parent.glob(".*.json")
-    path.write_text(note, encoding="utf-8")
-    assert run(table, settings) == first
 
 
 def flipped(path: Path, at: int) -> None:
@@ -304,17 +273,6 @@ def test_rejects_of_the_last_ten_readings_are_kept_refused_ones_too(settings: Se
     assert {each.stat().st_mode & 0o777 for each in kept} == {0o600}
 
 
-def test_rows_that_are_left_out_are_counted_when_the_table_is_found_again(
-    settings: Settings, tmp_path: Path
-) -> None:
-    table = rejecting(tmp_path / "mine.csv")
-    options = TableOptions(labels={"0": 0, "1": 1, "perhaps": "skip"})
-    for made in (True, False):
-        done = prepare(fetch(table, settings, options=options), settings)
-        assert (done.made, done.rejected, done.left_out) == (made, None, {"perhaps": 1})
-    assert not (tmp_path / "mine.csv.rejects.jsonl").exists()
-
-
 def test_rejects_of_a_folder_that_cannot_be_written_to_go_to_the_data_folder(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,15 +280,6 @@ def test_rejects_of_a_folder_that_cannot_be_written_to_go_to_the_data_folder(
     rejected = run(rejecting(tmp_path / "mine.csv"), settings).rejected
     assert rejected is not None
     assert Path(rejected.file) == settings.data_dir / "datasets" / "mine" / "mine.csv.rejects.jsonl"
-
-
-def test_all_rejects_of_a_refused_table_are_written(settings: Settings, tmp_path: Path) -> None:
-    file = tmp_path / "mine.csv.rejects.jsonl"
-    with pytest.raises(UsageError, match=f"All rejected rows: {file}"):
-        prepare(
-            fetch(write(tmp_path / "mine.csv"), settings, options=TableOptions(labels={"a": 0, "b": 1})), settings
-        )
-    assert len(file.read_text().splitlines()) == 10
 
 
 def test_other_options_make_another_table(table: str, settings: Settings) -> None:
@@ -364,17 +313,6 @@ def test_the_sample_needs_no_file_and_has_its_promised_size(settings: Settings) 
     assert run("sample", settings).made is False
 
 
-def test_an_imdb_of_other_counts_is_refused(settings: Settings, tmp_path: Path) -> None:
-    """Red if the checks are not asked before a table is published."""
-    source = replace(fetch("imdb", imdb_mirror(settings, tmp_path)), origin="here")
-    with pytest.MonkeyPatch.context() as patch:
-        few = to_reviews(sample_rows())
-        patch.setattr(module.imdb, "load", lambda *_: few)
-        with pytest.raises(ExternalError, match="expected 25,000 reviews"):
-            prepare(source, settings)
-    assert left_in(settings.data_dir / "datasets" / "imdb") == set()
-
-
 def imdb_mirror(settings: Settings, folder: Path) -> Settings:
     """Settings that name an IMDB of four reviews, as a mirror."""
     x = np.empty(2, object)
@@ -386,15 +324,6 @@ def imdb_mirror(settings: Settings, folder: Path) -> Settings:
         fields[f"{field}_url"] = str(folder / name)
         fields[f"{field}_sha256"] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
     return settings.model_copy(update=fields)
-
-
-def test_the_source_of_imdb_is_both_its_files(settings: Settings, tmp_path: Path) -> None:
-    mirror = imdb_mirror(settings, tmp_path)
-    first, second = fetch("imdb", mirror), fetch("imdb", mirror)
-    assert [file.name for file in first.files] == ["imdb.npz", "imdb_word_index.json"]
-    assert first.name == "imdb" and first.digest != fetch("sample", mirror).digest
-    assert first.origin == f"{tmp_path / 'imdb.npz'} and {tmp_path / 'words.json'}"
-    assert first.fetched and second == replace(first, fetched=False)
 
 
 class Planted:
@@ -489,22 +418,6 @@ def test_a_dataset_is_named_by_its_file_or_folder(dataset: str, name: str) -> No
 def test_an_unknown_dataset_is_refused_with_what_there_is(dataset: str, settings: Settings) -> None:
     with pytest.raises(UsageError, match="Give imdb, sample, or the path"):
         fetch(dataset, settings)
-
-
-@pytest.mark.parametrize("named", [".", "../tables/", "../older/.."])
-def test_a_folder_is_named_by_where_it_is(
-    named: str, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "tables"
-    folder.mkdir()
-    (tmp_path / "older").mkdir()
-    monkeypatch.chdir(folder)
-    if named == "../older/..":
-        folder = folder.parent
-    write(folder / "a.csv")
-    source = fetch(named, settings)
-    assert (source.name, source.origin) == (dataset_name(str(folder)), located(named))
-    assert Path(source.origin).is_absolute() and folder.samefile(source.origin)
 
 
 def test_a_folder_named_like_a_built_in_dataset_stands_in_for_none(

@@ -190,16 +190,6 @@ def test_words_that_are_damaged_or_of_another_table_are_refused(
     assert not find(table)
 
 
-def test_a_table_of_other_columns_or_types_is_refused(tmp_path: Path) -> None:
-    table = write(FIVE, VOCABULARY, tmp_path)
-    retyped = pd.read_parquet(table).assign(token_ids="a b c")
-    others = pd.DataFrame({"text": ["a", "b"], "label": [0, 1]})
-    for frame, reason in ((others, "there is no column review_id"), (retyped, "Unsupported cast")):
-        frame.to_parquet(table)
-        with pytest.raises(ExternalError, match=rf"{table.name}: {reason}"):
-            read(table)
-
-
 @pytest.mark.parametrize("column", ["label", "token_ids"])
 def test_a_table_with_a_missing_value_is_refused(tmp_path: Path, column: str) -> None:
     table = write(FIVE, VOCABULARY, tmp_path)

@@ -7,24 +7,17 @@ import pytest
 
 from sentiflow.data.inputs import open_input
 from sentiflow.data.rows import (
-    NOT_UTF8,
-    TOO_LONG,
     Chunk,
     Reject,
     beginning,
     by_label,
     count_left_out,
-    count_reasons,
     find_columns,
     grouped_tables,
-    hints_for,
-    kind_of,
     numbers,
     strings,
-    why_not,
 )
 from sentiflow.errors import UsageError
-from sentiflow.files import LONGEST
 
 
 def chunks_of(path: Path) -> list[Chunk]:
@@ -72,13 +65,6 @@ def test_tables_are_put_together_up_to_a_number_of_rows_or_of_bytes(
     made = list(grouped_tables(tables, rows, size))
     assert [len(table) for table in made] == lengths
     assert pa.concat_tables(made)["n"].to_pylist() == list(range(12))
-
-
-def test_a_message_names_the_columns_as_far_as_a_terminal_can_show_them(tmp_path: Path) -> None:
-    for number in (2, 10_000):
-        with pytest.raises(UsageError, match="no column text; there are: c0, c1") as refused:
-            find_columns(tmp_path, [f"c{k}" for k in range(number)], "text")
-        assert len(str(refused.value)) < 3_000
 
 
 @pytest.mark.parametrize(
@@ -146,24 +132,7 @@ def test_a_reject_is_one_line_of_plain_characters() -> None:
     }
 
 
-def test_a_text_too_long_to_hold_is_told_so() -> None:
-    assert (why_not("a" * LONGEST), why_not("a" * (LONGEST + 1))) == ("", TOO_LONG)
-    assert TOO_LONG == "longer than 33,554,432 characters"
-
-
 def test_rows_that_are_left_out_are_counted_with_their_labels() -> None:
     assert count_left_out({"3": 600, "": 8}) == "608 rows left out (label 3, none)"
     assert by_label({"mixed": 1, "Mixed": 3, "": 4, "MIXED": 2}) == {"Mixed": 6, "": 4}
     assert count_left_out({"unsure": 1}) == "1 row left out (label unsure)"
-
-
-def test_reasons_are_counted_without_their_details() -> None:
-    assert [kind_of(reason) for reason in ("no text", "unknown label: 7: 8")] == ["no text", "unknown label"]
-    assert count_reasons({"no text": 1_200, "not UTF-8": 1}) == "1,200 no text, 1 not UTF-8"
-
-
-@pytest.mark.parametrize(
-    ("name", "hint"), [("a.csv", "iconv"), ("a.ndjson", "iconv"), ("a.parquet", "Write those")]
-)
-def test_the_hint_about_an_encoding_is_for_files_of_text(name: str, hint: str) -> None:
-    assert hint in hints_for([NOT_UTF8], Path(name))[0]

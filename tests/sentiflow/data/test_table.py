@@ -3,7 +3,6 @@
 import json
 import os
 import random
-from collections import Counter
 from hashlib import sha256
 from pathlib import Path
 
@@ -15,11 +14,9 @@ from pydantic import ValidationError
 from sentiflow.batch.writers import output_schema
 from sentiflow.data.division import Labelled, in_fixed_order, sample_rows, text_id, to_reviews, word_hash
 from sentiflow.data.inputs import open_input
-from sentiflow.data.reviews import warnings
 from sentiflow.data.rows import rejects_of
 from sentiflow.data.table import Joined, Table, TableOptions, as_options, read_table
 from sentiflow.errors import UsageError
-from tests.sentiflow.data.test_imdb_fetch import Steps
 
 
 def texts(n: int) -> list[str]:
@@ -67,12 +64,6 @@ def test_a_csv_is_read_row_by_row(tmp_path: Path) -> None:
     assert [row.text for row in read_rows] == texts(10)
     assert [row.label for row in read_rows] == [0, 1] * 5
     assert [row.place for row in read_rows] == [f"mine.csv line {line}" for line in range(2, 12)]
-
-
-def test_a_text_that_looks_like_a_missing_value_is_a_text(tmp_path: Path) -> None:
-    missing = ["NA", "null", "None", "nan"]
-    made = read(table(tmp_path, [*((text, "1") for text in missing), *rows()])).rows
-    assert [row.text for row in made[:4]] == missing
 
 
 @pytest.mark.parametrize(
@@ -264,13 +255,6 @@ def test_the_first_option_that_cannot_be_read_is_named(given: dict[str, object],
     assert as_options({"text_column": "a"}, "The parameter table") == TableOptions(text_column="a")
 
 
-def test_progress_follows_the_bytes_of_the_table(tmp_path: Path) -> None:
-    path, progress = table(tmp_path, rows()), Steps()
-    read_table(path, TableOptions(), rejects_of(path), tmp_path / "kept", progress)
-    size = path.stat().st_size
-    assert (progress.begun, sum(progress.steps)) == ([("Reading mine.csv", size)], size)
-
-
 def test_rejects_may_be_so_many(tmp_path: Path) -> None:
     """Of 250 rows 2 are 0.8%, and 3 are 1.2%."""
     good = rows(247)
@@ -283,14 +267,6 @@ def test_rejects_may_be_so_many(tmp_path: Path) -> None:
     assert "3 of 250 rows are rejected; at most 2 may be rejected" in str(refused(path))
     assert len(read(path, max_rejects="3").rows) == 247
     assert len(read(path, max_rejects="1.2%").rows) == 247
-
-
-@pytest.mark.parametrize("text", ["good film,1\nbad film", "I give it\n1\nof 5", "good, 1\n0,bad"])
-def test_a_text_that_looks_like_rows_is_a_text(tmp_path: Path, text: str) -> None:
-    """Red if a sound review is rejected by a guess."""
-    lines = ["text,label", *(f'"{text} {k}",{k % 2}' for k in range(80))]
-    made = read(csv(tmp_path, lines))
-    assert (len(made.rows), made.rejected) == (80, None)
 
 
 def test_all_problems_are_listed_at_once_with_their_lines(tmp_path: Path) -> None:
@@ -325,16 +301,6 @@ def test_all_problems_are_listed_at_once_with_their_lines(tmp_path: Path) -> Non
     assert [reject["line"] for reject in rejects(path)] == list(range(5, 15))
 
 
-@pytest.mark.parametrize(
-    ("header", "names"), [("t,l,n", {"text_column": "t", "label_column": "l"}), ("text,label,Label ", {})]
-)
-def test_columns_have_any_names_and_the_one_that_is_written_so_is_read(
-    tmp_path: Path, header: str, names: dict[str, object]
-) -> None:
-    path = csv(tmp_path, [header, *(f"{text},{label}," for text, label in rows())])
-    assert labels(path, **names) == [0, 1] * 5
-
-
 def test_a_missing_value_of_a_parquet_table_is_named_by_its_row(tmp_path: Path) -> None:
     frame = pd.DataFrame({"text": texts(10), "label": [0, 1] * 5}).astype(object)
     frame.loc[2, "text"] = None
@@ -359,11 +325,6 @@ def test_too_few_different_texts_for_a_test_are_refused(tmp_path: Path) -> None:
     error = refused(table(tmp_path, rows(3)))
     assert few in str(error) and error.hint == ""
     assert few in str(refused(table(tmp_path, [*rows(3), *rows(3), (texts(1)[0], "1")])))
-
-
-def test_three_different_texts_of_each_label_are_enough_for_a_test(tmp_path: Path) -> None:
-    counts = Counter((row.split, row.label) for row in read(table(tmp_path, rows(6))).rows)
-    assert counts == {("train", 0): 2, ("train", 1): 2, ("test", 0): 1, ("test", 1): 1}
 
 
 @pytest.mark.parametrize(
@@ -435,15 +396,6 @@ def test_a_text_is_kept_once_where_it_stands_first(tmp_path: Path) -> None:
     first, second = made.joined.sentences()
     assert first == "22 rows left out, with the words of a row before"
     assert second.startswith("Contradictory labels: 2 of") and "(1 negative, 1 positive)" in second
-
-
-def test_words_in_capitals_with_the_other_label_are_contradictions(tmp_path: Path) -> None:
-    """Red if they are counted without their labels, or as test reviews that were learnt from."""
-    capitals = [(text.upper(), "complaint" if label == "1" else "PRAISE") for text, label in rows(50)]
-    named = [(text, "praise" if label == "1" else "complaint") for text, label in rows(50)]
-    made = read(table(tmp_path, [*named, *capitals]), labels={"complaint": 0, "praise": 1})
-    assert made.joined.relabelled == {"PRAISE": 25, "complaint": 25}
-    assert not any("too high" in each for each in warnings(to_reviews(made.rows)[0]))
 
 
 def tidied(text: str) -> str:
@@ -561,17 +513,6 @@ def test_the_mix_of_the_sample_is_numpys_of_seed_113() -> None:
     assert [row.review_id for row in sample_rows()] == [f"row-{k}" for k in order]
 
 
-@pytest.mark.parametrize(
-    "index", [[0, 1, 2, 3, 4] * 2, list("abcdefghij"), pd.MultiIndex.from_product([range(2), range(5)])]
-)
-def test_rows_of_a_parquet_table_are_counted_whatever_its_index(tmp_path: Path, index: object) -> None:
-    frame = pd.DataFrame({"text": texts(10), "label": [0, 1] * 5}, index=pd.Index(index))
-    frame.to_parquet(tmp_path / "mine.parquet")
-    assert [row.place for row in read(tmp_path / "mine.parquet").rows] == [
-        f"mine.parquet row {k}" for k in range(1, 11)
-    ]
-
-
 def folder_of(tmp_path: Path, count: int = 10, each: int = 10) -> Path:
     """CSV tables of different texts, a dozen hidden or rejected things beside them."""
     folder = tmp_path / "tables"
@@ -595,17 +536,6 @@ def test_a_folder_is_the_union_of_its_tables_in_the_order_of_their_names(tmp_pat
     assert [row.place for row in made.rows[9:11]] == ["00.csv line 11", "01.csv line 2"]
     assert [row.place for row in made.rows[-2:]] == ["3.parquet row 1", "Ünï код\\xe9.jsonl line 1"]
     assert (made.joined.tables, made.rejected) == (5, None)
-
-
-def test_the_first_file_by_name_gives_a_text_its_label(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path, 2)
-    table(folder, [("play part 3", "0"), ("play part 4", "0")], name="later.csv")
-    table(folder, [("play part 0", "1")], name="-first.csv")
-    made = read(folder)
-    assert {row.text: row.label for row in made.rows} == {text: int(label) for text, label in rows(20)} | {
-        "play part 0": 1
-    }
-    assert (made.joined.repeated, made.joined.relabelled) == (3, {"negative": 2})
 
 
 def test_rejects_of_a_folder_name_their_file_and_count_over_all(tmp_path: Path) -> None:

@@ -133,10 +133,6 @@ def test_a_spread_is_logged_and_printed() -> None:
     }  # fmt: skip
 
 
-def test_an_accuracy_is_printed_with_its_interval() -> None:
-    assert measure(LABELS, SCORES).text() == "66.67% (95% interval 30.00% to 90.32%)"  # Wilson's formula of 4 of 6
-
-
 def test_the_best_epoch_is_the_earliest_of_the_lowest_validation_loss() -> None:
     epochs = [
         Epoch(number, 0.5, 0.5, loss, 0.5, 1e-3, 1.0, 1.0) for number, loss in ((1, 0.6), (2, 0.4), (3, 0.4))
@@ -154,9 +150,3 @@ def test_the_error_weighs_bins_by_their_reviews() -> None:
     # bin of 0.1 to 0.2: three reviews, mean 0.15, one positive: off by 0.18333; bin of 0.9: one, off by 0.1
     found = reliability(np.array([1, 0, 0, 1], np.int8), np.array([0.15, 0.15, 0.15, 0.9]))
     assert found.error == pytest.approx((3 * (1 / 3 - 0.15) + 0.1) / 4)
-
-
-def test_a_score_of_one_belongs_to_the_last_bin() -> None:
-    found = reliability(np.array([1, 1], np.int8), np.array([1.0, 0.95]))
-    assert (found.reviews.tolist(), found.error) == ([2], pytest.approx(0.025))
-    assert reliability(np.array([1, 1], np.int8), np.array([0.85, 0.95])).reviews.tolist() == [1, 1]

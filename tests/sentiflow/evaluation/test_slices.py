@@ -1,7 +1,6 @@
 """Tests of slices, on reviews that can be counted by hand."""
 
 import numpy as np
-import pytest
 
 from sentiflow.data.reviews import Reviews
 from sentiflow.evaluation.metrics import (
@@ -79,13 +78,6 @@ def test_slices_by_words_are_quarters_of_the_unknown_share_and_negation() -> Non
     assert rows == {"oov_low": [0, 1], "oov_high": [3, 4], "negation": [0, 2, 3], "no_negation": [1, 4]}
 
 
-def test_no_review_is_in_the_low_and_in_the_high_quarter() -> None:
-    traits = Traits(np.array([0.0, 0.0, 0.0, 0.0, 0.5]), np.zeros(5, bool))
-    found = slice_rows(table([1, 2, 3, 4, 5]), traits)
-    assert found["oov_low"].tolist() == [True, True, True, True, False]
-    assert found["oov_high"].tolist() == [False, False, False, False, True]
-
-
 def test_accuracy_of_a_slice_has_its_own_count_and_interval() -> None:
     found = measure_slices(table([1, 1, 1, 9, 9], [True, True, False, False, True]))
     assert found == [Slice("short", 3, 2 / 3, *wilson(2, 3)), Slice("long", 2, 1 / 2, *wilson(1, 2))]
@@ -96,8 +88,3 @@ def test_metrics_of_slices_lead_back_to_them() -> None:
     metrics = slice_metrics(found)
     assert metrics["test_slices/truncated"] == 1.0 and "truncated 1" in slice_tags(found)["slice_reviews"]
     assert slices_logged(metrics | {"test/accuracy": 0.5}, slice_tags(found)) == found
-
-
-@pytest.mark.parametrize("value", [float("nan"), -0.5, 1.5])
-def test_a_metric_that_is_no_share_is_no_slice(value: float) -> None:
-    assert slices_logged({"test_slices/short": value}, {"slice_reviews": "short 10"}) == []

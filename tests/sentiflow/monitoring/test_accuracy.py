@@ -75,11 +75,6 @@ def test_an_answer_that_is_not_offered_is_none() -> None:
     assert (found.labels, found.texts, found.disputed) == ({"tr-0": 1}, 1, set())
 
 
-def test_a_stratum_whose_only_text_was_deleted_does_not_count() -> None:
-    live = live_accuracy(sample(0.9, 0.1, 0.9, population=[50, 50, 0]), labels("good", "good"))
-    assert live is not None and live.value == 0.5
-
-
 def test_all_texts_of_the_log_leave_no_doubt_of_them_and_that_of_as_many_labels_of_more() -> None:
     """19 of 29 texts right, all of them labelled: of texts like these it is Wilson's interval."""
     assert stratified([4, 6], [3, 6], [4, 6]) == pytest.approx((0.9, 0))
@@ -139,12 +134,6 @@ def test_many_unclear_texts_give_the_accuracy_with_them_as_wrong_and_as_right() 
     assert few is not None and "unclear" not in few.headline
 
 
-def test_a_stratum_without_a_label_counts_for_none() -> None:
-    """The doubt is that of the other stratum's labels: 4 of 4, of very many, are 4."""
-    value, doubt = stratified([100_000, 900_000], [3, 0], [4, 0])
-    assert (value, doubt) == pytest.approx((0.75, 1 / 4), rel=1e-4)
-
-
 def test_how_many_labels_a_drop_needs_is_said_of_the_version_not_of_the_labels() -> None:
     """By hand, for 90% of 10,000: 1 / ((0.03 / 2.537)**2 / (0.87 * 0.13) - 1 / 10,000) = 880.6."""
     asked, tested = sample(*[0.9] * 40, population=[99]), Tested(0.9, wilson(9_000, 10_000)[0])
@@ -161,13 +150,6 @@ def test_without_strata_each_label_counts_as_one_and_the_interval_is_wilsons() -
     value, doubt = stratified([1_000_000], [180], [200])
     assert (value, 1 / doubt) == pytest.approx((0.9, 200), abs=0.1)
     assert interval(0.9, 1 / 200) == pytest.approx(wilson(180, 200))
-
-
-def test_half_of_the_texts_surely_right_leave_half_of_the_doubt() -> None:
-    """By hand: half of the variance of the other half's share, by weights of a half each."""
-    value, doubt = stratified([1_000_000] * 2, [80, 10_000], [100, 10_000])
-    assert value == pytest.approx(0.9)
-    assert doubt == pytest.approx(0.25 * 80.5 * 20.5 / 101**2 / 100 / (0.9 * 0.1), rel=0.02)
 
 
 def test_a_drop_is_beyond_the_chance_of_both_sides() -> None:

@@ -117,11 +117,6 @@ def test_what_does_not_fit_is_refused_whole(content: str, told: str, tmp_path: P
         read_labels([ASKED], file)
 
 
-def test_other_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is no .csv or .json file"):
-        export(ASKED, tmp_path / "texts.xlsx")
-
-
 def test_labels_of_an_earlier_sample_are_its_own(tmp_path: Path) -> None:
     """Drift may draw another one while a person fills a table in."""
     texts = [each.model_copy(update={"id": f"later-{each.id}"}) for each in ASKED.texts]

@@ -5,7 +5,6 @@ import struct
 import subprocess
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -82,12 +81,6 @@ def test_a_text_is_read_as_it_was_written_and_has_an_id(tmp_path: Path) -> None:
     assert [one.id for one in found] == [1, 2, 3, 4, 5, 6]
 
 
-def test_making_a_log_makes_no_folder_and_reading_it_no_file(tmp_path: Path) -> None:
-    TextLog(tmp_path / "log", LARGE)
-    assert unchecked(tmp_path / "log") == []
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_nobody_else_may_read_the_texts_nor_the_journal(tmp_path: Path) -> None:
     folder = tmp_path / "data" / "log"
     TextLog(folder, LARGE).append([entry("private")])
@@ -107,13 +100,6 @@ def test_a_log_that_was_deleted_during_a_check_is_made_by_the_next_text_and_chec
     assert not log.file.exists() and log.last_psi() == {MODEL: {"oov": 0.5}}
     log.append([entry("new")])
     assert check(tmp_path) == ["new"]
-
-
-def test_a_note_of_a_log_that_was_deleted_does_not_hide_the_texts_of_the_next(tmp_path: Path) -> None:
-    log = TextLog(tmp_path, LARGE)
-    log.append([entry("new"), entry("newer")])
-    log.mark_checked(MODEL, 3, {})
-    assert check(tmp_path) == ["new", "newer"]
 
 
 def plant_journal(log: TextLog, victim: Path) -> None:
@@ -147,18 +133,6 @@ def test_a_link_in_place_of_the_log_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"symbolic links.*texts\.db"):
         log.append([entry("text")])
     assert not victim.exists()
-
-
-def test_a_link_in_place_of_a_note_is_replaced_and_not_read(tmp_path: Path) -> None:
-    victim, log = tmp_path / "victim", TextLog(tmp_path / "log", LARGE)
-    victim.write_text("precious")
-    log.append([entry("text")])
-    note = log.folder / f"{MODEL}.checked.json"
-    note.symlink_to(victim)
-    with pytest.raises(OSError, match="symbolic links"):
-        list(log.unchecked(MODEL))
-    log.mark_checked(MODEL, 1, {})
-    assert victim.read_text() == "precious" and not note.is_symlink()
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"id": "x", "psi": {}}', '{"id": 9223372036854775808, "psi": {}}'])
@@ -201,15 +175,6 @@ def test_the_oldest_texts_of_all_models_go_first(tmp_path: Path) -> None:
     numbers = [int(text.split()[1]) for text in check(tmp_path)]
     assert numbers == list(range(numbers[0], 400)) and len(numbers) > 250  # the latest, without a gap
     assert check(tmp_path, "imdb-sentiment") == []
-
-
-@pytest.mark.parametrize("length", [10, 4_100, 30_000])
-def test_the_bound_holds_for_texts_of_any_length(tmp_path: Path, length: int) -> None:
-    log = TextLog(tmp_path, 500_000)
-    for _ in range(8):
-        assert log.append([entry("x" * length)] * (400_000 // (length + 100))) > 0
-        assert size(tmp_path) <= 500_000
-    assert size(tmp_path) > 300_000
 
 
 def test_ids_are_not_used_again(tmp_path: Path) -> None:
@@ -282,13 +247,3 @@ def test_a_full_disk_is_an_error_and_keeps_earlier_texts(tmp_path: Path) -> None
     assert done.stdout.startswith(f"{tmp_path / 'texts.db'}: "), done.stdout
     TextLog(tmp_path, LARGE).append([entry("after")])
     assert check(tmp_path) == ["before", "after"]
-
-
-def test_a_log_whose_first_writer_got_no_further_than_its_file_holds_no_texts(tmp_path: Path) -> None:
-    with closing(sqlite3.connect(tmp_path / "texts.db")) as db:
-        db.execute("PRAGMA auto_vacuum = FULL")  # writes the file's head
-    log = TextLog(tmp_path, LARGE)
-    assert unchecked(tmp_path) == []
-    log.delete(bool)
-    log.append([entry("first")])
-    assert check(tmp_path) == ["first"]

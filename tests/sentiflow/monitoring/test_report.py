@@ -85,21 +85,6 @@ def test_the_markdown_has_both_tables_the_rule_and_no_text() -> None:
     assert "script" not in made
 
 
-def test_each_feature_is_drawn_as_shares_of_both_sides(figures: dict[str, Figure]) -> None:
-    assert list(figures) == ["oov", "length", "score"]
-    for figure in figures.values():
-        (axes,) = figure.axes
-        lines = [patch for patch in axes.patches if patch.get_label().startswith(("t", "recent"))]
-        assert [patch.get_label().partition(" (")[2] for patch in lines] == ["300)", "100)"]
-        for patch in lines:
-            assert 0.97 <= patch.get_data().values.sum() <= 1 + 1e-9  # the longest percent may lie outside
-
-
-def test_lengths_are_drawn_in_bars_of_whole_words(figures: dict[str, Figure]) -> None:
-    steps = np.diff(figures["length"].axes[0].patches[0].get_data().edges)
-    assert set(steps) == {2.0}  # 60 words in 30 bars
-
-
 def test_texts_stand_in_the_page_as_text_and_it_loads_nothing(figures: dict[str, Figure]) -> None:
     made = report(RESULT, figures).page()
     assert "&lt;script&gt;alert(&#34;x&#34;)&lt;/script&gt; &amp; &lt;img" in made

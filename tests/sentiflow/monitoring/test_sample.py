@@ -95,11 +95,6 @@ def test_texts_of_a_log_that_began_again_are_all_drawn_from(tmp_path: Path) -> N
     assert sum(second.population) == 200 and second.at > first.at
 
 
-def test_without_any_text_nothing_is_drawn(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="log has no text of mine-sentiment that was not drawn"):
-        drawn(log(tmp_path), 10)
-
-
 def test_a_deleted_text_is_gone_from_the_log_and_its_file(tmp_path: Path) -> None:
     made = log(tmp_path, "my own name", "0.2", "my own name")
     made.delete(lambda text: text == "my own name")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sentiflow.data import prepare, reviews
+from sentiflow.data import prepare
 from sentiflow.data.imdb import fetch_file
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import vocabulary_file
@@ -59,16 +59,6 @@ def test_a_dataset_goes_when_nothing_used_it_for_as_long_as_the_settings_say(
     assert table.exists() == vocabulary_file(table).exists() == rejects.exists() == stays
     assert bool(report.removed) == (not stays)
     assert prepared(world).made == (not stays)
-
-
-def test_finding_a_dataset_again_and_reading_it_are_uses(world: World) -> None:
-    table = old(prepared(world), 99)
-    prepared(world)
-    assert deleted(world.settings, ()).removed == []
-    old(Prepared("mine", table.stem, table, "", made=False), 99)
-    reviews.read_vocabulary(table)
-    assert deleted(world.settings, ()).removed == []
-    assert table.exists()
 
 
 def test_what_a_champion_is_judged_by_stays(world: World) -> None:

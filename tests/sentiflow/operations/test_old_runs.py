@@ -179,17 +179,6 @@ def test_a_link_in_place_of_a_runs_folder_is_not_followed(store: Store, tmp_path
     assert len(report.left) == 1
 
 
-def test_what_cannot_be_deleted_keeps_no_other_run(store: Store, world: World) -> None:
-    bad = store.client.create_experiment("bad", artifact_location="ftp://127.0.0.1:9/x")
-    store.settings = store.settings.model_copy(update={"experiment": "bad"})
-    made = [store.client.create_run(bad, start_time=1).info.run_id for _ in range(2)]
-    for run in made:
-        store.client.set_terminated(run, end_time=2)
-    report = deleted(store.settings)
-    assert len(report.failures) == 2
-    assert {run.info.run_id for run in store.client.search_runs([bad])} == set(made)
-
-
 @pytest.mark.story
 def test_over_http_files_go_and_the_server_keeps_hidden_records(world: World, tmp_path: Path) -> None:
     arguments = ["server", "--backend-store-uri", world.variables["SENTIFLOW_TRACKING_URI"],

@@ -57,12 +57,6 @@ def test_an_event_survives_json() -> None:
         assert Event.from_json(event.to_json()) == event
 
 
-def test_an_event_is_readable_in_mlflow_and_not_yet_done() -> None:
-    event = Event("promotion", 1, None, "run", 0.9, "passed", "größer", "Zoë", AT)
-    assert '"done": false' in event.to_json()
-    assert '"reason": "größer"' in event.to_json() and '"by": "Zoë"' in event.to_json()
-
-
 def test_a_second_rollback_goes_further_back_instead_of_forth() -> None:
     events = [promote(1, None), promote(2, 1), promote(3, 2)]
     assert previous_champion(events, 3, {1, 2, 3}) == 2
@@ -128,10 +122,6 @@ def test_a_decline_moves_nothing_whatever_came_before_and_after() -> None:
     events = [promote(1, None), decline(2), promote(2, 1, done=False), decline(2), promote(3, 2)]
     assert took_effect(events, 3) == [True, False, True, False, True]
     assert champion_stack(events, 3) == [1, 2, 3]
-
-
-def test_without_a_champion_nothing_stands_in_line() -> None:
-    assert champion_stack([promote(1, None)], None) == []
 
 
 def test_a_model_that_is_not_there_has_no_history_and_no_champion(world: World) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import mlflow.artifacts
-import pandas as pd
 import pytest
 import requests
 from mlflow.exceptions import MlflowException
@@ -178,10 +177,6 @@ def test_force_overrides_the_gate_and_is_recorded_as_such(registry: World, clien
     assert any(rule.startswith("failed: better, ") for rule in event.rules)
 
 
-def test_force_where_the_gate_says_yes_is_no_force(registry: World, client: MlflowClient) -> None:
-    assert promote(registry, Registry.GOOD, force=True, reason="sure").answer == "passed"
-
-
 def test_by_default_the_version_of_the_lowest_validation_loss_is_evaluated(
     registry: World, client: MlflowClient
 ) -> None:
@@ -203,11 +198,6 @@ def test_the_champion_itself_cannot_be_promoted(registry: World) -> None:
     promote(registry, Registry.GOOD)
     with pytest.raises(UsageError, match="is the champion already"):
         promote(registry, Registry.GOOD)
-
-
-def test_a_version_that_is_not_there_is_named(registry: World) -> None:
-    with pytest.raises(UsageError, match="no version 99"):
-        promote(registry, 99)
 
 
 def test_a_champion_without_stored_scores_is_scored_again_with_the_same_outcome(
@@ -257,43 +247,6 @@ def test_a_version_that_a_person_registered_is_judged_by_its_own_weights(
         decision = evaluate_candidate(NAME, number, registry.settings).decision
     assert f"version {number} may have other weights than its run: scored again" in caplog.messages
     assert decision.accuracy == decision.champion_accuracy == accuracy_tag(client, Registry.POOR)
-
-
-def test_a_version_that_does_not_say_what_to_test_it_on_is_not_judged(
-    registry: World, client: MlflowClient
-) -> None:
-    number = by_hand(client, Registry.GOOD)
-    client.delete_tag(client.get_model_version(NAME, str(number)).run_id, "dataset.digest")
-    with pytest.raises(ExternalError, match=f"Neither {NAME} version {number} nor its run has the tags dataset"):
-        evaluate_candidate(NAME, number, registry.settings)
-
-
-@contextmanager
-def another_review(client: MlflowClient, number: int) -> Iterator[None]:
-    """In the stored scores of a version, one review has another id."""
-    run = client.get_run(str(client.get_model_version(NAME, str(number)).run_id))
-    scores = Path(str(run.info.artifact_uri).removeprefix("file://")) / "test_scores.parquet"
-    table = pd.read_parquet(scores)
-    table.loc[0, "review_id"] = "another"
-    with hidden(scores):
-        table.to_parquet(scores)
-        try:
-            yield
-        finally:
-            scores.unlink()
-
-
-def test_stored_scores_of_other_reviews_than_the_candidates_are_not_used(
-    registry: World, client: MlflowClient, caplog: pytest.LogCaptureFixture
-) -> None:
-    with another_review(client, Registry.GOOD):
-        assert evaluate_candidate(NAME, Registry.POOR, registry.settings).champion is None
-    promote(registry, Registry.POOR, force=True, reason="the first")
-    expected = evaluate_candidate(NAME, Registry.GOOD, registry.settings).decision
-    with another_review(client, Registry.POOR):
-        again = evaluate_candidate(NAME, Registry.GOOD, registry.settings).decision
-    assert "hold different reviews): scored again" in caplog.text
-    assert again.comparison == expected.comparison
 
 
 def files_of(client: MlflowClient, version: int) -> Path:
@@ -386,15 +339,6 @@ def test_no_rollback_to_a_version_that_our_own_scorer_cannot_read(registry: Worl
         finally:
             config.unlink()
     assert champion_of(client, NAME) == Registry.GOOD
-
-
-def test_somebodys_own_tags_do_not_disturb_the_history(registry: World, client: MlflowClient) -> None:
-    client.set_registered_model_tag(NAME, "mlflow.sentiflow.history.note", "see the wiki")
-    client.set_model_version_tag(NAME, str(Registry.POOR), "test.accuracy", "poor")
-    promote(registry, Registry.POOR, force=True, reason="the first")
-    promote(registry, Registry.GOOD)
-    assert switch.rollback(NAME, "back", registry.settings).accuracy is None
-    assert [event.version for event in events_of(client, NAME)] == [Registry.POOR, Registry.GOOD, Registry.POOR]
 
 
 def test_a_rollback_leads_back_and_again_further_back(registry: World, client: MlflowClient) -> None:

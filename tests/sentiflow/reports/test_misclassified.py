@@ -25,11 +25,6 @@ def test_a_misclassified_review_holds_label_score_text_and_reading() -> None:
     assert errors[0] == Misclassified("test-2", "negative", 0.99, text, SCORER.explain(text))
 
 
-@pytest.mark.parametrize("gone", ["test_data", "table"])
-def test_without_texts_or_scores_there_are_no_errors_to_show(gone: str) -> None:
-    assert summary(**{gone: None}).misclassified is None
-
-
 NAMED = record(params={"table.name_of_0": "complaint", "table.name_of_1": "praise"})
 
 

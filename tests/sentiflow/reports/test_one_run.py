@@ -52,31 +52,12 @@ def test_slices_stand_with_count_accuracy_and_interval(page: Page) -> None:
     assert found[SLICES["no_negation"]][:2] == ["5", "20.00%"]
 
 
-def test_what_is_told_briefly_has_no_picture_and_no_review() -> None:
-    assert Page(run.report(summary(), whole=False).page()).ids == [
-        "test-split", "slices", "cost",
-    ]  # fmt: skip
-
-
-def test_cost_tells_stages_speed_and_parameters(page: Page) -> None:
-    found = rows(page, "what")
-    assert found["train, seconds"] == ["3.2"] and found["total, seconds"] == ["9.5"]
-    assert found["trained parameters"] == ["643,137"]
-    assert "evaluate, seconds" not in found  # the run does not say
-
-
 def test_only_fields_that_differ_from_the_recipe_are_shown() -> None:
     given = {"recipe": "tuned", "epochs": "3", "learning_rate": "0.001", "optimizer": "rmsprop"}
     found = rows(Page(run.report(summary(of=record(params=given))).page()), "field")
     assert found["epochs"] == ["3", "16"]
     assert found["learning_rate"] == ["0.001", "0.0005"]
     assert "units" not in found and "recipe" not in found
-
-
-def test_worst_errors_show_which_words_moved_the_score() -> None:
-    page = run.report(summary()).page()
-    assert "test-2: labelled negative, scored 0.9900" in page
-    assert 'class="reading"' in page and 'class="up"' in page
 
 
 def test_a_page_that_is_written_while_its_run_goes_on_stays_true() -> None:
@@ -92,13 +73,6 @@ def test_a_page_that_is_written_while_its_run_goes_on_stays_true() -> None:
 def test_curves_say_why_validation_can_lie_above_training(training: float, told: bool) -> None:
     curves = CURVES | {"train/accuracy": [(1, 0.75), (2, training)]}  # of validation 0.72 and 0.81
     assert ("Why validation can be above training" in run.report(summary(curves=curves)).page()) is told
-
-
-@pytest.mark.parametrize("gone", [{"scorer": None}, {"scorer": None, "test_data": None}])
-def test_worst_errors_are_told_as_far_as_they_are_at_hand(gone: dict[str, None]) -> None:
-    page = run.report(summary(**gone)).page()
-    assert ("<blockquote>bad film film</blockquote>" in page) == ("test_data" not in gone)
-    assert ("test-2" in page) == ("test_data" not in gone) and 'class="reading"' not in page
 
 
 def test_a_run_whose_files_are_gone_is_told_by_its_metrics_and_says_what_is_missing() -> None:

@@ -47,11 +47,6 @@ def test_learning_curves_draw_each_split_under_its_name(
     assert (drawn.get_label(), list(drawn.get_xdata()), list(drawn.get_ydata())) == (label, [1, 2, 3], values)
 
 
-@pytest.mark.parametrize("panel", [0, 1])
-def test_learning_curves_mark_the_epoch_of_the_lowest_validation_loss(curves: Figure, panel: int) -> None:
-    assert list(curves.axes[panel].lines[2].get_xdata()) == [2, 2]
-
-
 def test_confusion_writes_counts_and_shares_of_each_row() -> None:
     figure = plots.confusion(LABELS, SCORES, NAMES)
     drawn = {text.get_position(): text.get_text() for text in figure.axes[0].texts}
@@ -95,8 +90,3 @@ def test_reliability_draws_the_positive_share_over_the_mean_score() -> None:
 def pictures() -> dict[str, Figure]:
     table = ScoreTable(np.array([f"r{i}" for i in range(7)]), LABELS, SCORES, np.full(7, 5, np.int32), 4)
     return run.pictures(made.summary(table=table))
-
-
-def test_a_run_has_four_pictures_by_name(pictures: dict[str, Figure]) -> None:
-    names = {"learning_curves", "confusion_matrix", "roc_curve", "reliability_curve"}
-    assert {name for name, figure in pictures.items() if isinstance(figure, Figure)} == names == set(pictures)

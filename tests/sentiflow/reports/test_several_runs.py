@@ -1,7 +1,5 @@
 """Tests of the comparison of several runs, against counts by hand."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from scipy.stats import t, ttest_ind_from_stats
@@ -9,11 +7,10 @@ from scipy.stats import t, ttest_ind_from_stats
 from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.reports import several_runs as comparison
 from sentiflow.reports.blocks import Report
-from sentiflow.reports.several_runs import MAX_RUNS
 from sentiflow.reports.summary import RunSummary
 from sentiflow.runs.record import REPEAT, REPEATS
-from tests.pages import Page, tables
-from tests.sentiflow.reports.made import HOSTILE, SCORES, record, summary
+from tests.pages import Page
+from tests.sentiflow.reports.made import SCORES, record, summary
 
 # The first is right on number 0 alone; this one on all but 1 and 2: three gained, none lost.
 BETTER = (0.9, 0.1, 0.98, 0.7, 0.2, 0.4)
@@ -82,29 +79,8 @@ def test_paired_differences_are_mcnemars(page: Page) -> None:
     ]
 
 
-def test_slices_stand_side_by_side(page: Page) -> None:
-    found = {row[0]: row[1:] for row in rows(page, "slice")}
-    assert found["short: the shortest quarter"] == ["50.00%", "100.00%"]
-    assert found["with a negation (not, n't, never, no, ...)"] == ["0.00%", "100.00%"]
-
-
 def test_only_parameters_that_differ_are_shown(page: Page) -> None:
     assert rows(page, "parameter") == [["seed", "0", "3"], ["units", "32", "64"]]
-
-
-def test_metrics_stand_side_by_side_each_in_its_form(page: Page) -> None:
-    found = {row[0]: row[1:] for row in rows(page, "metric")}
-    assert found["time.train"] == ["3.25", "3.25"]
-    assert found["test/accuracy"] == ["16.67%", "66.67%"]
-    assert found["test/majority_share"] == ["50.00%", "50.00%"]
-    assert not [name for name in found if name.startswith("test_slices/")]
-
-
-def test_what_is_told_briefly_has_no_picture_and_no_review_and_every_metric_if_asked() -> None:
-    made = comparison.report([summary(), summary(BETTER, of=OTHER)], everything=True, whole=False)
-    page = Page(made.page())
-    assert page.ids == ["runs", "paired-differences", "parameters-that-differ", "metrics", "slices"]
-    assert "test_slices/short" in {row[0] for row in rows(page, "metric")}
 
 
 def test_reviews_stand_in_the_order_of_disagreement_with_both_readings(report: Report) -> None:
@@ -183,25 +159,6 @@ def test_seeds_of_one_set_are_summed_up_first() -> None:
         "16.67% to 66.67%."
     )
     assert "No p-value is corrected for there being 3 comparisons." in made.markdown()
-
-
-def test_of_many_runs_pictures_show_the_first_and_the_best_by_validation() -> None:
-    made = comparison.report([replace(each, test_data=None, scorer=None) for each in seeds(MAX_RUNS + 3)])
-    page = Page(made.page())
-    (heading,) = (each[0] for each in page.cells if each[0][0] == "slice")
-    assert heading[1:] == ["run 1", *(f"run {number}" for number in range(5, 12))]
-    assert f"Of {MAX_RUNS + 3} runs the first and those of the lowest validation loss." in page.words
-    assert len(rows(page, "run", "test accuracy")) == MAX_RUNS + 3
-
-
-def test_a_hostile_name_stays_text_and_tables_stay_whole() -> None:
-    hostile = record(HOSTILE, params={"units": HOSTILE}, tags={"recipe": HOSTILE})
-    made = comparison.report([summary(), summary(BETTER, of=hostile)], HOSTILE)
-    page = Page(made.page())
-    assert {"script", "b"}.isdisjoint(page.names)
-    assert all(each.startswith(("#", "data:")) for each in page.references)
-    found = tables(made.markdown())
-    assert len(found) > 5 and all(len(set(each)) == 1 for each in found)
 
 
 def test_two_sets_of_seeds_are_held_against_each_other_by_welchs_test() -> None:

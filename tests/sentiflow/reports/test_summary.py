@@ -130,35 +130,6 @@ def test_without_the_dataset_there_are_slices_and_no_texts(
     assert "Worst errors" not in made.page() and "Not available" in made.page()
 
 
-@pytest.mark.parametrize("label", [None, 2, 300])
-def test_a_damaged_score_table_is_told_in_the_report(
-    registry: World, good: RunRecord, tmp_path: Path, label: int | None
-) -> None:
-    if label is None:
-        (tmp_path / "test_scores.parquet").write_bytes(b"PAR1 and no more")
-    else:
-        scores = scores_of(good).astype({"label": "int64"})
-        scores.loc[0, "label"] = label
-        scores.to_parquet(tmp_path / "test_scores.parquet")
-    move_files(registry, good, tmp_path)
-    summary = summary_of(registry, good)
-    assert summary.table is None
-    assert "cannot be read" in summary.missing[0]
-
-
-def test_a_deleted_version_leaves_no_readings(
-    registry: World, client: MlflowClient, good: RunRecord, tmp_path: Path
-) -> None:
-    client.delete_model_version("sample-sentiment", "1")
-    summary = summary_of(registry, good)
-    assert summary.missing == ("No version of it is registered: no word-by-word explanations.",)
-    assert (
-        summary.misclassified is not None
-        and summary.misclassified[0].reading is None
-        and summary.misclassified[0].text
-    )
-
-
 def parent_of(client: MlflowClient, runs: list[RunRecord], kind: str = REPEATS) -> str:
     """A parent of runs that are there already, with a failed one beside them."""
     experiment = client.get_experiment_by_name("sentiflow")

@@ -83,12 +83,6 @@ def test_other_reviews_cannot_be_paired_and_say_so() -> None:
     assert outcome.why_not == "tested on other reviews (imdb eeeeeeee and imdb dddddddd)"
 
 
-def test_a_run_without_scores_cannot_be_paired_and_is_named() -> None:
-    outcome = accuracy_difference(run("b"), None, run("a"), table("10", "ab"))
-    assert outcome.why_not == "b keeps no test scores"
-    assert outcome.difference is None
-
-
 def set_of(name: str, accuracies: list[float], digest: str = "d" * 64) -> RunRecord:
     spread = {
         "test/accuracy_mean": float(np.mean(accuracies)),
@@ -105,8 +99,3 @@ def test_two_sets_of_repeats_are_compared_by_welchs_test() -> None:
     assert outcome.p_value == pytest.approx(expected.pvalue)
     assert (outcome.low, outcome.high) == pytest.approx((ends.low, ends.high))
     assert outcome.why_not == "a stands for 3 seeds and b stands for 5 seeds"
-
-
-def test_sets_of_other_reviews_have_no_interval() -> None:
-    outcome = accuracy_difference(set_of("b", [0.8, 0.9], "e" * 64), None, set_of("a", [0.8, 0.7]), None)
-    assert outcome.low is outcome.difference is None

@@ -117,11 +117,6 @@ def test_of_threads_that_score_at_once_the_last_one_restores_it() -> None:
     assert told == [{1}, {3}]
 
 
-def test_a_fault_within_restores_it() -> None:
-    with three_threads(), pytest.raises(ZeroDivisionError), ONE_BLAS_THREAD:
-        _ = 1 / 0
-
-
 @pytest.mark.parametrize("members", [1, 3])
 def test_progress_adds_up_to_all_readings(members: int) -> None:
     network = Network(random_weights(mask_zero=True, both_ways=True, members=members))

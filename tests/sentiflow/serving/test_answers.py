@@ -265,7 +265,3 @@ def test_pages_name_no_other_site_and_carry_the_headers(
     assert ("script-src 'self' 'sha256-" in policy) == (kind == "text/html")  # its inline script runs
     assert response.headers["x-content-type-options"] == "nosniff"
     assert response.headers["x-frame-options"] == "DENY"
-
-
-def test_the_service_says_nothing_of_its_software(served: Running, http: httpx.Client) -> None:
-    assert "server" not in http.get("/healthz").headers

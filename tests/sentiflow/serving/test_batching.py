@@ -1,7 +1,6 @@
 """The queue and its thread, with a real scorer and without a server."""
 
 import asyncio
-import threading
 
 import pytest
 from fastapi import HTTPException
@@ -135,22 +134,6 @@ def test_a_failure_reaches_who_asked_and_the_thread_goes_on(
     assert "failed" in caplog.text
 
 
-def test_closing_finishes_what_is_queued(loaded: Loaded) -> None:
-    batcher = Batcher(1_000, Metrics())
-
-    async def close_at_once() -> list[list[float]]:
-        answers = [asyncio.ensure_future(batcher.score(loaded, ["dull"])) for _ in range(500)]
-        await asyncio.sleep(0)
-        batcher.start()
-        closing = threading.Thread(target=batcher.close)
-        closing.start()
-        done = await asyncio.gather(*answers)
-        closing.join()
-        return done
-
-    assert len(asyncio.run(close_at_once())) == 500
-
-
 def test_somebody_who_gave_up_costs_nothing_and_disturbs_nobody(loaded: Loaded) -> None:
     metrics = Metrics()
     batcher = Batcher(10, metrics)
@@ -167,21 +150,6 @@ def test_somebody_who_gave_up_costs_nothing_and_disturbs_nobody(loaded: Loaded) 
     assert len(asyncio.run(give_up())) == 1
     batcher.close()
     assert batches(metrics) == (1, 1)
-
-
-def test_who_gives_up_while_the_call_is_made_keeps_no_answer_from_the_next(loaded: Loaded) -> None:
-    batcher = Batcher(10, Metrics())
-
-    async def give_up() -> list[float]:
-        gone = asyncio.ensure_future(batcher.score(loaded, ["dull"]))
-        stays = asyncio.ensure_future(batcher.score(loaded, ["dull"]))
-        await asyncio.sleep(0)
-        batcher.start()
-        batcher.close()  # both are scored; the event loop has not been told yet
-        gone.cancel()
-        return await asyncio.wait_for(stays, 10)
-
-    assert len(asyncio.run(give_up())) == 1
 
 
 def test_long_readings_let_predictions_pass_and_have_a_queue_of_their_own(loaded: Loaded) -> None:

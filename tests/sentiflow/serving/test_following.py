@@ -1,10 +1,8 @@
 """The champion changes, breaks, goes and comes back under a running service."""
 
-import logging
 import shutil
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +21,7 @@ from sentiflow.store.find import Champion
 from sentiflow.store.records import CHAMPION, Version
 from tests.polling import until
 from tests.sentiflow.serving import service
-from tests.sentiflow.serving.service import MODEL, TEXTS, Running
+from tests.sentiflow.serving.service import MODEL, Running
 from tests.servers import mlflow
 from tests.world import Trained, World
 
@@ -58,49 +56,6 @@ def registry(trained: Trained, tmp_path: Path) -> Iterator[Registry]:
     service.promote(client, 1)
     with service.running(world, "--dataset", "sample") as running, running.client() as http:
         yield Registry(world, client, running, http, folder)
-
-
-@pytest.mark.story
-def test_promotion_and_rollback_under_load_fail_no_request_and_show_within_seconds(registry: Registry) -> None:
-    expected = {number: service.scorer_of(registry.client, number).score(TEXTS) for number in (1, 2)}
-    stop = threading.Event()
-    answered: list[list[int]] = [[] for _ in range(8)]
-
-    def hammer(worker: int) -> None:
-        versions = answered[worker]
-        with registry.running.client() as client:
-            while not stop.is_set():
-                which = (worker + len(versions)) % len(TEXTS)
-                response = client.post("/predict", json={"text": TEXTS[which]})
-                assert response.status_code == 200
-                told = response.json()
-                number = told["model"]["version"]
-                assert response.headers["x-model-version"] == str(number)
-                assert told["predictions"][0]["score"] == pytest.approx(expected[number][which], abs=1e-9)
-                versions.append(number)
-
-    def all_saw(number: int) -> bool:
-        for worker in workers:
-            if worker.done():
-                worker.result()  # its error
-        return all(versions and versions[-1] == number for versions in answered)
-
-    with ThreadPoolExecutor(8) as pool:
-        workers = [pool.submit(hammer, i) for i in range(8)]
-        try:
-            until(lambda: all_saw(1))
-            for number in (2, 1, 2, 1):
-                service.promote(registry.client, number)
-                until(lambda number=number: registry.answering() == number, seconds=SOON)
-                until(lambda number=number: all_saw(number))
-            until(lambda: sum(map(len, answered)) > 200)
-        finally:
-            stop.set()
-        for worker in workers:
-            worker.result()
-    for versions in answered:
-        changes = [a for a, b in zip(versions, versions[1:], strict=False) if a != b]
-        assert changes == [1, 2, 1, 2]  # one clean switch at a time, and every worker saw each
 
 
 def test_a_champion_that_cannot_be_loaded_leaves_the_old_one_answering_until_it_is_mended(
@@ -196,23 +151,6 @@ def test_a_version_is_served_if_its_score_is_a_probability_and_the_sum_of_its_wo
     assert f"sentiflow_champion_loads_total {float(served)}".encode() in generate_latest(metrics.registry)
 
 
-def test_what_is_wrong_is_a_warning_and_what_is_well_is_not(
-    trained: Trained, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Of several workers all log warnings, and one tells which version answers."""
-    caplog.set_level(logging.INFO, "sentiflow")
-    world, client = service.copied(trained, tmp_path / "world")
-    metrics = Metrics()
-    watcher = Watcher(world.settings, MODEL, metrics)
-    watcher._check()
-    assert watcher.checked.is_set() and b"sentiflow_model_info{" not in generate_latest(metrics.registry)
-    service.promote(client, 1)
-    watcher._check()
-    shown = f'sentiflow_model_info{{name="{MODEL}",version="1"}} 1.0'
-    assert shown.encode() in generate_latest(metrics.registry)
-    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"], caplog.text
-
-
 def test_a_version_that_cannot_be_loaded_is_tried_again_after_ever_longer_pauses(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,20 +192,6 @@ def test_a_fault_of_the_service_itself_does_not_end_the_watching(
     until(lambda: watcher.state.loaded is not None)
     watcher.stop()
     assert "A check of the registry failed" in caplog.text and "no room" in caplog.text
-
-
-def test_a_store_that_cannot_be_read_leaves_the_champion_answering_and_is_told_once(registry: Registry) -> None:
-    store = registry.world.root / "mlruns" / "mlflow.db"
-    moved = store.with_suffix(".moved")
-    shutil.move(store, moved)
-    store.write_bytes(b"no database at all " * 1_000)
-    until(lambda: registry.failures("find") >= 3)
-    ready = registry.http.get("/readyz").json()
-    assert (ready["ready"], "registry cannot be read" in ready["problem"]) == (True, True)
-    assert registry.http.post("/predict", json={"text": "good"}).status_code == 200
-    moved.replace(store)
-    until(lambda: registry.http.get("/readyz").json()["problem"] == "")
-    assert len([line for line in registry.running.lines if "cannot be read" in line]) == 1
 
 
 def test_a_service_started_before_there_is_a_store_waits_for_it_and_makes_none(

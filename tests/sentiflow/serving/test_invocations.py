@@ -13,7 +13,7 @@ from fastapi import HTTPException
 from mlflow.pyfunc.scoring_server.client import ScoringServerClient
 
 from sentiflow.scoring import TextScorer
-from sentiflow.serving.schemas import PROTOCOL, outside_strings, texts_of
+from sentiflow.serving.schemas import PROTOCOL, texts_of
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import TEXTS, Running
 from tests.world import World
@@ -132,19 +132,3 @@ def test_besides_its_texts_a_body_may_hold_64_bytes_for_each_and_1024() -> None:
     assert read(body(most)) == ["a"]
     with pytest.raises(HTTPException, match="Too much besides the texts"):
         read(body(most + 1))
-
-
-@pytest.mark.parametrize(
-    ("body", "limit", "expected"),
-    [
-        (b'{ "a": [1] }', 6, b"{:[1]}"),
-        (b'{ "a": [1] }', 5, None),
-        (b'"a" "b"', 2, b""),
-        (b'"a" "b"', 1, None),
-        (b'"a" "b" "c"', 2, None),
-    ],
-)
-def test_outside_of_strings_stand_no_more_bytes_or_strings_than_the_limit(
-    body: bytes, limit: int, expected: bytes | None
-) -> None:
-    assert outside_strings(body, limit) == expected

@@ -9,15 +9,11 @@ import httpx
 import pandas as pd
 import pytest
 
-from sentiflow.scoring import TextScorer
-from sentiflow.store.find import find_version, load_scorer
 from tests.sentiflow.serving import service
 from tests.servers import mlflow
 from tests.world import Trained
 
 pytestmark = pytest.mark.story
-
-TEXTS = ["The acting was dull and wooden.", "The direction was touching and at times rewarding.", "", "zyzzyva 😀"]
 
 
 @pytest.fixture(scope="module")
@@ -33,21 +29,6 @@ def address(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Itera
     arguments = ["models", "serve", "--env-manager", "local", "--model-uri", uri]
     with mlflow(arguments, tmp_path_factory.mktemp("elsewhere"), "/ping", **where) as address:
         yield address
-
-
-def scorer_of(trained: Trained) -> TextScorer:
-    settings = trained.world.settings
-    return load_scorer(settings, find_version(settings, trained.result.model.name, 1))
-
-
-def test_mlflows_own_server_gives_the_scores_that_the_scorer_gives(address: str, trained: Trained) -> None:
-    scores = scorer_of(trained).score(TEXTS)
-    body = {"dataframe_split": {"columns": ["text"], "data": [[text] for text in TEXTS]}}
-    response = httpx.post(f"{address}/invocations", json=body, trust_env=False, timeout=60)
-    assert response.status_code == 200, response.text
-    predictions = response.json()["predictions"]
-    assert [one["score"] for one in predictions] == pytest.approx(scores.tolist(), abs=1e-12)
-    assert [one["label"] for one in predictions] == ["positive" if score > 0.5 else "negative" for score in scores]
 
 
 def _request(number: int) -> tuple[str, bytes]:

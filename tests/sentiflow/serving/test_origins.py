@@ -1,18 +1,13 @@
 """Requests that pages of other sites send, and names that are not the service's."""
 
-import json
 import socket
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx
 import pytest
 from fastapi import HTTPException
-from playwright.sync_api import Browser, expect
 
 from sentiflow.serving.middleware import Origins
-from tests import browsers, servers
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import Running, figure
 from tests.world import Trained
@@ -103,50 +98,3 @@ def test_on_every_address_any_address_may_be_asked_but_no_unknown_name(
         with pytest.raises(HTTPException) as told:
             origins.check("GET", {b"host": host.encode()})
         assert told.value.status_code == 421
-
-
-class _Page(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.end_headers()
-        self.wfile.write(b"<!doctype html><title>Evil</title>")
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def elsewhere() -> Iterator[str]:
-    """Another site, as the browser knows it."""
-    with servers.http(_Page) as port:
-        yield f"http://evil.example:{port}/"
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    with browsers.chromium("--host-resolver-rules=MAP evil.example 127.0.0.1") as launched:
-        yield launched
-
-
-POST = "([address, body]) => fetch(address, { method: 'POST', mode: 'no-cors', body }).catch(() => null)"
-
-
-@pytest.mark.story
-def test_a_page_of_another_site_in_a_browser_can_neither_feed_nor_read_the_service(
-    browser: Browser, elsewhere: str, served: Running, http: httpx.Client
-) -> None:
-    refused = {"path": "/predict", "status": "403"}
-    scored = figure(http, "sentiflow_texts_scored_total")
-    before = figure(http, "sentiflow_http_requests_total", **refused)
-    page = browser.new_page()
-    page.goto(elsewhere)
-    page.evaluate(POST, [f"{served.address}/predict", json.dumps(GOOD)])
-    assert figure(http, "sentiflow_http_requests_total", **refused) == before + 1  # it did arrive
-    assert figure(http, "sentiflow_texts_scored_total") == scored
-    rebound = page.goto(f"http://evil.example:{served.host_and_port[1]}/model")
-    assert rebound is not None and rebound.status == 421
-    page.goto(elsewhere)
-    page.evaluate(f"document.body.innerHTML = '<a href=\"{served.address}/\">the service</a>'")
-    page.get_by_text("the service").click()
-    expect(page.get_by_label("Review")).to_be_visible()

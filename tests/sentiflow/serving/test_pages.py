@@ -141,31 +141,11 @@ def test_markup_in_a_review_stays_text(page: Page) -> None:
     assert page.evaluate("[window.hit, document.querySelectorAll('main img, main script').length]") == [0, 0]
 
 
-def test_no_word_is_told_by_its_colour_alone(page: Page) -> None:
-    send(page, REVIEW)
-    expect(page.locator(".up, .down").first).to_be_visible()
-    for kind, sign in (("up", "+"), ("down", "\N{MINUS SIGN}")):
-        changes = page.locator(f".{kind} small").all_inner_texts()
-        assert changes and all(change.startswith(sign) for change in changes), (kind, changes)
-
-
 @pytest.mark.parametrize("text", ["", "   "])
 def test_an_empty_review_is_not_sent_and_the_focus_is_where_to_type(page: Page, text: str) -> None:
     send(page, text)
     expect(page.get_by_role("alert")).to_have_text("Type a review first.")
     expect(page.get_by_label("Review")).to_be_focused()
-
-
-def test_a_review_that_is_too_long_is_refused_in_words(page: Page) -> None:
-    send(page, "a" * 100_001)
-    expect(page.get_by_role("alert")).to_contain_text("The text has more than 100000 characters")
-    expect(page.locator("#answer")).to_be_hidden()
-
-
-def test_a_very_long_review_is_shown_by_its_end(page: Page) -> None:
-    send(page, "the " * 25_000)
-    expect(page.locator("#left")).to_contain_text("24920 words before it left out", timeout=20_000)
-    expect(page.locator("#words .word")).to_have_count(80)
 
 
 def test_only_one_request_is_under_way_however_often_one_asks(page: Page) -> None:

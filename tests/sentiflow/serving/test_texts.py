@@ -70,17 +70,6 @@ def test_a_log_that_can_be_written_again_is_told_and_goes_on(
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
-def test_a_text_that_is_larger_than_the_log_is_counted_as_not_kept(tmp_path: Path) -> None:
-    metrics = Metrics()
-    keeper = Keeper(TextLog(tmp_path, 100_000), metrics)
-    keeper.start()
-    keeper.keep(VERSION, ["a" * 200_000, "short"], [0.5, 0.5])
-    keeper.close()
-    assert [entry.text for entry in kept(tmp_path)] == ["short"]
-    shown = generate_latest(metrics.registry)
-    assert b"sentiflow_texts_kept_total 1.0" in shown and b"sentiflow_texts_not_kept_total 1.0" in shown
-
-
 def test_the_last_check_of_drift_is_shown(tmp_path: Path) -> None:
     metrics, log = Metrics(), TextLog(tmp_path, 100_000)
     log.mark_checked(MODEL, 0, {"length": 0.125})

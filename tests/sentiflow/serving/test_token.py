@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from playwright.sync_api import expect
 
@@ -99,13 +98,3 @@ def test_the_page_asks_for_the_token_and_then_answers(guarded: Running) -> None:
         expect(page.locator("#model")).to_contain_text("sample-sentiment v1")
         page.reload()
         expect(page.locator("#model")).to_contain_text("sample-sentiment v1")
-
-
-@pytest.mark.story
-def test_a_service_without_a_token_shows_no_field(served: Running, http: httpx.Client) -> None:
-    with browsers.chromium() as browser:
-        page = browser.new_page(base_url=served.address)
-        page.goto("/")
-        expect(page.locator("#model")).to_contain_text("sample-sentiment v1")
-        expect(page.get_by_label("Token")).to_be_hidden()
-    assert "securitySchemes" not in http.get("/openapi.json").json()["components"]

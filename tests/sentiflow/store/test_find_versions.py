@@ -1,6 +1,5 @@
 """Which registered version answers, what scores with it, and the table of all."""
 
-import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -101,29 +100,11 @@ def test_an_empty_registry_says_what_to_do(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_files_that_are_gone_are_told_with_their_place(
-    world: World, registry: MlflowClient, tmp_path: Path
-) -> None:
-    registry.set_model_version_tag("imdb-sentiment", "3", SCORER_DIGEST, "any")
-    version = find_version(world.settings, None, None)
-    folder = open_store(world.settings).version_files(version.name, version.number, tmp_path)
-    shutil.rmtree(folder)
-    with pytest.raises(ExternalError, match=str(folder)):
-        load_scorer(world.settings, version)
-
-
 def test_what_is_loaded_is_what_the_training_registered(trained: Trained) -> None:
     settings, version = trained.world.settings, Version("sample-sentiment", 1, "asked for")
     registered = open_store(settings).version(version.name, version.number)
     assert registered is not None
     assert load_scorer(settings, version).digest == registered.tags[SCORER_DIGEST]
-
-
-def test_a_version_whose_model_was_deleted_meanwhile_is_told(world: World, registry: MlflowClient) -> None:
-    version = find_version(world.settings, "sample-sentiment", None)
-    registry.delete_registered_model("sample-sentiment")
-    with pytest.raises(UsageError, match="sample-sentiment has no version 1"):
-        load_scorer(world.settings, version)
 
 
 def test_files_in_a_place_of_another_kind_are_refused_with_the_way_out(
@@ -171,14 +152,6 @@ def test_a_version_that_names_no_dataset_has_that_of_its_run(world: World, regis
         assert with_dataset(store, unknown) == unknown
 
 
-@pytest.mark.parametrize("tag", ["much", "nan", "1.5", ""])
-def test_an_accuracy_that_is_no_fraction_is_not_known(world: World, registry: MlflowClient, tag: str) -> None:
-    registry.set_registered_model_alias("imdb-sentiment", "champion", "1")
-    registry.set_model_version_tag("imdb-sentiment", "1", "test.accuracy", tag)
-    found = find_champion(world.settings, None)
-    assert found is not None and found.accuracy is None
-
-
 def test_a_model_that_is_not_there_yet_has_no_champion_and_looking_makes_no_store(
     world: World, registry: MlflowClient, tmp_path: Path
 ) -> None:
@@ -186,15 +159,6 @@ def test_a_model_that_is_not_there_yet_has_no_champion_and_looking_makes_no_stor
     place = tmp_path / "elsewhere"
     assert find_champion(Settings(tracking_uri=f"sqlite:///{place / 'mlflow.db'}"), None) is None
     assert not place.exists()
-
-
-def test_several_models_of_which_none_was_named_are_told(world: World, registry: MlflowClient) -> None:
-    registry.rename_registered_model("imdb-sentiment", "mine-sentiment")
-    with pytest.raises(UsageError, match="mine-sentiment, sample-sentiment"):
-        find_champion(world.settings, None)
-    with pytest.raises(UsageError) as caught:
-        find_version(world.settings, "churn-sentiment", None)
-    assert caught.value.hint == "Choose one, for example: --dataset mine"
 
 
 def test_the_model_of_a_dataset_is_named_and_without_one_the_default(world: World, registry: MlflowClient) -> None:
@@ -261,10 +225,6 @@ def version(world: World, tmp_path: Path) -> Version:
     client.create_registered_model("imdb-sentiment")
     client.create_model_version("imdb-sentiment", source=tmp_path.as_uri())
     return Version("imdb-sentiment", 1, "newest")
-
-
-def test_a_version_of_this_machine_is_loaded(version: Version, world: World) -> None:
-    assert load_scorer(world.settings, version).score(["good film"]).shape == (1,)
 
 
 @pytest.mark.parametrize(

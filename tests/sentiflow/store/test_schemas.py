@@ -17,10 +17,9 @@ from mlflow.tracking import MlflowClient
 from sentiflow.errors import ExternalError
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
-from sentiflow.store import sqlite
 from sentiflow.store.client import connect
 from sentiflow.store.find import find_champion, find_version, load_scorer, open_store
-from sentiflow.store.sqlite import REVISIONS, installed_release, other_schema, query
+from sentiflow.store.sqlite import REVISIONS, installed_release, query
 from tests.flows.cli.test_commands import run_telling_modules
 from tests.stores import make
 from tests.world import World
@@ -67,23 +66,6 @@ def test_the_revision_of_each_kept_store_is_known_by_its_release(release: str, t
     ((revision,),) = query(file, "SELECT version_num FROM alembic_version")
     assert REVISIONS[revision] == release.rpartition(".")[0]
     assert len(REVISIONS) == len(KEPT)
-
-
-def test_an_unknown_revision_is_told_with_the_releases_that_are_known(tmp_path: Path) -> None:
-    file = newer_store(tmp_path).sqlite_file
-    assert file is not None
-    told, _ = other_schema(file) or ("", "")
-    assert f"revision {NEWER}; this Sentiflow knows MLflow 3.13, " in told and " and 3.18" in told
-    assert f"installed is {version('mlflow').rpartition('.')[0]}" in told
-
-
-@pytest.mark.parametrize("release", KEPT)
-def test_where_no_mlflow_is_installed_every_known_store_is_read_without_a_warning(
-    release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sqlite, "installed_release", lambda: None)
-    file = settings_of(release, tmp_path).sqlite_file
-    assert file is not None and other_schema(file) is None
 
 
 @pytest.mark.parametrize("release", KEPT)

@@ -105,21 +105,6 @@ def test_a_sweep_that_cannot_go_on_begins_with_an_empty_study(client: MlflowClie
     assert finished(open_study(new)) == []
 
 
-def test_a_sweep_goes_on_though_a_person_deleted_one_of_its_trials(client: MlflowClient) -> None:
-    first, one = begun(client)
-    study, made = open_study(one), []
-    for _ in range(2):
-        tried, _ = ask(study, one)
-        made.append(client.create_run("0").info.run_id)
-        tried.set_user_attr(RUN_ID, made[-1])
-        study.tell(tried, 0.5)
-    client.delete_run(made[0])
-    client.set_terminated(first.run_id, "KILLED")
-    second, two = begun(client)
-    assert two == one and len(finished(open_study(two))) == 2
-    assert client.get_run(made[1]).data.tags["mlflow.parentRunId"] == second.run_id
-
-
 def test_a_damaged_study_is_named_and_a_restart_does_without_it(client: MlflowClient) -> None:
     first, old = begun(client)
     client.set_terminated(first.run_id, "KILLED")

@@ -76,12 +76,6 @@ def test_what_is_gone_or_damaged_is_not_known(tmp_path: Path, content: bytes | N
     assert learnt_by(kept(tmp_path), record(), tmp_path) is None
 
 
-@pytest.mark.parametrize("other", [np.zeros((2, 2), np.uint64), np.zeros(2, np.int64)])
-def test_another_array_is_not_taken_for_hashes(tmp_path: Path, other: np.ndarray) -> None:
-    np.save(tmp_path / LEARNT, other)
-    assert learnt_by(kept(tmp_path), record(), tmp_path) is None
-
-
 def test_of_a_built_in_dataset_nothing_is_kept(tmp_path: Path) -> None:
     of_imdb = replace(record(), tags={"dataset": "imdb"})
     assert learnt_by(kept(tmp_path), of_imdb, tmp_path) is NOTHING

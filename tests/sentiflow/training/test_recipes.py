@@ -41,11 +41,6 @@ def test_overrides_are_read_as_the_fields_types() -> None:
     assert (config.epochs, config.learning_rate, config.optimizer) == (1, 0.01, "adam")
 
 
-def test_a_file_names_only_what_differs_from_seed(tmp_path: Path) -> None:
-    config = load_recipe(write(tmp_path, "epochs = 2\noptimizer = 'adam'\n"))
-    assert config == TrainConfig(recipe="mine", epochs=2, optimizer="adam")
-
-
 def test_a_file_may_name_its_recipe(tmp_path: Path) -> None:
     assert load_recipe(write(tmp_path, "recipe = 'other'\nepochs = 2\n")).recipe == "other"
     of_tuned = load_recipe(write(tmp_path, "recipe = 'tuned'\nepochs = 2\n"))
@@ -91,14 +86,6 @@ def test_a_form_shows_the_fields_in_order_and_leaves_them_empty() -> None:
     assert fields["recipe"]["anyOf"][0]["enum"] == list(RECIPES)
 
 
-def test_overrides_win_over_a_file(tmp_path: Path) -> None:
-    assert load_recipe(write(tmp_path, "epochs = 2\n"), ["epochs=3"]).epochs == 3
-
-
-def test_changes_name_what_was_overridden() -> None:
-    assert load_recipe("tutorial", ["epochs=1", "units=32"]).changes() == {"epochs": 1}
-
-
 def test_changes_of_ones_own_recipe_are_against_the_most_similar_one(tmp_path: Path) -> None:
     assert load_recipe(write(tmp_path, "units = 8\n")).changes() == {"units": 8}
     near_tuned = TUNED.model_copy(update={"recipe": "mine", "epochs": 20})
@@ -110,10 +97,6 @@ def refused(name: str = "tutorial", overrides: tuple[str, ...] = ()) -> UsageErr
         load_recipe(name, overrides)
     assert caught.value.exit_code == 2
     return caught.value
-
-
-def test_an_unknown_recipe_is_answered_with_those_there_are() -> None:
-    assert "'tunde'; there are: fitted, large, tuned, tutorial." in str(refused("tunde"))
 
 
 @pytest.mark.parametrize("override", ["epochs", "=3", " =3", ""])

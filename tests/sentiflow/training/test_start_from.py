@@ -80,11 +80,6 @@ def test_the_learnt_ids_end_at_the_first_word_that_no_review_has() -> None:
     assert learnt_ids(table([3], ids=9), 9) == (9, 9)
 
 
-def test_a_table_with_nothing_to_learn_from_is_left_to_the_training_to_refuse() -> None:
-    """9 reviews, the last nine tenths of which validate."""
-    assert fit(load_recipe("fitted", ["validation_fraction=0.9"]), table([20] * 9), 9, started=False).epochs == 30
-
-
 def test_a_start_may_have_another_number_of_networks_only_where_a_rule_chooses_how_many() -> None:
     """The base has two. A table that outgrew the rule for short texts starts from its champion all the same."""
     weights = base().scorer.weights

@@ -1,11 +1,7 @@
 """Tests of the fast network against stock Keras: same weights, same scores, same gradients, same training."""
 
-import gc
-import os
 import subprocess
 import sys
-import weakref
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -17,7 +13,6 @@ from sentiflow.scoring import Network
 from sentiflow.training.network.fast import FastNetwork
 from sentiflow.training.network.model import build, members_of, optimizer, weights_of
 from sentiflow.training.recipes import TUTORIAL, TrainConfig
-from tests.world import ROOT
 
 SMALL = TrainConfig(recipe="small", vocabulary_size=30, sequence_length=12, embedding_size=6, units=8)
 Batch = tuple[NDArray[np.int32], NDArray[np.float32]]
@@ -239,36 +234,6 @@ def test_members_and_directions_are_read_side_by_side_with_the_same_weights_for_
     assert found[1][1] == 1 and found[8][1] > 2  # of four members, each in two directions
 
 
-COMPILED = """
-from sentiflow.training.network import kernels
-from sentiflow.training.network.model import build
-from sentiflow.training.network.recurrence import compile_kernels
-from tests.sentiflow.training.network.test_fast import SMALL, batch, config, fast
-
-def count():
-    return [len(each.signatures) for each in vars(kernels).values() if hasattr(each, "signatures")]
-
-compile_kernels()
-before = count()
-for kind in ("read", "mean both ways"):
-    reviews = batch(config(SMALL, kind), 65)  # the last batch holds one
-    fast(build(config(SMALL, kind)), SMALL).fit(*reviews, verbose=0)
-print(before, count())
-"""
-
-
-@pytest.mark.story
-@pytest.mark.weekly
-def test_a_training_compiles_no_kernel_anew_after_the_set_up(tmp_path: Path) -> None:
-    """Red if they were compiled for other types of arrays than TensorFlow hands over."""
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", COMPILED], env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
-    )
-    assert done.stdout == f"{[1] * 6} {[1] * 6}\n"
-    assert len(list(tmp_path.rglob("*.nbc"))) == 6
-
-
 @pytest.mark.parametrize("gather", [False, True])
 def test_dropped_words_get_no_gradient_and_others_do(gather: bool) -> None:
     """Half of 30 words: 15 within 5 standard deviations of 2.7."""
@@ -283,12 +248,3 @@ def test_nothing_is_dropped_when_scoring() -> None:
     stock, (ids, _) = build(SMALL), batch(SMALL, 20)
     core = fast(stock, SMALL, vocabulary_dropout=0.9, dropout=0.9)
     np.testing.assert_allclose(core.predict(ids, verbose=0), stock.predict(ids, verbose=0), atol=1e-5)
-
-
-def test_nothing_keeps_what_read_the_batches_of_a_network_that_is_gone() -> None:
-    core, (ids, labels) = fast(build(SMALL), SMALL), batch(SMALL, 20)
-    core.fit(ids, labels, epochs=1, verbose=0)
-    kept = [weakref.ref(recurrence) for member in core._members for _, recurrence in member._directions]
-    del core
-    gc.collect()
-    assert len(kept) == 1 and kept[0]() is None

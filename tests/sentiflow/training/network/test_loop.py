@@ -202,20 +202,6 @@ def test_a_recipe_is_compiled_once_and_nothing_of_a_training_reaches_the_next(
 
 
 @pytest.mark.story
-def test_a_final_training_goes_on_with_what_is_compiled_at_a_rate_of_its_own_length(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Red if it were compiled again, seconds of a small table's training, or if the rate fell as in the first."""
-    config = FULL.model_copy(update={"learning_rate_schedule": "cosine", "final_training": True, "units": 6})
-    longer = config.model_copy(update={"epochs": config.epochs + 2})
-    monkeypatch.setattr(module, "_IDLE", {})
-    _, second = train(LEARNT, HELD_BACK, longer, 5), train(LEARNT, HELD_BACK, config, 5)
-    assert len(module._IDLE) == 1
-    monkeypatch.setattr(module, "_IDLE", {})
-    assert same(second, train(LEARNT, HELD_BACK, config, 5))
-
-
-@pytest.mark.story
 def test_neither_an_interrupted_training_nor_the_process_s_random_numbers_reach_the_next() -> None:
     """Red if another thread that draws a number, as Prefect's do, gave other weights."""
 
@@ -240,13 +226,6 @@ def test_patience_ends_the_training_and_restores_the_epoch_of_the_lowest_validat
     assert trained.kept.number == int(np.argmin(losses)) + 1
     assert len(losses) == trained.kept.number + FULL.early_stopping_patience < FULL.epochs
     assert measured(trained, FULL) == pytest.approx(kept_figures(trained), abs=1e-5)
-
-
-def test_a_training_that_keras_ends_early_is_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Red if a limit of Keras's left a model of one epoch, which is said to be of more."""
-    monkeypatch.setattr("keras.src.backend.config._MAX_EPOCHS", 1)
-    with pytest.warns(UserWarning, match="Limiting epochs"), pytest.raises(RuntimeError, match="epoch 1 of 2"):
-        train(LEARNT, HELD_BACK, TINY, 5)
 
 
 @pytest.mark.parametrize("backend", ["numba", pytest.param("keras", marks=pytest.mark.story)])
@@ -407,13 +386,6 @@ def test_weights_spoilt_by_the_very_last_step_are_no_model(monkeypatch: pytest.M
         train(LEARNT, HELD_BACK, TINY.model_copy(update={"early_stopping_patience": patience}), 5)
 
 
-def test_a_rate_far_too_high_ends_in_an_error_and_not_in_a_model() -> None:
-    """From sound weights: red if the core's compiled code hid a NaN on its way to the loss."""
-    config = TINY.model_copy(update={"optimizer": "sgd", "learning_rate": 1e38, "epochs": 20})
-    with pytest.raises(UsageError, match="diverged"):
-        train(LEARNT, HELD_BACK, config, 5)
-
-
 @pytest.mark.parametrize("error", [MemoryError(), tf.errors.ResourceExhaustedError(None, None, "")])
 def test_a_training_that_memory_is_too_short_for_says_what_to_lower(
     monkeypatch: pytest.MonkeyPatch, error: Exception
@@ -476,17 +448,6 @@ def test_a_signal_whose_exception_is_lost_ends_the_training_all_the_same(
     with ThreadPoolExecutor(1) as pool, pytest.raises(ExternalError if thread else KeyboardInterrupt):
         pool.submit(run).result() if thread else run()
     assert len(epochs) == 1
-
-
-def test_a_network_alone_learns_the_reviews_in_another_order_each_epoch() -> None:
-    plain, mixed = module.batches(LEARNT, TINY), module.batches(LEARNT, TINY, mixed=5)
-    labels = np.concatenate([label for _, label in plain.as_numpy_iterator()])
-    np.testing.assert_array_equal(labels, LEARNT.label)
-    ids = np.concatenate([batch for batch, _ in plain.as_numpy_iterator()])
-    epochs = [np.concatenate([batch for batch, _ in mixed.as_numpy_iterator()]) for _ in range(2)]
-    assert not np.array_equal(epochs[0], ids) and not np.array_equal(epochs[0], epochs[1])
-    for epoch in epochs:
-        assert sorted(map(tuple, epoch)) == sorted(map(tuple, ids))
 
 
 THIRTY = """

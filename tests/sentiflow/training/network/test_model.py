@@ -116,13 +116,6 @@ def test_weight_decay_takes_from_the_embedding_alone() -> None:
     assert [np.unique(array).tolist() for array in network.get_weights()] == [[pytest.approx(0.95)], *[[1]] * 5]
 
 
-def test_weights_of_copies_so_that_later_training_does_not_reach_them() -> None:
-    network = build(TrainConfig(vocabulary_size=9, embedding_size=3, units=4))
-    before = weights_of(network)
-    network.set_weights([np.full(array.shape, 9.0) for array in network.get_weights()])
-    assert not (before.embedding == 9.0).any()
-
-
 SHOW = """
 print(keras.config.backend(), keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format(),
     keras.config.dtype_policy().name, keras.config.max_epochs(), keras.config.max_steps_per_epoch())
