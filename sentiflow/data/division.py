@@ -68,6 +68,7 @@ class Labelled(NamedTuple):
     place: str  # where it stands, for people
     words: int  # their hash, as ``word_hash`` makes it of the text
     name: str = ""  # the label as the table has it, if answers are called so; else empty
+    origin: str = ""  # ``LABEL_SAMPLE`` if people labelled it as a text in use
 
 
 def each_once(rows: Sequence[Labelled]) -> tuple[list[Labelled], int, Counter[str]]:

@@ -163,7 +163,7 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
             leftover.unlink()
         files = source.files
         left_out: dict[str, int] = {}
-        rejected = joined = places = texts = None
+        rejected = joined = places = texts = origins = None
         if source.name == "imdb":
             if inputs.digest_of(files) != source.digest:  # nothing else may be unpickled
                 raise changed(source.origin)
@@ -178,12 +178,13 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
             ordered = in_fixed_order(read.rows)
             content, words = division.to_reviews(ordered, base.base().scorer.vocabulary.words)
             places, texts = [row.place for row in ordered], [row.text for row in ordered]
+            origins = [row.origin for row in ordered]
             if told := reviews.changed_sides(content, folder):
                 logger.warning("%s", told)
             files = tuple(inputs.tables_of(Path(source.origin)))
         if inputs.digest_of(files) != source.digest:
             raise changed(source.origin)
-        made = reviews.write(content, words, folder, places, texts, source.digest)
+        made = reviews.write(content, words, folder, places, texts, source.digest, origins)
         noted = {
             "digest": made.stem,
             "rejected": rejected and asdict(rejected),

@@ -5,7 +5,6 @@ import hashlib
 import json
 import logging
 import os
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,11 +35,12 @@ _SCHEMA = pa.schema(
         ("n_tokens", pa.int32()),
         # No part of the digest:
         ("place", pa.string()),  # in the source, for people
+        ("origin", pa.string()),  # of a user's rows: ``LABEL_SAMPLE``, or empty
         ("text", pa.string()),  # of a user's test reviews: another version may know other words
         ("words", pa.uint64()),  # hash of a user's text as ``sentiflow.data.division.word_hash`` makes it; else 0
     ]
 )
-_LATER = {"place": "", "text": "", "words": 0}  # columns that formats 1 and 2 may not have, and what stands there
+_LATER = {"place": "", "origin": "", "text": "", "words": 0}  # columns that older tables may not have
 FORMAT = 3
 # In the metadata of the file: the digest of what its places are in; the names of the labels, as JSON; the number
 # of its format, and who wrote it.
@@ -132,6 +132,7 @@ def write(
     places: Sequence[str] | None = None,
     texts: Sequence[str] | None = None,
     source: str = "",
+    origins: Sequence[str] | None = None,
 ) -> Path:
     """Publish the table as ``<digest>.parquet`` with ``<digest>.vocabulary.json`` beside it.
 
@@ -150,6 +151,7 @@ def write(
         pa.ListArray.from_arrays(ends, _in_one(reviews.tokens)),
         pa.array(reviews.n_tokens),
         pa.array(reviews.review_id.tolist() if places is None else places),
+        pa.array(origins or [""] * len(reviews)),
         pa.array([text if split == "test" else "" for text, split in zip(all_texts, splits, strict=True)]),
         pa.array(np.zeros(len(reviews), np.uint64) if reviews.words is None else reviews.words),
     ]
@@ -242,25 +244,20 @@ def _columns(table: Path, *names: str) -> pa.Table:
     return columns.select(names)
 
 
-def of_test(table: Path, column: Literal["place", "text"]) -> dict[str, str]:
+def of_test(table: Path, column: Literal["place", "origin", "text"]) -> dict[str, str]:
     """A column of the test reviews of a canonical table, by their ids, where it has something."""
     columns = _columns(table, "review_id", "split", column)
     rows = zip(*(columns[name].to_pylist() for name in columns.schema.names), strict=True)
     return {name: value for name, split, value in rows if split == "test" and value}
 
 
-LABELLED = "labelled-"
-"""What the names of tables begin with that hold what people said of texts in use."""
+ORIGIN, LABEL_SAMPLE = "sentiflow_origin", "label-sample"
+"""A column of a user's table, and its value in rows that hold what people said of texts in use."""
 
 
-def labelled(table: Path) -> set[str] | None:
-    """Ids of the test reviews that are texts in use which people labelled; None where no table of such is read."""
-    columns = _columns(table, "review_id", "split", "place")
-    rows = zip(*(columns[name].to_pylist() for name in columns.schema.names), strict=True)
-    # People may call a table of theirs labelled, too.
-    ours = re.compile(rf"{LABELLED}[a-z0-9-]+-\d+\.(csv|jsonl) ")
-    found = [(name, split) for name, split, place in rows if ours.match(place)]
-    return {name for name, split in found if split == "test"} if found else None
+def labelled(table: Path) -> list[str]:
+    """Ids of the test reviews that are texts in use which people labelled."""
+    return [name for name, origin in of_test(table, "origin").items() if origin == LABEL_SAMPLE]
 
 
 def forget(review_id: str, data_dir: Path) -> None:

@@ -17,7 +17,7 @@ from sentiflow.data.advice import Label, advice
 from sentiflow.data.division import Labelled, divided, each_once, text_id, word_hash
 from sentiflow.data.inputs import open_input, shown, tables_of
 from sentiflow.data.parquet import to_values
-from sentiflow.data.reviews import SPLITS
+from sentiflow.data.reviews import LABEL_SAMPLE, ORIGIN, SPLITS
 from sentiflow.data.rows import (
     NO_TEXT,
     OUTPUT_COLUMNS,
@@ -220,11 +220,11 @@ def _read_file(source: Input, options: TableOptions, progress: Progress) -> _Rea
     rows: list[Labelled] = []
     rejects: list[Reject] = []
     labels: Counter[str] = Counter()
-    split = ["split"] if match("split", source.names) else []
-    source.select(options.text_column, split, options.label_column)
+    beside = [name for name in ("split", ORIGIN) if match(name, source.names)]
+    source.select(options.text_column, beside, options.label_column)
     with progress(f"Reading {source.path.name}", source.total) as advance:
         for chunk in source.chunks():
-            good, bad, found = _labelled(chunk, options, shown(source.path.name))
+            good, bad, found = _labelled(chunk, beside, options, shown(source.path.name))
             rows += good
             rejects += [*chunk.rejects, *bad]
             labels.update(found)
@@ -232,11 +232,12 @@ def _read_file(source: Input, options: TableOptions, progress: Progress) -> _Rea
     return rows, sorted(rejects), labels
 
 
-def _labelled(chunk: Chunk, options: TableOptions, file: str) -> _Read:
+def _labelled(chunk: Chunk, beside: Sequence[str], options: TableOptions, file: str) -> _Read:
     """The rows of a chunk with a text, a label and a split that are known, and the others."""
     known = options.known()
     labels, *others = map(to_values, chunk.columns.columns)  # as they were selected
-    splits = others[0] if others else None
+    found_beside = dict(zip(beside, others, strict=False))
+    splits, origins = found_beside.get("split"), found_beside.get(ORIGIN)
     rows: list[Labelled] = []
     rejects: list[Reject] = []
     found: Counter[str] = Counter()
@@ -256,7 +257,9 @@ def _labelled(chunk: Chunk, options: TableOptions, file: str) -> _Read:
         else:
             where = f"line {line}" if line else f"row {number}"
             name = sys.intern(spelled) if label in options.labels else ""
-            rows.append(Labelled(text_id(text), text, meaning, split, f"{file} {where}", word_hash(text), name))
+            origin = LABEL_SAMPLE if origins is not None and plain(origins[k]) == LABEL_SAMPLE else ""
+            place = f"{file} {where}"
+            rows.append(Labelled(text_id(text), text, meaning, split, place, word_hash(text), name, origin))
             continue
         rejects.append(Reject(number, line, "", reason, beginning(value)))
     return rows, rejects, found

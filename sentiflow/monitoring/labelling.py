@@ -15,7 +15,7 @@ from sentiflow.console import Progress, no_progress
 from sentiflow.data import reviews
 from sentiflow.data.division import text_id
 from sentiflow.data.prepare import fetch, prepare
-from sentiflow.data.reviews import LABELLED
+from sentiflow.data.reviews import LABEL_SAMPLE, ORIGIN
 from sentiflow.data.table import TableOptions, plain
 from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.files import empty_folder, leftovers, make_folder, publish, publish_private, read_csv
@@ -193,7 +193,7 @@ def write_tables(dataset: str, options: TableOptions, settings: Settings) -> tup
             _write_imdb(folder, settings)
         for sample, labels in zip(found, agreed, strict=True):
             # No CSV: a spreadsheet would run texts of strangers as formulas.
-            file = folder.absolute() / f"{LABELLED}{dataset_of(model)}-{sample.number}.jsonl"
+            file = folder.absolute() / f"labelled-{dataset_of(model)}-{sample.number}.jsonl"
             if labels:
                 sample.tables = sorted({*sample.tables, str(file)})
                 sampling.keep(sample, settings)  # first: it may be deleted
@@ -215,7 +215,8 @@ def _rows(sample: Sample, labels: Mapping[str, int], options: TableOptions) -> I
     for drawn in sample.texts:
         if drawn.trace in labels and drawn.text:
             row = {options.text_column: drawn.text, options.label_column: names[labels[drawn.trace]]}
-            yield json.dumps({**row, "sample": sample.title, "until": sample.at}, ensure_ascii=False) + "\n"
+            row |= {ORIGIN: LABEL_SAMPLE, "sample": sample.title, "until": sample.at}
+            yield json.dumps(row, ensure_ascii=False) + "\n"
 
 
 def _write_imdb(folder: Path, settings: Settings) -> None:

@@ -382,7 +382,7 @@ class Scores:
             self.unknown.append(told)
             return None
         found = reviews.labelled(path)
-        return None if found is None else np.isin(table.review_id, [*found])
+        return np.isin(table.review_id, found) if found else None
 
     def scorer(self, champion: VersionRecord) -> TextScorer:
         """What scores with the champion."""

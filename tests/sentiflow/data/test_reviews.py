@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sentiflow.data.reviews import (
+    LABEL_SAMPLE,
     Reviews,
     digest,
     find,
@@ -212,8 +213,8 @@ def test_a_table_counts_as_used_when_it_is_marked_or_its_words_are_read(tmp_path
         assert table.stat().st_mtime == 2_000
 
 
-def test_only_tables_that_labels_were_written_into_hold_texts_in_use(tmp_path: Path) -> None:
-    places = ["labelled.csv line 2", "labelled-tweets.csv line 3", "labelled-2.jsonl line 1", "a.csv line 2"]
-    assert labelled(write(FIVE, VOCABULARY, tmp_path / "a", [*places, "b-labelled-c-1.csv line 2"])) is None
-    for ours in ("labelled-b-1.csv line 2", "labelled-b-1.jsonl line 1"):
-        assert labelled(write(FIVE, VOCABULARY, tmp_path / "b", [*places, ours])) == {"r4"}
+def test_texts_in_use_are_known_by_their_origin_and_by_no_name_of_a_file(tmp_path: Path) -> None:
+    places = ["labelled-a-1.jsonl line 1", "labelled-old-2024.csv line 2", "labelled.csv line 1", "a.csv", "b.csv"]
+    assert labelled(write(FIVE, VOCABULARY, tmp_path / "a", places)) == []
+    origins = ["", LABEL_SAMPLE, LABEL_SAMPLE, "", "elsewhere"]  # of r0 to r4: r1 and r4 are test reviews
+    assert labelled(write(FIVE, VOCABULARY, tmp_path / "b", places, origins=origins)) == ["r1"]

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from sentiflow.batch.writers import output_schema
 from sentiflow.data.division import Labelled, in_fixed_order, sample_rows, text_id, to_reviews, word_hash
 from sentiflow.data.inputs import open_input
+from sentiflow.data.reviews import LABEL_SAMPLE, ORIGIN
 from sentiflow.data.rows import rejects_of
 from sentiflow.data.table import Joined, Table, TableOptions, as_options, read_table
 from sentiflow.errors import UsageError
@@ -433,6 +434,17 @@ def test_a_text_keeps_the_split_that_one_of_two_tables_gives_it(tmp_path: Path) 
     (tmp_path / "labelled-1.csv").write_text("\n".join(["text,label", *lines]))
     found = {row.text: (row.split, row.label, row.place.split()[0]) for row in read(tmp_path).rows}
     assert found == {row.text: (row.split, 1 - row.label, "labelled-1.csv") for row in there}
+
+
+def test_a_column_says_which_rows_are_labelled_texts_in_use_and_the_name_of_the_file_does_not(
+    tmp_path: Path,
+) -> None:
+    csv(tmp_path, ["text,label", *(f"old {k},{k % 2}" for k in range(40))], name="labelled-old-2024.csv")
+    ours = [LABEL_SAMPLE, "elsewhere", ""] * 5
+    lines = [f"new {k},{k % 2},{origin}" for k, origin in enumerate(ours)]
+    csv(tmp_path, [f"text,label,{ORIGIN}", *lines], name="mine-2024.csv")
+    found = {row.text for row in read(tmp_path).rows if row.origin}
+    assert found == {"new 0", "new 3", "new 6", "new 9", "new 12"}
 
 
 def test_a_text_that_is_given_to_two_splits_stays_in_the_first(tmp_path: Path) -> None:
