@@ -78,7 +78,7 @@ def promote(
     else:
         with working("Checking the candidate"):
             from sentiflow.promotion import switch
-            from sentiflow.promotion.candidate import LOGGER
+            from sentiflow.promotion.scores import LOGGER
 
             LOGGER.setLevel(logging.INFO)  # it says so when reviews have to be scored again
             candidate = switch.promote(name, version, settings, force=force, reason=reason)
@@ -109,7 +109,8 @@ def _with_approval(
 
 def _show_dry(name: str, version: int | None, settings: "Settings", *, force: bool, as_json: bool) -> None:
     with working("Checking the candidate"):
-        from sentiflow.promotion.candidate import LOGGER, evaluate_candidate
+        from sentiflow.promotion.candidate import evaluate_candidate
+        from sentiflow.promotion.scores import LOGGER
 
         LOGGER.setLevel(logging.INFO)
         candidate = evaluate_candidate(name, version, settings, force=force)

@@ -1,69 +1,36 @@
 """A candidate: its scores and the champion's on the same test reviews, and its cost, judged by the gate."""
 
-import logging
 import statistics
 import tempfile
 import timeit
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Literal, Self
 
-import mlflow.artifacts
-import numpy as np
-from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
-from numpy.typing import NDArray
-from requests import RequestException
-from yaml import YAMLError
-
-from sentiflow.console import Logger, progress_bar
-from sentiflow.data import reviews
-from sentiflow.data.division import known, word_hash
-from sentiflow.data.prepare import kept_table
+from sentiflow.console import Logger
 from sentiflow.errors import ExternalError, RejectedError, UsageError, first_line
 from sentiflow.evaluation.scores import YARDSTICK, ScoreTable
-from sentiflow.names import BUILT_IN, dataset_of
-from sentiflow.promotion import behaviour, gate
+from sentiflow.names import dataset_of
+from sentiflow.promotion import behaviour, gate, scores
 from sentiflow.promotion.gate import Cost, Decision, Evidence, Group, Limits, judge
 from sentiflow.promotion.history import Event, choose, decline_of, history_of
-from sentiflow.redaction import escape_markdown, redact, without_secrets
+from sentiflow.promotion.meaning import Names
+from sentiflow.promotion.scores import LOGGER, Model, UnloadableError, load
+from sentiflow.redaction import escape_markdown
 from sentiflow.runs.record import CAVEAT, TESTED_ON
-from sentiflow.scoring import NewerFormatError, TextScorer
+from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
-from sentiflow.store.client import connect, record_of, tracking_errors
-from sentiflow.store.find import (
-    YARDSTICK_SCORES,
-    champion_of,
-    load_unchanged,
-    need_dataset,
-    need_versions,
-    open_store,
-    reproduction_of,
-    score_table,
-    with_dataset,
-)
-from sentiflow.store.records import (
-    MISSING,
-    SCORER_DIGEST,
-    UPGRADE,
-    Store,
-    VersionRecord,
-    need_number,
-    need_ours,
-    renamed,
-)
-from sentiflow.training import package
-from sentiflow.training.learnt import NOTHING, by_texts_alone, learnt_by_version
+from sentiflow.store.client import connect, tracking_errors
+from sentiflow.store.find import champion_of, need_versions, open_store, reproduction_of, with_dataset
+from sentiflow.store.records import SCORER_DIGEST, Store, VersionRecord, need_number
 
-LOGGER = logging.getLogger("promote")
 _SIMPLE_IS_BETTER = (
     f"{YARDSTICK}, a simple model of words and pairs of words, is better. What helps: more reviews, another "
     "start or seed, the recipe large (docs/baselines.md).\n"
 )
-# What loading files that are not as they should be raises; of a store whose client is not installed, too.
-_BROKEN = (MlflowException, OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, YAMLError)
 _TEXTS = 30  # timed one by one
 _COMMON = 50  # words of the vocabulary that such a text repeats
 NO_REASON = "all checks passed"
@@ -189,55 +156,91 @@ def evaluate_candidate(
     """
     client, store, named = connect(settings), open_store(settings), number is not None and not unattended
     with tracking_errors(settings.tracking_uri), tempfile.TemporaryDirectory() as folder:
+        model = Model(name, client, store, settings, logger, Path(folder))
         found, current, number, why = choice_of(store, name, number, settings)
         versions = {key: with_dataset(store, version) for key, version in found.items()}
         candidate = versions[number]
         champion = None if current is None else versions[need_number(versions, name, current)]
-        files, scorer = load(name, number, Path(folder) / "candidate")
-        scores = Scores(name, client, settings, logger, Path(folder))
-        table = scores.stored(candidate) or scores.score(candidate, candidate, scorer)
+        files, scorer = load(name, number, model.folder / "candidate")
+        table = scores.stored(model, candidate) or scores.score(model, candidate, candidate, scorer)
+        its = Champion() if champion is None else _champion(model, champion, candidate, scorer, table, force=force)
+        learnt, unknown = scores.learnt_by_any(
+            model, [candidate, *([champion] if champion else [])], table, candidate
+        )
+        recent, unseen = scores.texts_in_use(model, candidate, table)
         rows = candidate.tags.get(TESTED_ON)
-        given = Evidence(
+        notes = *its.notes, *unknown, unseen, candidate.tags.get(CAVEAT), rows and f"Tested on {rows}."
+        evidence = Evidence(
             table,
-            None,
+            its.table,
             cost_of(files, scorer),
+            silent=its.silent,
+            names=its.names,
             reproduced=reproduction_of(candidate.tags),
-            yardstick=scores.yardstick(candidate),
+            learnt=learnt,
+            yardstick=scores.stored_yardstick(model, candidate),
+            recent=recent,
+            groups=[*its.old, *behaviour.groups(settings, scorer, its.scorer)],
+            declined=_declined(name, number, versions, scorer, settings),
             named=named,
-            notes=[*filter(None, (candidate.tags.get(CAVEAT), rows and f"Tested on {rows}."))],
+            notes=list(dict.fromkeys(filter(None, notes))),
         )
-        old: list[Group] = []
-        beside = None
-        if champion is not None:
-            try:
-                given = replace(given, champion=scores.of_champion(champion, candidate, table))
-                its = scores.loaded.get(champion.number, scorer)  # not loaded: trained on the same table
-                given = replace(given, names=(scorer.label_names, its.label_names))
-                beside = scores.scorer(champion) if settings.gate_behaviour else None
-                old = scores.of_old_reviews(champion, candidate, scorer, table)
-            except (UsageError, UnloadableError) as err:  # others registered it, or it is gone
-                reason = first_line(err)
-                lost = isinstance(err, UnloadableError)
-                silent = f"the champion cannot be compared with: {reason}" if lost else reason
-                if not force and lost:
-                    again = f"sentiflow promote {number} --dataset {dataset_of(name)} --force --reason"
-                    raise ExternalError(silent[0].upper() + silent[1:], f'Replace it: {again} "..."') from err
-                if not force:
-                    raise
-                given = replace(given, champion=None, silent=silent)
-        given = replace(
-            given,
-            learnt=scores.learnt([candidate, *([champion] if champion else [])], table, candidate),
-            recent=scores.recent(candidate, table),
-            groups=[*old, *behaviour.groups(settings, scorer, beside)],
-        )
-    # A no counts for the weights and words: trained again, they are another version.
+    return Candidate(name, number, why, candidate.run_id or "", current, judge(evidence, Limits.of(settings)))
+
+
+@dataclass(frozen=True)
+class Champion:
+    """What a champion answers on the candidate's reviews and its own, and what scores a table of behaviour."""
+
+    table: ScoreTable | None = None
+    names: tuple[Names, Names] | None = None
+    old: Sequence[Group] = ()
+    notes: Sequence[str] = ()
+    scorer: TextScorer | None = None
+    silent: str = ""
+
+
+def _champion(
+    model: Model,
+    champion: VersionRecord,
+    candidate: VersionRecord,
+    scorer: TextScorer,
+    tested: ScoreTable,
+    *,
+    force: bool,
+) -> Champion:
+    """Ask the champion; one that cannot answer is silent with ``force``, else an error."""
+
+    @cache
+    def its() -> TextScorer:  # loaded if it is needed, and once
+        return load(model.name, champion.number, model.folder / "champion")[1]
+
+    try:
+        table = scores.of_champion(model, champion, candidate, its, tested)
+        old, notes = scores.of_old_reviews(model, champion, candidate, its, scorer, tested)
+        names = None if scores.same_tests(champion, candidate) else (scorer.label_names, its().label_names)
+        return Champion(table, names, old, notes, its() if model.settings.gate_behaviour else None)
+    except UnloadableError as err:  # it is gone
+        silent = f"the champion cannot be compared with: {first_line(err)}"
+        if not force:
+            again = f"sentiflow promote {candidate.number} --dataset {dataset_of(model.name)} --force --reason"
+            raise ExternalError(silent[0].upper() + silent[1:], f'Replace it: {again} "..."') from err
+        return Champion(silent=silent)
+    except UsageError as err:  # others registered it
+        if not force:
+            raise
+        return Champion(silent=first_line(err))
+
+
+def _declined(
+    name: str, number: int, versions: Mapping[int, VersionRecord], scorer: TextScorer, settings: Settings
+) -> str:
+    """The no of a person that stands. It counts for weights and words, which may be another version's, too."""
     equal = [key for key, each in versions.items() if scorer.has_digest(each.tags.get(SCORER_DIGEST))]
-    if no := decline_of(history_of(name, settings)[0], number, *equal):
-        said = no.said if no.version == number else f"version {no.version}, an equal one, was {no.said}"
-        given = replace(given, declined=said)
-    given = replace(given, notes=[*scores.unknown, *given.notes])
-    return Candidate(name, number, why, candidate.run_id or "", current, judge(given, Limits.of(settings)))
+    no = decline_of(history_of(name, settings)[0], number, *equal)
+    if no is None or no.version == number:
+        return "" if no is None else no.said
+    return f"version {no.version}, an equal one, was {no.said}"
 
 
 def choice_of(
@@ -264,185 +267,3 @@ def cost_of(folder: Path, scorer: TextScorer) -> Cost:
     scorer.score([text])  # warm-up
     seconds = timeit.repeat(lambda: scorer.score([text]), repeat=_TEXTS, number=1)
     return Cost(1_000 * statistics.median(seconds), size / 1e6)
-
-
-class UnloadableError(ExternalError):
-    """A version's files are gone or damaged, or of another kind."""
-
-
-def load(name: str, number: int, folder: Path) -> tuple[Path, TextScorer]:
-    """Load a packaged model with the library's own scorer, as ``predict`` and ``serve`` do.
-
-    The code in the package is checked, but never run: anyone who can write to the registry could replace it, and
-    it would run with the rights and passwords of the user who promotes. Gives the folder of its files, and what
-    scores with them.
-    """
-    path, tags = folder, renamed(MlflowClient().get_model_version(name, str(number)).tags)
-    try:
-        path = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{number}", dst_path=str(folder)))
-        if not package.need_whole(path):
-            other = "%s version %d was packaged with other code; scored with this installation's"
-            LOGGER.warning(other, name, number)
-        return path, load_unchanged(path, tags)
-    except _BROKEN as err:
-        message = f"Cannot load {name} version {number}: {redact(first_line(err)).removesuffix('.')}."
-        if not _is_passing(err):
-            need_ours(name, number, tags, path)
-            hint = UPGRADE if isinstance(err, NewerFormatError) else "Are its files still there?"
-            raise UnloadableError(message, hint) from without_secrets(err)
-        if isinstance(err, MlflowException | RequestException):
-            raise  # whoever connected says what to do
-        raise ExternalError(message, "Try again when the disk has space and the file can be read.") from err
-
-
-def _is_passing(err: Exception) -> bool:
-    """Whether a server, the network or this machine failed, and not the files."""
-    if isinstance(err, MlflowException):
-        return err.error_code not in MISSING
-    return isinstance(err, OSError) and not isinstance(err, FileNotFoundError | NotADirectoryError)
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What is known of versions on the candidate's test reviews; ``unknown`` gets what is not, in sentences."""
-
-    name: str
-    client: MlflowClient
-    settings: Settings
-    logger: Logger
-    folder: Path
-    loaded: dict[int, TextScorer] = field(default_factory=dict)  # by version: a champion is loaded once
-    unknown: list[str] = field(default_factory=list)
-
-    def of_champion(self, champion: VersionRecord, candidate: VersionRecord, table: ScoreTable) -> ScoreTable:
-        """The stored table if it has the test reviews of the candidate's table, else new scores."""
-        digest = champion.tags.get("dataset.digest")
-        if digest is not None and digest == candidate.tags.get("dataset.digest"):
-            if (stored := self.stored(champion, table)) is not None:
-                return stored
-        else:
-            self.logger.info("the champion may have been tested on other reviews: scored again")
-        return self.score(champion, candidate, self.scorer(champion)).of_those_in(table)
-
-    def of_old_reviews(
-        self, champion: VersionRecord, candidate: VersionRecord, scorer: TextScorer, tested: ScoreTable
-    ) -> list[Group]:
-        """Both on the test reviews of the champion's training, where the candidate has others.
-
-        Reviews that the candidate has learnt from are left out. A label that was corrected since is as the
-        candidate was ``tested`` by.
-        """
-        digest = champion.tags.get("dataset.digest")
-        if digest == candidate.tags.get("dataset.digest"):
-            return []
-        path = None if digest is None else kept_table(need_dataset(self.name, champion)[0], digest, self.settings)
-        if path is None or not path.is_file():
-            where = "known" if path is None else f"at {path}"
-            self.unknown.append(
-                f"Not compared on what version {champion.number} was tested on: that is not {where}."
-            )
-            return []
-        table = self.score(candidate, champion, scorer)
-        own = self.stored(champion, table) or self.score(champion, champion, self.scorer(champion))
-        learnt = self.learnt([candidate], table, champion)
-        kept = np.ones(len(table.label), bool) if learnt is None else ~learnt
-        now = dict(zip(tested.review_id.tolist(), tested.label.tolist(), strict=True))
-        labels = zip(table.review_id.tolist(), table.label.tolist(), strict=True)
-        label = np.array([now.get(name, before) for name, before in labels])
-        both = (replace(each, label=label).right[kept] for each in (table, own.in_order_of(table)))
-        return [Group(gate.OLD, *both)]
-
-    def learnt(
-        self, versions: Sequence[VersionRecord], table: ScoreTable, tested: VersionRecord
-    ) -> NDArray[np.bool_] | None:
-        """Which test reviews of a version one of some has learnt from, shape (n,); None of built-in datasets."""
-        store, found = open_store(self.settings), [NOTHING]
-        for each in versions:
-            hashes, name = learnt_by_version(each, self.client, store, self.folder), f"version {each.number}"
-            lost = f"What {name} has learnt from is not known: its run does not say."
-            if told := lost if hashes is None else by_texts_alone(name, hashes):
-                self.unknown.append(told)
-            found += [] if hashes is NOTHING else [NOTHING if hashes is None else hashes]
-        if len(found) == 1:
-            return None
-        dataset, digest = need_dataset(self.name, tested)
-        path = kept_table(dataset, digest, self.settings)
-        texts = reviews.of_test(path, "text") if path.is_file() else {}
-        words = [word_hash(texts.get(name, "")) for name in table.review_id.tolist()]
-        return known(table.review_id, np.array(words, np.uint64), np.concatenate(found))
-
-    def recent(self, candidate: VersionRecord, table: ScoreTable) -> NDArray[np.bool_] | None:
-        """Which reviews of a table are labelled texts in use, shape (n,); None of datasets without them."""
-        dataset, digest = need_dataset(self.name, candidate)
-        if dataset in BUILT_IN:
-            return None
-        path = kept_table(dataset, digest, self.settings)
-        if not path.is_file():
-            told = f"Texts in use not judged: without {path} it is not known which reviews these are."
-            self.unknown.append(told)
-            return None
-        found = reviews.labelled(path)
-        return np.isin(table.review_id, found) if found else None
-
-    def scorer(self, champion: VersionRecord) -> TextScorer:
-        """What scores with the champion."""
-        number = champion.number
-        if number not in self.loaded:
-            self.loaded[number] = load(self.name, number, self.folder / "champion")[1]
-        return self.loaded[number]
-
-    def stored(self, version: VersionRecord, other: ScoreTable | None = None) -> ScoreTable | None:
-        """The table that the version's run keeps, in the order of another one.
-
-        None if it is gone or damaged, does not hold the reviews of the other one, or may be of other weights.
-        """
-        if SCORER_DIGEST not in version.tags:  # a person registered it, and may have named any run
-            self.logger.info("version %s may have other weights than its run: scored again", version.number)
-            return None
-        try:
-            # By MLflow's client: the run may be deleted, and its scores still be there.
-            record = record_of(self.client.get_run(str(version.run_id)))
-            table = score_table(open_store(self.settings), record, self.folder)
-            reason = "there is no such file"
-            if table is not None and other is not None:
-                table = table.of_those_in(other)
-        except (MlflowException, ExternalError, ValueError) as err:
-            table, reason = None, first_line(err)
-        if table is None:
-            self.logger.warning(
-                "the scores of version %s are not in its run (%s): scored again", version.number, reason
-            )
-        return table
-
-    def yardstick(self, version: VersionRecord) -> ScoreTable | None:
-        """What the yardstick scored when the version was trained; None if its run keeps no such scores."""
-        if SCORER_DIGEST not in version.tags:
-            return None
-        try:
-            record = record_of(self.client.get_run(str(version.run_id)))
-            return score_table(open_store(self.settings), record, self.folder, YARDSTICK_SCORES)
-        except (MlflowException, ExternalError) as err:
-            if _is_passing(err):
-                raise
-            self.logger.warning(
-                "version %s is not compared with a simple model: %s", version.number, first_line(err)
-            )
-            return None
-
-    def score(self, version: VersionRecord, tested: VersionRecord, scorer: TextScorer) -> ScoreTable:
-        """Score the test reviews of a version with one; ExternalError if they are not on this machine."""
-        dataset, digest = need_dataset(self.name, tested)
-        path = kept_table(dataset, digest, self.settings)
-        if not path.is_file():
-            raise ExternalError(
-                f"The test reviews of {self.name} version {tested.number} are not at {path}.",
-                f"Prepare them here: sentiflow data --dataset {dataset if dataset in BUILT_IN else 'PATH'}",
-            )
-        self.logger.info("scoring the test reviews with version %s", version.number)
-        test, words = reviews.read(path).of("test"), reviews.read_vocabulary(path)
-        texts = reviews.of_test(path, "text")  # with words that are in no training review, too
-        named = zip(test.review_id.tolist(), test.tokens, strict=True)
-        told = [texts.get(name) or words.decode(ids, unknown="") for name, ids in named]
-        with progress_bar("Scoring", scorer.network.readings * len(told)) as advance:
-            scores = scorer.score(told, advance=advance)
-        return ScoreTable(test.review_id, test.label, scores, test.n_tokens, scorer.sequence_length)

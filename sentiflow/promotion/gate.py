@@ -5,7 +5,7 @@ their accuracies are compared review by review, with the interval that every oth
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -153,60 +153,76 @@ class Decision:
         return {"passed": self.passed, **asdict(self)}
 
 
-def judge(given: Evidence, limits: Limits) -> Decision:
+def judge(evidence: Evidence, limits: Limits) -> Decision:
     """Compare a candidate with the gate's limits, and with the champion, if there is one."""
-    notes: list[str] = []
-    candidate, recent = given.candidate, given.recent
-    champion = None if given.champion is None else given.champion.in_order_of(candidate)
-    reviews = left = len(candidate.label)
-    least = FEWEST if champion is None and not given.silent else min(FEWEST, reviews)
-    if given.learnt is not None:
-        kept = ~given.learnt
-        left = int(kept.sum())
-        more = f"; {reviews - left:,} more were left out, as they were learnt from" if left < reviews else ""
-        notes.append(f"Test reviews to judge on: {left:,}{more}.")
-        if left >= least:
-            champion = None if champion is None else champion.take(kept)
-            candidate = candidate.take(kept)
-            recent = None if recent is None else recent[kept]
-    too_few = left < least
-    accuracy = float(candidate.right.mean())
-    simple = _against_yardstick(candidate, given.yardstick) if limits.baseline else []
-    rules = [*_minimum(accuracy, limits, floor=not simple), *simple]
-    comparison = champion_accuracy = None
-    if too_few:
-        text = f"{left:,} that none of the compared has learnt from, at least {FEWEST}"
-        rules.append(Rule("test reviews", False, left, FEWEST, text))
-    if given.silent:
-        rules.append(Rule("better", False, None, 0.0 - limits.margin, given.silent))
-    elif too_few:
-        notes.append("Not judged by its answers: too few test reviews are left.")
-    elif champion is None:
-        rules += _no_constant(candidate, named=given.named)
-        shares = (f"{each.name} {each.candidate.mean():.2%} of {len(each.candidate):,}" for each in given.groups)
-        notes += [f"Texts of behaviour that are right: {'; '.join(shares)}."] if given.groups else []
-        notes.append("First model: there is no champion to compare it with.")
-    elif opposite := turned(candidate, champion, given.names):
-        rules.append(Rule(MEANING, False, None, 0.0, opposite))
-        notes.append("Not compared with the champion: what one has right, the other calls wrong.")
-    else:
-        champion_accuracy = float(champion.right.mean())
-        comparison = compare(candidate.right, champion.right)
-        more_rules, told = _against_champion(candidate, champion, limits, recent, given.groups)
-        rules += more_rules
-        notes += told
-    rules += [
+    given, left, enough, notes = _usable(evidence)
+    accuracy = float(given.candidate.right.mean())
+    simple = _against_yardstick(given.candidate, given.yardstick) if limits.baseline else []
+    compared, answers, told = _of_answers(given, limits, enough=enough)
+    too_few = f"{left:,} that none of the compared has learnt from, at least {FEWEST}"
+    rules = [
+        *_minimum(accuracy, limits, floor=not simple),
+        *simple,
+        *([] if enough else [Rule("test reviews", False, left, FEWEST, too_few)]),
+        *answers,
         _at_most(LATENCY, given.cost.latency_ms, limits.latency_ms, "ms a text"),
         _at_most("size", given.cost.size_mb, limits.size_mb, "MB"),
+        *_reproduced(given, limits),
+        *([Rule(DECLINE, False, None, 0.0, given.declined)] if given.declined else []),
     ]
-    if limits.reproduced:
-        text = f"{given.reproduced or 'not trained again'}, must be identical"
-        identical = given.reproduced == "identical"
-        rules.append(Rule(REPRODUCED, identical, float(identical), 1.0, text))
-    if given.declined:
-        rules.append(Rule(DECLINE, False, None, 0.0, given.declined))
-    notes += given.notes
-    return Decision(tuple(rules), accuracy, champion_accuracy, comparison, tuple(notes), left, reviews - left)
+    champion = float(given.champion.right.mean()) if given.champion and compared else None
+    every = (*notes, *told, *given.notes)
+    return Decision(tuple(rules), accuracy, champion, compared, every, left, len(evidence.candidate.label) - left)
+
+
+def _usable(given: Evidence) -> tuple[Evidence, int, bool, list[str]]:
+    """The evidence on the test reviews that nobody compared has learnt from, or on all where these are too few.
+
+    Also how many they are, whether that is enough, and the notes.
+    """
+    champion = None if given.champion is None else given.champion.in_order_of(given.candidate)
+    reviews = len(given.candidate.label)
+    least = FEWEST if champion is None and not given.silent else min(FEWEST, reviews)
+    if given.learnt is None:
+        return replace(given, champion=champion), reviews, reviews >= least, []
+    kept = ~given.learnt
+    left = int(kept.sum())
+    more = f"; {reviews - left:,} more were left out, as they were learnt from" if left < reviews else ""
+    rows = kept if left >= least else np.ones(reviews, bool)
+    usable = replace(
+        given,
+        candidate=given.candidate.take(rows),
+        champion=None if champion is None else champion.take(rows),
+        recent=None if given.recent is None else given.recent[rows],
+    )
+    return usable, left, left >= least, [f"Test reviews to judge on: {left:,}{more}."]
+
+
+def _of_answers(
+    given: Evidence, limits: Limits, *, enough: bool
+) -> tuple[Comparison | None, list[Rule], list[str]]:
+    """How candidate and champion compare, if they can be, and the rules and notes of their answers."""
+    candidate, champion = given.candidate, given.champion
+    if given.silent:
+        return None, [Rule("better", False, None, 0.0 - limits.margin, given.silent)], []
+    if not enough:
+        return None, [], ["Not judged by its answers: too few test reviews are left."]
+    if champion is None:
+        shares = (f"{each.name} {each.candidate.mean():.2%} of {len(each.candidate):,}" for each in given.groups)
+        notes = [f"Texts of behaviour that are right: {'; '.join(shares)}."] if given.groups else []
+        notes.append("First model: there is no champion to compare it with.")
+        return None, _no_constant(candidate, named=given.named), notes
+    if opposite := turned(candidate, champion, given.names):
+        note = "Not compared with the champion: what one has right, the other calls wrong."
+        return None, [Rule(MEANING, False, None, 0.0, opposite)], [note]
+    rules, notes = _against_champion(candidate, champion, limits, given.recent, given.groups)
+    return compare(candidate.right, champion.right), rules, notes
+
+
+def _reproduced(given: Evidence, limits: Limits) -> list[Rule]:
+    text = f"{given.reproduced or 'not trained again'}, must be identical"
+    identical = given.reproduced == "identical"
+    return [Rule(REPRODUCED, identical, float(identical), 1.0, text)] if limits.reproduced else []
 
 
 def _against_champion(

@@ -17,7 +17,7 @@ from sentiflow.errors import ExternalError, UsageError
 from sentiflow.locks import champion_lock
 from sentiflow.names import dataset_of
 from sentiflow.notifications import announce
-from sentiflow.promotion.candidate import LOGGER, NO_REASON, Candidate, evaluate_candidate, load
+from sentiflow.promotion.candidate import NO_REASON, Candidate, evaluate_candidate
 from sentiflow.promotion.history import (
     APPROVAL,
     GATE,
@@ -31,6 +31,7 @@ from sentiflow.promotion.history import (
     history_of,
     previous_champion,
 )
+from sentiflow.promotion.scores import LOGGER, load
 from sentiflow.settings import Notification, Settings
 from sentiflow.store.client import connect, tracking_errors
 from sentiflow.store.find import champion_of, need_versions, open_store
