@@ -14,7 +14,6 @@ from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.states import StateType
 
 from benchmarks import sample
-from flows import monitor as flow_module
 from flows.monitor import monitor
 from sentiflow.errors import ExternalError
 from sentiflow.locks import lock_tag
@@ -164,27 +163,6 @@ def test_few_texts_wait_until_there_are_enough(watched: World) -> None:
     (run_id,) = monitoring_runs(watched)
     metrics = connect(watched.settings).get_run(run_id).data.metrics
     assert (metrics["drift/texts"], metrics["drift/repeated"]) == (240, 120)
-
-
-@pytest.mark.story
-def test_a_check_that_was_killed_after_its_event_is_repeated_and_emits_the_same_event(
-    watched: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def killed(*_arguments: object) -> None:
-        raise KeyboardInterrupt
-
-    log(watched, swapped(held_out(7, 300)))
-    with monkeypatch.context() as patch:
-        patch.setattr(flow_module, "mark_checked", killed)
-        with pytest.raises(KeyboardInterrupt):
-            monitor("sample")
-    assert len(next(TextLog(watched.root / "the owner's log", 10_000_000).unchecked(MODEL))) == 300
-    log(watched, swapped(held_out(8, 20)))
-    assert monitor("sample").texts == 320
-    assert [len(each) for each in events(*monitoring_runs(watched))] == [
-        0,
-        1,
-    ]  # the second has the id of the first, and counts for nothing
 
 
 def test_a_check_that_is_interrupted_in_its_run_says_so(watched: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,6 @@ import threading
 from pathlib import Path
 from uuid import UUID
 
-import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from mlflow.tracking import MlflowClient
 from prefect.client.orchestration import get_client
@@ -21,7 +17,7 @@ from tests.mlflow_store import champion_of
 from tests.prefect_store import artifacts_of, tasks_of
 from tests.sentiflow.test_locks import line_with, process
 from tests.store import check_run
-from tests.world import Registry, Trained, World, with_own_files
+from tests.world import Registry, Trained, World
 
 QUICK = load_recipe("tutorial", ["epochs=1", "sequence_length=20", "units=4", "embedding_size=4"])
 
@@ -125,32 +121,6 @@ def test_a_skipped_training_that_promotes_promotes_the_version_that_is_there(
         state = train(SAME, "sample", 4, promote=True, return_state=True)
         assert state.name == "Skipped"
         assert champion_of(connect(registry.settings), "sample-sentiment") == Registry.GOOD
-
-
-def test_a_first_model_that_one_answer_nearly_equals_needs_a_person_to_name_it(
-    three_versions: World, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """73.6% of 303 reviews, 72.9% of them negative: neither a training nor a choice promotes it."""
-    monkeypatch.setenv("SENTIFLOW_GATE_MIN_ACCURACY", "0.5")
-    world, name = with_own_files(tmp_path / "own", three_versions, trained.world), "sample-sentiment"
-    world.enter(monkeypatch)
-    client = connect(world.settings)
-    run = client.get_run(str(client.get_model_version(name, str(Registry.GOOD)).run_id))
-    scores = Path(str(run.info.artifact_uri).removeprefix("file://")) / "test_scores.parquet"
-    labels, answers = np.repeat([0, 0, 1, 1], (186, 35, 45, 37)), np.repeat([0, 1, 0, 1], (186, 35, 45, 37))
-    weak = (
-        pd.read_parquet(scores).iloc[:303].assign(label=labels.astype(np.int8), score=np.where(answers, 0.9, 0.1))
-    )
-    pq.write_table(pa.Table.from_pandas(weak, pq.read_schema(scores), preserve_index=False), scores)
-    train(SAME, "sample", 4, promote=True, return_state=True)
-    tags = client.get_model_version(name, str(Registry.GOOD)).tags
-    assert tags["gate.outcome"] == "refused" and tags["gate.reason"].startswith("above one answer: 73.60%")
-    for number in (Registry.POOR, Registry.NEWEST):
-        client.delete_model_version(name, str(number))
-    chosen = promote(name, None, world.settings)
-    assert (chosen.version, chosen.answer, champion_of(client, name)) == (Registry.GOOD, "refused", None)
-    assert chosen.way_out == f"Promote it by its number: sentiflow promote {Registry.GOOD} --dataset sample"
-    assert promote(name, Registry.GOOD, world.settings).answer == "passed"
 
 
 def test_a_skipped_training_judges_no_version_that_was_refused_before(

@@ -69,12 +69,6 @@ def test_each_word_and_pair_counts_once_in_a_review_and_no_pair_crosses_reviews(
     assert rows.toarray().tolist() == [[1, 1, 0, 1, 1], [0, 0, 1, 0, 0], [0, 0, 0, 0, 0]]
 
 
-def test_what_was_not_learnt_is_left_out_and_columns_stay() -> None:
-    keys, _ = features(reviews_of([1, 4, 5], [1, 7]))
-    _, rows = features(reviews_of([1, 9, 7, 4, 5], [1, 3, 2, 9]), keys)
-    assert rows.toarray().tolist() == [[1, 1, 1, 1], [0, 0, 0, 0]]
-
-
 def test_ratios_by_hand() -> None:
     # Word 4 in both positive reviews, 5 in one; 5 in the negative one. With 1 added: 3, 2 of 5 and 1, 2 of 3.
     _, rows = features(reviews_of([1, 4], [1, 5], [1, 4]))
@@ -122,15 +116,3 @@ def test_texts_of_one_word_or_none_and_validation_reviews_of_one_label_are_no_er
     assert negative < positive
     nothing = reviews_of([1], [1], [1])  # two of three are negative
     assert (fit(nothing, nothing).score(words) < 0.5).all()
-
-
-def test_of_very_many_words_the_first_reviews_are_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that come later, the last of training and all of validation for the last fit, change nothing."""
-    few = NOISY.take(np.arange(40))
-    monkeypatch.setattr("sentiflow.baselines._MOST_WORDS", int(few.n_tokens.sum()))
-    short = NOISY_HELD_BACK.take(np.arange(10))
-    some, all_of_them = (fit(each, short) for each in (few, NOISY))
-    assert (some.score(OTHERS) == all_of_them.score(OTHERS)).all()
-    assert some.val_loss == all_of_them.val_loss
-    monkeypatch.undo()
-    assert (fit(few, short).score(OTHERS) != some.score(OTHERS)).all()

@@ -88,7 +88,6 @@ def test_in_the_locale_c_texts_are_read_and_shown_as_utf_8() -> None:
 
 
 STEERING = "a\x1b]0;PWNED\x07\x1b[31mRED\x9b2J\r\b\x7f\u202eb\u2028c\udc80"
-SHOWN = r"a\x1b]0;PWNED\x07\x1b[31mRED\x9b2J\r\x08\x7f\u202eb\u2028c\udc80"
 _OWN = re.compile(r"\x1b\[[\d;?]*[a-zA-Z]")  # colours and cursor moves of rich, none of which STEERING holds
 
 
@@ -121,17 +120,9 @@ def test_no_order_reaches_the_terminal(what: object, terminal: bool) -> None:
     told.encode()  # half of a surrogate pair would fail here
 
 
-def test_a_name_is_shown_whole_in_a_line() -> None:
-    assert printed(f"[bold]{escape(STEERING)}[/] is a name", terminal=False) == f"{SHOWN} is a name\n"
-
-
 def test_a_name_makes_no_line_of_its_own_and_no_markup() -> None:
     told = printed(f"Run {escape('a[red]b[/red]' + chr(10) + 'Error: c :smile:')}.", terminal=False)
     assert told == "Run a[red]b[/red]\\nError: c :smile:.\n"
-
-
-def test_the_consoles_own_colours_and_lines_stay() -> None:
-    assert printed("[bold]a[/]\nb") == "\x1b[1ma\x1b[0m\nb\n"
 
 
 def test_a_progress_bar_names_what_it_is_told_and_obeys_nothing() -> None:

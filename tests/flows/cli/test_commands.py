@@ -145,23 +145,6 @@ def test_a_table_is_checked_before_anything_slow_is_imported_or_begun(world: Wor
     assert store.read_bytes() == before
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--labels", "good=1,bad=no"), "bad=no is none of bad=1, bad=0 and bad=skip"),
-        (("--labels", "neutral"), "neutral= is none of"),
-        (("--labels", "neutral=2"), "two answers"),
-        (("--max-rejects", "few"), "a percentage, such as 20 or 0.5%"),
-        (("--dataset", "sample", "--text-column", "body"), "for a table of your own, not for sample"),
-    ],
-)
-def test_options_of_a_table_that_cannot_be_read_end_with_2(
-    world: World, arguments: tuple[str, ...], message: str
-) -> None:
-    error = refusal("data", *arguments)
-    assert (error.exit_code, message in str(error)) == (2, True), error
-
-
 @pytest.mark.story
 def test_a_table_of_ones_own_trains_and_predicts(world: World, prefect_server: None) -> None:
     words = np.array(["plot", "music", "cast", "ending"])

@@ -62,16 +62,6 @@ def test_a_table_of_one_label_has_an_accuracy() -> None:
     assert found.lines[0].endswith("; all labels are the same")  # balanced accuracy and F1 would say nothing
 
 
-def test_a_column_of_no_labels_takes_no_memory_and_is_an_error() -> None:
-    ids = [f"id{k}" for k in range(5_000)]
-    left_out = evaluated([*ids, "good"], [0.9] * 5_001).left_out
-    assert len(left_out) == 21 and list(left_out.items())[-1] == ("others", 4_980)
-    with pytest.raises(UsageError, match="No row has a usable label"):
-        evaluated(list(ids), [0.9] * 5_000)
-    with pytest.raises(UsageError, match="2 rows left out"):
-        evaluated([None, ""], [0.9] * 2)
-
-
 def test_a_table_whose_known_labels_are_all_the_same_gets_advice_for_the_others() -> None:
     """Red if 84% of the rows labelled 1 looked like the accuracy on labels 1 and -1."""
     assert evaluated([1, -1, 1], [0.2, 0.8, 0.9]).lines[-1] == "If higher is better: --labels 1=1,-1=0"

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 
 from sentiflow.data import imdb
 from sentiflow.data.reviews import Reviews
-from sentiflow.errors import ExternalError, UnreachableError, UsageError
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.scoring import Vocabulary
 from sentiflow.settings import Settings
 
@@ -76,30 +75,6 @@ def test_a_word_index_with_wrong_ranks_or_of_no_json_is_refused(tmp_path: Path, 
     with pytest.raises(ExternalError, match=r"word index .*index\.json") as refused:
         imdb.load(reviews_file, index_file)
     assert "SENTIFLOW_WORD_INDEX_SHA256" in refused.value.hint
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [1, "word", None, {"a": 1}, [[1, 2]], ["a"]],
-    ids=["number", "text", "none", "dict", "nested", "texts"],
-)
-def test_an_object_array_of_something_else_than_lists_of_ranks_is_refused(tmp_path: Path, wrong: object) -> None:
-    array = ragged(X_TRAIN)
-    array[2] = wrong
-    with pytest.raises(ExternalError, match="IMDB train split: expected lists of word ranks"):
-        imdb.load(*write(tmp_path, x_train=array))
-
-
-@pytest.mark.parametrize(
-    ("split", "changed"),
-    [("test", {"y_test": [1, 0]}), ("train", {"x_train": np.ones((5, 2), int), "y_train": np.ones((5, 2), int)})],
-    ids=["counts", "matrix"],
-)
-def test_a_split_with_more_than_a_label_for_each_review_is_refused(
-    tmp_path: Path, split: str, changed: dict[str, object]
-) -> None:
-    with pytest.raises(ExternalError, match=f"IMDB {split} split: expected one label per review"):
-        imdb.load(*write(tmp_path, **changed))
 
 
 def test_a_missing_array_is_named(tmp_path: Path) -> None:
@@ -171,16 +146,6 @@ def test_fetch_brings_both_files_into_the_data_folder_once(settings: Settings, t
     assert [file.read_bytes() for file in files] == [(tmp_path / name).read_bytes() for name in names]
     assert all(file.is_relative_to(settings.data_dir / "downloads") for file in files)
     assert (fetched, imdb.fetch(mirror)) == (True, (files, False))
-
-
-def test_an_unreachable_mirror_is_answered_with_both_ways_out(settings: Settings) -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/imdb.npz"
-        dead = settings.model_copy(update={"imdb_url": url, "imdb_sha256": SHA, "download_retries": 0})
-        with pytest.raises(UnreachableError) as caught:
-            imdb.fetch(dead)
-    assert all(way in caught.value.hint for way in ("SENTIFLOW_IMDB_URL", "--dataset sample"))
 
 
 def test_the_published_reviews_are_25_000_a_split_of_known_words_and_half_of_them_positive() -> None:

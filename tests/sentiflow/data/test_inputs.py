@@ -36,12 +36,6 @@ def test_a_folder_of_the_parts_of_a_table_is_no_folder_of_texts(tmp_path: Path) 
         open_input(tmp_path / "reviews.parquet")
 
 
-def test_a_column_named_twice_is_selected_once(tmp_path: Path) -> None:
-    source = open_input(table(tmp_path))
-    source.select("text", ("source", "text", "Source"))
-    assert source.schema.names == ["source", "text"]
-
-
 @pytest.mark.parametrize("name", ["in.tsv", "in.TXT"])
 def test_tabs_separate_the_columns_of_tsv_and_txt_tables_whatever_the_header_holds(
     tmp_path: Path, name: str

@@ -48,11 +48,6 @@ def run(dataset: str, settings: Settings) -> module.Prepared:
     return prepare(fetch(dataset, settings), settings)
 
 
-def left_in(folder: Path) -> set[str]:
-    """What stands in a folder of datasets, the lock aside."""
-    return {path.name for path in folder.iterdir()} - {".lock"}
-
-
 def test_a_table_is_made_the_first_time_and_found_and_used_the_second_time(table: str, settings: Settings) -> None:
     """Red if housekeeping would clear away what each training uses."""
     first = run(table, settings)
@@ -114,14 +109,6 @@ def test_one_wrong_bit_is_noticed_and_the_table_is_made_again(
     assert noticed >= (150 if name == "table" else 200), "some bits of a Parquet file are read by nobody"
 
 
-def test_a_damaged_table_of_a_changed_source_is_refused_by_name(table: str, settings: Settings) -> None:
-    first = run(table, settings)
-    write(Path(table), word="play")
-    flipped(reviews.vocabulary_file(first.table), 8 * 3)
-    with pytest.raises(ExternalError, match=f"{first.table} are damaged"):
-        find_kept(table, first.digest, settings, TableOptions())
-
-
 @pytest.mark.parametrize("dataset", ["sample", "table"])
 def test_a_table_that_is_looked_for_by_its_digest_is_made_again_only_from_a_known_source(
     table: str, settings: Settings, dataset: str
@@ -176,21 +163,6 @@ def test_a_table_that_was_made_is_kept_whatever_its_file_holds_now(table: str, s
     assert find_kept(table, "0" * 64, settings, options) is None
     first.table.unlink()
     assert find_kept(table, first.digest, settings, options) is None
-
-
-def test_a_failed_write_leaves_nothing_and_is_made_good_by_the_next_run(
-    table: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_arguments: object, **_options: object) -> None:
-        raise OSError("no space left")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(reviews.pq, "write_table", full)
-        with pytest.raises(OSError, match="no space left"):
-            run(table, settings)
-    suffixes = {Path(name).suffix for name in left_in(settings.data_dir / "datasets" / "mine")}
-    assert suffixes.isdisjoint({".parquet", ".partial"})
-    assert len(reviews.read(run(table, settings).table)) == 10
 
 
 BAD_ROW = "film,perhaps\n"
@@ -289,14 +261,6 @@ def test_other_options_make_another_table(table: str, settings: Settings) -> Non
     second = prepare(fetch(table, settings, options=swapped), settings)
     assert second.made and second.digest != first.digest
     assert prepare(fetch(table, settings, options=swapped), settings) == replace(second, made=False)
-
-
-@pytest.mark.parametrize("dataset", ["imdb", "sample"])
-def test_options_of_a_table_are_refused_for_a_built_in_dataset(dataset: str, settings: Settings) -> None:
-    with pytest.raises(UsageError, match=f"for a table of your own, not for {dataset}"):
-        fetch(dataset, settings, options=TableOptions(text_column="review"))
-    with pytest.raises(UsageError, match=f"for a table of your own, not for {dataset}"):
-        find_prepared(dataset, settings, TableOptions(text_column="review"))
 
 
 def test_leftovers_of_a_killed_run_are_removed(table: str, settings: Settings) -> None:
@@ -435,24 +399,6 @@ def in_folder(tmp_path: Path) -> Path:
     folder.mkdir()
     write(folder / "a.csv")
     return folder
-
-
-def test_a_file_that_comes_while_a_folder_is_read_is_noticed(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = in_folder(tmp_path)
-    source, read = fetch(str(folder), settings), module.table.read_table
-
-    def reading(*given: object) -> object:
-        found = read(*given)  # type: ignore[arg-type]
-        write(folder / "b.csv", "play")
-        return found
-
-    monkeypatch.setattr(module.table, "read_table", reading)
-    with pytest.raises(ExternalError, match="changed while it was read"):
-        prepare(source, settings)
-    monkeypatch.undo()
-    assert len(reviews.read(run(str(folder), settings).table)) == 20
 
 
 def test_a_file_that_is_added_is_read_and_rejects_stand_beside_the_folder(

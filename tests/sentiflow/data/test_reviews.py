@@ -133,15 +133,6 @@ def test_names_of_labels_stay_with_the_table_and_each_part_of_it(tmp_path: Path)
     )
 
 
-@pytest.mark.parametrize("written", [b'["a"]', b'["a", 1]', b'["a", "b\\u001b"]', b"{", b"null"])
-def test_a_table_whose_names_of_labels_are_damaged_is_refused(tmp_path: Path, written: bytes) -> None:
-    table = write(FIVE, VOCABULARY, tmp_path)
-    content = pq.read_table(table)
-    pq.write_table(content.replace_schema_metadata({b"label_names": written}), table)
-    with pytest.raises(ExternalError, match="he prepared reviews"):
-        read(table)
-
-
 def test_places_and_the_texts_of_test_reviews_are_kept_beside_the_content(tmp_path: Path) -> None:
     places, texts = [f"a.csv line {k}" for k in range(5)], [f"Text {k}, as it is." for k in range(5)]
     table = write(FIVE, VOCABULARY, tmp_path, places, texts, "source")
@@ -189,16 +180,6 @@ def test_words_that_are_damaged_or_of_another_table_are_refused(
     with pytest.raises(ExternalError, match=told):
         read_vocabulary(table)
     assert not find(table)
-
-
-@pytest.mark.parametrize("column", ["label", "token_ids"])
-def test_a_table_with_a_missing_value_is_refused(tmp_path: Path, column: str) -> None:
-    table = write(FIVE, VOCABULARY, tmp_path)
-    frame = pd.read_parquet(table).astype({column: object})
-    frame.at[2, column] = None
-    frame.to_parquet(table)
-    with pytest.raises(ExternalError, match=rf"{table.name}: expected no missing values\."):
-        read(table)
 
 
 def test_a_table_counts_as_used_when_it_is_marked_or_its_words_are_read(tmp_path: Path) -> None:

@@ -81,14 +81,6 @@ def test_equal_reviews_count_once_as_equal_texts_do() -> None:
     }
 
 
-def test_the_reference_of_the_score_is_that_of_reviews_that_nobody_trained_on() -> None:
-    scorer = scorer_of(Vocabulary(("the", "film")), 6)
-    content = reviews_of([[1, 4, 5], [1, 5], [1, 4, 4, 5, 5]], ["train", "test", "test"])
-    assert features_of_reviews(content, scorer)["score"] == pytest.approx(
-        scorer.score(["film", "the the film film"]), abs=1e-12
-    )
-
-
 def words_of(texts: list[str], base_words: Sequence[str] = ()) -> Vocabulary:
     counts = Counter(word for text in texts for word in tokenize(text))
     return division.vocabulary_of(counts, len(texts), base_words)
@@ -151,22 +143,6 @@ def test_other_words_are_a_drift_of_the_vocabulary_and_fewer_one_of_the_length(
     compared = drift.compare(features_of_reviews(content, scorer), recent, *LIMITS)
     found = {feature.name: feature.drifted for feature in compared}
     assert (found["oov"], found["length"]) == (moved == "oov", moved == "length")
-
-
-@pytest.mark.story
-def test_held_out_imdb_reviews_are_no_drift(imdb: tuple[Reviews, Vocabulary]) -> None:
-    content, vocabulary = imdb
-    scorer = scorer_of(vocabulary, 10_000)
-    chosen = np.random.default_rng(1).permutation(np.flatnonzero(content.split == "test"))[:2_000]
-    split = content.split.copy()
-    split[chosen] = ""  # and so they are no part of the reference
-    reference = features_of_reviews(Reviews(content.review_id, split, content.label, content.tokens), scorer)
-    left = {content.tokens[i].tobytes() for i in np.flatnonzero(split == "test")}
-    assert len(reference["score"]) == len(left) > 22_000  # some reviews are equal
-    for n in (200, 2_000):
-        texts = [vocabulary.decode(content.tokens[i], unknown="") for i in chosen[:n]]
-        compared = drift.compare(reference, features_of_texts(texts, scorer), *LIMITS)
-        assert [feature.name for feature in compared if feature.drifted] == []
 
 
 def test_the_strangest_texts_come_first_and_are_cut() -> None:

@@ -154,21 +154,6 @@ def test_a_folder_that_is_not_the_runs_own_is_left(
     assert uri in left and report.removed == []
 
 
-def test_a_runs_id_that_is_a_path_deletes_nothing(store: Store, tmp_path: Path) -> None:
-    victim = tmp_path / "victim" / "artifacts"
-    victim.mkdir(parents=True)
-    (victim / "photo.jpg").write_text("precious")
-    run = store.run(90)
-    location = store.client.get_experiment(store.experiment).artifact_location
-    for table, column in (("latest_metrics", "run_uuid"), ("tags", "run_uuid"), ("runs", "run_uuid")):
-        with sqlite3.connect(str(store.settings.sqlite_file)) as database:
-            database.execute(f"UPDATE {table} SET {column} = '../../victim' WHERE {column} = ?", (run,))  # noqa: S608
-    store.rewrite(RUN, f"{location}/../../victim/artifacts", "../../victim")
-    report = deleted(store.settings)
-    assert (victim / "photo.jpg").exists()
-    assert len(report.left) + len(report.failures) == 1
-
-
 def test_a_link_in_place_of_a_runs_folder_is_not_followed(store: Store, tmp_path: Path) -> None:
     run = store.run(90)
     folder = Path(store.client.get_run(run).info.artifact_uri.removeprefix("file://")).parent

@@ -81,17 +81,6 @@ def test_a_reading_begins_with_the_padding_or_with_the_start_marker_that_is_read
     assert [reading.start for reading in readings] == [steps[0][2], steps[1][1], steps[2][0], steps[3][0]]
 
 
-def test_words_beyond_the_vocabulary_are_read_as_one() -> None:
-    fates = [word.status for word in scorer(9).explain("rare rarer good").words]
-    assert fates == ["rare", "rare", "read"]
-    assert scorer(9).explain("rare").score == scorer(9).explain("rarer").score
-
-
-def test_words_that_are_not_read_change_nothing() -> None:
-    words = scorer(3).explain("the xyz film was good bad").words
-    assert all(word.change == 0 for word in words if word.status in ("unknown", "cut"))
-
-
 @pytest.mark.parametrize("text", ["", "   ", "xyz", "?!"])
 def test_a_text_without_a_known_word_ends_where_it_starts(text: str) -> None:
     reading = scorer(5).explain(text)

@@ -98,24 +98,6 @@ def test_the_digest_is_another_for_other_weights_words_length_or_names(scorer: T
     assert len({scorer.digest, *(each.digest for each in others)}) == 5
 
 
-def test_other_words_or_rows_with_the_bytes_of_a_digest_are_refused(scorer: TextScorer, tmp_path: Path) -> None:
-    """The digest joins words and arrays: what could stand on both sides of a border is in no version."""
-    scorer.save(tmp_path)
-    (tmp_path / "vocabulary.json").write_text(json.dumps(["\n".join(WORDS[:2]), *WORDS[2:]]), encoding="utf-8")
-    with pytest.raises(ValueError, match="no word has the character"):
-        TextScorer.load(tmp_path)
-    # Rows that spell the end of a word, and the name of the embedding: the digest is that of fewer rows.
-    embedding = scorer.weights.embedding
-    rows = np.frombuffer(b"a" * (2 * 3 * 4 - len("embedding")) + b"embedding", np.float32).reshape(2, 3)
-    longer = Vocabulary((*WORDS[:-1], f"{WORDS[-1]}embedding{'a' * 15}"))
-    state = hashlib.sha256(json.dumps([6, "negative", "positive"]).encode() + "\n".join(WORDS).encode())
-    for name, value in scorer.weights.entries().items():
-        state.update(name.encode() + (rows.tobytes() if name == "embedding" else b"") + value.tobytes())
-    assert state.hexdigest() == replace(scorer, vocabulary=longer).digest
-    with pytest.raises(ValueError, match="finite numbers below"):
-        replace(scorer.weights, embedding=np.concatenate([rows, embedding]))
-
-
 def test_save_writes_nothing_but_what_it_returns(scorer: TextScorer, tmp_path: Path) -> None:
     assert set(scorer.save(tmp_path).values()) == set(tmp_path.iterdir())
 
@@ -162,23 +144,14 @@ CONFIG = '{"format": 4, "sequence_length": %s}'
 NAMED = '{"format": 4, "sequence_length": 6, "label_names": %s}'
 BROKEN = [
     ("scorer.json", "[]", "format"),
-    ("scorer.json", "[" * 100_000, "damaged"),
     ("scorer.json", '{"format": 4', "damaged"),
     ("scorer.json", '{"format": [4], "sequence_length": 6}', "format"),
-    ("scorer.json", '{"format": 4}', "sequence_length"),
     ("scorer.json", CONFIG % "5001", "sequence_length"),
-    ("scorer.json", CONFIG % "0", "sequence_length"),
-    ("scorer.json", CONFIG % "true", "sequence_length"),
-    ("scorer.json", CONFIG % ("9" * 5_000), "damaged"),
     ("scorer.json", CONFIG % "6", "two different names"),
-    ("scorer.json", NAMED % '["a"]', "two different names"),
     ("scorer.json", NAMED % '["a", "a"]', "two different names"),
-    ("scorer.json", NAMED % '["a", 1]', "two different names"),
     ("scorer.json", NAMED % '["a", "b\\u001b[2J"]', "two different names"),
     ("scorer.json", NAMED % f'["a", "{"b" * 61}"]', "two different names"),
     ("vocabulary.json", "null", "list of words"),
-    ("vocabulary.json", '{"good": 1}', "list of words"),
-    ("vocabulary.json", '["good", null]', "list of words"),
     ("vocabulary.json", '["\\ud800"]', "surrogates not allowed"),
     ("vocabulary.json", "[" * 100_000, "damaged"),
     ("vocabulary.json", '["good", "good"]', "twice"),

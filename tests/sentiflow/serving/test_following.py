@@ -151,27 +151,6 @@ def test_a_version_is_served_if_its_score_is_a_probability_and_the_sum_of_its_wo
     assert f"sentiflow_champion_loads_total {float(served)}".encode() in generate_latest(metrics.registry)
 
 
-def test_a_version_that_cannot_be_loaded_is_tried_again_after_ever_longer_pauses(
-    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Looked at every second: after 2, 4, 8, 16 and 32 seconds, then after a minute each."""
-    world, client = service.copied(trained, tmp_path / "world")
-    service.promote(client, 1)
-    now, tried = 1_000.0, []
-
-    def fail(*_: object) -> None:
-        tried.append(now - 1_000)
-        raise OSError("damaged")
-
-    monkeypatch.setattr(champion, "_load", fail)
-    monkeypatch.setattr(champion, "time", SimpleNamespace(monotonic=lambda: now))
-    watcher = Watcher(world.settings.model_copy(update={"serve_poll": 1.0}), MODEL, Metrics())
-    while now <= 1_200:
-        watcher._check()
-        now += 1
-    assert tried == [0, 2, 6, 14, 30, 62, 122, 182]
-
-
 def test_a_fault_of_the_service_itself_does_not_end_the_watching(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -148,34 +148,6 @@ def test_an_empty_review_is_not_sent_and_the_focus_is_where_to_type(page: Page, 
     expect(page.get_by_label("Review")).to_be_focused()
 
 
-def test_only_one_request_is_under_way_however_often_one_asks(page: Page) -> None:
-    expect(page.locator("#answer")).to_be_visible()  # what the page asks for by itself
-    held: list[Route] = []  # not answered until the last key was pressed
-    page.route("**/explain", lambda route: held.append(route))
-    page.get_by_label("Review").fill(REVIEW)
-    for _ in range(5):
-        page.keyboard.press("Control+Enter")
-    while not held:  # the browser asks in its own time
-        page.wait_for_timeout(10)
-    held[0].continue_()
-    expect(page.locator("#rows")).to_contain_text("zyzzyva", timeout=20_000)
-    assert len(held) == 1
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [320, 1000])
-def test_it_fits_narrow_and_wide_and_its_text_can_be_read(page: Page, scheme: str, width: int) -> None:
-    page.emulate_media(color_scheme=scheme)
-    page.set_viewport_size({"width": width, "height": 900})
-    send(page, f"{REVIEW} {'honorificabilitudinitatibus' * 4}")
-    expect(page.locator("#answer")).to_be_visible()
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.get_by_text("Ctrl").is_visible() == (width > 500)  # a phone has no such key
-    pairs = page.evaluate(CONTRASTS)
-    assert len(pairs) >= 8
-    assert [pair for pair in pairs if pair["ratio"] < 4.5] == []
-
-
 def test_a_service_without_a_champion_says_so_and_what_to_do(
     browser: Browser, trained: Trained, tmp_path: Path
 ) -> None:
@@ -202,28 +174,3 @@ def test_the_paths_can_be_read_and_tried_without_a_network(page: Page) -> None:
     predict.get_by_role("button", name="Try it out").click()
     predict.get_by_role("button", name="Execute").click()
     expect(predict.locator(".live-responses-table")).to_contain_text('"predictions"')
-
-
-CONTRASTS = """() => {
-  const canvas = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true });
-  const over = (colours) => {
-    canvas.clearRect(0, 0, 1, 1);
-    for (const colour of colours) { canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1); }
-    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
-  };
-  const light = (rgb) => {
-    const [r, g, b] = rgb.map((v) => v / 255).map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const found = [];
-  for (const node of document.querySelectorAll('body *')) {
-    const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
-    if (!own || !node.checkVisibility() || ['SCRIPT', 'STYLE'].includes(node.tagName)) continue;
-    const behind = [];
-    for (let each = node; each; each = each.parentElement) behind.unshift(getComputedStyle(each).backgroundColor);
-    const ground = over(behind), ink = over([...behind, getComputedStyle(node).color]);
-    const [high, low] = [light(ground), light(ink)].sort((a, b) => b - a);
-    found.push({ text: node.textContent.slice(0, 30), ratio: (high + 0.05) / (low + 0.05) });
-  }
-  return found;
-}"""

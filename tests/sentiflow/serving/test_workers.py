@@ -4,8 +4,6 @@ import json
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +19,7 @@ from mlflow.tracking import MlflowClient
 from tests.polling import until
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import MODEL, TEXTS, Running, figure
-from tests.world import ROOT, Trained, World
+from tests.world import Trained, World
 
 pytestmark = pytest.mark.story
 
@@ -207,19 +205,3 @@ def test_a_worker_that_hangs_is_killed_at_the_end(two: Service) -> None:
     two.running.process.terminate()
     assert two.running.process.wait(60) == 0
     assert not hanging.is_running()
-
-
-FAILING = """
-from functools import partial
-from sentiflow.environment import open_socket
-from sentiflow.serving import processes as server
-with open_socket("127.0.0.1", 0, "") as listener:
-    server._run_workers(server._config(partial(len, 5), listener, factory=True, workers=2), listener)
-"""
-
-
-def test_a_worker_that_fails_at_its_start_ends_the_service() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", FAILING], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
-    )
-    assert "ExternalError: A worker failed at its start." in done.stderr, done.stderr

@@ -143,17 +143,6 @@ def test_an_experiment_that_was_made_without_a_view_gets_it(world: World) -> Non
     assert client.get_experiment(made).tags["mlflow.experimentKind"] == "genai_development"  # a person's choice
 
 
-@pytest.mark.story
-def test_a_store_that_was_deleted_meanwhile_is_made_again_for_its_owner_alone(tmp_path: Path) -> None:
-    """Red if another user could read it, and so keep writers waiting, where `mlruns` is a checkout's folder."""
-    (tmp_path / "mlruns").mkdir(mode=0o755)
-    _connect(tmp_path)
-    (tmp_path / "mlruns" / "mlflow.db").unlink()
-    connect(settings_at(tmp_path))
-    about = (tmp_path / "mlruns" / "mlflow.db").stat()
-    assert about.st_size > 100_000 and about.st_mode & 0o777 == 0o600
-
-
 def test_an_open_run_is_written_to_and_read_by_one_handle(world: World, tmp_path: Path) -> None:
     client, run = opened(world)
     (tmp_path / "files").mkdir()

@@ -1,17 +1,11 @@
 """Queues of texts in a real MLflow store, and the labels that people give."""
 
-import os
-import random
-import signal
-import sqlite3
-import time
-from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 import mlflow
 import pytest
-from mlflow.entities import AssessmentSource, AssessmentSourceType, Feedback
+from mlflow.entities import AssessmentSource, AssessmentSourceType
 from mlflow.tracing.client import TracingClient
 
 from sentiflow.files import empty_folder
@@ -72,20 +66,6 @@ def test_a_person_counts_once_with_the_latest_label(settings: Settings) -> None:
     }  # fmt: skip
 
 
-def test_a_later_label_counts_although_the_clock_was_set_back(settings: Settings) -> None:
-    """Zoe answers while the clock of MLflow is an hour ahead, in the page and from a file, and once more after."""
-    first, second = (queue := opened(settings, *TEXTS)).traces
-    ahead, zoe = int(time.time() + 3_600) * 1_000, AssessmentSource(AssessmentSourceType.HUMAN, "Zoe")
-    for trace, source in ((first, zoe), (first, zoe), (second, AssessmentSource(zoe.source_type, "anna"))):
-        given = Feedback(name=TITLE, value="bad", source=source, create_time_ms=ahead, last_update_time_ms=ahead)
-        TracingClient(settings.tracking_uri).log_assessment(trace, given)
-    review.add_label(TITLE, Label(first, "zoe", "good"), settings)
-    review.add_label(TITLE, Label(second, "zoe", "good"), settings)
-    assert set(review.labels(TITLE, queue.experiment, settings)) == {
-        Label(first, "zoe", "good"), Label(second, "anna", "bad"), Label(second, "zoe", "good"),
-    }  # fmt: skip
-
-
 def test_what_a_killed_process_left_is_not_there_twice(settings: Settings) -> None:
     left, queue = opened(settings, *TEXTS), opened(settings, "Another.")
     tracing = TracingClient(settings.tracking_uri)
@@ -93,27 +73,6 @@ def test_what_a_killed_process_left_is_not_there_twice(settings: Settings) -> No
     assert [item.item_id for item in tracing._list_review_queue_items(queue.queue)] == list(queue.traces)
     found = tracing.search_traces(experiment_ids=[queue.experiment], include_spans=False)
     assert [trace.info.trace_id for trace in found] == list(queue.traces)
-
-
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the child starts what it needs itself
-def test_a_kill_at_any_moment_leaves_no_text_that_the_next_draw_does_not_remove(settings: Settings) -> None:
-    """MLflow's own spans leave some without a tag at most of these moments."""
-    rng, root = random.Random(7), settings.data_dir.parent
-    for _ in range(12):
-        child = os.fork()
-        if child == 0:
-            try:
-                opened(settings, *(f"Nobody's {number}." for number in range(60)))
-            finally:
-                os._exit(0)
-        time.sleep(rng.uniform(0.1, 0.8))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    queue = opened(settings, *TEXTS)
-    with closing(sqlite3.connect(root / "mlruns" / "mlflow.db")) as database:
-        assert {row[0] for row in database.execute("SELECT request_id FROM trace_info")} == set(queue.traces)
-    files = [path for path in root.rglob("*") if path.is_file()]
-    assert [path for path in files if b"Nobody's" in path.read_bytes()] == []
 
 
 def test_only_what_was_left_here_without_a_label_is_replaced(settings: Settings, tmp_path: Path) -> None:

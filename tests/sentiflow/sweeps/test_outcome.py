@@ -1,6 +1,5 @@
 """What a sweep says of the fields that it searched."""
 
-import tomllib
 from pathlib import Path
 
 import optuna
@@ -14,7 +13,6 @@ from sentiflow.results import COMPLETE, PRUNED, TrialRow
 from sentiflow.sweeps.outcome import (
     describe_importance,
     importance_of,
-    recipe_file,
     write_files,
 )
 from sentiflow.training.recipes import TUTORIAL
@@ -46,20 +44,10 @@ def test_a_searched_number_of_epochs_stands_beside_the_one_that_was_trained(tmp_
     assert table["epochs"].tolist() == [16, 16] and table["epochs_trained"].tolist() == [2, 3]
 
 
-def test_the_best_recipe_keeps_a_name_of_any_letters() -> None:
-    named = TUTORIAL.model_copy(update={"recipe": "🚀-é"})
-    assert tomllib.loads(recipe_file(named, "Best."))["recipe"] == "🚀-é"
-
-
 def test_from_ten_complete_trials_on_the_field_that_matters_is_told() -> None:
     shares = importance_of(study_of(10))
     assert next(iter(shares)) == "matters" and shares["matters"] > 0.7
     assert sum(shares.values()) == pytest.approx(1)
-
-
-def test_before_it_nothing_is_told_and_pruned_trials_do_not_count() -> None:
-    assert importance_of(study_of(9, pruned=20)) == {}
-    assert importance_of(study_of(0)) == {}
 
 
 def test_equal_losses_tell_nothing() -> None:

@@ -33,20 +33,3 @@ def test_a_process_that_the_kernel_kills_is_told_as_such(prefect_server: None) -
     ):
         list(runner.side_by_side(be_killed, [{}, {}]))
     assert "fewer --workers" in raised.value.hint
-
-
-@task
-def process_id() -> int:
-    return os.getpid()
-
-
-@pytest.mark.story
-def test_processes_end_before_what_tensorflow_keeps_fills_the_memory(
-    prefect_server: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sentiflow.sweeps.runners._LIFE", 2)
-    with running(RUN, 2, begin, logging.getLogger()) as runner:
-        first = list(runner.side_by_side(process_id, [{}] * 3))
-        rest = list(runner.side_by_side(process_id, [{}] * 6))
-    lives = [set(first + rest[:1]), set(rest[1:5]), set(rest[5:])]
-    assert sum(map(len, lives)) == len(set.union(*lives))  # none has a process of another

@@ -2,7 +2,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import sysconfig
 import venv
 from importlib.metadata import PackageNotFoundError, distribution
@@ -23,7 +22,6 @@ from sentiflow.data.reviews import Reviews
 from sentiflow.scoring import Vocabulary
 from sentiflow.store.client import connect
 from tests.against_keras import check_scores
-from tests.sentiflow.scoring.test_blas import three_threads, watch
 from tests.world import ROOT, Trained, copy_world
 
 SITE = Path(sysconfig.get_paths()["purelib"])
@@ -62,17 +60,6 @@ def test_scores_of_raw_text_equal_the_keras_model_on_1000_test_reviews(
     check_scores(scores.to_numpy(), network, ids)
 
 
-def test_blas_has_one_thread_while_it_reads_and_as_many_as_before_afterwards(
-    model_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = mlflow.pyfunc.load_model(str(model_dir))
-    scorer = model.unwrap_python_model()._scorer
-    seen = watch(sys.modules[f"{type(scorer).__module__.partition('.')[0]}.forward"], monkeypatch)
-    with three_threads():
-        model.predict(["dull"])
-    assert seen == [{1}]
-
-
 def test_labels_follow_the_scores_and_rows_keep_their_index(model_dir: Path, raw_texts: list[str]) -> None:
     frame = pd.DataFrame({"text": raw_texts[:40]}, index=range(100, 140))
     answer = mlflow.pyfunc.load_model(str(model_dir)).predict(frame)
@@ -80,20 +67,6 @@ def test_labels_follow_the_scores_and_rows_keep_their_index(model_dir: Path, raw
     assert list(answer.index) == list(range(100, 140))
     assert set(answer["label"]) == {"positive", "negative"}
     assert ((answer["label"] == "positive") == (answer["score"] > 0.5)).all()
-
-
-def test_the_model_card_is_its_readme_and_the_description_of_the_version(
-    trained: Trained, model_dir: Path
-) -> None:
-    """Red if one of the two were missing, or held another run's figures."""
-    model = trained.result.model
-    description = connect(trained.world.settings).get_model_version(model.name, model.version).description
-    card = (model_dir / "README.md").read_text()
-    assert card == f"# {model.name}\n\n{description}"
-    assert description.startswith(f"Test accuracy {trained.result.measured.text()}. {trained.result.run_name}\n")
-    for each in ("Intended use and limits", "Slices", "Data", "Recipe", "Origin", "Licence"):
-        assert f"\n### {each}\n" in card
-    assert "| expected calibration error | mean distance of score and share, over ten bins | 0." in card
 
 
 def test_a_list_a_series_an_array_and_a_dict_get_the_scores_of_a_table(

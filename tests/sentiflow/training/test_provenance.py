@@ -111,11 +111,6 @@ def test_a_change_of_the_docs_alone_is_none_of_the_code(project: Path, tmp_path:
     assert {path.name for path in (tmp_path / "kept").iterdir()} == {"sources.txt", "packages.txt"}
 
 
-def test_another_base_is_dirty_and_is_in_no_patch(project: Path) -> None:
-    (project / "sentiflow" / "base" / "base.npz").write_bytes(b"other")
-    assert found().dirty and found().patch == b""
-
-
 def test_a_patch_that_is_too_large_is_left_out_and_a_tag_says_so(project: Path, tmp_path: Path) -> None:
     (project / "sentiflow" / "table.py").write_text(os.urandom(600_000).hex())
     provenance.write_files(tmp_path / "kept")
@@ -193,19 +188,6 @@ def test_other_data_code_or_packages_make_another_training(
     assert len({*keys}) == len(keys)
 
 
-def test_variables_of_git_do_not_decide_which_commit_a_run_names(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Red if a hook of git's, or a user's shell, gave the run another project's commit or patch."""
-    change(project)
-    expected = found()
-    git(tmp_path, "init", "--quiet", "other")
-    for name, value in (("DIR", ".git"), ("WORK_TREE", ""), ("INDEX_FILE", ".git/index")):
-        monkeypatch.setenv(f"GIT_{name}", str(tmp_path / "other" / value))
-    forget()
-    assert found() == expected
-
-
 def test_without_git_nothing_is_known_of_the_commit(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Red if git's failure ended a training."""
     monkeypatch.setenv("PATH", str(project))
@@ -227,19 +209,3 @@ def test_a_training_of_the_same_recipe_data_and_seed_is_found_again(world: World
     assert equal == Version("sample-sentiment", 1, "trained already")
     assert "sample-sentiment version 1" in nothing_to_train(equal)
     assert trained_already(config, "sample", 5, world.settings, DEFAULT_OPTIONS, "auto") is None
-
-
-def test_a_repository_around_the_project_that_does_not_keep_it_is_anothers(
-    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Red if a home folder whose settings are kept in git stops every training below it."""
-    home = tmp_path / "home"
-    shutil.copytree(project, home / "project", ignore=shutil.ignore_patterns(".git"))
-    (home / ".gitignore").write_text("*\n")
-    git(home, "init", "--quiet")
-    git(home, "add", "--force", ".gitignore")
-    git(home, "-c", "user.name=me", "-c", "user.email=me@example", "commit", "--quiet", "--message", "mine")
-    (home / ".gitignore").write_text("*\n!x\n")
-    monkeypatch.setattr(provenance, "_ROOT", home / "project")
-    forget()
-    assert provenance.checkout() is None

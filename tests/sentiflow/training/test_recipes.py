@@ -109,16 +109,11 @@ def test_an_override_that_is_no_pair_is_shown(override: str) -> None:
     [
         ("epochs=0", "epochs = '0' is not allowed: Input should be greater than or equal to 1"),
         ("epochs=many", "epochs = 'many' is not allowed: Input should be a valid integer"),
-        ("epochs=", "epochs = '' is not allowed"),
-        ("epochs=1.5", "epochs = '1.5' is not allowed"),
         ("vocabulary_size=3", "greater than or equal to 4"),
         ("learning_rate=0", "greater than 0"),
         ("learning_rate=nan", "learning_rate = 'nan' is not allowed: Input should be a finite number"),
-        ("learning_rate=inf", "learning_rate = 'inf' is not allowed"),
         ("validation_fraction=1", "less than 1"),
-        ("validation_fraction=0", "greater than 0"),
         ("optimizer=lion", "Input should be 'rmsprop', 'adam' or 'sgd'"),
-        ("recipe=", "recipe = '' is not allowed"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_shown_with_the_rule(override: str, part: str) -> None:
@@ -196,16 +191,12 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path: Path, content: bytes | None
     ("fields", "part"),
     [
         ("backend=keras dropout=0.5", "has no vocabulary_dropout, dropout, global_clipnorm"),
-        ("backend=keras vocabulary_dropout=0.5", "has no vocabulary_dropout, dropout, global_clipnorm"),
-        ("backend=keras global_clipnorm=0.5", "has no vocabulary_dropout, dropout, global_clipnorm"),
         ("backend=keras ensemble_size=2", "would train an ensemble as one network"),
         ("pooling=mean", "of words alone: set mask_zero to true"),
         ("bidirectional=true", "of words alone: set mask_zero to true"),
         ("pooling=mixed mask_zero=true", "set ensemble_size to 2 or more"),
         ("epoch=3", "Did you mean epochs?"),
-        ("lr=0.1", "Did you mean learning_rate?"),
         ("max_features=5000", "Did you mean vocabulary_size?"),
-        ("patience=2", "Did you mean early_stopping_patience?"),
         ("zzz=3", "Fields: recipe, vocabulary_size, "),
     ],
 )

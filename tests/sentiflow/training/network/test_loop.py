@@ -161,27 +161,6 @@ def printed_by(code: str) -> str:
     return done.stdout.strip()
 
 
-TWO_PROCESSORS = """
-import tensorflow as tf
-two = [tf.config.LogicalDeviceConfiguration()] * 2
-tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
-from sentiflow.training.network import loop as training
-from tests.sentiflow.training.network.test_loop import FULL, HELD_BACK, LEARNT, weights_digest
-with tf.device("CPU:1"):  # as TensorFlow would choose a GPU
-    trained = training.train(LEARNT, HELD_BACK, FULL, 5)
-((core, _total),) = training._IDLE.values()
-variables = *trained.network.variables, *core.variables, *core.optimizer.variables
-print(weights_digest(trained), *{variable.value.device[-5:] for variable in variables})
-"""
-
-
-@pytest.mark.story
-@pytest.mark.weekly
-def test_the_fast_core_stays_on_the_processor_where_tensorflow_prefers_another_device() -> None:
-    """Red if the variables were on a GPU: every batch would be copied to the recurrence and back."""
-    assert printed_by(TWO_PROCESSORS).split() == [weights_digest(trained_once(FULL)), "CPU:0"]
-
-
 @pytest.mark.story
 def test_a_recipe_is_compiled_once_and_nothing_of_a_training_reaches_the_next(
     monkeypatch: pytest.MonkeyPatch,
