@@ -1,6 +1,5 @@
 """Drift checks of a real log with a trained version, a real store and a real Prefect server."""
 
-import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,15 +15,12 @@ from prefect.states import StateType
 from benchmarks import sample
 from flows.monitor import monitor
 from sentiflow.errors import ExternalError
-from sentiflow.locks import lock_tag
 from sentiflow.monitoring.check import drift_check
 from sentiflow.monitoring.log import SERVED, Entry, TextLog
 from sentiflow.runs.query import Query, select
 from sentiflow.runs.record import RunRecord
 from sentiflow.store.client import connect
 from sentiflow.store.find import open_store
-from sentiflow.store.records import LOCK
-from tasks.operations import collect
 from tests.polling import until
 from tests.prefect_store import artifacts_of
 from tests.receiver import receiver
@@ -81,15 +77,6 @@ def events(*run_ids: str) -> list[list[dict[str, Any]]]:
         [event.model_dump() for event in found if f"mlflow.run.{run_id}" in {r.id for r in event.related}]
         for run_id in run_ids
     ]
-
-
-def test_a_damaged_log_is_told_with_the_way_out(watched: World) -> None:
-    log(watched, ["text"])
-    with drift_check("sample") as check:
-        check.log.file.write_bytes(b"no database" * 1_000)
-        with pytest.raises(ExternalError, match=r"damaged: .*/texts\.db: file is not a database") as caught:
-            collect.fn(check)
-    assert caught.value.hint == "Move that file away; the next text makes a new one."
 
 
 def test_reviews_of_the_same_kind_end_in_a_report_without_an_event(watched: World, tmp_path: Path) -> None:
@@ -173,25 +160,6 @@ def test_a_check_that_is_interrupted_in_its_run_says_so(watched: World, monkeypa
     (run_id,) = monitoring_runs(watched)
     run = connect(watched.settings).get_run(run_id)
     assert (run.info.status, run.data.tags["end"]) == ("KILLED", "it was interrupted")
-
-
-@pytest.mark.story
-def test_a_run_that_a_killed_check_left_open_is_closed_by_the_next(
-    watched: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Under another name of the machine, too."""
-    client = connect(watched.settings)
-    with drift_check("sample") as check:
-        left = client.create_run(
-            "1", tags={"kind": "monitor", LOCK: lock_tag(check.lock, check.settings)}
-        ).info.run_id
-    check.work.mkdir()
-    (check.work / "texts.parquet").touch()
-    monkeypatch.setattr(socket, "gethostname", lambda: "renamed")
-    log(watched, held_out(7, 300))
-    monitor("sample")
-    assert client.get_run(left).info.status == "KILLED"
-    assert not check.work.exists()
 
 
 def test_two_checks_of_a_model_never_overlap(watched: World) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from flows.cli.output import print_json, print_report, print_table
+from flows.cli.output import print_json, print_table
 from sentiflow.console import Console
 from sentiflow.data.table import TableOptions
-from sentiflow.reports.blocks import Heading, Report, Section, Table, Text
+from sentiflow.reports.blocks import Table
 from sentiflow.runs.record import value_text
 from sentiflow.settings import Settings
 
@@ -42,18 +42,6 @@ def test_an_id_stays_whole_in_a_narrow_terminal_and_steers_it_never(width: int) 
 def test_a_pipe_gets_a_line_a_row_however_wide() -> None:
     wide = Table(BLOCK.heading, [("5cdbbdcb", "n" * 300, "57.70%")], 2)
     assert printed(wide, 60, terminal=False)[1] == f"5cdbbdcb  {'n' * 300}    57.70%"
-
-
-def test_a_report_is_printed_without_its_pictures_and_readings() -> None:
-    file = io.StringIO()
-    brief = Section("Runs [1]", [Text("a note"), Heading("of a page alone"), BLOCK])
-    report = Report(
-        "a title", [Text("The lead.", strong=True)], [brief, Section("Reviews", [Text("x")], brief=False)]
-    )
-    print_report(report, Console(file=file))
-    lines = file.getvalue().splitlines()
-    assert [line.rstrip() for line in lines[:5]] == ["a title", "The lead.", "", "Runs [1]", "a note"]
-    assert len(lines) == 5 + 3
 
 
 @pytest.mark.parametrize(

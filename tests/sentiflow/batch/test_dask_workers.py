@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sentiflow.batch import dask
-from sentiflow.batch.dask import DaskWorkers, check_dask, dask_client, threads_of
+from sentiflow.batch.dask import DaskWorkers, check_dask, dask_client
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
@@ -63,17 +63,6 @@ def test_as_many_chunks_are_scored_at_a_time_as_are_asked_for_and_the_cluster_ha
         np.testing.assert_array_equal(pool.score(TEXTS)(), scorer.score(TEXTS, threads=1))
         assert len(clients(made)) == 1
     assert nobody_stays(made)
-
-
-def test_one_worker_is_enough_and_no_other_code_of_the_process_gets_the_client(scorer: TextScorer) -> None:
-    from distributed import default_client
-
-    with cluster(1) as (settings, _made):
-        client = dask_client(settings)
-        assert threads_of(client) == 1
-        with pytest.raises(ValueError, match="No clients found"):
-            default_client()
-        client.close()
 
 
 def test_a_scheduler_that_no_worker_joins_is_told_and_left(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -6,7 +5,6 @@ import pytest
 from sentiflow.data.inputs import CsvTable
 from sentiflow.data.rows import NO_TEXT, NOT_UTF8
 from sentiflow.errors import UsageError
-from sentiflow.scoring import TextScorer
 
 
 def texts(path: Path, content: bytes, *, column: str = "text", keep: tuple[str, ...] = ()) -> list[str]:
@@ -117,17 +115,6 @@ def test_a_quote_that_is_never_closed_ends_the_reading_and_names_its_line(
     assert [next(rows).text, next(rows).text] == ["two\nlines", "good"]
     with pytest.raises(UsageError, match="line 6 opens a quote"):
         next(rows)
-
-
-def test_columns_are_found_by_name_and_kept_as_text(path: Path, job: Callable, scorer: TextScorer) -> None:
-    path.write_text("stars,body,id\n5,good film,001\n1,bad plot,\n", encoding="utf-8")
-    done = job(path, "body", ("id", "stars"))
-    scores = scorer.score(["good film", "bad plot"])
-    assert done.scored == [
-        {"row": k, "label": "positive" if score > 0.5 else "negative", "score": score, "model": "m", "version": 3,
-         "id": each, "stars": stars}
-        for k, (score, each, stars) in enumerate(zip(scores, ["001", ""], ["5", "1"], strict=True), 1)
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

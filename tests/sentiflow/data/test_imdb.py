@@ -56,27 +56,6 @@ def test_reviews_stand_in_load_datas_order_with_start_offset_labels_and_splits(t
     assert vocabulary.words == ("the", "and", "film", "good")
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        '{"a": 1, "b": 3}',
-        '{"a": 1, "b": 1}',
-        '{"a": 0, "b": 1}',
-        '{"a": 1, "b": "2"}',
-        '["a"]',
-        "",
-        '{"a": 1',
-        "\xff",
-    ],
-)
-def test_a_word_index_with_wrong_ranks_or_of_no_json_is_refused(tmp_path: Path, content: str) -> None:
-    reviews_file, index_file = write(tmp_path)
-    index_file.write_text(content, encoding="latin-1")
-    with pytest.raises(ExternalError, match=r"word index .*index\.json") as refused:
-        imdb.load(reviews_file, index_file)
-    assert "SENTIFLOW_WORD_INDEX_SHA256" in refused.value.hint
-
-
 def test_a_missing_array_is_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x_train=np.array([1]))
     with pytest.raises(ExternalError, match=r"a\.npz: .*y_train"):

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from sentiflow.console import Advance
 from sentiflow.data.imdb import fetch_file
 from sentiflow.errors import ExternalError, UnreachableError
 
@@ -105,18 +104,6 @@ def target(tmp_path: Path) -> Path:
     return tmp_path / "downloads" / "file.bin"
 
 
-class Steps:
-    """Progress that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.begun, self.steps = list[tuple[str, int]](), list[int]()
-
-    @contextlib.contextmanager
-    def __call__(self, description: str, total: int) -> Iterator[Advance]:
-        self.begun.append((description, total))
-        yield self.steps.append
-
-
 def fetch(url: str, target: Path, known_hash: str = HASH, timeout: float = 5, retries: int = 0) -> bool:
     return fetch_file(url, known_hash, target, timeout=timeout, retries=retries)
 
@@ -187,13 +174,6 @@ def test_leftovers_of_a_killed_download_are_removed(server: Server, target: Path
     (target.parent / "folder").mkdir()
     fetch(server.url("good"), target)
     assert sorted(path.name for path in target.parent.iterdir()) == [".file.bin.lock", "file.bin", "folder"]
-
-
-@pytest.mark.parametrize(("path", "size"), [("good", 256_000), ("unmeasured", 0)])
-def test_progress_follows_the_bytes(server: Server, target: Path, path: str, size: int) -> None:
-    progress = Steps()
-    fetch_file(server.url(path), HASH, target, timeout=5, retries=0, progress=progress)
-    assert (progress.begun, sum(progress.steps)) == ([(f"downloading {path}", size)], 256_000)
 
 
 def test_two_fetches_at_once_ask_the_server_once(server: Server, target: Path) -> None:

@@ -85,13 +85,6 @@ def test_kept_values_are_text_or_json(path: Path, job: Callable) -> None:
     assert kept == ["é", "", "7", "0.5", "true", None, '[1, "é"]', '{"k": null}', None]
 
 
-def test_a_kept_value_that_cannot_be_written_is_a_reject(path: Path, job: Callable) -> None:
-    path.write_text('{"text": "good", "id": "\\udfff"}\n{"text": "good", "id": 1}\n')
-    done = job(path, keep=("id",))
-    assert [(row["row"], row["reason"]) for row in done.rejects] == [(1, NOT_UTF8)]
-    assert [row["row"] for row in done.scored] == [2]
-
-
 def test_columns_are_looked_for_in_the_first_thousand_lines(path: Path) -> None:
     path.write_text('{"first": 1}\n' + "{}\n" * 998 + '{"last": 1}\n{"beyond": 1}\n')
     with pytest.raises(UsageError, match="no key text; there are: first, last\\."):

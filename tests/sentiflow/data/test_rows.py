@@ -9,7 +9,6 @@ from sentiflow.data.inputs import open_input
 from sentiflow.data.rows import (
     Chunk,
     Reject,
-    beginning,
     by_label,
     count_left_out,
     find_columns,
@@ -67,24 +66,6 @@ def test_tables_are_put_together_up_to_a_number_of_rows_or_of_bytes(
     assert pa.concat_tables(made)["n"].to_pylist() == list(range(12))
 
 
-@pytest.mark.parametrize(
-    ("name", "found", "hint"),
-    [
-        ("in.csv", ["review", "stars"], "is there: --text-column NAME --label-column NAME --keep NAME"),
-        ("in.jsonl", ["text", "label"], "key that is there: --keep NAME"),
-        ("in.parquet", ["label", "id"], "column that is there: --text-column NAME"),
-        ("in.tsv", ["Love it!", "1"], "put a line above it"),
-        ("in.csv", ["text", "Text", "label", "label", "id"], "Rename one of them"),
-    ],
-)
-def test_the_advice_for_columns_names_what_is_wrong_alone(name: str, found: list[str], hint: str) -> None:
-    """Red if a wrong ``--keep`` was answered by the options of other columns."""
-    with pytest.raises(UsageError) as refused:
-        find_columns(Path(name), found, "text", ("id",), "label")
-    assert hint in refused.value.hint.splitlines()[-1]
-    assert ("NAME" in refused.value.hint) == ("no " in str(refused.value))
-
-
 def test_the_name_of_a_column_cannot_command_the_terminal(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"there are: '\\x1b\[2J', x{60}\."):
         find_columns(tmp_path, ["\x1b[2J", "x" * 61], "text")
@@ -104,20 +85,6 @@ def test_numbers_are_what_pyarrow_makes_of_them(kind: type) -> None:
     values = np.arange(10).astype(kind)[::3]  # not contiguous
     assert numbers(values).equals(pa.array(values))
     assert numbers(values[:0]).equals(pa.array(values[:0]))
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("a" * 300, "a" * 200),
-        (b"caf\xe9", "caf\\xe9"),
-        ("caf\udce9", "caf\\xe9"),  # a byte that was no UTF-8
-        ("a\ud800", "a\\ud800"),  # half a pair
-        (1.5, "1.5"),
-    ],
-)
-def test_the_beginning_of_a_value_is_valid_text(value: object, expected: str) -> None:
-    assert beginning(value) == expected
 
 
 def test_a_reject_is_one_line_of_plain_characters() -> None:

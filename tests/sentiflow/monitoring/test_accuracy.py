@@ -1,7 +1,6 @@
 """The accuracy in use: by hand, by exact cases, and by simulated months."""
 
 import math
-from bisect import bisect_left
 from functools import partial
 
 import numpy as np
@@ -161,20 +160,6 @@ def test_a_drop_is_beyond_the_chance_of_both_sides() -> None:
         assert chance(0.85, 1 / 10_000, tested, 0) == pytest.approx(norm.cdf(-0.01 / error), rel=0.15)
         assert chance(0.85, 1 / 10_000, tested, 0.01) == pytest.approx(0.5, abs=0.02)
         assert chance(0.85, 1 / 10_000, tested, 0.86) == pytest.approx(1)
-
-
-@pytest.mark.parametrize("texts", [20, 40, 200])
-@pytest.mark.parametrize(("share", "reviews"), [(0.75, 100), (0.92, 200), (0.95, 200), (0.97, 100)])
-def test_false_alarms_of_a_log_that_is_labelled_wholly_are_counted(texts: int, share: float, reviews: int) -> None:
-    """Every outcome of the test split and of the log, by how probable it is where both are equally hard."""
-    rights = np.arange(reviews + 1)
-    likely = binom.pmf(rights, reviews, share)
-    alarms = 0.0
-    for right in rights[likely > 1e-3]:
-        tested = Tested(right / reviews, wilson(int(right), reviews)[0])
-        told = bisect_left(range(texts + 1), CHANCE, key=lambda k, t=tested: chance(k / texts, 1 / texts, t, 0))
-        alarms += likely[right] * binom.cdf(told - 1, texts, share)
-    assert alarms <= 0.06
 
 
 def test_an_alarm_needs_a_complete_sample() -> None:

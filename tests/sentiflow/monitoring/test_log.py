@@ -1,4 +1,3 @@
-import os
 import signal
 import sqlite3
 import struct
@@ -27,21 +26,6 @@ for first in range(0, number, 10):
     texts = [f"{name} {k} " + "x" * 1000 for k in range(first, first + 10)]
     log.append([Entry("", SERVED, "sample-sentiment", 1, 0.5, text) for text in texts])
     print(first, flush=True)
-"""
-
-# A process that cannot make files larger than 100 kB: a stand-in for a full disk.
-FULL = """
-import resource, sys
-from contextlib import closing
-from pathlib import Path
-from sentiflow.monitoring.log import SERVED, Entry, TextLog
-log = TextLog(Path(sys.argv[1]), 10_000_000)
-log.append([Entry("", SERVED, "sample-sentiment", 1, 0.5, "before")])
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-try:
-    log.append([Entry("", SERVED, "sample-sentiment", 1, 0.5, "x" * 200_000)])
-except OSError as err:
-    print(err)
 """
 
 
@@ -237,13 +221,3 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path: Path) -> None:
         TextLog(tmp_path, LARGE).append([entry("text")])
     with pytest.raises(OSError, match=r"texts\.db: file is not a database"):
         unchecked(tmp_path)
-
-
-def test_a_full_disk_is_an_error_and_keeps_earlier_texts(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True,
-        env=os.environ,
-    )  # fmt: skip
-    assert done.stdout.startswith(f"{tmp_path / 'texts.db'}: "), done.stdout
-    TextLog(tmp_path, LARGE).append([entry("after")])
-    assert check(tmp_path) == ["before", "after"]

@@ -5,7 +5,6 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
@@ -52,10 +51,6 @@ def summary_of(world: World, record: RunRecord) -> RunSummary:
     return summary
 
 
-def scores_of(record: RunRecord) -> pd.DataFrame:
-    return pd.read_parquet(Path(record.artifact_uri.removeprefix("file://")) / "test_scores.parquet")
-
-
 def test_a_run_keeps_its_report_as_page_and_description(trained: Trained, tmp_path: Path) -> None:
     client, result = connect(trained.world.settings), trained.result
     run = client.get_run(result.run_id)
@@ -70,18 +65,6 @@ def test_a_run_keeps_its_report_as_page_and_description(trained: Trained, tmp_pa
     assert all(len(set(table)) == 1 for table in tables(note)) and len(note) < 8_000
 
 
-def test_a_run_tells_slices_calibration_speed_and_size(trained: Trained) -> None:
-    data = connect(trained.world.settings).get_run(trained.result.run_id).data
-    metrics = data.metrics
-    counts = {name: int(count) for name, count in map(str.split, data.tags["slice_reviews"].split(", "))}
-    assert counts["negation"] + counts["no_negation"] == 1_000
-    right = sum(metrics[f"test_slices/{name}"] * counts[name] for name in ("negation", "no_negation"))
-    assert right / 1_000 == pytest.approx(metrics["test/accuracy"])
-    # Embedding(10000, 64), SimpleRNN(32), Dense(1)
-    assert int(data.params["model.parameters"]) == 10_000 * 64 + 64 * 32 + 32 * 32 + 32 + 32 + 1
-    assert 0 < metrics["test/ece"] < 1 and metrics["test/throughput"] > 0
-
-
 def test_a_report_from_the_store_says_what_the_run_itself_said(
     registry: World, good: RunRecord, tmp_path: Path
 ) -> None:
@@ -94,15 +77,6 @@ def test_a_report_from_the_store_says_what_the_run_itself_said(
     assert all(
         error.reading and error.reading.score == pytest.approx(error.score) for error in summary.misclassified
     )
-
-
-def test_a_comparison_counts_what_the_score_tables_hold(registry: World, good: RunRecord, poor: RunRecord) -> None:
-    right = [(table["score"] > 0.5) == (table["label"] == 1) for table in (scores_of(good), scores_of(poor))]
-    gained, lost = int((right[1] & ~right[0]).sum()), int((right[0] & ~right[1]).sum())
-    page = Page(report_on(registry.settings, [good.run_id, poor.run_id]).page())
-    (row,) = next(table for table in page.cells if table[0][:2] == ["run", "points"])[1:]
-    assert row[4:] == [str(gained), str(lost), "better" if gained > lost else "worse"]
-    assert row[1] == f"{100 * (right[1].mean() - right[0].mean()):+.2f}"
 
 
 def test_a_run_whose_files_are_gone_is_told_by_its_metrics(

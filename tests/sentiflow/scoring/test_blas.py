@@ -10,7 +10,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from threadpoolctl import OpenBLASController, threadpool_info, threadpool_limits
@@ -115,12 +114,3 @@ def test_of_threads_that_score_at_once_the_last_one_restores_it() -> None:
             work.result()
         told.append(threads())
     assert told == [{1}, {3}]
-
-
-@pytest.mark.parametrize("members", [1, 3])
-def test_progress_adds_up_to_all_readings(members: int) -> None:
-    network = Network(random_weights(mask_zero=True, both_ways=True, members=members))
-    read: list[int] = []
-    network.score(random_ids(2_500, 0), threads=2, advance=read.append)
-    assert (network.readings, sum(read)) == (2 * members, 2_500 * 2 * members)
-    assert np.all(np.array(read) <= 1_024)

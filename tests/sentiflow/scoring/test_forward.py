@@ -222,20 +222,6 @@ def test_an_id_without_a_row_is_refused(bad: int) -> None:
         network.score_steps(np.array([1, bad, 5], np.int32))
 
 
-def test_as_many_threads_work_as_the_process_has_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    forward = sys.modules["sentiflow.scoring.forward"]
-    allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(allowed)})
-    try:
-        assert forward.cores() == 1
-    finally:
-        os.sched_setaffinity(0, allowed)
-    monkeypatch.delattr(os, "sched_getaffinity")  # as outside of Linux
-    for found, cores in ((3, 3), (None, 1)):
-        monkeypatch.setattr(os, "cpu_count", lambda found=found: found)
-        assert forward.cores() == cores
-
-
 @pytest.mark.parametrize(("quota", "found"), [("max 100000", 8), ("50000 100000", 1), ("250000 100000", 3)])
 def test_a_containers_quota_of_processor_time_bounds_the_threads(
     quota: str, found: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -134,24 +134,6 @@ def test_a_failure_reaches_who_asked_and_the_thread_goes_on(
     assert "failed" in caplog.text
 
 
-def test_somebody_who_gave_up_costs_nothing_and_disturbs_nobody(loaded: Loaded) -> None:
-    metrics = Metrics()
-    batcher = Batcher(10, metrics)
-
-    async def give_up() -> list[float]:
-        gone = asyncio.ensure_future(batcher.score(loaded, ["dull"] * 5))
-        stays = asyncio.ensure_future(batcher.score(loaded, ["dull"]))
-        await asyncio.sleep(0)
-        gone.cancel()
-        await asyncio.sleep(0)
-        batcher.start()
-        return await stays
-
-    assert len(asyncio.run(give_up())) == 1
-    batcher.close()
-    assert batches(metrics) == (1, 1)
-
-
 def test_long_readings_let_predictions_pass_and_have_a_queue_of_their_own(loaded: Loaded) -> None:
     metrics = Metrics()
     batcher = Batcher(1_000, metrics)

@@ -16,11 +16,9 @@ WHITE, EMOJI, ARABIC = " \t\n\u00a0\u2003", "😀👩‍👩‍👧‍👦🏳�
 # Each is refused with 422, whatever the path.
 REFUSED = {
     "nothing": b"",
-    "null": b"null",
     "an array": b'["do-not-echo-me"]',
     "an empty object": b"{}",
     "null for a text": b'{"text": null}',
-    "a number for a text": b'{"text": 5}',
     "another field": b'{"text": "good", "do-not-echo-me": 1}',
     "a key twice": b'{"text": "good", "text": "do-not-echo-me"}',
     "a key twice, once escaped": b'{"text": "good", "\\u0074ext": "do-not-echo-me"}',
@@ -30,11 +28,8 @@ REFUSED = {
     "a raw control character": b'{"text": "a\x01b"}',
     "UTF-16": '{"text": "good"}'.encode("utf-16"),
     "a byte order mark": b'\xef\xbb\xbf{"text": "good"}',
-    "a huge number": f'{{"text": {HUGE_NUMBER}}}'.encode(),
     "deep arrays": b'{"text": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     "cut off": b'{"text": "good',
-    "two documents": b'{"text": "good"}{"text": "bad"}',
-    "a comment": b'{"text": "good" /* do-not-echo-me */}',
     "binary": bytes(range(256)) * 50,
     "a million numbers": b'{"texts": [' + b"0," * 1_000_000 + b"0]}",
     "a million keys": b"{" + b",".join(b'"k%d": 1' % i for i in range(200_000)) + b"}",
@@ -42,7 +37,6 @@ REFUSED = {
 }
 FOR_PREDICT = {
     "both": b'{"text": "good", "texts": ["good"]}',
-    "null beside": b'{"text": null, "texts": ["good"]}',
     "a text for texts": b'{"texts": "do-not-echo-me"}',
     "a number among texts": b'{"texts": ["good", 5, "bad"]}',
     "arrays in texts": b'{"texts": [["good"]]}',
@@ -82,15 +76,8 @@ def test_a_malformed_list_gets_422_in_json_without_an_echo(http: httpx.Client, b
         EMOJI,
         ARABIC,
         "\u202egnp.exe",
-        "İI\u0307ß",
-        "�",
-        "\U0010ffff",
-        "<img src=x>",
-        "\\",
         'quotes \\" \\\\ "and" braces {[:,]}',
         '\\"{[:,]}' * 12_000,
-        "!!!",
-        "a",
     ],
 )
 def test_a_strange_text_is_scored_and_explained_alike(http: httpx.Client, text: str) -> None:

@@ -1,6 +1,5 @@
 """The pages in a real browser, without a mouse where a person would do without one."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,33 +64,6 @@ def test_a_review_is_read_by_keyboard_alone_and_the_answer_is_the_scorers(page: 
         expect(rows.nth(i).locator("th")).to_have_text(word.text)
         expect(rows.nth(i).locator("td").last).to_have_text(f"{word.score:.4f}")
     expect(rows.nth(len(read) - 2).locator("td").first).to_have_text("not read: unknown")
-
-
-def test_a_screen_reader_hears_the_answer_and_finds_the_words_as_a_table(page: Page) -> None:
-    expect(page.locator("main")).to_match_aria_snapshot("""
-        - paragraph
-        - text: Review
-        - textbox "Review"
-        - button "Classify"
-        - group "Examples":
-          - button "A quiet film that stays with you."
-    """)
-    send(page, REVIEW)
-    expect(page.locator("#rows")).to_contain_text("zyzzyva")
-    label, why = page.locator("#label").inner_text(), page.locator("#why").inner_text()
-    score = float(page.locator("#score").inner_text().removeprefix("score "))
-    expect(page.get_by_role("status")).to_have_text(f"{label}, score {score:.2f}. {why}")
-    expect(page.get_by_role("img")).to_have_accessible_name(re.compile("^Curve of the score: 0[.]"))
-    page.locator("summary").press("Enter")
-    expect(page.get_by_role("region", name="The words")).to_match_aria_snapshot("""
-        - region "The words":
-          - table:
-            - rowgroup:
-              - row "Word Read as Change Score after it"
-            - rowgroup:
-              - row /the itself/
-              - row /acting/
-    """)
 
 
 def test_the_page_says_that_no_word_is_known_and_which_rows_the_accuracy_is_of(page: Page) -> None:
@@ -165,12 +137,3 @@ def test_a_service_without_a_champion_says_so_and_what_to_do(
         page.keyboard.press("Control+Enter")
         expect(page.get_by_role("alert")).to_have_text("The service does not answer. Is it still running?")
         page.close()
-
-
-def test_the_paths_can_be_read_and_tried_without_a_network(page: Page) -> None:
-    page.goto("/docs")
-    predict = page.locator(".opblock", has_text="/predict")
-    predict.get_by_role("button").first.click()
-    predict.get_by_role("button", name="Try it out").click()
-    predict.get_by_role("button", name="Execute").click()
-    expect(predict.locator(".live-responses-table")).to_contain_text('"predictions"')

@@ -133,31 +133,6 @@ def test_code_that_is_installed_names_no_commit_of_the_repository_around_it(
     assert tags["mlflow.sentiflow.code.digest"] == digest
 
 
-def test_the_files_are_in_the_forms_of_other_tools(project: Path, tmp_path: Path) -> None:
-    """Red if `sha256sum --check` or `pip install -r` could not read them."""
-    provenance.write_files(kept := tmp_path / "kept")
-    checked = subprocess.run(["sha256sum", "--check", "--quiet", kept / "sources.txt"], cwd=project, check=False)
-    assert checked.returncode == 0
-    lines = (kept / "packages.txt").read_text().splitlines()
-    import numpy
-
-    assert f"numpy=={numpy.__version__}" in lines
-    assert not [line for line in lines if line.startswith("sentiflow")]
-
-
-def test_the_processor_and_its_threads_are_those_that_this_process_may_use(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for name in ("OPENBLAS_CORETYPE", "MKL_CBWR", "NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES"):
-        monkeypatch.delenv(name, raising=False)
-    done = subprocess.run(["nproc"], check=True, capture_output=True, text=True)
-    assert provenance.provenance_tags()["threads"] == done.stdout.strip()
-    own = provenance.provenance_tags()["processor"]
-    assert own in Path("/proc/cpuinfo").read_text()
-    monkeypatch.setenv("OPENBLAS_CORETYPE", "Prescott")  # other weights, where OpenBLAS would take other code
-    assert provenance.provenance_tags()["processor"] == f"{own}, OPENBLAS_CORETYPE=Prescott"
-
-
 def test_other_data_code_or_packages_make_another_training(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

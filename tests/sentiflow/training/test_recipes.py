@@ -1,17 +1,14 @@
 """Tests of the recipes."""
 
-import re
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from optuna.distributions import CategoricalDistribution
 from pydantic import ValidationError
 
 from sentiflow.errors import UsageError
-from sentiflow.sweeps.space import load_space
 from sentiflow.training.open_run import _parameters
-from sentiflow.training.recipes import RECIPES, TUNED, TUTORIAL, TrainConfig, load_recipe
+from sentiflow.training.recipes import RECIPES, TUNED, TrainConfig, load_recipe
 
 
 def write(folder: Path, content: str, name: str = "mine.toml") -> str:
@@ -128,23 +125,6 @@ def test_all_fields_that_are_wrong_are_named() -> None:
         "dropout",
         "Did you mean epochs?",
     ]
-
-
-def test_several_values_are_answered_with_a_search_space(tmp_path: Path) -> None:
-    """The words of the hint, written into a file, make the space."""
-    error = refused("tutorial", ("units=8,16,32",))
-    (heading, choices) = re.findall(r"with (\[.*?\]) (.*) in it$", error.hint)[0]
-    (tmp_path / "space.toml").write_text(f"{heading}\n{choices}\n")
-    space = load_space(tmp_path / "space.toml", TUTORIAL)
-    assert space.fields == {"units": CategoricalDistribution((8, 16, 32))}
-
-
-def test_of_a_field_that_is_set_twice_the_last_one_counts_which_is_said(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert load_recipe("tutorial", ("units=8", "epochs=2", "units=128", "epochs=2")).units == 128
-    (line,) = capsys.readouterr().err.splitlines()
-    assert {"units", "128,", "8."} <= set(line.split())
 
 
 def test_an_unknown_field_of_a_file_is_named_with_the_file(tmp_path: Path) -> None:
