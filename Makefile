@@ -40,22 +40,21 @@ run: .venv/.compiled
 	$(BIN)/sentiflow train --fallback-sample
 	@echo 'So that sentiflow alone is found: $(ON_PATH)'
 
-# Files of tests start in the order of tests/conftest.py, the longest first.
 test: setup-dev
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
-# The long ones: many processes, real servers, kills, sweeps, repeated trainings, pages in a browser, the guides.
-# CI leaves those out that take longest: STORIES="story and not weekly".
+# The long ones, in the order of tests/conftest.py: many processes, real servers, kills, sweeps, repeated trainings,
+# pages in a browser, the guides. CI leaves those out that take longest: STORIES="story and not weekly".
 STORIES ?= story
 test-stories: setup-dev
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "$(STORIES)"
 
-# What breaks things on purpose: kills, races, damaged files, malformed requests. Adds to the table in
-# docs/reliability.md. CASES="F5 F9" runs some; LONG=1 takes hours, in parts with SEED=20 TRIES=10; MINUTES=10
-# begins no try later.
+# What breaks things on purpose: kills, races, damaged files, full disks (docs/reliability.md). CASES="F5 F17" runs some;
+# SEED=20 TRIES=10, other tries.
+SPACE := $(subst x,,x x)
 test-faults: setup-dev
-	$(BIN)/python -m tests.faults $(CASES) --write $(if $(LONG),--long) $(if $(SEED),--seed $(SEED)) \
-		$(if $(TRIES),--tries $(TRIES)) $(if $(MINUTES),--minutes $(MINUTES))
+	SEED=$(SEED) TRIES=$(TRIES) $(BIN)/python -m pytest -n 2 -m fault tests/faults \
+		$(if $(CASES),-k "$(subst $(SPACE), or ,$(addsuffix -,$(CASES)))")
 
 check: setup-dev
 	$(BIN)/ruff check .

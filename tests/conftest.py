@@ -38,36 +38,14 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # a dead server i
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL", "0.5")  # seconds, of 5
 
-# One process runs a file, and none should be left with a long one at the end.
-LONGEST = (
-    "test_guides.py",
-    "sentiflow/training/network/test_loop.py",  # it needs none of the worlds that another process makes meanwhile
-    "flows/test_promote.py",
-    "sentiflow/training/network/test_fast.py",
-    "flows/cli/test_schedule.py",
-    "stack/test_stack.py",
-    "flows/test_variables.py",
-    "flows/test_hostile_folder.py",
-    "sentiflow/promotion/test_switch.py",
-    "sentiflow/operations/test_prefect_server.py",
-    "flows/cli/test_commands.py",
-    "flows/test_sweep_runners.py",
-    "flows/test_sweep_killed.py",
-    "flows/cli/test_schedule_frozen.py",
-    "flows/test_main_job.py",
-    "flows/test_ui.py",
-    "sentiflow/store/test_rest.py",
-    "sentiflow/serving/test_workers.py",
-    "flows/test_yardstick.py",
-    "stack/test_work_pools.py",
-    "test_wheel.py",
-)
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files that take longest first, in this order; the others follow as they stood."""
-    order = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: order.get(item.path, len(order)))
+    """Put the files first whose tests may take longest, so that no process is left with one at the end."""
+    longest: dict[Path, float] = {}
+    for item in items:
+        if limit := item.get_closest_marker("timeout"):
+            longest[item.path] = max(limit.args[0], longest.get(item.path, 0))
+    items.sort(key=lambda item: -longest.get(item.path, 0))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -11,7 +11,6 @@ from pathlib import Path
 from sentiflow.errors import BusyError, ExternalError, UsageError
 from sentiflow.promotion import switch
 from sentiflow.store.find import open_store
-from tests.faults.campaign import Case, Red
 from tests.faults.worlds import NAME, Worlds, check_history, put_in_use
 from tests.mlflow_store import events_of
 from tests.world import Registry, World
@@ -20,7 +19,7 @@ PROCESSES, CHANGES = 8, 12
 VERSIONS = (Registry.GOOD, Registry.POOR, Registry.NEWEST)
 
 
-def concurrent_changes(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
+def concurrent_changes(worlds: Worlds, folder: Path, seed: int) -> None:
     """Eight processes promote and roll back; a reader looks at the champion a hundred times a second."""
     world = worlds.copy(folder)
     client = put_in_use(world, Registry.POOR)
@@ -37,7 +36,6 @@ def concurrent_changes(worlds: Worlds, folder: Path, seed: int) -> dict[str, int
     for version in [one for one, before in zip(seen, [None, *seen], strict=False) if one != before]:
         assert version in order, f"a look found version {version} when the history had another"
     assert came["changes"] >= PROCESSES and came["lost races"], f"too little happened: {came}"
-    return {**came, "looks": len(seen)}
 
 
 def _change(root: Path, seed: int) -> "Counter[str]":
@@ -71,27 +69,3 @@ def _watch(world: World, over: Callable[[], bool]) -> list[int | None]:
         at = max(at + 0.01, time.monotonic())
         time.sleep(max(0.0, at - time.monotonic()))
     return seen
-
-
-F5 = Case(
-    "F5",
-    "However many promote and roll back at once, there is one champion at every moment, and the history agrees.",
-    f"{PROCESSES} processes promote or roll back {CHANGES} times each, while a reader looks up to 100 times a "
-    "second.",
-    concurrent_changes,
-    short=1,
-    long=9,
-    reds=(
-        Red(
-            "the champion is changed without its lock", "sentiflow/promotion/switch.py",
-            "with champion_lock(name, settings), tracking_errors(settings.tracking_uri):",
-            "with tracking_errors(settings.tracking_uri):", "UNIQUE constraint failed | does not follow",
-        ),
-        Red(
-            "the alias is removed before it is set", "sentiflow/promotion/switch.py",
-            "    client.set_registered_model_alias(name, CHAMPION, str(event.version))",
-            "    client.delete_registered_model_alias(name, CHAMPION)\n"
-            "    client.set_registered_model_alias(name, CHAMPION, str(event.version))", "found no champion",
-        ),
-    ),
-)  # fmt: skip

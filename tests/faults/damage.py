@@ -10,7 +10,6 @@ from pathlib import Path
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared, fetch, find_prepared, prepare
 from sentiflow.store.client import connect
-from tests.faults.campaign import Case, Red
 from tests.faults.kills import QUICK
 from tests.faults.worlds import SAMPLE, TRAIN, Worlds, check_whole, put_in_use, scorer_of
 from tests.mlflow_store import versions_of
@@ -33,7 +32,7 @@ def _digest_of(prepared: Prepared) -> str:
     return reviews.digest(reviews.read(prepared.table), reviews.read_vocabulary(prepared.table))
 
 
-def prepared_reviews(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
+def prepared_reviews(worlds: Worlds, folder: Path, seed: int) -> None:
     """Flip bits of prepared reviews, their words and their note; then let a command train on damaged words."""
     world, random_ = worlds.copy(folder / "world"), random.Random(seed)
     shutil.rmtree(world.root / "data" / "datasets", ignore_errors=True)  # also with what other code has prepared
@@ -65,31 +64,6 @@ def prepared_reviews(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     again = world.run(*training, timeout=900, PREFECT_API_URL="")
     assert "Nothing to train" in again.stdout + again.stderr, "the same recipe was trained again"
     check_whole(world)
-    return {"bits": 3 * FLIPS, "of them noticed": noticed, "trainings": 1}
-
-
-F16 = Case(
-    "F16",
-    "Nothing is trained on prepared reviews that are not what they were: they are made again.",
-    f"A try flips {FLIPS} single bits each of the prepared reviews, of their words and of their note: a table "
-    "that is still found must hold the same reviews. Then it changes a word and runs `sentiflow train`: that must "
-    "say that the file is damaged, and register the right words; the same command again finds nothing to train.",
-    prepared_reviews,
-    short=1,
-    long=5,
-    reds=(
-        Red(
-            "a prepared table is trusted by its name", "sentiflow/data/reviews.py",
-            "if (found := digest(content, words)) != table.stem:",
-            'if (found := digest(content, words)) == "":', "other reviews, by their name",
-        ),
-        Red(
-            "a damaged note is believed", "sentiflow/data/prepare.py",
-            'if signed != _signature(noted) and (signed or "joined" in noted):', "if False:",
-            "another note | another digest | KeyError",
-        ),
-    ),
-)  # fmt: skip
 
 
 def _write_table(path: Path, changed: range) -> None:
@@ -100,7 +74,7 @@ def _write_table(path: Path, changed: range) -> None:
     os.utime(path, (1_700_000_000, 1_700_000_000))
 
 
-def changed_table(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
+def changed_table(worlds: Worlds, folder: Path, seed: int) -> None:
     """Kill the scoring of a table, change its middle, and run the same command again."""
     world, random_ = worlds.copy(folder / "world"), random.Random(seed)
     put_in_use(world, Registry.GOOD)
@@ -123,22 +97,3 @@ def changed_table(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     assert wrong == 0, f"{wrong} rows are not those of the table"
     left = sorted(path.name for path in world.root.glob(".out.csv*"))
     assert not left, f"files left: {left}"
-    return {"kills": 1, "rows changed": 3_000}
-
-
-F17 = Case(
-    "F17",
-    "Scoring that was killed starts again, and scores what is there now.",
-    f"A try kills `sentiflow score` on a table of {ROWS:,} rows within 0.5 s of the beginning of its output. "
-    "It changes 3,000 rows in the middle, and leaves the file's size and time as they were. The same "
-    "command must write what a scoring of the table as it is now writes, and leave nothing else.",
-    changed_table,
-    short=2,
-    long=12,
-    reds=(
-        Red(
-            "what a killed scoring has written stays", "sentiflow/batch/writers.py",
-            "        left.unlink()", "        left.exists()", "files left",
-        ),
-    ),
-)  # fmt: skip

@@ -4,7 +4,6 @@ import resource
 from functools import partial
 from pathlib import Path
 
-from tests.faults.campaign import Case, Red
 from tests.faults.kills import start
 from tests.faults.labels import COMMANDS, variables_of
 from tests.faults.worlds import Worlds, put_in_use
@@ -18,7 +17,7 @@ BLOCKED = {  # what cannot be made, by the command
 FAULTS = [(fault, name) for name in BLOCKED for fault in ("no room", "little room", "unwritable")]
 
 
-def outage(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
+def outage(worlds: Worlds, folder: Path, seed: int) -> None:
     """A command meets an outage and ends with 3 and one message; the same one then works."""
     world = worlds.copy(folder / "world")
     put_in_use(world, Registry.GOOD)
@@ -53,25 +52,3 @@ def outage(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     again = world.run(*arguments, timeout=600, PREFECT_API_URL="", **variables_of(world))
     assert again.returncode in command.codes, f"again: {again.returncode}: {again.stderr[-1_500:]}"
     command.check(world)
-    return {f"{name} ({fault})": 1}
-
-
-F25 = Case(
-    "F25",
-    "Where a disk is full or a place cannot be written to, a command on labels ends with one message, and the "
-    "same command works afterwards; no label, text or message is lost or doubled.",
-    f"The tries are, in turn: {', '.join(f'{name} ({fault})' for fault, name in FAULTS)}. No room: no file may "
-    f"have more than {ROOM:,} bytes. Little room: none may be longer than MLflow's database is; a command that "
-    "needs no more may work. Unwritable: a file stands where a folder should be, or a folder where the table "
-    "should. Prefect's files are excepted. What must hold afterwards is that of F20.",
-    outage,
-    short=3,
-    long=len(FAULTS),
-    reds=(
-        Red(
-            "a full disk is no error of its own", "flows/cli/output.py",
-            "    if isinstance(err, OSError):\n        where",
-            "    if isinstance(err, TimeoutError):\n        where", "This is a bug", seed=8,
-        ),
-    ),
-)  # fmt: skip

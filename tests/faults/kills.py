@@ -13,10 +13,8 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
-import psutil
 
 from sentiflow.store.client import connect
-from tests.faults.campaign import Case, Red
 from tests.faults.worlds import (
     NAME,
     SAMPLE,
@@ -25,7 +23,6 @@ from tests.faults.worlds import (
     check_history,
     check_whole,
     put_in_use,
-    until_used,
 )  # fmt: skip
 from tests.mlflow_store import champion_of
 from tests.polling import until
@@ -173,7 +170,7 @@ def kill(
     return gone
 
 
-def killed(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
+def killed(worlds: Worlds, folder: Path, seed: int) -> None:
     """Kill a command, in the middle of its work or at a named step; the same one then works, nothing is left."""
     world, random_ = worlds.copy(folder), random.Random(seed)
     put_in_use(world, Registry.POOR)
@@ -187,20 +184,6 @@ def killed(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     codes = command.codes if gone else (*command.codes, 2)  # it had finished: nothing is left to promote
     assert again.returncode in codes, f"{name} again ended with {again.returncode}: {again.stderr[-1_500:]}"
     command.check(world)
-    return {"kills in its work": int(gone and not at_step), "kills at a named step": int(at_step)}
-
-
-def until_moment(moment: float, early: bool, world: World, process: psutil.Process) -> None:
-    """Wait for a moment of a training: CPU seconds from its start if early, else seconds from its run on."""
-
-    def gone() -> bool:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-
-    if early:
-        until_used(process.pid, moment)
-    else:
-        until(lambda: run_open(world) or gone(), "a run in MLflow", 300)
-        time.sleep(moment)
 
 
 def start(
@@ -213,47 +196,3 @@ def start(
             env=world.environment(**{"PREFECT_API_URL": "", **variables}), preexec_fn=before, cwd=world.root,
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
-
-
-F1 = Case(
-    "F1",
-    "Whenever a command is killed, the same command works the next time, and nothing half-made is left.",
-    f"A try kills one of {', '.join(COMMANDS)} with SIGKILL, in turn at a random moment of its work (from its "
-    "first run, trial, part, lock or file on) and right before or after a call of a named step; then it runs "
-    "the same command again. A champion must be there after the kill. At the end no run is open, no model "
-    "unfinished, no lock held, no process or file left; no run has two versions, every version loads, and the "
-    "history agrees with the champion.",
-    killed,
-    short=3,
-    long=200,
-    reds=(
-        Red(
-            "the alias moves before the history is written", "sentiflow/promotion/switch.py",
-            "    key = _record(client, store, name, event)\n"
-            "    client.set_registered_model_alias(name, CHAMPION, str(event.version))\n",
-            "    client.set_registered_model_alias(name, CHAMPION, str(event.version))\n"
-            "    key = _record(client, store, name, event)\n",
-            "another number of promotions", seed=26,
-        ),
-        Red(
-            "a training does not close what killed ones left", "sentiflow/training/open_run.py",
-            'reconcile(client, experiment, model, settings, "the next run", logger)', "pass",
-            "runs left open", seed=85,
-        ),
-        Red(
-            "the model of a killed training stays unfinished", "sentiflow/operations/repair.py",
-            "            client.delete_logged_model(model.model_id)\n", "            pass\n",
-            "models never finished", seed=85,
-        ),
-        Red(
-            "repeats register an equal version again", "tasks/register.py", "found = _equal(run, identity)",
-            "found = None", "5 versions instead of 4", seed=19,
-        ),
-        Red(
-            "what a command starts outlives it", "sentiflow/children.py",
-            "    os.killpg(0, signal.SIGTERM)\n    time.sleep(END_SECONDS)\n",
-            "    time.sleep(90)\n    os.killpg(0, signal.SIGTERM)\n    time.sleep(END_SECONDS)\n",
-            "what train has started to end with it",
-        ),
-    ),
-)  # fmt: skip

@@ -17,7 +17,6 @@ from sentiflow.runs.record import KIND, MONITOR
 from sentiflow.settings import Settings
 from sentiflow.store import review
 from sentiflow.store.client import connect
-from tests.faults.campaign import Case, Red
 from tests.faults.kills import Command, kill
 from tests.faults.worlds import NAME, SAMPLE, Worlds, all_runs, check_whole, put_in_use
 from tests.world import Registry, World
@@ -195,7 +194,7 @@ COMMANDS = {
 STEPS = [(name, step) for name, given in COMMANDS.items() for step in given.command.steps]
 
 
-def killed(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
+def killed(worlds: Worlds, folder: Path, seed: int) -> None:
     """Kill a command before or after a call of a step; the same one then works, and nothing is left or lost."""
     world, random_ = worlds.copy(folder), random.Random(seed)
     put_in_use(world, Registry.GOOD)
@@ -211,27 +210,3 @@ def killed(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
         f"{name} again ended with {again.returncode}: {again.stderr[-1_500:]}"
     )
     command.check(world)
-    return {name: 1}
-
-
-F20 = Case(
-    "F20",
-    "Whenever a command on labels is killed, the same command works the next time; no label, text or message is "
-    "lost or doubled.",
-    f"A try kills one of {', '.join(COMMANDS)} right before or after a call of a named step: a text written to "
-    "MLflow, the question, the queue, the sample, a label, a table, a run, the event, a mark of the log. Then it "
-    "runs the same command again. Every trace must belong to one sample, every text have its label once; what the "
-    "check found is in finished runs, and told once; the deleted text is in no file.",
-    killed,
-    short=5,
-    long=2 * len(STEPS),
-    reds=(
-        Red(
-            "the sample is written before its texts are in MLflow", "sentiflow/monitoring/labelling.py",
-            "        with empty_folder(_work(model, settings)) as work:\n            texts =",
-            "        sampling.keep(sample, settings)\n"
-            "        with empty_folder(_work(model, settings)) as work:\n            texts =",
-            "traces of", seed=0,
-        ),
-    ),
-)  # fmt: skip

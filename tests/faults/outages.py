@@ -12,7 +12,6 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
-from tests.faults.campaign import Case, Red
 from tests.faults.kills import COMMANDS, start
 from tests.faults.worlds import NAME, TRAIN, Worlds, all_runs, check_whole, put_in_use
 from tests.mlflow_store import versions_of
@@ -30,13 +29,14 @@ STEPS = ("training on", "epoch 1/", "epoch 2/", "kept epoch", "registered ")
 ROOM = {"score": 200_000, "train": 2_300_000}  # bytes that a file may have on the full disk
 
 
-def outage(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
+def outage(worlds: Worlds, folder: Path, seed: int) -> None:
     """A command meets an outage: it waits and works, or ends with 3 and a message; later it works."""
     world = worlds.copy(folder / "world")
     client, output = put_in_use(world, Registry.POOR), world.root / "output.txt"
     fault, name = FAULTS[seed % len(FAULTS)].split()
     if name == "away":
-        return _away(world, fault, seed, LONG_AWAY if seed // len(FAULTS) % 2 else AWAY)
+        _away(world, fault, seed, LONG_AWAY if seed // len(FAULTS) % 2 else AWAY)
+        return
     arguments = COMMANDS[name].arguments(world)
     if fault == "locked":
         sign = "epoch 1/" if name == "train" else ""
@@ -65,10 +65,9 @@ def outage(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
         again = world.run(*COMMANDS[name].arguments(world), timeout=600, PREFECT_API_URL="")
         assert again.returncode == 0, again.stderr
     COMMANDS[name].check(world) if name != "promote" else check_whole(world, Registry.GOOD)
-    return {f"{fault} {name}": 1}
 
 
-def _away(world: World, which: str, seed: int, seconds: int) -> dict[str, int]:
+def _away(world: World, which: str, seed: int, seconds: int) -> None:
     """A training whose server is killed at a step and comes back; it finishes, or fails and works again."""
     step, output = STEPS[seed % len(STEPS)], world.root / "output.txt"
     arguments = (*TRAIN, "--set", "epochs=3", "--seed", "7")
@@ -85,7 +84,6 @@ def _away(world: World, which: str, seed: int, seconds: int) -> dict[str, int]:
         again = world.run(*arguments, timeout=600, **{"PREFECT_API_URL": "", **server.variables})
         assert again.returncode == 0, again.stderr
     assert check_whole(world, Registry.POOR) == 4
-    return {f"{which} away": 1, "seconds away": seconds, "finished all the same": int(code == 0)}
 
 
 class Server:
@@ -132,42 +130,3 @@ def locked(world: World) -> Iterator[None]:
         database.execute("BEGIN EXCLUSIVE")
         yield
         database.execute("ROLLBACK")
-
-
-F11 = Case(
-    "F11",
-    "A locked store is waited for. Where a disk is full, a folder cannot be written to or a server is away, a "
-    "command finishes or ends with one message, publishes nothing half-made, and works again afterwards.",
-    f"The tries are, in turn: {', '.join(FAULTS)}. Locked: another connection holds SQLite for {LOCKED} s. "
-    "Full: no file may grow beyond 0.2 MB (scores) or 2.3 MB (a model has more), Prefect's excepted. "
-    "Unwritable: a file stands where the folder should be. Away: MLflow's server or Prefect's is "
-    f"killed at a step of a training and comes back after {AWAY} s, in every second round after {LONG_AWAY} s.",
-    outage,
-    short=4,
-    long=14,
-    reds=(
-        Red(
-            "a locked store is not waited for", "sentiflow/store/sqlite.py", "PATIENCE = 20.0",
-            "PATIENCE = 0.0", "held the store",
-        ),
-        Red(
-            "a full disk is no error of its own", "flows/cli/output.py",
-            "    if isinstance(err, OSError):\n        where",
-            "    if isinstance(err, TimeoutError):\n        where", "This is a bug", seed=2,
-        ),
-        Red(
-            "the table of scores is written in its place", "sentiflow/batch/writers.py",
-            "        publish(output, write)", "        write(output)",
-            "half a table of scores", seed=2,
-        ),
-        Red(
-            "MLflow's server that is away is no error of its own", "sentiflow/store/client.py",
-            "except (MlflowException, SQLAlchemyError, requests.RequestException) as err:",
-            "except SQLAlchemyError as err:", "This is a bug", seed=68,
-        ),
-        Red(
-            "Prefect's server that is away is no error of its own", "flows/cli/output.py",
-            "    away = prefect_away(err)\n    answer", '    away = ""\n    answer', "This is a bug", seed=69,
-        ),
-    ),
-)  # fmt: skip

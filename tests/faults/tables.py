@@ -11,8 +11,6 @@ import pyarrow.csv
 
 from benchmarks.sample import sample_rows
 from sentiflow.store.client import connect
-from sentiflow.store.records import SCORER_DIGEST
-from tests.faults.campaign import Case, Red
 from tests.faults.kills import run_open, start
 from tests.faults.worlds import SAMPLE, Worlds, check_whole, put_in_use, scorer_of
 from tests.mlflow_store import versions_of
@@ -40,10 +38,9 @@ def _digests(world: World) -> dict[str, str]:
     """What the only version of each table scores with."""
     found = {name: versions_of(connect(world.settings), f"{name}-sentiment") for name in TABLES}
     assert all([*versions] == [1] for versions in found.values()), found
-    return {name: versions[1].tags[SCORER_DIGEST] for name, versions in found.items()}
 
 
-def at_once(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
+def at_once(worlds: Worlds, folder: Path, seed: int) -> None:
     """Train two tables at once, in every second try with one of them killed and trained again: as one by one."""
     alone, world = (_with_tables(worlds.copy(folder / name)) for name in ("alone", "world"))
     for name in TABLES:
@@ -64,7 +61,6 @@ def at_once(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     assert _digests(world) == _digests(alone), "other weights than trained alone"
     for name in TABLES:
         check_whole(world, name=f"{name}-sentiment")
-    return {"pairs": 1, "of them with a kill": seed % 2}
 
 
 SIZE = 1_000_000_000  # bytes of the table
@@ -72,7 +68,7 @@ DISTINCT = 997  # of its texts, each as long as a review of IMDB
 MOST_GROWTH = 150_000_000  # bytes of all processes together, from the first fifth of the rows on
 
 
-def large(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
+def large(worlds: Worlds, folder: Path, seed: int) -> None:
     """Score 1 GB to its end: each row has the score of its text, and memory stays flat."""
     world = worlds.copy(folder / "world")
     client, table, output = put_in_use(world, Registry.GOOD), world.root / "in.csv", world.root / "out.csv"
@@ -99,7 +95,6 @@ def large(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
         done += len(numbers)
     left = [path.name for path in world.root.glob(".out.csv*")]
     assert (done, left) == (rows, []), f"{done:,} rows of {rows:,}, files left: {left}"
-    return {"rows": rows, "MB at most": round(most / 1e6), "MB at first": round(early / 1e6)}
 
 
 def _memory(process: int) -> int:
@@ -107,32 +102,3 @@ def _memory(process: int) -> int:
         return int(psutil.Process(process).memory_info().rss)
     except psutil.NoSuchProcess:
         return 0
-
-
-F23 = Case(
-    "F23",
-    "Two tables can be trained at once: both versions are those of trainings one by one.",
-    "A try trains two tables with one store and one data folder at once; in every second try one of them is "
-    "killed within 5 s of the first run, and trained again. Each model must have one version, with the weights "
-    "and words of a training alone. The rest is as in F1.",
-    at_once,
-    short=1,
-    long=6,
-    reds=(),
-)
-F24 = Case(
-    "F24",
-    "A table of 1 GB is scored to its end; memory does not grow with it.",
-    "A try scores 1 GB of texts as long as reviews of IMDB. Each row must have the score of its text, in the "
-    f"order of the table, and all processes together may grow by {MOST_GROWTH / 1e6:.0f} MB after the first fifth "
-    "of the time.",
-    large,
-    short=0,
-    long=1,
-    reds=(
-        Red(
-            "chunks are read ahead without a bound", "sentiflow/batch/job.py", "_WAITING = 2  #",
-            "_WAITING = 10**6  #", "MB later",
-        ),
-    ),
-)  # fmt: skip

@@ -6,7 +6,6 @@ from typing import Any
 
 import httpx
 
-from tests.faults.campaign import Case, Red
 from tests.faults.kills import start
 from tests.faults.outages import AWAY, LONG_AWAY, Server, locked
 from tests.faults.worlds import NAME, SAMPLE, TRAIN, Worlds, check_whole, put_in_use
@@ -17,7 +16,7 @@ from tests.world import Registry
 ASKS = "waits for a person's answer"
 
 
-def asked(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
+def asked(worlds: Worlds, folder: Path, seed: int) -> None:
     """Kill the Prefect server while a promotion waits for an answer: it waits on, or ends and asks again."""
     world = worlds.copy(folder / "world")
     client, output = put_in_use(world, Registry.POOR), world.root / "output.txt"
@@ -47,7 +46,6 @@ def asked(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
             assert process.wait(120) == 0, output.read_text()[-3_000:]
         assert not _paused(server), "a question is left"
     check_whole(world, Registry.GOOD)
-    return {"seconds away": seconds, "of them waited for": int(waited)}
 
 
 def _paused(server: Server) -> list[str]:
@@ -82,7 +80,7 @@ IN_EPOCHS = ("epoch 1/", "training on", "epoch 2/")  # there are six: each of th
 STEPS = ("epoch 1/", "test accuracy", "training on", "registered ", "epoch 2/")
 
 
-def shut_out(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
+def shut_out(worlds: Worlds, folder: Path, seed: int) -> None:
     """Lock MLflow's database in a training for longer than it is waited for: it goes on, or says so and ends."""
     world = worlds.copy(folder / "world")
     put_in_use(world, Registry.POOR)
@@ -104,41 +102,3 @@ def shut_out(worlds: Worlds, folder: Path, seed: int) -> dict[str, int]:
     assert again.returncode == 0, again.stderr
     check_whole(world, Registry.POOR)
     assert len(versions_of(put_in_use(world, Registry.POOR), NAME)) == 4
-    return {"seconds locked": LOCKED, "trainings that went on": int(code == 0)}
-
-
-F21 = Case(
-    "F21",
-    "A promotion whose Prefect server dies while it waits for a person promotes nothing without an answer; the "
-    "command waits on, or ends with one message, and asks again.",
-    f"A try kills Prefect's server once a promotion waits; it comes back after {AWAY} s, in every second try "
-    f"after {LONG_AWAY} s. Where the command has ended, the same command asks anew, and the old question can no "
-    "longer be answered. Then the answer is given: that version must be in use, and no question be left.",
-    asked,
-    short=1,
-    long=4,
-    reds=(
-        Red(
-            "a question whose process is gone stays", "tasks/register.py",
-            "        close_waiting(client, settings, get_run_logger())\n", "", "can still be answered", seed=1,
-        ),
-    ),
-)  # fmt: skip
-F22 = Case(
-    "F22",
-    f"A training whose store is locked for {LOCKED} s says so, and goes on or ends with one message; the same "
-    "command works then.",
-    "Another connection holds SQLite from a step of a training on, in turn "
-    f"{', '.join(map(str.strip, STEPS))}. The same command follows. There must be one "
-    "version of it, and the rest is as in F1.",
-    shut_out,
-    short=1,
-    long=len(STEPS),
-    reds=(
-        Red(
-            "an epoch that cannot be logged ends the training", "sentiflow/store/client.py",
-            "        except ExternalError as err:\n            self._logger.warning(\"Epoch",
-            "        except TimeoutError as err:\n            self._logger.warning(\"Epoch", "ended with 3",
-        ),
-    ),
-)  # fmt: skip

@@ -1,13 +1,8 @@
-"""What the tries start from: a store with three versions, made once by the commands themselves."""
+"""What the tries start from, and what must hold in the end."""
 
-import json
-import shutil
-import time
-from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-from filelock import FileLock
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
@@ -16,7 +11,6 @@ from sentiflow.promotion.history import took_effect
 from sentiflow.promotion.switch import need_files
 from sentiflow.scoring import TextScorer
 from sentiflow.store.client import connect
-from tests import servers
 from tests.mlflow_store import champion_of, events_of, versions_of
 from tests.polling import until
 from tests.world import World, copy_world
@@ -24,38 +18,17 @@ from tests.world import World, copy_world
 NAME = "sample-sentiment"
 SAMPLE = ("--dataset", "sample")
 TRAIN = ("train", *SAMPLE, "--recipe", "tutorial", "--set", "sequence_length=80")
-_VERSIONS = (
-    (*TRAIN, "--seed", "4"),
-    (*TRAIN, "--seed", "4", "--set", "epochs=1", "--set", "learning_rate=0.0001"),  # a poor one
-    (*TRAIN, "--seed", "5"),
-)
 
 
+@dataclass(frozen=True)
 class Worlds:
-    """Worlds with three versions of the sample's model (see ``Registry``); nobody is champion."""
+    """Copies of a world with three versions of the sample's model (see ``Registry``); nobody is champion."""
 
-    def __init__(self, folder: Path) -> None:
-        self._made = World(folder)
+    made: World
 
     def copy(self, root: Path) -> World:
-        """A world of a try's own, Prefect's database included; the files of the versions stay where they are."""
-        made = self._made.root / "made.json"
-        made.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(made.with_suffix(".lock")):  # two processes may come at once
-            if not made.exists():
-                self._make()
-                made.write_text(json.dumps(_VERSIONS))
-        root.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(self._made.root / "prefect", root / "prefect")
-        return copy_world(root, self._made)
-
-    def _make(self) -> None:
-        home = self._made.root / "prefect"
-        home.mkdir(exist_ok=True)
-        with servers.prefect(home) as address:
-            for command in _VERSIONS:
-                done = self._made.run(*command, timeout=900, PREFECT_API_URL=address)
-                assert done.returncode == 0, done.stderr
+        """A world of a try's own; the files of the versions stay where they are."""
+        return copy_world(root, self.made)
 
 
 def put_in_use(world: World, number: int) -> MlflowClient:
@@ -63,14 +36,6 @@ def put_in_use(world: World, number: int) -> MlflowClient:
     client = connect(world.settings)
     client.set_registered_model_alias(NAME, "champion", str(number))
     return client
-
-
-def until_used(pid: int, cpu_seconds: float) -> None:
-    """Wait until a process has used so much processor time, or has ended."""
-    with suppress(psutil.NoSuchProcess):  # a zombie counts as none
-        process = psutil.Process(pid)
-        while process.status() != psutil.STATUS_ZOMBIE and sum(process.cpu_times()[:2]) < cpu_seconds:
-            time.sleep(0.01)
 
 
 def all_runs(client: MlflowClient) -> list[Run]:
