@@ -46,7 +46,7 @@ def find_original(called: str, settings: Settings) -> Original:
         commit = record.tags.get("git.commit", "unknown")
         raise UsageError(problem, f"Train it again with its own code, of the commit {commit}.") from err
     version = store.versions_by_run().get(record.run_id)
-    return Original(record, config, seed, started(record), dataset, table, version)
+    return Original(record, config, seed, started(record, settings), dataset, table, version)
 
 
 def need_data(original: Original, settings: Settings) -> Prepared:

@@ -21,7 +21,7 @@ from sentiflow.data.table import TableOptions
 from sentiflow.errors import UsageError, first_line
 from sentiflow.evaluation.metrics import Measured, at_chance
 from sentiflow.evaluation.scores import YARDSTICK, best_epoch
-from sentiflow.names import AUTO, BUILT_IN, NONE
+from sentiflow.names import BUILT_IN
 from sentiflow.reports.one_run import record_evaluation
 from sentiflow.reproduction import Original, need_data
 from sentiflow.runs.record import CAVEAT, epoch_tags
@@ -29,18 +29,10 @@ from sentiflow.store.client import EpochLog
 from sentiflow.store.records import SCORER_DIGEST
 from sentiflow.training.context import RunContext, TrainedFiles, content_of, log_dataset, scorer_of, tested_on
 from sentiflow.training.fitting import fitted_text
-from sentiflow.training.learnt import (
-    NOTHING,
-    by_texts_alone,
-    count_new,
-    learnt_before,
-    learnt_in,
-    untouched,
-    write_learnt,
-)
+from sentiflow.training.learnt import by_texts_alone, learnt_in, write_learnt
 from sentiflow.training.open_run import start_from_it
 from sentiflow.training.recipes import TrainConfig
-from sentiflow.training.start_from import choose_and_fit, known_to, load_start
+from sentiflow.training.start_from import choose_and_fit, load_start
 
 if TYPE_CHECKING:
     from sentiflow.training.network.loop import Trained
@@ -91,16 +83,11 @@ def fit(run: RunContext, prepared: Prepared, start_from: str, searched: Collecti
     """Choose what the training starts from, and fit the recipe to the table; gives the run as it goes on."""
     content, words = reviews.read(prepared.table), reviews.read_vocabulary(prepared.table)
     start, config = choose_and_fit(start_from, run.dataset, run.config, content, words, run.settings)
-    before = learnt_before(start, run.settings)
-    told, many = known_to(start, content, NOTHING if before is None else before)
-    if many:
-        start, config = choose_and_fit(NONE, run.dataset, run.config, content, words, run.settings)
-        start = replace(start, asked=AUTO, why=told)
-    elif told:
+    if told := start.told(content):
         get_run_logger().warning("%s: these are left out of the test", told)
-    if start and before is not None and (told := by_texts_alone(start.name, before)):
+    if start.learnt is not None and (told := by_texts_alone(start.name, start.learnt)):
         get_run_logger().warning("%s", told)
-    start = replace(start, new=count_new(content, start, before))
+    start = replace(start, new=start.count_new(content))
     run.params({name: getattr(config, name) for name in config.fit_to_table if name not in searched})
     if config.fit_to_table:
         get_run_logger().info("recipe %s chose for this table: %s", config.recipe, fitted_text(config))
@@ -134,8 +121,8 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
     model.weights_of(trained.network).save(files.weights)
     epochs.end(kept)
     run.text(model.summary_of(trained.network), "model_summary.txt")
-    if prepared.name not in BUILT_IN and (before := learnt_before(run.start, run.settings)) is not None:
-        run.upload(write_learnt(learnt_in(table, before), run.work / "learnt"))
+    if prepared.name not in BUILT_IN and run.start.learnt is not None:
+        run.upload(write_learnt(learnt_in(table, run.start.learnt), run.work / "learnt"))
     run.tag_seconds({"train": trained.seconds})
     run.tag(epoch_tags(len(trained.history), kept.number if config.early_stopping_patience else None))
     logger.info(_ending(trained, config))
@@ -160,7 +147,7 @@ def _ending(trained: "Trained", config: TrainConfig) -> str:
 @task(name="evaluate", task_run_name="evaluate", persist_result=False)
 def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles, yardstick: Path | None) -> Measured:
     """Score the test split once, by the scorer that is registered, beside the yardstick's file of scores."""
-    content = _tested(run, prepared)
+    content = run.start.tested(reviews.read(prepared.table))
     scorer = scorer_of(run, prepared, trained)
     run.tag({SCORER_DIGEST: scorer.digest})
     with run.timed("evaluate"):
@@ -184,12 +171,6 @@ def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles, yardsti
     if against is not None:
         logger.info("%s", against.text, extra=extra)
     return measured
-
-
-def _tested(run: RunContext, prepared: Prepared) -> Reviews:
-    """The table without the test reviews that the start of the training has learnt."""
-    content = reviews.read(prepared.table)
-    return content if prepared.name in BUILT_IN else untouched(content, learnt_before(run.start, run.settings))
 
 
 def _at_chance(run: RunContext, content: Reviews, scores: NDArray[np.float64]) -> str:
@@ -221,6 +202,6 @@ def fit_yardstick(run: RunContext, prepared: Prepared) -> Path | None:
         except UsageError as err:  # a table of very few rows: its network is evaluated all the same
             logger.warning("No %s to compare with: %s", YARDSTICK, first_line(err))
             return None
-        np.save(file, fitted.score(_tested(run, prepared).of("test")))
+        np.save(file, fitted.score(run.start.tested(content).of("test")))
     logger.info("%s, C %g, to compare the network with", baselines.ABOUT, fitted.strength)
     return file

@@ -71,7 +71,7 @@ def predict(
     readings = [scorer.explain(text) for text in texts] if explain else []
     scores = [reading.score for reading in readings] or scorer.score(texts).tolist()
     facts = [vars(reading) for reading in readings] or [{"score": score} for score in scores]
-    known = [len(scorer.vocabulary.encode(text)) > 1 for text in texts]  # the first id marks the start
+    known = [scorer.vocabulary.knows(text) for text in texts]
     answers = [
         {"text": text, "label": scorer.label_of(score), "known": any_word, **each}
         for text, score, any_word, each in zip(texts, scores, known, facts, strict=True)

@@ -44,6 +44,10 @@ class Vocabulary:
         ids = self._ids
         return [START, *(ids[word] for word in tokenize(text) if word in ids)]
 
+    def knows(self, text: str) -> bool:
+        """Whether any word of a text has an id; if none has, its score is that of an empty text."""
+        return not self._ids.keys().isdisjoint(tokenize(text))
+
     def id_of(self, word: str) -> int | None:
         """The id of one word as ``tokenize`` made it, or None when it has no rank."""
         return self._ids.get(word)

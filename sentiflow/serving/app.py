@@ -140,8 +140,8 @@ def _add_predictions(
         scores = await batcher.score(loaded, texts) if texts else []
         labels = labels_of(loaded, texts, scores)
         return [
-            schemas.Answer(label=label, score=score, known=loaded.knows(score))
-            for label, score in zip(labels, scores, strict=True)
+            schemas.Answer(label=label, score=score, known=loaded.scorer.vocabulary.knows(text))
+            for text, label, score in zip(texts, labels, scores, strict=True)
         ]
 
     @app.post(

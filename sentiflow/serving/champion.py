@@ -4,7 +4,6 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from fastapi import HTTPException
@@ -21,7 +20,6 @@ from sentiflow.store.records import ANSWERS_NOW
 logger = logging.getLogger(__name__)
 
 _TEST_TEXT = "A quiet film that stays with you, although the ending was a mess."
-_EQUAL = 1e-12  # two scores of the same ids, from batches of different sizes
 _MAX_SECONDS = 60.0  # between two attempts to load files that cannot be loaded
 
 
@@ -31,15 +29,6 @@ class Loaded:
 
     champion: Champion
     scorer: TextScorer
-
-    @cached_property
-    def empty(self) -> float:
-        """The score of an empty text."""
-        return float(self.scorer.score([""], threads=1)[0])
-
-    def knows(self, score: float) -> bool:
-        """Whether any word of a text with this score is known; else it is the empty text's."""
-        return abs(score - self.empty) >= _EQUAL
 
 
 @dataclass(frozen=True)
@@ -160,6 +149,4 @@ def _load(champion: Champion, settings: Settings) -> Loaded:
     (score,), explained = scorer.score([_TEST_TEXT], threads=1), scorer.explain(_TEST_TEXT).score
     if not 0 <= score <= 1 or not np.isclose(score, explained, rtol=0, atol=1e-9):
         raise ValueError(f"a text scores {score}, and {explained} word by word")
-    loaded = Loaded(champion, scorer)
-    loaded.knows(score)
-    return loaded
+    return Loaded(champion, scorer)

@@ -11,15 +11,14 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from sentiflow.base import model as base
-from sentiflow.data.division import BY_WORDS, Hashes, known, text_hashes
+from sentiflow.data.division import BY_WORDS, Hashes, text_hashes
 from sentiflow.data.reviews import Reviews
-from sentiflow.names import BUILT_IN, IMDB, dataset_of
+from sentiflow.names import BASE, BUILT_IN, IMDB, dataset_of
 from sentiflow.runs.record import RunRecord
 from sentiflow.settings import Settings
 from sentiflow.store.client import connect, record_of, tracking_errors
 from sentiflow.store.find import open_store
 from sentiflow.store.records import MISSING, SCORER_DIGEST, Store, VersionRecord
-from sentiflow.training.start_from import Start, known_tests
 
 LEARNT = "learnt.npy"
 
@@ -36,7 +35,7 @@ def learnt_in(content: Reviews, before: Hashes = NOTHING) -> Hashes:
 def by_texts_alone(name: str, learnt: Hashes) -> str:
     """What to say of a version of an earlier release; else empty."""
     told = f"What {name} has learnt from is known by its exact texts: in other capitals or punctuation one is new."
-    return "" if BY_WORDS in learnt or learnt is NOTHING else told
+    return "" if BY_WORDS in learnt or not len(learnt) else told
 
 
 def write_learnt(hashes: Hashes, folder: Path) -> Path:
@@ -73,26 +72,14 @@ def learnt_by_version(version: VersionRecord, client: MlflowClient, store: Store
     return learnt_by(store, record, folder)
 
 
-def learnt_before(start: Start, settings: Settings) -> Hashes | None:
-    """What a training's start has learnt from; None if it is not known."""
-    if start and (start.version is None or dataset_of(start.version.name) == IMDB):
+def learnt_of(name: str, settings: Settings) -> Hashes | None:
+    """What a start has learnt from, by its name in ``Start``; None if it is not known."""
+    model, _, number = name.rpartition("/")
+    if name == BASE or dataset_of(model) == IMDB:
         return base.learnt()  # IMDB's versions have learnt from the same reviews
-    if start.version is None or dataset_of(start.version.name) in BUILT_IN:
+    if not model or dataset_of(model) in BUILT_IN:
         return NOTHING
     client, store = connect(settings), open_store(settings)
-    version = store.version(start.version.name, start.version.number)
+    version = store.version(model, int(number))
     with tempfile.TemporaryDirectory() as folder, tracking_errors(settings.tracking_uri):
         return None if version is None else learnt_by_version(version, client, store, Path(folder))
-
-
-def count_new(content: Reviews, start: Start, before: Hashes | None) -> int | None:
-    """How many texts to learn from are new to a start; None unless it is a version of a user's table."""
-    if start.version is None or dataset_of(start.version.name) in BUILT_IN or before is None:
-        return None
-    return int((~known(content.review_id, content.words, before) & (content.split != "test")).sum())
-
-
-def untouched(content: Reviews, before: Hashes | None) -> Reviews:
-    """The reviews without those of the test that a start has learnt."""
-    lost = known_tests(content, NOTHING if before is None else before)
-    return content.take(~lost) if lost.any() else content

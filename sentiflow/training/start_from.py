@@ -1,6 +1,6 @@
 """What a training starts from: a registered version, the packaged base, or nothing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from sentiflow.base import model as base
 from sentiflow.data.division import Hashes, known
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.names import AUTO, BASE, BUILT_IN, IMDB, NONE, model_name
+from sentiflow.names import AUTO, BASE, BUILT_IN, IMDB, NONE, dataset_of, model_name
 from sentiflow.runs.record import (
     START_ACCURACY,
     START_DIGEST,
@@ -27,6 +27,7 @@ from sentiflow.settings import Settings
 from sentiflow.store.find import champion_of, find_run, load_scorer, named_version, open_store
 from sentiflow.store.records import ACCURACY, Store, Version, VersionRecord, parse_fraction
 from sentiflow.training.fitting import fit
+from sentiflow.training.learnt import NOTHING, learnt_of
 from sentiflow.training.recipes import TrainConfig
 
 _KNOWN = 0.25  # of a table's test reviews, from which on a start that has learnt them is not taken by itself
@@ -44,9 +45,31 @@ class Start:
     accuracy: float | None = None  # on its own test split, if it is known
     words: float = 0.0  # share of the table's training words that it knows
     new: int | None = None  # how many of the table's reviews to learn from it has not learnt, if that is known
+    # Read once, as a second reading may fail: all parts of a training leave out the same test reviews.
+    learnt: Hashes | None = field(default_factory=lambda: NOTHING, compare=False, repr=False)
 
     def __bool__(self) -> bool:
         return self.name != NONE
+
+    def knows(self, content: Reviews) -> NDArray[np.bool_]:
+        """Which reviews it has learnt from, shape (n,); none where that is not known."""
+        return known(content.review_id, content.words, NOTHING if self.learnt is None else self.learnt)
+
+    def tested(self, content: Reviews) -> Reviews:
+        """The reviews without those of the test that it has learnt."""
+        return content.take(~self.knows(content) | (content.split != "test"))
+
+    def told(self, content: Reviews) -> str:
+        """What to say of test reviews that it has learnt; else empty."""
+        tests = content.split == "test"
+        lost = int((self.knows(content) & tests).sum())
+        return f"{self.name} has learnt {lost:,} of the {tests.sum():,} test reviews" if lost else ""
+
+    def count_new(self, content: Reviews) -> int | None:
+        """How many texts to learn from are new to it; None unless it is a version of a user's table."""
+        if self.version is None or dataset_of(self.version.name) in BUILT_IN or self.learnt is None:
+            return None
+        return int((~self.knows(content) & (content.split != "test")).sum())
 
     @property
     def version(self) -> Version | None:
@@ -87,7 +110,7 @@ def choose_start(
         if (size := _size(scorer)) != config.embedding_size:
             problem = f"{found.name} has embeddings of size {size}, the recipe of size {config.embedding_size}."
             raise UsageError(problem, f"Take its size: --set embedding_size={size}")
-        return found
+        return _that_can_be_tested(found, content)
     rest = 0 < settings.start_afresh_after <= _in_a_row(store, own)
     for name in (model_name(IMDB),) if rest else (own, model_name(IMDB)):
         if (champion := champion_of(store, name)) is not None:
@@ -99,33 +122,27 @@ def choose_start(
         found, scorer = _load(store, BASE, 0, asked, content, words, settings)
     if name != own and found.words < _SAME_LANGUAGE:
         return Start(asked, why=f"{found.name} knows {found.words:.0%} of the words")
-    told, many = ("", False) if name == own else known_to(found, content, base.learnt())
-    if many:
-        return Start(asked, why=told)
-    if name == BASE and _size(scorer) != config.embedding_size:
+    found = _that_can_be_tested(found, content)
+    if found.name == BASE and _size(scorer) != config.embedding_size:
         return Start(asked, why=f"{BASE} has embeddings of another size")
     return found
 
 
-def known_tests(content: Reviews, learnt: Hashes) -> NDArray[np.bool_]:
-    """Which reviews test and were learnt from before, shape (n,)."""
-    found: NDArray[np.bool_] = known(content.review_id, content.words, learnt) & (content.split == "test")
-    return found
-
-
-def known_to(start: Start, content: Reviews, before: Hashes) -> tuple[str, bool]:
-    """What to say of test reviews that a start has learnt, and whether ``auto`` takes none for them.
+def _that_can_be_tested(start: Start, content: Reviews) -> Start:
+    """The start; for ``auto`` nothing in its place where it has learnt too many of the test reviews.
 
     Raises:
         UsageError: the start was named, and none of a label are left to test on.
     """
-    lost, tests = known_tests(content, before), content.split == "test"
-    told = f"{start.name} has learnt {lost.sum():,} of the {tests.sum():,} test reviews" if lost.any() else ""
-    if start.asked == AUTO:
-        return told, bool(lost.sum() > _KNOWN * tests.sum())
-    if told and len(np.unique(content.label[tests & ~lost])) < 2:
-        raise UsageError(f"{told}: too few are left to test on.", f"Begin without it: --start-from {NONE}")
-    return told, False
+    kept = start.tested(content)
+    tests, left = content.label[content.split == "test"], kept.label[kept.split == "test"]
+    few = len(left) < len(tests) and len(np.unique(left)) < 2
+    if start.asked == AUTO and (few or len(left) < (1 - _KNOWN) * len(tests)):
+        return Start(AUTO, why=start.told(content))
+    if few:
+        problem = f"{start.told(content)}: too few are left to test on."
+        raise UsageError(problem, f"Begin without it: --start-from {NONE}")
+    return start
 
 
 def choose_and_fit(
@@ -173,14 +190,15 @@ def known_share(content: Reviews, words: Vocabulary, scorer: TextScorer) -> floa
     return float(counts[hits].sum() / max(counts.sum(), 1))
 
 
-def started(record: RunRecord) -> Start:
+def started(record: RunRecord, settings: Settings) -> Start:
+    """What a training of before started from."""
     name, tags = record.params.get(START_FROM, NONE), record.tags
     if name == NONE:
         return Start()
     words, new = number(tags.get(START_WORDS)) or 0.0, number(tags.get(START_NEW))
     return Start(
         name, name, "as then", tags.get(START_DIGEST, ""), number(tags.get(START_ACCURACY)), words,
-        None if new is None else int(new),
+        None if new is None else int(new), learnt_of(name, settings),
     )  # fmt: skip
 
 
@@ -208,7 +226,8 @@ def _load(
         found = base.base()
         share = known_share(content, words, found.scorer)
         why = "the packaged network of IMDB reviews"
-        return Start(asked, BASE, why, found.digest, found.accuracy, share), found.scorer
+        start = Start(asked, BASE, why, found.digest, found.accuracy, share, learnt=learnt_of(BASE, settings))
+        return start, found.scorer
     why = "the champion" if asked == AUTO else "chosen by name"
     try:
         scorer = load_scorer(settings, Version(name, number, why))
@@ -219,8 +238,8 @@ def _load(
         ) from err
     version = store.version(name, number)
     accuracy = None if version is None else parse_fraction(version.tags.get(ACCURACY))
-    share = known_share(content, words, scorer)
-    return Start(asked, f"{name}/{number}", why, scorer.digest, accuracy, share), scorer
+    share, learnt = known_share(content, words, scorer), learnt_of(f"{name}/{number}", settings)
+    return Start(asked, f"{name}/{number}", why, scorer.digest, accuracy, share, learnt=learnt), scorer
 
 
 def _in_a_row(store: Store, name: str) -> int:

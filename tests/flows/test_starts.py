@@ -23,7 +23,7 @@ from sentiflow.settings import load_settings
 from sentiflow.store.client import connect
 from sentiflow.store.find import load_scorer, open_store, score_table
 from sentiflow.store.records import SCORER_DIGEST, Version
-from sentiflow.training.learnt import LEARNT, learnt_before
+from sentiflow.training.learnt import LEARNT, learnt_of
 from sentiflow.training.provenance import asked_key, trained_already
 from sentiflow.training.recipes import TrainConfig, load_recipe
 from sentiflow.training.start_from import Start, choose_start
@@ -105,10 +105,10 @@ def test_a_grown_table_starts_from_its_champion_and_all_that_stands_on_versions_
     client.create_model_version(NAME, str(source), second.run_id)
     assert start_of(table, asked=f"{NAME}/3").digest == first_version.tags[SCORER_DIGEST]
     assert asked_key(f"{NAME}/3", str(table), settings) == f"{NAME}/3"
-    assert learnt_before(Start(name=f"{NAME}/2"), settings) is not None
-    assert learnt_before(Start(name=f"{NAME}/3"), settings) is None
+    assert learnt_of(f"{NAME}/2", settings) is not None
+    assert learnt_of(f"{NAME}/3", settings) is None
     client.delete_run(str(first_version.run_id))
-    assert learnt_before(Start(name=f"{NAME}/1"), settings) is not None  # its files are still there
+    assert learnt_of(f"{NAME}/1", settings) is not None  # its files are still there
 
     with pytest.raises(UsageError, match="embeddings of size 4, the recipe of size 64"):
         start_of(table, load_recipe("fitted"), f"{NAME}@champion")
