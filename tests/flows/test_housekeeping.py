@@ -2,7 +2,9 @@
 
 import logging
 import os
+import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +25,7 @@ from prefect.states import Completed, Crashed, Failed, Paused, Running
 from flows.housekeeping import housekeeping
 from flows.train import train
 from sentiflow.errors import ExternalError
-from sentiflow.locks import lock_tag
+from sentiflow.locks import lock_tag, work_folder
 from sentiflow.operations.deployments import TAG
 from sentiflow.operations.flow_runs import delete_ended
 from sentiflow.operations.repair import close_killed
@@ -182,6 +184,52 @@ def test_a_run_of_another_machine_is_judged_by_its_flow_run(world: World, prefec
     left = "it began elsewhere; if it was killed, what runs next there closes it"
     assert [line.partition(": ")[2] for line in report.left] == [left] * 3
     prefect.delete_flow_run(flow_runs["running"])
+
+
+def run_under_own_lock(world: World, name: str, flow_run: UUID) -> str:
+    """An open run of a model, as a training in this data folder begins it."""
+    client = connect(world.settings)
+    tags = {
+        "registered_model": name,
+        LOCK: lock_tag(name, world.settings),
+        "prefect.flow_run_id": str(flow_run),
+    }
+    return client.create_run(experiment_id(client, world.settings), tags=tags, run_name="night").info.run_id
+
+
+def test_a_run_of_another_data_folder_at_the_same_path_is_one_of_elsewhere(
+    world: World, prefect: SyncPrefectClient
+) -> None:
+    """Red if two machines of one name, each with a disk of its own, close each other's living runs."""
+    client, name, data = connect(world.settings), "mine-sentiment", world.settings.data_dir
+    flow_run = flow_run_in(prefect, Running())
+    run = run_under_own_lock(world, name, flow_run.id)
+    own = data.rename(world.root / "of the first machine")
+    report = close_killed(world.settings, logging.getLogger(), datetime.now(UTC))
+    place = f"on {socket.gethostname()} with the data folder {data}"
+    left = f"run night: it began {place}; if it was killed, what runs next there closes it"
+    assert (report.closed, report.left) == ([], [left])
+    assert client.get_run(run).info.status == "RUNNING"
+    shutil.rmtree(data)
+    own.rename(data)
+    report = close_killed(world.settings, logging.getLogger(), datetime.now(UTC))
+    assert report.closed == ["run night, whose process is gone"]
+
+
+def test_a_killed_run_is_closed_under_another_name_of_the_machine(
+    world: World, prefect: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red if a container that is made again, or a laptop in another network, leaves it running for ever."""
+    client, name = connect(world.settings), "mine-sentiment"
+    flow_run = flow_run_in(prefect, Running())
+    run = run_under_own_lock(world, name, flow_run.id)
+    (work_folder(name, world.settings) / run).mkdir(parents=True)
+    monkeypatch.setattr(socket, "gethostname", lambda: "renamed")
+    lines = housekeeping().lines()
+    assert lines == ["Closed: run night, whose process is gone"]
+    assert client.get_run(run).info.status == "KILLED"
+    state = prefect.read_flow_run(flow_run.id).state
+    assert state is not None and state.is_crashed()
 
 
 @pytest.mark.parametrize("name", ["../../photos", "", "."])

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sentiflow.data.inputs import Folder
+from sentiflow.data.rows import TOO_LONG
 from sentiflow.errors import UsageError
 
 
@@ -72,6 +73,16 @@ def test_a_link_is_read_unless_it_leads_out_of_the_folder(folder: Path, job: Cal
     loop = f"unreadable: {os.strerror(errno.ELOOP)}"
     assert [(row["source"], row["reason"], row["value"]) for row in done.rejects] == [
         *((f"{k}.txt", loop if k == 6 else out, "") for k in (3, 4, 5, 6, 7, 9)),
+    ]
+
+
+def test_a_file_may_be_as_long_as_the_longest_text(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sentiflow.data.inputs.LONGEST", 50)
+    write(folder, "1.txt", b"x" * 50)
+    write(folder, "2.txt", b"x" * 60)
+    assert [(row.text, row.reason, row.value) for row in Folder(folder).rows()] == [
+        ("x" * 50, "", ""),
+        ("", TOO_LONG, "x" * 51),  # as much as was read
     ]
 
 

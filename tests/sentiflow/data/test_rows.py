@@ -7,6 +7,7 @@ import pytest
 
 from sentiflow.data.inputs import open_input
 from sentiflow.data.rows import (
+    TOO_LONG,
     Chunk,
     Reject,
     by_label,
@@ -15,8 +16,10 @@ from sentiflow.data.rows import (
     grouped_tables,
     numbers,
     strings,
+    why_not,
 )
 from sentiflow.errors import UsageError
+from sentiflow.files import LONGEST
 
 
 def chunks_of(path: Path) -> list[Chunk]:
@@ -97,6 +100,10 @@ def test_a_reject_is_one_line_of_plain_characters() -> None:
         "reason": "no text",
         "value": "",
     }
+
+
+def test_a_text_too_long_to_hold_is_told_so() -> None:
+    assert (why_not("a" * LONGEST), why_not("a" * (LONGEST + 1))) == ("", TOO_LONG)
 
 
 def test_rows_that_are_left_out_are_counted_with_their_labels() -> None:

@@ -47,6 +47,12 @@ def test_a_mean_or_a_way_back_over_padding_is_refused(kind: dict[str, bool]) -> 
         random_weights(**kind)
 
 
+def test_arrays_of_another_type_are_refused() -> None:
+    weights = random_weights()
+    with pytest.raises(ValueError, match="float32"):
+        replace(weights, bias=weights.bias.astype(np.float64))
+
+
 def test_an_embedding_without_a_row_for_words_is_refused() -> None:
     weights = random_weights()
     replace(weights, embedding=weights.embedding[:3])
