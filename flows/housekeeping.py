@@ -2,7 +2,7 @@
 
 from sentiflow.operations.flow_runs import job
 from sentiflow.operations.repair import CleanupReport
-from tasks.operations import close_killed, publish_report, remove_old_files, retire_flow_runs, retire_runs
+from tasks.housekeeping import close_killed, publish_report, remove_old_files, retire_flow_runs, retire_runs
 
 
 @job()

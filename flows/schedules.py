@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 from prefect.client.schemas.schedules import CronSchedule
-from prefect.events import DeploymentEventTrigger
 
 from sentiflow.console import CONSOLE, escape
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions, as_options
@@ -69,8 +68,6 @@ def _deployment(entry: dict[str, Any], values: dict[str, Any], settings: Setting
     flow = entry["entrypoint"].rpartition(".")[2]
     schedule = _schedule(flow, entry, settings)
     ours = {name: values[name] for name in _SET_BY_SETTINGS.get(flow, ()) if values[name] not in (None, {})}
-    of_model = {"prefect.resource.id": f"sentiflow.model.{model_name(settings.schedule_dataset)}"}
-    triggers = [each | {"match": each["match"] | of_model} for each in entry.get("triggers", ())]
     return Deployment(
         entry["entrypoint"],
         entry["description"],
@@ -78,7 +75,6 @@ def _deployment(entry: dict[str, Any], values: dict[str, Any], settings: Setting
         schedule,
         # What is late waits in turn.
         settings.schedule_trainings if flow == "train" else entry.get("concurrency_limit", schedule and 1),
-        tuple(DeploymentEventTrigger(**each) for each in triggers),
         settings.promotion_approval,
     )
 

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 from datetime import datetime
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlparse
 
@@ -75,7 +74,7 @@ def monitor(dataset: WhoseOption = None, as_json: JsonOption = False) -> None:
     model = dataset_of(model_named(settings, dataset))
     from sentiflow.operations.prefect_server import use_running
 
-    use_running(settings)  # with the deployment that waits for the event
+    use_running(settings)
     wait_for_server = start_servers(settings)
     from flows.monitor import monitor
 
@@ -90,11 +89,10 @@ def monitor(dataset: WhoseOption = None, as_json: JsonOption = False) -> None:
         print_table(check.table(outcome.result), stdout)
         stdout.say(f"\n{check.NO_LABELS}", f"Report: {escape(outcome.run_url)}")
     stdout.say(f"[bold]{escape(outcome.drift)}[/]")
-    if outcome.follow_up is not None:
-        stdout.say(escape(outcome.follow_up.text))
-        if dataset := outcome.follow_up.dataset:
-            by_hand = f"sentiflow train --dataset {quote(dataset)} --promote"
-            stdout.say(f"A schedule of this dataset trains, now or once it runs again. By hand: {escape(by_hand)}")
+    if outcome.drifted or outcome.dropped:
+        from sentiflow.monitoring.check import what_to_do
+
+        stdout.say(escape(what_to_do(outcome.model)))
 
 
 @command(app, INSPECT, "sentiflow ui", "sentiflow ui --port 5001")

@@ -65,10 +65,13 @@ def label(
         need_log(settings)
     model = model_named(settings, dataset)
     if delete is not None:
+        reports = labelling.quoting(delete, model, settings)
         sample = labelling.delete(delete, model, settings)
         done = f"Deleted {delete} from the log, from {sample.title} and from MLflow."
         if moved := [table for table in sample.tables if not Path(table).exists()]:
             done += f" Not found, so look whether it is in them: {', '.join(moved)}"
+        if reports:
+            done += f" Reports of these runs may quote it (delete what does in MLflow): {', '.join(reports)}"
     elif export is not None:
         exchange.export(sample := labelling.need_samples(model, settings)[-1], export)
         done = f"Wrote {len(sample.texts):,} texts of {sample.title} to {export}"

@@ -260,16 +260,24 @@ def labelled(table: Path) -> list[str]:
     return [name for name, origin in of_test(table, "origin").items() if origin == LABEL_SAMPLE]
 
 
-def forget(review_id: str, data_dir: Path) -> None:
-    """Delete the tables with a review, or that cannot be read."""
+def holding(review_id: str, data_dir: Path) -> list[Path]:
+    """The tables with a review, or that cannot be read."""
+    found = []
     for table in (data_dir / "datasets").glob("*/*.parquet"):
         try:
             has = pq.read_table(table, columns=["review_id"], filters=[("review_id", "==", review_id)]).num_rows
         except (OSError, pa.ArrowException):
             has = 1
         if has:
-            vocabulary_file(table).unlink(missing_ok=True)
-            table.unlink()
+            found.append(table)
+    return found
+
+
+def forget(review_id: str, data_dir: Path) -> None:
+    """Delete those tables."""
+    for table in holding(review_id, data_dir):
+        vocabulary_file(table).unlink(missing_ok=True)
+        table.unlink()
 
 
 def _read_words(path: Path) -> Vocabulary:

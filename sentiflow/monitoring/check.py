@@ -18,9 +18,8 @@ from sentiflow.errors import ExternalError
 from sentiflow.evaluation.statistics import format_p
 from sentiflow.monitoring import drift
 from sentiflow.monitoring.drift import FEATURES, UNKNOWN, FeatureDrift, Floats, UnusualText
-from sentiflow.monitoring.follow_up import FollowUp
 from sentiflow.monitoring.log import TextLog, check_folder, damage_told, need_log
-from sentiflow.names import BUILT_IN, model_name
+from sentiflow.names import BUILT_IN, dataset_of, model_name
 from sentiflow.reports import plots
 from sentiflow.reports.blocks import PAGE, Picture, Quote, Report, Section, Table, Text
 from sentiflow.reports.plots import BLUE, ORANGE, describe
@@ -118,7 +117,7 @@ class CheckOutcome:
     result: DriftResult | None = None  # the comparison; None with too few texts for one
     run_url: str = ""  # of the report in MLflow; empty without one
     accuracy: tuple[str, ...] = ()  # in use, a sentence for each sample with new labels
-    follow_up: FollowUp | None = None  # of drift, or of a drop of the accuracy
+    dropped: bool = False  # whether labels say so of the version in use, and had not before
 
     @property
     def summary(self) -> str:
@@ -131,13 +130,12 @@ class CheckOutcome:
         return self.result.drifted if self.result else ()
 
 
-def too_few(
-    check: DriftCheck, texts: RecentTexts, accuracy: tuple[str, ...], then: FollowUp | None
-) -> CheckOutcome:
-    """The outcome of a check without enough texts, which are left to the next one."""
-    minimum = check.settings.monitor_min_texts
-    few = f"Only {texts.distinct:,} new texts (minimum {minimum:,}); they are left to the next check."
-    return CheckOutcome(check.model, texts.distinct, few, accuracy=accuracy, follow_up=then)
+def what_to_do(model: str) -> str:
+    """What to do about drift, or a drop of the accuracy."""
+    dataset = dataset_of(model)
+    label = f"label recent texts (sentiflow label --dataset {dataset})"
+    train = f"train on what is new (sentiflow train --dataset {dataset if dataset in BUILT_IN else 'PATH'})"
+    return f"Read the report, {label}, or {train}."
 
 
 @contextmanager

@@ -27,13 +27,11 @@ from sentiflow.monitoring.exchange import csv_table
 from sentiflow.monitoring.log import TextLog, check_folder, damage_told, need_log
 from sentiflow.monitoring.sample import Drawn, Sample
 from sentiflow.names import IMDB, dataset_of, model_name
-from sentiflow.reports.blocks import PAGE, QUOTING
 from sentiflow.runs.record import MONITOR
 from sentiflow.settings import Settings
 from sentiflow.store import review
-from sentiflow.store.client import delete_files, digests_tested_with
-from sentiflow.store.find import find_version, load_scorer
-from sentiflow.store.records import QUOTED
+from sentiflow.store.find import find_version, load_scorer, open_store
+from sentiflow.store.records import DIGEST, QUOTED
 
 _PATIENCE = 60.0  # seconds
 
@@ -85,9 +83,8 @@ def need_samples(model: str, settings: Settings) -> list[Sample]:
 
 def add_labels(given: Mapping[str, str], by: str, sample: Sample, settings: Settings) -> None:
     """Add what a person said outside of MLflow's pages, by the ids of texts."""
-    for drawn in sample.texts:
-        if drawn.id in given:
-            review.add_label(sample.title, review.Label(drawn.trace, by, given[drawn.id]), settings)
+    labels = [review.Label(each.trace, by, given[each.id]) for each in sample.texts if each.id in given]
+    review.add_labels(sample.title, sample.experiment, labels, settings)
 
 
 def said(sample: Sample, settings: Settings) -> Verdicts:
@@ -95,22 +92,39 @@ def said(sample: Sample, settings: Settings) -> Verdicts:
     return verdicts(sample, review.labels(sample.title, sample.experiment, settings))
 
 
-def delete(name: str, model: str, settings: Settings) -> Sample:
-    """Delete a text everywhere, by the id of an export or by its trace: from the log, the sample and MLflow.
+def quoting(name: str, model: str, settings: Settings) -> list[str]:
+    """Runs with reports that quote a text, or may: drift checks, and trainings on a table with it; newest first.
 
-    Deleted are, too, the reports of drift checks that quote it, what was prepared of a dataset with it, and if it
-    is a test review of that, the reports of trainings on it. It leaves the samples of other models.
+    What is prepared here says which trainings these are, so ask before the text is deleted.
+    """
+    _, text = _find(name, model, settings)
+    digests = {table.stem for table in reviews.holding(text, settings.data_dir)}
+    return [
+        f"{run.run_id[:8]} ({run.name})"
+        for run in open_store(settings).runs()
+        if text in run.tags.get(QUOTED, "") or (run.kind != MONITOR and run.tags.get(DIGEST) in digests)
+    ]
+
+
+def _find(name: str, model: str, settings: Settings) -> tuple[int, str]:
+    """The number of the sample with a text, by the id of an export or by its trace, and the id."""
+    every = sampling.samples(model, settings)
+    for one in every:
+        for each in one.texts:
+            if name in (each.id, each.trace):
+                return one.number, each.id
+    hint = "Take the id of an export, or the trace of the page."
+    raise UsageError(f"No sample of {model} has a text {name}.", hint)
+
+
+def delete(name: str, model: str, settings: Settings) -> Sample:
+    """Delete a text, by the id of an export or by its trace: from the log, the samples, the tables and MLflow.
+
+    Deleted is, too, what was prepared of a dataset with it. Reports that quote it stay: see ``quoting``.
 
     A drift check, which may have read the text, is waited for, a minute at most.
     """
-    log, every = need_log(settings), sampling.samples(model, settings)
-    found = next(
-        ((one.number, each.id) for one in every for each in one.texts if name in (each.id, each.trace)), None
-    )
-    if found is None:
-        hint = "Take the id of an export, or the trace of the page."
-        raise UsageError(f"No sample of {model} has a text {name}.", hint)
-    number, text = found
+    log, (number, text) = need_log(settings), _find(name, model, settings)
     # The model's own sample last: a killed deletion is found by it, and done again.
     models = sorted(sampling.sampled_models(settings), key=lambda other: other == model)
     for delete_in, each in product((_delete_here, _delete), models):
@@ -134,9 +148,6 @@ def _delete_here(drawn: Drawn, sample: Sample, log: TextLog, settings: Settings)
 
 def _delete(drawn: Drawn, sample: Sample, _log: TextLog, settings: Settings) -> None:
     review.delete(drawn.trace, sample.experiment, settings)
-    delete_files(f"tags.`{QUOTED}` LIKE '%{drawn.id}%'", [PAGE], settings)
-    for digest in digests_tested_with(drawn.id, settings):
-        delete_files(f"tags.`dataset.digest` = '{digest}' AND tags.kind != '{MONITOR}'", QUOTING, settings)
     sample.population[drawn.stratum] -= 1
     sample.texts.remove(drawn)
     sampling.keep(sample, settings)

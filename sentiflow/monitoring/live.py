@@ -9,10 +9,11 @@ from matplotlib.ticker import PercentFormatter
 from sentiflow.monitoring import sample
 from sentiflow.monitoring.accuracy import FEWEST, LiveAccuracy, Tested, live_accuracy
 from sentiflow.monitoring.labelling import reviewed
+from sentiflow.monitoring.log import TextLog
 from sentiflow.reports.blocks import Picture, Report, Section, Table, Text
 from sentiflow.reports.plots import BLUE, ORANGE, describe
 from sentiflow.settings import Settings
-from sentiflow.store.find import open_store
+from sentiflow.store.find import find_version, open_store
 from sentiflow.store.records import ACCURACY, parse_fraction
 
 _METRICS = (
@@ -39,8 +40,17 @@ def news(found: Sequence[LiveAccuracy]) -> list[LiveAccuracy]:
     return [each for each in found if each.headline != each.sample.told]
 
 
-def mark_told(found: Sequence[LiveAccuracy], settings: Settings) -> None:
-    """Note what was told, so that the next check tells the rest."""
+def new_drops(news: Sequence[LiveAccuracy], settings: Settings) -> list[LiveAccuracy]:
+    """Those that say of the version in use, and did not before, that its accuracy dropped."""
+    dropped = [each for each in news if each.dropped and not each.sample.dropped]
+    in_use = find_version(settings, news[0].sample.model, None).number if dropped else 0
+    return [each for each in dropped if each.sample.version == in_use]
+
+
+def mark(found: Sequence[LiveAccuracy], log: TextLog, settings: Settings) -> None:
+    """Note what was told, so that the next check tells the rest, and the accuracy for the service's metrics."""
+    if found[-1].complete and found[-1].enough:
+        log.mark_accuracy(found[-1].sample.model, found[-1].value)
     told = {each.sample.number: each for each in found}
     model = found[0].sample.model
     with sample.alone(model, settings):

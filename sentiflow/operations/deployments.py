@@ -14,7 +14,6 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentU
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, NoSchedule, RRuleSchedule
-from prefect.events import DeploymentEventTrigger
 from prefect.exceptions import ObjectNotFound
 from prefect.server.schemas.schedules import SCHEDULE_TYPES
 from pydantic import TypeAdapter, ValidationError
@@ -45,7 +44,6 @@ class Deployment:
     parameters: dict[str, Any] = field(default_factory=dict)
     schedule: Schedule | None = None
     concurrency_limit: int | None = None
-    triggers: tuple[DeploymentEventTrigger, ...] = ()
     asks: bool = False
 
     @property
@@ -128,8 +126,8 @@ class Applied:
 def apply(client: SyncPrefectClient, spec: Deployment, work_pool: str | None = None) -> Applied:
     """Write a deployment to the server, every field of it: what somebody else wrote there does not stay.
 
-    Two things are kept: what is paused stays paused (the deployment, its schedule, its triggers), and schedules
-    that a person added are left alone. Without a work pool, this process runs it.
+    Two things are kept: what is paused stays paused (the deployment, its schedule), and schedules that
+    a person added are left alone. Without a work pool, this process runs it.
     """
     existing = read(client, spec.full_name)
     if existing is None:
@@ -145,7 +143,7 @@ def apply(client: SyncPrefectClient, spec: Deployment, work_pool: str | None = N
         deployment_id = existing.id
         client.update_deployment(deployment_id, DeploymentUpdate(**_EMPTY | _fields(spec, work_pool)))
         _reschedule(client, existing, spec)
-    _write_triggers(client, deployment_id, spec)
+    client.delete_resource_owned_automations(f"prefect.deployment.{deployment_id}")
     return Applied(spec, client.read_deployment(deployment_id))
 
 
@@ -163,7 +161,7 @@ _FIRST = ("dataset", "seed")  # in Prefect's form, before the many fields of a r
 
 
 def _fields(spec: Deployment, work_pool: str | None) -> dict[str, Any]:
-    """All but the schedule and the triggers."""
+    """All but the schedule."""
     flow: Flow[..., Any] = pkgutil.resolve_name(spec.entrypoint)
     schema = flow.parameters.model_dump(exclude_unset=True)
     for position, name in enumerate(_FIRST, -len(_FIRST)):
@@ -211,14 +209,3 @@ def _reschedule(client: SyncPrefectClient, existing: DeploymentResponse, spec: D
             client.delete_flow_run(run.id)
     if made:
         client.create_deployment_schedules(existing.id, made)
-
-
-def _write_triggers(client: SyncPrefectClient, deployment_id: UUID, spec: Deployment) -> None:
-    """Replace the deployment's own automations; one that was paused is paused again."""
-    owner = f"prefect.deployment.{deployment_id}"
-    paused = {each.name for each in client.read_resource_related_automations(owner) if not each.enabled}
-    client.delete_resource_owned_automations(owner)
-    for trigger in spec.triggers:
-        made = trigger.model_copy(update={"enabled": trigger.name not in paused})
-        made.set_deployment_id(deployment_id)
-        client.create_automation(made.as_automation())

@@ -4,20 +4,18 @@ import logging
 import os
 import re
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from shlex import quote
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
 import requests
 from mlflow import environment_variables
-from mlflow.entities import Metric, Param, Run, RunTag, ViewType
+from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -29,9 +27,9 @@ from sentiflow.locks import brief_lock
 from sentiflow.redaction import redact, without_login, without_secrets
 from sentiflow.runs.record import EPOCH_METRICS, TIME, RunRecord
 from sentiflow.settings import Settings, load_settings
-from sentiflow.store.find import SCORES, need_readable
+from sentiflow.store.find import need_readable
 from sentiflow.store.moved import settle
-from sentiflow.store.records import DIGEST, HTTP, SHA256, hint_for, renamed, time_of
+from sentiflow.store.records import HTTP, hint_for, renamed, time_of
 from sentiflow.store.sqlite import DAMAGED, is_damaged, locked_error, other_schema
 from sentiflow.store.ui import UI_TAGS, VIEW, run_url
 
@@ -115,44 +113,6 @@ def experiment_id(client: MlflowClient, settings: Settings) -> str:
             if name not in found.tags or VIEW in name:  # made elsewhere; what a person chose stays
                 client.set_experiment_tag(found.experiment_id, name, value)
         return str(found.experiment_id)
-
-
-def delete_files(runs: str, names: Collection[str], settings: Settings) -> None:
-    """Delete files of these names from the artifacts of the runs that a filter of MLflow's finds."""
-    with tracking_errors(settings.tracking_uri):
-        for run in _every_run(runs, settings):
-            files: Any = get_artifact_repository(run.info.artifact_uri)
-            for there in {file.path for file in files.list_artifacts()} & set(names):
-                files.delete_artifacts(there)
-
-
-def digests_tested_with(review_id: str, settings: Settings) -> set[str]:
-    """Digests of the datasets that a run has tested with a review, or may have, by the scores that it keeps."""
-    from sentiflow.store.scores import REVIEW, read_scores
-
-    found: dict[str, bool] = {}  # one digest has the same reviews in every run
-    with tracking_errors(settings.tracking_uri), TemporaryDirectory() as folder:
-        for run in _every_run("", settings):
-            digest = run.data.tags.get(DIGEST, "")
-            # Anyone may have tagged a run, and the digest goes into a filter.
-            if digest in found or not SHA256.fullmatch(digest):
-                continue
-            files: Any = get_artifact_repository(run.info.artifact_uri)
-            if not any(file.path == SCORES for file in files.list_artifacts()):
-                continue
-            try:
-                table = read_scores(Path(files.download_artifacts(SCORES, folder)), [REVIEW])
-                found[digest] = review_id in table[REVIEW].to_pylist()
-            except (OSError, ValueError, KeyError):  # it is damaged
-                found[digest] = True
-    return {digest for digest, has in found.items() if has}
-
-
-def _every_run(runs: str, settings: Settings) -> list[Run]:
-    """The runs that a filter finds, also deleted ones: they may be restored."""
-    client = connect(settings)
-    experiment = experiment_id(client, settings)
-    return list(client.search_runs([experiment], runs, ViewType.ALL, max_results=50_000))
 
 
 def _create_sqlite(file: Path) -> None:

@@ -128,16 +128,22 @@ def read(title: str, experiment: str, settings: Settings) -> tuple[set[str], lis
     return traces, [Label(trace, by, value) for (trace, by), (_, value) in latest.items()]
 
 
-def add_label(title: str, label: Label, settings: Settings) -> None:
-    """Add what a person said outside of the pages; it replaces what that person said before, by any clock."""
+def add_labels(title: str, experiment: str, labels: Sequence[Label], settings: Settings) -> None:
+    """Add what people said outside of the pages; it replaces what they said before, by any clock."""
     connect(settings)
-    source, tracing = AssessmentSource(AssessmentSourceType.HUMAN, label.by), TracingClient(settings.tracking_uri)
+    tracing = TracingClient(settings.tracking_uri)
     with tracking_errors(settings.tracking_uri):
-        before = _given(tracing.get_trace_info(label.trace), title)
-        mlflow.log_feedback(trace_id=label.trace, name=title, value=label.value, source=source)
-        for person, given in before:
-            if person == _plain(label.by):
-                tracing.delete_assessment(label.trace, str(given.assessment_id))
+        before = {each.info.trace_id: _given(each.info, title) for each in _traces(tracing, experiment, title)}
+        for label in labels:  # MLflow takes one at a time
+            _add_label(title, label, before.get(label.trace, ()), tracing)
+
+
+def _add_label(title: str, label: Label, before: Sequence[tuple[str, Feedback]], tracing: TracingClient) -> None:
+    source = AssessmentSource(AssessmentSourceType.HUMAN, label.by)
+    mlflow.log_feedback(trace_id=label.trace, name=title, value=label.value, source=source)
+    for person, given in before:
+        if person == _plain(label.by):
+            tracing.delete_assessment(label.trace, str(given.assessment_id))
 
 
 def delete(trace: str, experiment: str, settings: Settings) -> None:

@@ -3,13 +3,9 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
-from prefect.client.orchestration import get_client
-from prefect.events import Event
-from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.states import StateType
 
 from benchmarks import sample
@@ -21,13 +17,11 @@ from sentiflow.runs.query import Query, select
 from sentiflow.runs.record import RunRecord
 from sentiflow.store.client import connect
 from sentiflow.store.find import open_store
-from tests.polling import until
 from tests.prefect_store import artifacts_of
 from tests.receiver import receiver
 from tests.world import Trained, World, copy_world
 
 MODEL = "sample-sentiment"
-EVENT = "sentiflow.drift"
 
 
 @pytest.fixture
@@ -49,7 +43,7 @@ def swapped(texts: Sequence[str]) -> list[str]:
 
 
 def log(world: World, texts: Sequence[str]) -> None:
-    at = datetime.now(UTC).isoformat()  # tests share a server, which stores events of the same first text once
+    at = datetime.now(UTC).isoformat()
     entries = [Entry(at, SERVED, MODEL, 1, 0.5, text) for text in texts]
     TextLog(world.root / "the owner's log", 10_000_000).append(entries)
 
@@ -61,25 +55,7 @@ def monitoring_runs(world: World) -> list[str]:
     return [run.info.run_id for run in found]
 
 
-def events(*run_ids: str) -> list[list[dict[str, Any]]]:
-    """The drift events of each run, once the server has written down all that came until now."""
-    marker = Event(event="tests.marker", resource={"prefect.resource.id": "tests"})
-    names = EventFilter(event=EventNameFilter(name=[EVENT, marker.event]))
-    with get_client(sync_client=True) as client:
-
-        def written() -> list[Event]:
-            found = client.read_events(names, limit=50).events
-            return found if marker.id in {event.id for event in found} else []
-
-        client.request("POST", "/events", json=[marker.model_dump(mode="json")])
-        found = until(written, "the server to write events down", 30)
-    return [
-        [event.model_dump() for event in found if f"mlflow.run.{run_id}" in {r.id for r in event.related}]
-        for run_id in run_ids
-    ]
-
-
-def test_reviews_of_the_same_kind_end_in_a_report_without_an_event(watched: World, tmp_path: Path) -> None:
+def test_reviews_of_the_same_kind_end_in_a_report_of_no_drift(watched: World, tmp_path: Path) -> None:
     log(watched, held_out(7, 300))
     state = monitor("sample", return_state=True)
     assert (state.type, state.message) == (
@@ -96,12 +72,9 @@ def test_reviews_of_the_same_kind_end_in_a_report_without_an_event(watched: Worl
     )
     files = Path(client.download_artifacts(run_id, "", str(tmp_path)))
     assert {path.name for path in files.rglob("*.*")} >= {"report.html", "oov.png", "length.png", "score.png"}
-    assert events(run_id) == [[]]
 
 
-def test_swapped_words_end_in_an_event_that_names_model_dataset_and_features(
-    watched: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_swapped_words_are_told_in_a_message_and_a_report(watched: World, monkeypatch: pytest.MonkeyPatch) -> None:
     log(watched, swapped(held_out(7, 300)))
     with receiver() as got:
         monkeypatch.setenv("SENTIFLOW_NOTIFY_URL", got.address)
@@ -110,17 +83,9 @@ def test_swapped_words_end_in_an_event_that_names_model_dataset_and_features(
     assert "out-of-vocabulary share moved beyond the limits" in got.messages[0]["text"]
     assert "out-of-vocabulary share" in outcome.drifted
     (run_id,) = monitoring_runs(watched)
-    ((event,),) = events(run_id)
-    assert event["resource"]["prefect.resource.id"] == f"sentiflow.model.{MODEL}"
-    payload = event["payload"]
-    assert (payload["model"], payload["dataset"], payload["version"], payload["texts"]) == (
-        MODEL,
-        "sample",
-        1,
-        300,
-    )
-    (feature,) = (each for each in payload["features"] if each["name"] == "oov")
-    assert feature["drifted"] and feature["psi"] > 0.2 and feature["p"] < 0.001
+    assert "sentiflow label --dataset sample" in got.messages[0]["text"], "what to do"
+    (feature,) = (each for each in outcome.result.features if each.name == "oov") if outcome.result else ()
+    assert feature.drifted and feature.psi > 0.2 and feature.p < 0.001
     flow_run = connect(watched.settings).get_run(run_id).data.tags["prefect.flow_run_id"]
     artifacts = [str(artifact.data) for artifact in artifacts_of(flow_run) if artifact.key == "drift"]
     assert any("| out-of-vocabulary share | 0.0% |" in text and "| yes |" in text for text in artifacts)
@@ -134,7 +99,6 @@ def test_a_check_reads_only_what_came_since_the_last_one(watched: World) -> None
     log(watched, held_out(8, 300))
     outcome = monitor("sample")
     assert (outcome.texts, outcome.drifted) == (300, ())
-    assert [len(each) for each in events(*monitoring_runs(watched))] == [0, 1]
 
 
 def test_few_texts_wait_until_there_are_enough(watched: World) -> None:
@@ -154,7 +118,7 @@ def test_few_texts_wait_until_there_are_enough(watched: World) -> None:
 
 def test_a_check_that_is_interrupted_in_its_run_says_so(watched: World, monkeypatch: pytest.MonkeyPatch) -> None:
     log(watched, held_out(7, 300))
-    monkeypatch.setattr("tasks.operations.publish_summary", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("tasks.monitor.publish_summary", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         monitor("sample")
     (run_id,) = monitoring_runs(watched)
@@ -195,4 +159,4 @@ def test_what_the_command_scored_is_what_it_monitors(watched: World) -> None:
     assert done.returncode == 0, done.stderr
     assert "250 recent texts against the reviews" in done.stdout
     assert "Drift: out-of-vocabulary share" in done.stdout
-    assert "Nothing new to train on. Label sample-sentiment sample 1: http://" in done.stdout
+    assert "sentiflow label --dataset sample" in done.stdout, "what to do"

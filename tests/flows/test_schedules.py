@@ -16,7 +16,6 @@ from sentiflow.operations.deployments import TAG, Deployment
 from sentiflow.operations.prefect_server import Server
 from sentiflow.settings import Settings
 from sentiflow.training.recipes import TUNED, TrainConfig
-from tasks.operations import DROPPED, EVENT
 from tests.world import ROOT
 
 ENTRIES: list[dict[str, Any]] = yaml.safe_load(FILE.read_text())["deployments"]
@@ -38,11 +37,9 @@ def test_each_entry_of_the_file_fits_its_flow(entry: dict[str, Any]) -> None:
     assert (entry["tags"], entry["work_pool"]) == ([TAG], {"name": TAG})
     assert flow.name == spec.flow
     known = flow.parameters.properties
-    triggered = [trigger["parameters"] for trigger in entry.get("triggers", [])]
-    for parameters in [entry.get("parameters", {}), *triggered]:
-        assert set(parameters) <= set(known)
-        required = dict.fromkeys(flow.parameters.required or [], "a path")
-        flow.validate_parameters(required | parameters)
+    parameters = entry.get("parameters", {})
+    assert set(parameters) <= set(known)
+    flow.validate_parameters(dict.fromkeys(flow.parameters.required or [], "a path") | parameters)
     assert set(spec.parameters) <= set(known)
 
 
@@ -66,8 +63,6 @@ def test_what_the_file_says_is_what_the_settings_say_by_default(entry: dict[str,
         for given in (entry.get("parameters", {}), spec.parameters)
     )
     assert {**defaults(spec), **theirs} == {**defaults(spec), **ours}
-    (drift,) = table()["train"].triggers
-    assert all(each["match"] == drift.match.model_dump() for each in entry.get("triggers", []))
 
 
 def defaults(spec: Deployment) -> dict[str, Any]:
@@ -108,10 +103,6 @@ def test_a_table_or_folder_of_ones_own_is_named_by_its_whole_path(
     made = table(schedule_dataset=named)
     path = f"{tmp_path}/{named.removesuffix('/')}"
     assert made["train"].parameters["dataset"] == made["promote"].parameters["dataset"] == path
-    (trigger,) = made["train"].triggers
-    assert trigger.match.model_dump() == {
-        "prefect.resource.id": "sentiflow.model.reviews-sentiment", "sentiflow.new": "yes",
-    }  # fmt: skip
 
 
 def test_a_table_of_ones_own_is_read_as_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,15 +167,6 @@ def test_the_server_of_a_running_schedule_takes_no_work_pool(monkeypatch: pytest
     monkeypatch.setattr("sentiflow.operations.prefect_server.connect_to_running", lambda _settings: own)
     with pytest.raises(UsageError, match="runs the deployments of its Prefect server itself"):
         _register([], "team", Settings(_env_file=None))
-
-
-def test_a_drift_or_a_drop_of_the_model_starts_a_training_that_meets_the_gate() -> None:
-    (trigger,) = table(schedule_dataset="sample")["train"].triggers
-    assert trigger.expect == {EVENT, DROPPED}
-    assert trigger.match.model_dump() == {
-        "prefect.resource.id": "sentiflow.model.sample-sentiment", "sentiflow.new": "yes",
-    }  # fmt: skip
-    assert trigger.parameters == {"promote": True}
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,6 @@ import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
-from prefect.events.actions import RunDeployment
-from prefect.events.schemas.automations import Automation, EventTrigger
 from prefect.settings import PREFECT_API_URL
 
 from flows.schedules import FILE, deployments
@@ -61,11 +59,6 @@ def test_prefect_makes_a_pool_of_each_type_and_deploys_the_file(client: SyncPref
         ]
         limit = made.global_concurrency_limit and made.global_concurrency_limit.limit
         assert limit == entry.get("concurrency_limit")
-        automations = client.read_resource_related_automations(f"prefect.deployment.{made.id}")
-        assert [_starts_on(each) for each in automations] == [
-            (set(trigger["expect"]), trigger["match"], [trigger["parameters"]])
-            for trigger in entry.get("triggers", [])
-        ]
 
 
 def test_the_stack_registers_them_with_the_schedules_of_the_settings(
@@ -86,10 +79,3 @@ def test_a_wrong_setting_is_told_before_anything_is_registered(prefect_server: N
     given = {"SENTIFLOW_SCHEDULE_TRAIN": "every now and then"}
     told = run(tmp_path, "sentiflow", "schedule", "--pool", "team", code=2, **given)
     assert "SENTIFLOW_SCHEDULE_TRAIN" in told and "Traceback" not in told
-
-
-def _starts_on(automation: Automation) -> tuple[Any, ...]:
-    trigger = automation.trigger
-    assert isinstance(trigger, EventTrigger)
-    parameters = [action.parameters for action in automation.actions if isinstance(action, RunDeployment)]
-    return trigger.expect, trigger.match.model_dump(), parameters

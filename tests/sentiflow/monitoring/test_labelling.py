@@ -7,16 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from sentiflow.data.division import text_id
+from sentiflow.data.division import Labelled, text_id, to_reviews
 from sentiflow.data.inputs import open_input
+from sentiflow.data.reviews import write
 from sentiflow.data.table import Label, TableOptions
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring import labelling, sample
 from sentiflow.monitoring.accuracy import Verdicts
 from sentiflow.monitoring.exchange import csv_table
 from sentiflow.monitoring.log import Entry, TextLog
+from sentiflow.runs.record import KIND, MONITOR, TRAINING
 from sentiflow.settings import Settings
 from sentiflow.store.client import connect, experiment_id
+from sentiflow.store.records import DIGEST, QUOTED
 from tests.sentiflow.monitoring.test_accuracy import sample as made
 from tests.world import World
 
@@ -30,8 +33,6 @@ def test_a_killed_deletion_is_done_again(tmp_path: Path, monkeypatch: pytest.Mon
     sample.keep(asked, settings)
     sample.keep(others := asked.model_copy(update={"model": "others-sentiment", "tables": []}), settings)
     monkeypatch.setattr("sentiflow.store.review.delete", lambda *_: None)
-    monkeypatch.setattr(labelling, "delete_files", lambda *_: None)
-    monkeypatch.setattr(labelling, "digests_tested_with", lambda *_: ())
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
@@ -58,8 +59,6 @@ def test_a_table_that_was_edited_loses_the_text_too_or_stops_the_deletion(
     table = tmp_path / "labelled-1.csv"
     sample.keep(asked := made(0.9, 0.1, population=[9]).model_copy(update={"tables": [str(table)]}), settings)
     monkeypatch.setattr("sentiflow.store.review.delete", lambda *_: None)
-    monkeypatch.setattr(labelling, "delete_files", lambda *_: None)
-    monkeypatch.setattr(labelling, "digests_tested_with", lambda *_: ())
     for content in (b"text,label\ntext 0,sch\xf6n\n", b'text,label\n"text" 0,good\n'):  # by a spreadsheet, by hand
         table.write_bytes(content)
         with pytest.raises(ExternalError, match=r"labelled-1\.csv cannot be read"):
@@ -114,8 +113,6 @@ def test_labels_are_no_table_that_a_spreadsheet_opens_and_replace_the_one_that_w
              for text, label in zip(chunk.texts, chunk.columns.column(0).to_pylist(), strict=True)}  # fmt: skip
     assert found == {"=1+1": asked.names[1], "\u2028 caf\u00e9\n": asked.names[0], "@x": asked.names[1]}
     monkeypatch.setattr("sentiflow.store.review.delete", lambda *_: None)
-    monkeypatch.setattr(labelling, "delete_files", lambda *_: None)
-    monkeypatch.setattr(labelling, "digests_tested_with", lambda *_: ())
     labelling.delete(asked.texts[1].id, asked.model, settings)
     assert [json.loads(line)["text"] for line in file.open()] == ["=1+1", "@x"]
     file.write_text("[]\n")
@@ -146,23 +143,22 @@ def test_what_the_store_stops_has_left_log_and_sample(world: World, monkeypatch:
     assert [each.id for each in left.texts] == [asked.texts[1].id]
 
 
-def test_a_run_with_a_quote_in_its_digest_stops_no_deletion(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its scores cannot be read: it may have been tested with any text."""
-    settings = world.settings.model_copy(update={"prediction_log_dir": world.root / "log"})
+def test_reports_that_quote_a_text_are_named(world: World) -> None:
+    """By the tag of a drift check, and by the prepared table that a training tested with."""
+    settings, table = world.settings, prepared("text-0", world.settings.data_dir)
     client = connect(settings)
     experiment = experiment_id(client, settings)
-    (damaged := tmp_path / "test_scores.parquet").write_text("damaged")
-    (report := tmp_path / "report.html").write_text("quotes")
-    runs = []
-    for digest in ("a'b", "a" * 64):
-        run = client.create_run(experiment, tags={"dataset.digest": digest, "kind": "training"})
-        for file in (damaged, report):
-            client.log_artifact(run.info.run_id, str(file))
-        runs.append(run.info.run_id)
+    tags = [
+        {KIND: MONITOR, QUOTED: "other text-0"}, {KIND: MONITOR, DIGEST: table.stem},
+        {KIND: TRAINING, DIGEST: table.stem}, {KIND: TRAINING, DIGEST: "a" * 64},
+    ]  # fmt: skip
+    runs = [client.create_run(experiment, tags=each, run_name="quotes").info.run_id for each in tags]
     sample.keep(asked := made(0.9, 0.1, population=[9]), settings)
-    monkeypatch.setattr("sentiflow.store.review.delete", lambda *_: None)
-    labelling.delete("text-0", asked.model, settings)
-    left = [{file.path for file in client.list_artifacts(run)} for run in runs]
-    assert left == [{"test_scores.parquet", "report.html"}, {"test_scores.parquet"}]
+    named = labelling.quoting("tr-0", asked.model, settings)
+    assert sorted(named) == sorted(f"{run[:8]} (quotes)" for run in (runs[0], runs[2]))
+
+
+def prepared(review_id: str, data_dir: Path) -> Path:
+    content = to_reviews([Labelled(review_id, "a film", 1, "test", "", 0)])
+    (folder := data_dir / "datasets" / "mine").mkdir(parents=True)
+    return write(*content, folder)

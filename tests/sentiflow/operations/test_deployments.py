@@ -3,7 +3,6 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
@@ -111,16 +110,14 @@ def test_what_belongs_to_a_work_pool_is_not_taken_over(client: SyncPrefectClient
 
 def test_a_work_pool_takes_over_and_what_is_paused_stays_paused(client: SyncPrefectClient) -> None:
     client.create_work_pool(WorkPoolCreate(name="team", type="process"))
-    wanted = spec(HOURLY, triggers=(drift("one"),))
+    wanted = spec(HOURLY)
     before = apply(client, wanted)
     client.update_deployment_schedule(before.id, before.on_server.schedules[0].id, active=False)
     client.create_deployment_schedules(before.id, [(CronSchedule(cron="0 1 * * *"), True)])
-    client.pause_automation(automations(client, before)[0].id)
     for _ in range(2):
         after = apply(client, wanted, "team")
         assert (after.id, after.on_server.work_pool_name, after.on_server.path) == (before.id, "team", None)
         assert {each.slug: each.active for each in after.on_server.schedules} == {"sentiflow": False, None: True}
-        assert [each.enabled for each in automations(client, after)] == [False]
         planted = {"pull_steps": [{"prefect.deployments.steps.run_shell_script": {"script": "id"}}],
                    "job_variables": {"command": "id"}}  # fmt: skip
         client.request("PATCH", f"/deployments/{after.id}", json=planted)
@@ -128,39 +125,8 @@ def test_a_work_pool_takes_over_and_what_is_paused_stays_paused(client: SyncPref
     assert (written.pull_steps, written.job_variables) == ([], {})
 
 
-def drift(name: str) -> DeploymentEventTrigger:
-    match = {"prefect.resource.id": f"sentiflow.model.{name}"}
-    return DeploymentEventTrigger(name=name, expect={"sentiflow.drift"}, match=match, parameters={"promote": True})
-
-
 def automations(client: SyncPrefectClient, applied: Applied) -> list[Automation]:
     return list(client.read_resource_related_automations(f"prefect.deployment.{applied.id}"))
-
-
-def test_triggers_follow_the_table(client: SyncPrefectClient) -> None:
-    def names(*wanted: str) -> list[str]:
-        applied = apply(client, spec(None, triggers=tuple(drift(name) for name in wanted)))
-        return [each.name for each in automations(client, applied)]
-
-    assert names("one") == ["one"]
-    assert names("one") == ["one"]
-    assert names("two") == ["two"]
-    assert names() == []
-
-
-def test_a_trigger_that_was_paused_stays_paused(client: SyncPrefectClient) -> None:
-    before = apply(client, spec(None, triggers=(drift("one"), drift("two"))))
-    (first,) = (each for each in automations(client, before) if each.name == "one")
-    client.pause_automation(first.id)
-    after = apply(client, before.spec)
-    assert {each.name: each.enabled for each in automations(client, after)} == {"one": False, "two": True}
-
-
-def as_planted(client: SyncPrefectClient, deployment_id: UUID) -> tuple[DeploymentResponse, list[dict[str, Any]]]:
-    """The deployment, and what its own automations do, but for ids and times."""
-    shell = client.read_deployment(deployment_id)
-    owned = client.read_resource_related_automations(f"prefect.deployment.{deployment_id}")
-    return shell, [each.model_dump(include={"name", "enabled", "trigger", "actions"}) for each in owned]
 
 
 def without_ids(found: DeploymentResponse) -> dict[str, Any]:
@@ -174,9 +140,9 @@ def without_ids(found: DeploymentResponse) -> dict[str, Any]:
 
 
 def test_what_a_stranger_wrote_into_a_deployment_is_gone_at_the_next_start(client: SyncPrefectClient) -> None:
-    wanted = spec(HOURLY, concurrency_limit=1, triggers=(drift("one"),))
+    wanted = spec(HOURLY, concurrency_limit=1)
     clean = apply(client, wanted)
-    clean_found, clean_automations = as_planted(client, clean.id)
+    clean_found = client.read_deployment(clean.id)
     storage = LocalFileSystem(basepath="/tmp/evil").save("evil", overwrite=True)
     planted = {
         "pull_steps": [{"prefect.deployments.steps.run_shell_script": {"script": "id"}}],
@@ -197,20 +163,17 @@ def test_what_a_stranger_wrote_into_a_deployment_is_gone_at_the_next_start(clien
     client.request("PATCH", path, json=planted)
     (ours,) = clean_found.schedules
     client.request("PATCH", f"{path}/schedules/{ours.id}", json={"parameters": {"dataset": "/tmp/evil.csv"}})
-    (trigger,) = automations(client, clean)
-    evil = trigger.model_dump(mode="json", exclude={"id", "created", "updated", "owner_resource"})
-    evil["actions"] = [{"type": "run-deployment", "source": "inferred", "parameters": {"dataset": "evil"}}]
-    client.request("PUT", f"/automations/{trigger.id}", json=evil)
-    client.request("POST", "/automations/", json=evil | {"owner_resource": f"prefect.deployment.{clean.id}"})
-    found, owned = as_planted(client, clean.id)
+    evil = DeploymentEventTrigger(name="evil", expect={"any"}, parameters={"dataset": "evil"})
+    evil.set_deployment_id(clean.id)
+    client.create_automation(evil.as_automation())
+    found = client.read_deployment(clean.id)
     kept = {name for name, value in without_ids(found).items() if value == without_ids(clean_found)[name]}
     assert kept & ({*planted, "schedules", "global_concurrency_limit"} - {"concurrency_limit"}) == set(), "planted"
-    assert len(owned) == 2 and all(each["actions"] != clean_automations[0]["actions"] for each in owned)
+    assert len(automations(client, clean)) == 1
 
     apply(client, wanted)
-    found, owned = as_planted(client, clean.id)
-    assert without_ids(found) == without_ids(clean_found)
-    assert owned == clean_automations
+    assert without_ids(client.read_deployment(clean.id)) == without_ids(clean_found)
+    assert automations(client, clean) == []
 
 
 def make_late(client: SyncPrefectClient, applied: Applied, hours: int) -> None:

@@ -16,7 +16,7 @@ from sentiflow.operations.cleanup import delete_old_files
 from sentiflow.operations.repair import CleanupReport
 from sentiflow.settings import Settings
 from sentiflow.store.client import connect
-from tasks.operations import remove_old_files
+from tasks.housekeeping import remove_old_files
 from tests.sentiflow.test_locks import line_with, process
 from tests.world import World
 

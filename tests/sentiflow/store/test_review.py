@@ -51,11 +51,10 @@ def test_a_queue_holds_the_texts_and_nothing_else(settings: Settings) -> None:
 
 def test_a_person_counts_once_with_the_latest_label(settings: Settings) -> None:
     first, second = (queue := opened(settings, *TEXTS)).traces
-    for label in (Label(first, "anna", "bad"), Label(first, "bob", "bad"), Label(second, "anna", "good")):
-        review.add_label(TITLE, label, settings)
-    review.add_label(TITLE, Label(first, "anna", "good"), settings)
-    review.add_label(TITLE, Label(second, "Bob", "bad"), settings)
-    review.add_label(TITLE, Label(second, " bob", "good"), settings)
+    together = [Label(first, "anna", "bad"), Label(first, "bob", "bad"), Label(second, "anna", "good")]
+    single = [[Label(first, "anna", "good")], [Label(second, "Bob", "bad")], [Label(second, " bob", "good")]]
+    for labels in (together, *single):
+        review.add_labels(TITLE, queue.experiment, labels, settings)
     cleo = AssessmentSource(AssessmentSourceType.HUMAN, "cleo")
     mlflow.log_feedback(trace_id=first, name="another question", value="bad", source=cleo)
     judge = AssessmentSource(AssessmentSourceType.LLM_JUDGE, "judge")
@@ -77,17 +76,17 @@ def test_what_a_killed_process_left_is_not_there_twice(settings: Settings) -> No
 
 def test_only_what_was_left_here_without_a_label_is_replaced(settings: Settings, tmp_path: Path) -> None:
     assert review.is_free(TITLE, settings)
-    first, _ = opened(settings, *TEXTS).traces
+    first, _ = (queue := opened(settings, *TEXTS)).traces
     assert review.is_free(TITLE, settings)
     assert not review.is_free(TITLE, settings.model_copy(update={"data_dir": tmp_path / "another"}))
-    review.add_label(TITLE, Label(first, "anna", "bad"), settings)
+    review.add_labels(TITLE, queue.experiment, [Label(first, "anna", "bad")], settings)
     assert not review.is_free(TITLE, settings)
 
 
 def test_a_deleted_text_is_gone_with_its_labels(settings: Settings) -> None:
     first, second = (queue := opened(settings, *TEXTS)).traces
-    for trace in (first, second):
-        review.add_label(TITLE, Label(trace, "anna", "bad"), settings)
+    labels = [Label(trace, "anna", "bad") for trace in (first, second)]
+    review.add_labels(TITLE, queue.experiment, labels, settings)
     for _ in range(2):  # the second time as after a kill
         review.delete(first, queue.experiment, settings)
     assert review.labels(TITLE, queue.experiment, settings) == [Label(second, "anna", "bad")]
