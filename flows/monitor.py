@@ -3,11 +3,11 @@
 from sentiflow.monitoring import live
 from sentiflow.monitoring.check import CheckOutcome, drift_check
 from sentiflow.names import dataset_name
-from sentiflow.operations.flow_runs import due, job
+from sentiflow.operations.flow_runs import job
 from tasks.monitor import collect, compare, mark_checked, measure_accuracy, report
 
 
-@job(lambda given: f"monitor-{dataset_name(given['dataset'])}-{due()}")
+@job(lambda given, due: f"monitor-{dataset_name(given['dataset'])}-{due}")
 def monitor(dataset: str = "imdb") -> CheckOutcome:
     """Compare the texts since the last check with the reviews that the model was trained on.
 

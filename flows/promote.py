@@ -1,8 +1,8 @@
 """From a registered version to the champion."""
 
+import logging
 from typing import Annotated
 
-from prefect import get_run_logger
 from pydantic import Field
 
 from sentiflow.errors import SentiflowError, UsageError
@@ -15,11 +15,13 @@ from sentiflow.results import Skipped
 from sentiflow.settings import Settings, load_settings
 from tasks.register import promote as promote_version
 
+logger = logging.getLogger(f"sentiflow.{__name__}")
+
 Version = Annotated[int | None, Field(ge=1)]
 Reason = Annotated[str, Field(max_length=MAX_REASON)]
 
 
-@job(lambda given: f"promote-{given['version'] or 'the-best'}-of-{model_name(given['dataset'])}")
+@job(lambda given, _due: f"promote-{given['version'] or 'the-best'}-of-{model_name(given['dataset'])}")
 def promote(
     dataset: str = "imdb", version: Version = None, force: bool = False, reason: Reason = ""
 ) -> Candidate | Skipped:
@@ -42,7 +44,7 @@ def promote(
     settings, name = load_settings(), model_name(dataset)
     need_server(settings, dataset)
     if by_deployment() and not force and (why := nothing_new(name, version, settings)):
-        get_run_logger().info(why)
+        logger.info(why)
         return Skipped(why)
     return promote_version(name, version, force=force, reason=reason)
 

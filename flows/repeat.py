@@ -10,18 +10,18 @@ from flows.train import Seed, train_below, yardstick_of
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.names import AUTO
 from sentiflow.operations.flow_runs import job
+from sentiflow.operations.started import this_flow_run
 from sentiflow.results import RepeatsResult, best_of
 from sentiflow.runs.record import REPEAT, REPEATS
 from sentiflow.settings import load_settings
 from sentiflow.training.open_run import alone, planned_name, seeds_label, training_run
 from sentiflow.training.preload import preload
 from sentiflow.training.recipes import TUNED, TrainConfig, check_seeds
-from tasks.register import register
 from tasks.summarize import summarize_repeats
-from tasks.train import fetch, fit, prepare
+from tasks.training import fetch, fit, prepare, register
 
 
-@job(lambda given: planned_name(given, given["repeats"]))
+@job(lambda given, due: planned_name(given, due, given["repeats"]))
 def repeat(
     config: TrainConfig = TUNED,
     dataset: str = "imdb",
@@ -54,7 +54,7 @@ def repeat(
     if promote:
         need_server(load_settings(), dataset)
     preload()
-    with alone(dataset) as ready, training_run(ready, config, seed, REPEATS) as parent:
+    with alone(this_flow_run(), dataset) as ready, training_run(ready, config, seed, REPEATS) as parent:
         parent.params({"repeats": repeats})
         prepared = prepare(parent, fetch(parent, table))
         parent = fit(parent, prepared, start_from)

@@ -4,16 +4,17 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sentiflow.operations.flow_runs import due, job
+from sentiflow.operations.flow_runs import job
+from sentiflow.operations.started import this_flow_run
 from sentiflow.results import Reproduction
 from sentiflow.runs.record import REPRODUCTION
 from sentiflow.training.open_run import alone, start_from_it, training_run
 from sentiflow.training.preload import preload
 from tasks.summarize import check_original, summarize_reproduction
-from tasks.train import evaluate, prepare_again, train
+from tasks.training import evaluate, prepare_again, train
 
 
-@job(lambda given: f"reproduction:{given['run']}-{due()}")
+@job(lambda given, due: f"reproduction:{given['run']}-{due}")
 def reproduce(
     run: Annotated[str, Field(min_length=1, max_length=300)] = "imdb-sentiment@champion",
 ) -> Reproduction:
@@ -34,7 +35,7 @@ def reproduce(
     preload()
     tags = {"reproduces": original.record.run_id}
     with (
-        alone(original.dataset) as ready,
+        alone(this_flow_run(), original.dataset) as ready,
         training_run(ready, original.config, original.seed, REPRODUCTION, tags, ()) as again,
     ):
         prepared = prepare_again(again, original)

@@ -12,12 +12,12 @@ from sentiflow.console import progress_bar
 from sentiflow.data.advice import Label
 from sentiflow.data.table import as_options
 from sentiflow.folder import expanded
-from sentiflow.operations.flow_runs import due, job
+from sentiflow.operations.flow_runs import job
 from sentiflow.redaction import escape_markdown
 from sentiflow.settings import load_settings
 
 
-@job(lambda given: f"{Path(given['source']).name}-{due()}")
+@job(lambda given, due: f"{Path(given['source']).name}-{due}")
 def score(
     source: Path,
     output: Path,

@@ -1,10 +1,11 @@
 """A search for better values of a recipe's fields, side by side, and the best of them trained and registered."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from prefect import get_run_logger, runtime
+from prefect import runtime
 from pydantic import Field
 
 from flows.promote import after_training, need_server
@@ -14,23 +15,25 @@ from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.errors import DivergedError, UsageError
 from sentiflow.names import AUTO
 from sentiflow.operations.flow_runs import job
+from sentiflow.operations.started import this_flow_run
+from sentiflow.operations.task_runners import Runner, check_runner, running, workers_of
 from sentiflow.results import DIVERGED, SeedResult, SweepResult, TrialRow, best_of, by_loss
 from sentiflow.runs.record import SWEEP
 from sentiflow.settings import load_settings
 from sentiflow.sweeps import study
 from sentiflow.sweeps.outcome import trial_rows
-from sentiflow.sweeps.runners import Runner, check_runner, running, workers_of
 from sentiflow.sweeps.space import load_space
 from sentiflow.sweeps.study import Sweep, ask, open_study, study_errors
 from sentiflow.training.context import RunContext
 from sentiflow.training.open_run import alone, planned_name, training_run
 from sentiflow.training.recipes import TUNED, TrainConfig
-from tasks.register import register
 from tasks.sweep import begin, start_worker, summarize_sweep, train_best, trial
-from tasks.train import fetch, fit, prepare
+from tasks.training import fetch, fit, prepare, register
+
+logger = logging.getLogger(f"sentiflow.{__name__}")
 
 
-@job(lambda given: f"sweep-{planned_name(given)}")
+@job(lambda given, due: f"sweep-{planned_name(given, due)}")
 def sweep(
     config: TrainConfig = TUNED,
     dataset: str = "imdb",
@@ -80,9 +83,9 @@ def sweep(
         need_server(settings, dataset)
     workers = min(workers_of(settings, workers), max(trials, repeats))
     with (
-        alone(dataset) as ready,
+        alone(this_flow_run(), dataset) as ready,
         training_run(ready, config, seed, SWEEP, later={*searched.fields, *config.fit_to_table}) as run,
-        running(run, workers, start_worker, get_run_logger()) as runner,
+        running(run, workers, start_worker) as runner,
     ):
         size = {"trials": trials, "workers": workers, "repeats": repeats, "runner": settings.task_runner}
         run.params({f"sweep.{name}": value for name, value in size.items()})
@@ -100,7 +103,6 @@ def sweep(
 
 def _try_all(runner: Runner, sweep: Sweep, trials: int, run: RunContext, prepared: Prepared) -> None:
     """Ask for the values of a trial when one can begin, as they depend on what others found."""
-    logger = get_run_logger(task_run_name="trials")
     with study_errors():
         opened = open_study(sweep)
         done = len(study.finished(opened))
@@ -109,7 +111,7 @@ def _try_all(runner: Runner, sweep: Sweep, trials: int, run: RunContext, prepare
         calls = ({**given, "asked": each, "config": config} for each, config in asked)
         for ended in runner.side_by_side(trial, calls):
             done += 1
-            logger.info("%d of %d: %s", done, trials, ended)
+            logger.info("%d of %d: %s", done, trials, ended, extra={"task_run_name": "trials"})
 
 
 def _best(sweep: Sweep) -> TrialRow:

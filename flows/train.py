@@ -1,10 +1,10 @@
 """The main job: fetch, prepare, train, evaluate, register, summarize."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from prefect import get_run_logger
 from pydantic import Field
 
 from flows.promote import after_training, need_server
@@ -12,6 +12,7 @@ from sentiflow.data.prepare import Prepared
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.names import AUTO, BUILT_IN
 from sentiflow.operations.flow_runs import job
+from sentiflow.operations.started import this_flow_run
 from sentiflow.results import Registered, SeedResult, Skipped, TrainingResult
 from sentiflow.settings import load_settings
 from sentiflow.training.context import RunContext
@@ -19,10 +20,10 @@ from sentiflow.training.open_run import alone, child_run, planned_name, training
 from sentiflow.training.preload import preload
 from sentiflow.training.provenance import nothing_to_train, trained_already
 from sentiflow.training.recipes import TUNED, TrainConfig
-from tasks.register import register
-from tasks.summarize import summarize
-from tasks.train import evaluate, fetch, fit, fit_yardstick, prepare
-from tasks.train import train as train_network
+from tasks.training import evaluate, fetch, fit, fit_yardstick, prepare, register, summarize
+from tasks.training import train as train_network
+
+logger = logging.getLogger(f"sentiflow.{__name__}")
 
 # What each parameter is for is in a flow's docstring: Prefect's form shows that, not a field's description.
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -86,7 +87,7 @@ def train(
     settings = load_settings()
     if promote:
         need_server(settings, dataset)  # reported before the training, not after
-    with alone(dataset) as ready:  # what was trained until then may be the same
+    with alone(this_flow_run(), dataset) as ready:  # what was trained until then may be the same
         equal = None if force else trained_already(config, dataset, seed, settings, table, start_from)
         if equal is None:
             preload()
@@ -100,5 +101,5 @@ def train(
     if equal is None:
         return replace(result, promotion=after_training(model.name, model.version)) if promote else result
     promotion = after_training(equal.name, equal.number) if promote else None
-    get_run_logger().info(nothing_to_train(equal))
+    logger.info(nothing_to_train(equal))
     return Skipped(nothing_to_train(equal), Registered(equal.name, equal.number), promotion)

@@ -1,8 +1,9 @@
 """The steps of housekeeping."""
 
+import logging
 from datetime import UTC, datetime, timedelta
 
-from prefect import get_run_logger, task
+from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
 
@@ -13,13 +14,15 @@ from sentiflow.operations.flow_runs import delete_ended
 from sentiflow.operations.repair import CleanupReport
 from sentiflow.settings import load_settings
 
+logger = logging.getLogger(f"sentiflow.{__name__}")
+
 
 @task(name="close killed runs", task_run_name="close killed runs", persist_result=False)
 def close_killed() -> CleanupReport:
     """Close what no living process owns, in MLflow and in Prefect."""
     report = CleanupReport()
     with report.attempt("close killed runs"):
-        report.add(repair.close_killed(load_settings(), get_run_logger(), datetime.now(UTC)))
+        report.add(repair.close_killed(load_settings(), logger, datetime.now(UTC)))
     return report
 
 
@@ -63,7 +66,7 @@ def publish_report(steps: list[CleanupReport]) -> CleanupReport:
     create_markdown_artifact(report.markdown(), key="housekeeping", description="What was closed and cleared away")
     if report.failures:
         for line in report.lines():
-            get_run_logger().info("%s", line)
+            logger.info("%s", line)
         raise ExternalError(
             f"Housekeeping could not {'; '.join(report.failures)}.",
             "The rest is done. Run again once the cause is removed: sentiflow housekeeping",

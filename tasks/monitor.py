@@ -1,9 +1,10 @@
 """The steps of monitoring."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from prefect import get_run_logger, runtime, task
+from prefect import task
 
 from sentiflow.locks import lock_tag
 from sentiflow.monitoring import check as checking
@@ -12,14 +13,17 @@ from sentiflow.monitoring.accuracy import LiveAccuracy
 from sentiflow.monitoring.check import DriftCheck, DriftResult, RecentTexts
 from sentiflow.names import dataset_of
 from sentiflow.notifications import announce
-from sentiflow.operations.repair import close_checks
+from sentiflow.operations.started import this_flow_run
 from sentiflow.reports.blocks import PAGE, Section
 from sentiflow.runs.record import KIND, MONITOR
 from sentiflow.settings import Notification
 from sentiflow.store.client import OpenRun, connect, experiment_id
 from sentiflow.store.find import open_store
+from sentiflow.store.left_open import close_checks
 from sentiflow.store.records import DIGEST, LOCK, QUOTED
 from sentiflow.training.open_run import closing, create, provenance, publish_summary
+
+logger = logging.getLogger(f"sentiflow.{__name__}")
 
 
 @task(name="measure accuracy", task_run_name="measure accuracy", persist_result=False)
@@ -29,12 +33,12 @@ def measure_accuracy(check: DriftCheck) -> list[LiveAccuracy]:
     if not (news := live.news(found)):
         return found
     for each in news:
-        get_run_logger().info("%s", each.headline)
+        logger.info("%s", each.headline)
     latest, page = news[-1], live.report(found)
     with _run(check, latest.sample.version, {"live.sample": str(latest.sample.number)}) as run:
         run.log(live.metrics(latest))
         run.text(page.page(), PAGE)
-        publish_summary(run, page.markdown(), "accuracy", latest.headline)
+        publish_summary(run, this_flow_run(), page.markdown(), "accuracy", latest.headline)
     for each in live.new_drops(news, check.settings):
         _tell(check, run, each.sample.version, "dropped", f"{each.headline}.")
     live.mark(found, check.log, check.settings)
@@ -45,9 +49,9 @@ def measure_accuracy(check: DriftCheck) -> list[LiveAccuracy]:
 def collect(check: DriftCheck) -> RecentTexts:
     """Collect the texts since the last check, each once."""
     texts = checking.collect_texts(check.log, check.model, check.work / "texts.parquet")
-    get_run_logger().info("%s", f"{texts.distinct:,} new texts, {texts.repeated:,} repeated")
+    logger.info("%s", f"{texts.distinct:,} new texts, {texts.repeated:,} repeated")
     if not texts.distinct and not open_store(check.settings).versions(check.model):
-        get_run_logger().warning("No version is registered as %s", check.model)
+        logger.warning("No version is registered as %s", check.model)
     return texts
 
 
@@ -55,7 +59,7 @@ def collect(check: DriftCheck) -> RecentTexts:
 def compare(check: DriftCheck, texts: RecentTexts, more: Sequence[Section]) -> DriftResult:
     """Measure texts and reviews in the same way, with the version in use, and compare them."""
     result = checking.compare(check, texts, more)
-    get_run_logger().info("%s", result.headline)
+    logger.info("%s", result.headline)
     return result
 
 
@@ -70,7 +74,7 @@ def report(check: DriftCheck, texts: RecentTexts, result: DriftResult) -> OpenRu
     with _run(check, result.version, tags) as run:
         run.log({**result.metrics(), "drift/texts": texts.distinct, "drift/repeated": texts.repeated})
         run.upload(check.artifacts)
-        publish_summary(run, checking.report(result, {}).markdown(), "drift", result.headline)
+        publish_summary(run, this_flow_run(), checking.report(result, {}).markdown(), "drift", result.headline)
     if result.drifted:
         _tell(check, run, result.version, "drifted", f"{result.headline[0].lower()}{result.headline[1:]}.")
     return run
@@ -87,7 +91,8 @@ def _run(check: DriftCheck, version: int, more: Mapping[str, str]) -> Iterator[O
     """A run of MLflow for a check; what killed checks left open is closed."""
     settings, client = check.settings, connect(check.settings)
     experiment = experiment_id(client, settings)
-    close_checks(client, experiment, check.lock, settings, get_run_logger())
+    start = this_flow_run()
+    close_checks(client, experiment, check.lock, settings, start.crash)
     tags = {
         KIND: MONITOR,
         LOCK: lock_tag(check.lock, settings),
@@ -95,9 +100,9 @@ def _run(check: DriftCheck, version: int, more: Mapping[str, str]) -> Iterator[O
         "monitor.model": check.model,
         "monitor.version": str(version),
         **more,
-        **provenance(),
+        **provenance(start),
     }
-    run = create(OpenRun("", str(runtime.flow_run.name), experiment, settings), tags)
+    run = create(OpenRun("", start.name, experiment, settings), tags)
     with closing(run):
         yield run
 
@@ -106,4 +111,4 @@ def _tell(check: DriftCheck, run: OpenRun, version: int, what: Notification, tex
     """Send a message that says what can be done, too."""
     fields = {"model": check.model, "model_version": str(version), "mlflow_run_url": run.url}
     message = f"{check.model}: {text} {checking.what_to_do(check.model)} {run.url}"
-    announce(check.settings, get_run_logger(), what, message, **fields)
+    announce(check.settings, logger, what, message, **fields)

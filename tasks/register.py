@@ -1,22 +1,12 @@
-"""Put the trained model into the registry, once and whole; make a version the champion."""
+"""Tasks: make a version the champion."""
 
-import json
-from collections.abc import Sequence
+import logging
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Literal
 from uuid import UUID
 
-import mlflow.artifacts
-import mlflow.pyfunc
-import numpy as np
-from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
-from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
-from mlflow.models import Model
-from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
-from prefect import get_run_logger, runtime, task
+from prefect import runtime, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.exceptions import FlowPauseTimeout
@@ -26,166 +16,16 @@ from prefect.states import Running
 from pydantic import Field
 
 from sentiflow.console import AT_THE_END
-from sentiflow.data.prepare import Prepared
-from sentiflow.errors import ExternalError
-from sentiflow.evaluation.metrics import Measured
-from sentiflow.names import AUTO
 from sentiflow.notifications import announce
 from sentiflow.operations.flow_runs import close_waiting, waiting
 from sentiflow.operations.prefect_server import flow_run_url
 from sentiflow.promotion import switch
-from sentiflow.promotion.candidate import Candidate, cost_of
-from sentiflow.promotion.gate import Cost
+from sentiflow.promotion.candidate import Candidate
 from sentiflow.promotion.history import asks
 from sentiflow.redaction import escape_markdown
-from sentiflow.reports import one_run as run_report
-from sentiflow.reports.blocks import join
-from sentiflow.reports.summary import RunSummary
-from sentiflow.results import Registered
-from sentiflow.runs.record import CAVEAT, TESTED_ON
-from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings, load_settings
-from sentiflow.store.http import create_model, create_version
-from sentiflow.store.records import SCORER_DIGEST, VALIDATION_LOSS
-from sentiflow.training import package
-from sentiflow.training.context import RunContext, TrainedFiles, dataset_key, scorer_of
-from sentiflow.training.provenance import TRAINING_KEY, asked_key, training_key
 
-_DESCRIPTION = 4_800  # characters: MLflow's column of a version's description holds 5,000
-
-
-@task(name="register", task_run_name="register", persist_result=False)
-def register(run: RunContext, prepared: Prepared, trained: TrainedFiles, measured: Measured) -> Registered:
-    """Pack the model, store it, load it back, and register a version of it.
-
-    It is not retried: one run never gives two versions. Of repeats and sweeps that run again, such as after a
-    kill, an equal version stays the only one. The version appears last: whatever the registry lists can be loaded.
-    """
-    with run.timed("register"), run.errors():
-        scorer = scorer_of(run, prepared, trained)
-        asked = run.start.asked if run.start.asked == AUTO else run.start.name  # an alias may have moved
-        start = asked_key(asked, run.dataset, run.settings)
-        key = training_key(run.config, prepared.digest, run.seed, start)
-        identity = {TRAINING_KEY: key, SCORER_DIGEST: scorer.digest}
-        found = _equal(run, identity)
-        if found is None:
-            card = run_report.card(RunSummary(run.record(), {}))
-            model_id = _log_model(run, prepared, scorer, trained, card)
-            found = _create_version(run, prepared, trained, measured, model_id, identity, card)
-        if found.run_id == run.run_id:  # for MLflow's list of models; an equal one is in it
-            known = json.dumps([{"name": run.model_name, "version": str(found.version)}])
-            model_id = str(found.source).removeprefix("models:/")
-            run.client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: known})
-    version = Registered(run.model_name, int(found.version))
-    get_run_logger().info("registered %s version %s", version.name, version.version)
-    return version
-
-
-def _equal(run: RunContext, identity: dict[str, str]) -> ModelVersion | None:
-    """Find the newest version of the same training, for repeats and sweeps; a single one has looked before."""
-    if run.parent is None:
-        return None
-    equal = " and ".join(f"tags.`{key}` = '{value}'" for key, value in identity.items())
-    found = run.client.search_model_versions(f"name = '{run.model_name}' and {equal}", max_results=1)
-    return found[0] if found else None
-
-
-def _log_model(
-    run: RunContext, prepared: Prepared, scorer: TextScorer, trained: TrainedFiles, card: Sequence[str]
-) -> str:
-    """Store the packed model; READY only once it has been loaded back and scores as it should."""
-    client, tags = run.client, _tags(run, prepared)
-    params = {key: str(value) for key, value in run.config.model_dump().items()}
-    logged = create_model(client, run.experiment, run.model_name, run.run_id, tags, params)
-    model_id = str(logged.model_id)
-    description = Model(logged.artifact_location, run.run_id, model_uuid=model_id, model_id=model_id)
-    folder = run.work / model_id
-    folder.mkdir()
-    whole = "\n\n".join([f"# {escape_markdown(run.model_name)}", *card])
-    package.save(folder / "model", scorer, trained.keras, folder, description, f"{whole}\n")
-    client.log_model_artifacts(model_id, str(folder / "model"))
-    cost = cost_of(folder / "model", scorer)  # before it is loaded, which leaves compiled code there
-    _check_stored(model_id, folder / "model", run.work / f"{model_id}-stored", scorer)
-    _log_figures(run, prepared, model_id, cost)
-    client.finalize_logged_model(model_id, LoggedModelStatus.READY)
-    client.log_outputs(run.run_id, [LoggedModelOutput(model_id, step=trained.kept.number)])
-    return model_id
-
-
-def _log_figures(run: RunContext, prepared: Prepared, model_id: str, cost: Cost) -> None:
-    """Log the run's figures for the model, too, each with its dataset; MLflow lists and sorts models by these."""
-    run.log({"test/latency_ms": cost.latency_ms, "test/size_mb": cost.size_mb})
-    datasets = {"test": dataset_key(prepared, "test"), "val": dataset_key(prepared, "train")}
-    logged = run.client.get_run(run.run_id).data.to_proto().metrics
-    # With the times of the run's own: a second point of the same time is none.
-    run.write(
-        metrics=[
-            Metric(each.key, each.value, each.timestamp, each.step, model_id, *datasets[group])
-            for each in logged
-            if (group := each.key.partition("/")[0]) in datasets
-        ]
-    )
-
-
-def _check_stored(model_id: str, packed: Path, copy: Path, scorer: TextScorer) -> None:
-    """Raise ExternalError unless the store holds the packed model, and this scores as it should.
-
-    What was packed here is loaded, never the store's copy: anyone who can write to the store could have put other
-    code there. The two are compared instead, byte by byte.
-    """
-    right = package.contents(packed)  # before it is loaded: Python may write __pycache__ then
-    copy.mkdir()
-    stored = Path(mlflow.artifacts.download_artifacts(f"models:/{model_id}", dst_path=str(copy)))
-    scores = mlflow.pyfunc.load_model(str(packed)).predict(package.EXAMPLE)["score"].to_numpy()
-    other = {name for name, _ in package.contents(stored).items() ^ right.items()}
-    if other or not np.array_equal(scores, scorer.score(package.EXAMPLE["text"].tolist())):
-        what = ", ".join(sorted(other)) or "its scores"
-        hint = "Nothing was registered. Check the disk, or the MLflow server, and train again."
-        raise ExternalError(f"The stored model {model_id} is not the trained one: {what}.", hint)
-
-
-def _tags(run: RunContext, prepared: Prepared) -> dict[str, str]:
-    named = {"dataset": prepared.name, "dataset.digest": prepared.digest, "recipe": run.config.recipe}
-    return named | run.start.tags()
-
-
-def _about(model: str, dataset: str) -> str:
-    return f"""Sentiment of a text, trained on {dataset}.
-
-- in: a list or Series of texts, or a DataFrame or dict with `text`
-- out: `score`, the probability of the label that means 1, and `label`: that one above 0.5, else the other; a
-  version's card names both
-- in use: the version with the alias `champion`; a version's description has its test accuracy
-- load it: `mlflow.pyfunc.load_model("models:/{model}@champion")`; the Keras network: `mlflow.keras.load_model`
-- who promoted what, and why: `sentiflow versions --history --dataset {dataset}`
-- put another in use: `sentiflow promote --dataset {dataset}`, which checks it first. MLflow's own button *Promote
-  model* copies a version to another model; it checks nothing and puts nothing in use
-"""
-
-
-def _create_version(
-    run: RunContext,
-    prepared: Prepared,
-    trained: TrainedFiles,
-    measured: Measured,
-    model_id: str,
-    identity: dict[str, str],
-    card: Sequence[str],
-) -> ModelVersion:
-    try:
-        about = _about(run.model_name, prepared.name)
-        run.client.create_registered_model(run.model_name, description=about)
-    except MlflowException:  # it is there already, perhaps by this very request, whose answer did not come
-        if not run.client.search_registered_models(f"name = '{run.model_name}'"):
-            raise
-    metrics = {name: getattr(measured, name) for name in ("accuracy", "accuracy_ci_low", "accuracy_ci_high")}
-    tags = _tags(run, prepared) | {"seed": str(run.seed)}
-    tags |= {f"test.{name}": f"{value}" for name, value in metrics.items()}
-    tags[VALIDATION_LOSS] = f"{trained.kept.val_loss:.6f}"
-    tags |= identity | {name: told for name, told in run.record().tags.items() if name in (CAVEAT, TESTED_ON)}
-    description = join(card, _DESCRIPTION, f"More is in {package.CARD}, among the files of the model.")
-    return create_version(run.client, run.model_name, run.run_id, model_id, tags, description)
-
+logger = logging.getLogger(f"sentiflow.{__name__}")
 
 _POLL = 2  # seconds between two checks for the answer
 _EFFECT = """**Choose a decision below the checks.** The button then carries it out:
@@ -210,7 +50,7 @@ def promote(
     name: str, version: int | None, *, force: bool = False, reason: str = "", unattended: bool = False
 ) -> Candidate:
     """Judge a version, decide, and carry that out; where approval is required, a person decides last."""
-    settings, logger = load_settings(), get_run_logger()
+    settings = load_settings()
     review = partial(_review, settings)
     return switch.promote(
         name, version, settings, force=force, reason=reason, review=review, logger=logger, unattended=unattended
@@ -219,7 +59,7 @@ def promote(
 
 def _review(settings: Settings, candidate: Candidate) -> Candidate:
     """Show the decision, and let a person answer where approval is required."""
-    logger, decision = get_run_logger(), candidate.decision
+    decision = candidate.decision
     asked = candidate.promotes and asks(candidate.name, settings)
     extra = {} if asked else AT_THE_END
     for line in (candidate.title, *(rule.line for rule in decision.rules), *decision.notes):
@@ -239,14 +79,14 @@ def _ask(candidate: Candidate, settings: Settings) -> Candidate:
     url = flow_run_url(str(runtime.flow_run.id))
     about = f"{candidate.name} version {candidate.version}"
     text = f"{about} waits for a person's answer: Resume, in the menu of three dots, opens the form: {url}"
-    get_run_logger().info("%s", text)
+    logger.info("%s", text)
     fields = {"model": candidate.name, "model_version": str(candidate.version), "flow_run_url": url}
-    announce(settings, get_run_logger(), "approval", text, **fields)
+    announce(settings, logger, "approval", text, **fields)
     asked = escape_markdown(f"Asked for by {candidate.by}: {candidate.reason}.")
     effect = _EFFECT.format(version=candidate.version)
     question = Approval.with_initial_data(description=f"{asked}\n\n{effect}\n{candidate.markdown()}")
     with get_client(sync_client=True) as client:
-        close_waiting(client, settings, get_run_logger())
+        close_waiting(client, settings, logger)
         with waiting(candidate.name, candidate.version, settings):
             try:
                 answer = pause_flow_run(question, timeout=settings.approval_timeout, poll_interval=_POLL)

@@ -1,67 +1,30 @@
-"""Tasks: the summary of a training, of repeats and reproductions, in MLflow and in Prefect."""
+"""Tasks: the summary of repeats and reproductions, in MLflow and in Prefect."""
 
 from collections.abc import Sequence
 
 from prefect import task
 
 from sentiflow.data.prepare import Prepared
-from sentiflow.evaluation.metrics import Measured, Yardstick, spread
-from sentiflow.names import BUILT_IN
+from sentiflow.evaluation.metrics import spread
+from sentiflow.pipeline.summarize import dataset_line, recipe_text
 from sentiflow.redaction import escape_markdown
-from sentiflow.reports import one_run as run_report
 from sentiflow.reports.blocks import PAGE
-from sentiflow.reports.one_run import STAGES
 from sentiflow.reports.several_runs import report_on
-from sentiflow.reports.summary import RunSummary
 from sentiflow.reproduction import Original, compared, find_original, need_data
 from sentiflow.results import (
     Registered,
     RepeatsResult,
     Reproduction,
     SeedResult,
-    TrainingResult,
     seed_metrics,
     seeds_table,
 )
 from sentiflow.runs.record import CAVEAT
 from sentiflow.settings import load_settings
 from sentiflow.store.ui import run_url
-from sentiflow.training.context import RunContext, TrainedFiles, content_of, scorer_of, tested_on
-from sentiflow.training.open_run import changed_fields, log_yardstick, publish_summary
+from sentiflow.training.context import RunContext, TrainedFiles, scorer_of, tested_on
+from sentiflow.training.open_run import log_yardstick, publish_summary
 from sentiflow.training.start_from import load_start
-
-
-@task(name="summarize", task_run_name="summarize", persist_result=False)
-def summarize(run: RunContext, prepared: Prepared, measured: Measured, model: Registered) -> TrainingResult:
-    """Summarize a training on its run and in Prefect."""
-    run.tag_seconds({"total": run.seconds})
-    record = run.record()
-    report = run_report.report(RunSummary(record, {}), {})
-    lines = [
-        f"- registered: {escape_markdown(model.name)} version {model.version}",
-        f"- recipe: {_recipe(run)}, seed {run.seed}",
-        _dataset(prepared),
-        f"- MLflow run: [{escape_markdown(run.name)}]({run.url})",
-    ]
-    publish_summary(run, report.markdown(*lines), "training-summary")
-    seconds = {stage: found for stage in (*STAGES, "total") if (found := record.seconds(stage)) is not None}
-    yardstick = Yardstick.logged(record.metrics)
-    return TrainingResult(
-        run.run_id, run.name, run.url, model, measured, seconds, record.label_names, yardstick=yardstick,
-        caveat=record.tags.get(CAVEAT, ""), tested_on=tested_on(prepared), rejected=prepared.rejected,
-    )  # fmt: skip
-
-
-def _recipe(run: RunContext) -> str:
-    changes = changed_fields(run.config)
-    return escape_markdown(run.config.recipe) + (f" ({escape_markdown(changes)})" if changes else "")
-
-
-def _dataset(prepared: Prepared) -> str:
-    came = "" if prepared.name in BUILT_IN else f": {content_of(prepared)}"
-    rejected = f"; {prepared.rejected.text}" if prepared.rejected else ""
-    named = f"- dataset: {escape_markdown(prepared.name)}, digest `{prepared.digest[:12]}`"
-    return f"{named}{came}{escape_markdown(rejected)}"
 
 
 @task(name="summarize", task_run_name="summarize", persist_result=False)
@@ -78,8 +41,8 @@ def summarize_repeats(
         f"- registered: {escape_markdown(model.name)} version {model.version}, of seed {best.run.seed}, "
         "whose validation loss is lowest",
         *([] if yardstick is None else [f"- of it: {yardstick.text}"]),
-        f"- recipe: {_recipe(parent)}",
-        _dataset(prepared),
+        f"- recipe: {recipe_text(parent)}",
+        dataset_line(prepared),
     ]
     runs = [each.run for each in seeds]
     seconds = _compare(parent, runs, "seeds", "repeats-summary", seeds_table(seeds).markdown(), lines)
@@ -97,7 +60,7 @@ def _compare(
         title = f"{parent.name}: {len(runs)} {what} compared"
         report = report_on(parent.settings, [run.run_id for run in runs], title)
         parent.text(report.page(), PAGE)
-    publish_summary(parent, report.markdown(*lines, first=table), key)
+    publish_summary(parent, parent.started, report.markdown(*lines, first=table), key)
     seconds = parent.seconds
     parent.tag_seconds({"total": seconds})
     return seconds
@@ -123,5 +86,5 @@ def summarize_reproduction(
         run.tag_seconds({"total": run.seconds})
     name, url = original.record.name, run_url(run.settings, run.experiment, original.record.run_id)
     lines = [f"**{escape_markdown(result.summary)}**", f"Repeats [{escape_markdown(name)}]({url})."]
-    publish_summary(run, "\n\n".join(lines) + "\n", "reproduction")
+    publish_summary(run, run.started, "\n\n".join(lines) + "\n", "reproduction")
     return result

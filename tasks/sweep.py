@@ -1,16 +1,19 @@
 """Tasks of a sweep: its beginning, a trial, a seed of its best recipe, the summary."""
 
 import gc
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial, TrialState
-from prefect import get_run_logger, task
+from prefect import task
 
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import DeletedError, ExternalError
 from sentiflow.evaluation.metrics import spread
+from sentiflow.operations import run_logs
+from sentiflow.pipeline.steps import evaluate, train
 from sentiflow.reports.blocks import PAGE
 from sentiflow.reports.several_runs import report_on
 from sentiflow.results import Registered, SeedResult, SweepResult, by_loss
@@ -21,13 +24,13 @@ from sentiflow.sweeps.study import Sweep, open_study, study_errors
 from sentiflow.training.context import RunContext, tested_on
 from sentiflow.training.open_run import changed_fields, child_run, log_yardstick, publish_summary, seeds_label
 from sentiflow.training.recipes import TrainConfig
-from tasks.train import evaluate, train
+
+logger = logging.getLogger(f"sentiflow.{__name__}")
 
 
 @task(name="begin", task_run_name="begin", persist_result=False)
 def begin(run: RunContext, prepared: Prepared, space: SearchSpace, name: str, restart: bool) -> Sweep:
     """Start a sweep, or continue the unfinished one that is the same; what was running is tried again."""
-    logger = get_run_logger()
     if outside := space.outside(run.config):
         values = outcome.format_values(outside)
         logger.warning("the recipe is outside of the space, and so not tried itself: %s", values)
@@ -52,11 +55,12 @@ def trial(parent: RunContext, prepared: Prepared, asked: Trial, config: TrainCon
     The test split is not used. After a kill, and after a failure of the store say, the trial still runs: the same
     sweep tries it again.
     """
+    run_logs.collect()  # a worker runs no flow
     name = f"trial{asked.number:02d}-{parent.name.removeprefix('sweep-')}"
     tags = {"trial.number": str(asked.number)}
     try:
         with study_errors(), child_run(parent, name, TRIAL, prepared, config=config, tags=tags) as run:
-            return outcome.run_trial(asked, run, prepared, get_run_logger())
+            return outcome.run_trial(asked, run, prepared)
     except UpdateFinishedTrialError:  # Dask gives a trial to another worker when it hears nothing from the first
         return f"trial {asked.number} was given up: another worker or sweep has ended it"
     except DeletedError:
@@ -76,10 +80,11 @@ def train_best(
     parent: RunContext, prepared: Prepared, config: TrainConfig, seed: int, yardstick: Path | None
 ) -> SeedResult:
     """Train the best recipe with one seed, and evaluate it on the test split, as ``repeat`` does."""
+    run_logs.collect()
     name = f"best-{seeds_label(seed)}-{parent.name.removeprefix('sweep-')}"
     with child_run(parent, name, REPEAT, prepared, config=config, seed=seed) as run:
-        trained = train.fn(run, prepared)
-        measured = evaluate.fn(run, prepared, trained, yardstick)
+        trained = train(run, prepared)
+        measured = evaluate(run, prepared, trained, yardstick)
     return SeedResult(run, trained, measured)
 
 
@@ -127,5 +132,5 @@ def summarize_sweep(
     changes = changed_fields(sweep.recipe({name: getattr(config, name) for name in sweep.space.fields}))
     trials = {"trials.complete": str(len(complete)), "trials.pruned": str(len(rows) - len(complete))}
     run.tag({**trials, "recipe.changes": changes or "none"})
-    publish_summary(run, outcome.markdown(result, prepared, sweep), "sweep-summary")
+    publish_summary(run, run.started, outcome.markdown(result, prepared, sweep), "sweep-summary")
     return result

@@ -33,6 +33,7 @@ from sentiflow.errors import SentiflowError, UsageError, first_line
 from sentiflow.locks import file_lock, if_free, waiting_folder
 from sentiflow.names import dataset_of
 from sentiflow.notifications import send, wanted
+from sentiflow.operations import run_logs
 from sentiflow.operations.deployments import TAG
 from sentiflow.operations.prefect_server import flow_run_url
 from sentiflow.settings import Notification, Settings, load_settings
@@ -56,17 +57,19 @@ class _Job(Flow[P, R]):
             return super().__call__(*args, **kwargs)
 
 
-def job(named: Callable[[dict[str, Any]], str] | None = None) -> Callable[[Callable[P, R]], Flow[P, R]]:
+def job(named: Callable[[dict[str, Any], str], str] | None = None) -> Callable[[Callable[P, R]], Flow[P, R]]:
     """Prefect's ``flow``, with what all our flows share.
 
     They end with the schedule, their ends are notified, and the result's ``summary`` becomes the message of the
-    flow run's final state, its ``state_name`` the name. ``named`` gives the name of a run, from its parameters.
+    flow run's final state, its ``state_name`` the name. ``named`` gives the name of a run, from its parameters and
+    the moment that it is due.
     """
 
     def decorate(function: Callable[P, R]) -> Flow[P, R]:
         @wraps(function)
         def summarized(*args: P.args, **kwargs: P.kwargs) -> R:
             isolate()  # what runs flows may be a worker, or a program of the user's
+            run_logs.collect()
             if by_deployment():
                 outlive_readers()
                 if threading.current_thread() is threading.main_thread():
@@ -86,7 +89,8 @@ def job(named: Callable[[dict[str, Any]], str] | None = None) -> Callable[[Calla
 
         return _Job(
             summarized,
-            version=TAG, flow_run_name=None if named is None else lambda: named(runtime.flow_run.parameters),
+            version=TAG,
+            flow_run_name=None if named is None else lambda: named(runtime.flow_run.parameters, _due()),
             persist_result=False, on_running=[end_with_schedule], on_completion=[notify_end],
             on_failure=[notify_end], on_crashed=[notify_end],
         )  # fmt: skip
@@ -108,7 +112,7 @@ def _find_folder() -> None:
         os.environ[folder.VARIABLE] = str(Path(f"/proc/{os.getppid()}/cwd").readlink())
 
 
-def due() -> str:
+def _due() -> str:
     """The moment that the current flow run is due, as it ends the names of runs."""
     return f"{runtime.flow_run.scheduled_start_time:%y%m%d-%H%M%S}"
 

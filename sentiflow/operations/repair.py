@@ -1,13 +1,12 @@
 """Repair after a killed process: what it left open is closed."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import httpx
-from mlflow.entities import LoggedModelStatus, Run
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -16,18 +15,16 @@ from prefect.exceptions import PrefectException
 
 from sentiflow.console import Logger
 from sentiflow.errors import BusyError, SentiflowError, first_line
-from sentiflow.locks import HOUSEKEEPING, names_own_lock, place_of, training_lock, work_folder
-from sentiflow.names import is_model_name
+from sentiflow.locks import HOUSEKEEPING, place_of, training_lock
 from sentiflow.notifications import wanted
 from sentiflow.operations import flow_runs
+from sentiflow.operations.started import crash_flow_run
 from sentiflow.redaction import escape_markdown, redact
-from sentiflow.runs.record import MONITOR
 from sentiflow.settings import Settings
 from sentiflow.store.client import connect, tracking_errors
-from sentiflow.store.records import ATTEMPT, LOCK, time_of
+from sentiflow.store.left_open import RUNNING, close, has_local_lock, reconcile
+from sentiflow.store.records import LOCK, time_of
 
-RUNNING = "attributes.status = 'RUNNING'"
-_GONE = ("KILLED", "its process is gone")
 _TRAININGS = ("train", "repeat", "sweep", "baselines", "reproduce")
 # A training promotes for seconds after its MLflow run has ended, and waits for the lock before it opens one.
 _GRACE = timedelta(hours=1)
@@ -71,63 +68,6 @@ class CleanupReport:
         return "\n".join(f"- {escape_markdown(line)}" for line in self.lines())
 
 
-def reconcile(
-    client: MlflowClient, experiment: str, name: str, settings: Settings, who: str, logger: Logger
-) -> list[Run]:
-    """Close what killed trainings of this model left; the caller holds their lock, so none of them is alive.
-
-    Runs still RUNNING become KILLED; models never finished are deleted, their flow runs become crashed, and their
-    work folders go. Returns the runs that were closed; their tag ``end`` names ``who`` did it.
-    """
-    with tracking_errors(settings.tracking_uri):
-        found = client.search_runs([experiment], f"{RUNNING} and tags.registered_model = '{name}'")
-        closed = [run for run in found if _has_local_lock(run, settings)]
-        for run in closed:
-            close(client, run, who, logger)
-        _delete_unfinished_models(client, experiment, name)
-    shutil.rmtree(work_folder(name, settings), ignore_errors=True)
-    return closed
-
-
-def close_checks(client: MlflowClient, experiment: str, lock: str, settings: Settings, logger: Logger) -> None:
-    """Close the runs of killed drift checks; the caller holds their lock, so none of them is alive."""
-    with tracking_errors(settings.tracking_uri):
-        for run in client.search_runs([experiment], f"{RUNNING} and tags.kind = '{MONITOR}'"):
-            if names_own_lock(run.data.tags.get(LOCK), lock, settings):
-                close(client, run, "the next drift check", logger)
-
-
-def _has_local_lock(run: Run, settings: Settings) -> bool:
-    """Whether the lock of this run's model can be taken here, by which the run is judged."""
-    name = run.data.tags.get("registered_model", "")
-    return is_model_name(name) and names_own_lock(run.data.tags.get(LOCK), name, settings)
-
-
-def close(client: MlflowClient, run: Run, who: str, logger: Logger, ending: tuple[str, str] = _GONE) -> None:
-    """End a run whose process is gone, as ``ending`` says; crash its flow run, unless that was started again."""
-    run_id, tags = run.info.run_id, run.data.tags
-    status, why = ending
-    why = f"{why}; closed by {who}"
-    client.set_tag(run_id, "end", why)
-    client.set_terminated(run_id, status)
-    logger.warning("Closed run %s: %s.", run.info.run_name, why)
-    with get_client(sync_client=True) as prefect:
-        flow_run = flow_runs.find(prefect, tags.get("prefect.flow_run_id"))
-        if flow_run is not None:
-            flow_runs.crash(prefect, flow_run, f"{why[0].upper()}{why[1:]}.", logger, tags.get(ATTEMPT))
-
-
-def _delete_unfinished_models(client: MlflowClient, experiment: str, name: str) -> None:
-    """Delete pending models of this name, unless their run goes on, on another machine."""
-    found = client.search_logged_models([experiment], f"name = '{name}'")
-    pending = [model for model in found if model.status == LoggedModelStatus.PENDING]
-    # After the models: what makes one meanwhile runs, and is found.
-    running = {run.info.run_id for run in client.search_runs([experiment], RUNNING)} if pending else ()
-    for model in pending:
-        if model.source_run_id not in running:
-            client.delete_logged_model(model.model_id)
-
-
 def close_killed(settings: Settings, logger: Logger, now: datetime) -> CleanupReport:
     """Close MLflow runs and flow runs whose process is gone.
 
@@ -163,13 +103,13 @@ class _Closing:
     def runs(self, experiment: str) -> None:
         with tracking_errors(self.settings.tracking_uri):
             running = list(self.client.search_runs([experiment], RUNNING))
-        local = [run for run in running if _has_local_lock(run, self.settings)]
+        local = [run for run in running if has_local_lock(run, self.settings)]
         for model in sorted({run.data.tags["registered_model"] for run in local}):
             with (
                 self.report.attempt(f"close the runs of {model}"),
                 training_lock(model, self.settings, logger=self.logger, purpose=HOUSEKEEPING),
             ):
-                closed = reconcile(self.client, experiment, model, self.settings, HOUSEKEEPING, self.logger)
+                closed = reconcile(self.client, experiment, model, self.settings, HOUSEKEEPING, crash_flow_run)
                 self.report.closed += [f"run {run.info.run_name}, whose process is gone" for run in closed]
         for run in running:
             if run not in local:
@@ -188,7 +128,7 @@ class _Closing:
         else:
             state = flow_run.state.name or flow_run.state.type.value
             ending = "FAILED" if flow_run.state.is_failed() else "KILLED", f"its flow run ended as {state}"
-            close(self.client, run, HOUSEKEEPING, self.logger, ending)
+            close(self.client, run, HOUSEKEEPING, crash_flow_run, ending)
             self.report.closed.append(f"{what}, whose flow run ended as {state}")
 
     def flow_runs(self) -> None:

@@ -33,6 +33,8 @@ from sentiflow.store.records import HTTP, hint_for, renamed, time_of
 from sentiflow.store.sqlite import DAMAGED, is_damaged, locked_error, other_schema
 from sentiflow.store.ui import UI_TAGS, VIEW, run_url
 
+logger = logging.getLogger(__name__)
+
 # One bar a file, for files that are there at once, in the middle of a log.
 _QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 
@@ -224,8 +226,8 @@ def record_of(run: Run) -> RunRecord:
 class EpochLog:
     """Logs epochs, and keeps those that a server does not take: it may be away for an epoch or two."""
 
-    def __init__(self, run: OpenRun, epochs: int, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
-        self._run, self._epochs, self._logger = run, epochs, logger
+    def __init__(self, run: OpenRun, epochs: int) -> None:
+        self._run, self._epochs = run, epochs
         self._waiting: list[Metric] = []
         self._last = 0
 
@@ -238,8 +240,8 @@ class EpochLog:
         except DeletedError:  # a person ends a training so
             raise
         except ExternalError as err:
-            self._logger.warning("Epoch %d is not in MLflow yet: %s", epoch.number, err.args[0])
-        self._logger.info(
+            logger.warning("Epoch %d is not in MLflow yet: %s", epoch.number, err.args[0])
+        logger.info(
             f"epoch {epoch.number}/{self._epochs}: train loss {epoch.train_loss:.4f} accuracy "
             f"{epoch.train_accuracy:.2%}, val loss {epoch.val_loss:.4f} accuracy {epoch.val_accuracy:.2%} "
             f"({epoch.seconds:.1f} s)"

@@ -1,6 +1,7 @@
 """A trial of a sweep, and what came of all of them: what they say about the searched fields, tables and words."""
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from sentiflow.console import Logger, progress_bar
+from sentiflow.console import progress_bar
 from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import DivergedError
@@ -26,6 +27,8 @@ from sentiflow.sweeps.study import ENDED_AS, RUN_ID, UNSTABLE, Sweep, finished
 from sentiflow.training.context import RunContext
 from sentiflow.training.recipes import RECIPES, TUTORIAL, TrainConfig
 from sentiflow.training.start_from import load_start
+
+logger = logging.getLogger(__name__)
 
 # Importance measured with fewer complete trials is noise: docs/sweeps.md has the measurement.
 _MIN_FOR_IMPORTANCE = 10
@@ -129,11 +132,11 @@ def write_files(folder: Path, rows: Sequence[TrialRow], config: TrainConfig, nam
     (folder / "best.toml").write_text(text, encoding="utf-8")
 
 
-def run_trial(asked: Trial, run: RunContext, prepared: Prepared, logger: Logger) -> str:
+def run_trial(asked: Trial, run: RunContext, prepared: Prepared) -> str:
     """Train to the end, the pruner's no or a divergence, which counts as pruned; gives how it ended."""
     asked.set_user_attr(RUN_ID, run.run_id)  # fails if the trial was ended meanwhile
     epochs: list[Epoch] = []
-    log = EpochLog(run, run.config.epochs, logger)
+    log = EpochLog(run, run.config.epochs)
 
     def on_epoch(epoch: Epoch) -> None:
         epochs.append(epoch)

@@ -25,12 +25,14 @@ from sentiflow.store.client import OpenRun
 from sentiflow.store.find import open_store, score_table
 from sentiflow.training.recipes import TrainConfig
 from sentiflow.training.start_from import Start
+from sentiflow.training.started import Started
 
 
 @dataclass(frozen=True)
 class RunContext(OpenRun):
     """The open run of a training, a baseline or a set of them."""
 
+    started: Started = field(repr=False)
     config: TrainConfig  # once the table is prepared, with the values that its rules chose
     dataset: str  # as the user named it, a table by its whole path
     seed: int

@@ -1,5 +1,6 @@
 """Runs in MLflow, opened and closed: their names, tags and parameters, and the summary of each."""
 
+import logging
 import platform
 import shutil
 import signal
@@ -14,9 +15,6 @@ from typing import Any, NamedTuple, TypeVar
 
 from mlflow.entities import LoggedModelInput
 from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
-from prefect import get_run_logger, runtime
-from prefect.artifacts import create_link_artifact, create_markdown_artifact
-from prefect.exceptions import TerminationSignal
 
 from sentiflow import children, environment, signals
 from sentiflow.data.prepare import Prepared
@@ -26,37 +24,35 @@ from sentiflow.evaluation.metrics import BASELINE, Yardstick
 from sentiflow.files import make_folder
 from sentiflow.locks import lock_tag, training_lock, work_folder
 from sentiflow.names import dataset_name, located, model_name
-from sentiflow.operations.flow_runs import due
-from sentiflow.operations.prefect_server import flow_run_url, lasting_api_url
-from sentiflow.operations.repair import reconcile
 from sentiflow.redaction import printable, redact
 from sentiflow.runs.record import KIND, START_FROM, TRAINING
 from sentiflow.settings import load_settings
 from sentiflow.store.client import OpenRun, connect, experiment_id
 from sentiflow.store.http import create_run
-from sentiflow.store.records import ATTEMPT, LOCK, NOTE
+from sentiflow.store.left_open import reconcile
+from sentiflow.store.records import LOCK, NOTE
 from sentiflow.store.ui import COLOURS, RUN_COLOUR
 from sentiflow.training.context import RunContext, log_dataset
 from sentiflow.training.provenance import provenance_tags, write_files
 from sentiflow.training.recipes import TrainConfig
 from sentiflow.training.start_from import Start
+from sentiflow.training.started import Started
+
+logger = logging.getLogger(__name__)
 
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
 LIBRARIES = ("prefect", "mlflow", "tensorflow", "keras", "numba", "numpy", "scipy", "pandas", "scikit-learn")
 
 
-def provenance() -> dict[str, str]:
-    """Tags of a new run: its flow run, with no link to a temporary server, its code, its machine, its user."""
-    name, deployment, flow_run_id = user(), runtime.deployment.name, str(runtime.flow_run.id)
+def provenance(started: Started) -> dict[str, str]:
+    """Tags of a new run: what started it, its code, its machine, its user."""
+    name = user()
     return {
-        "mlflow.source.name": f"flows/{runtime.flow_run.flow_name}.py",
+        "mlflow.source.name": started.source,
         "mlflow.source.type": "LOCAL",
         **provenance_tags(),
-        "prefect.flow_run_id": flow_run_id,
-        "prefect.flow_run_name": str(runtime.flow_run.name),
-        ATTEMPT: str(runtime.flow_run.run_count),
-        **({"prefect.flow_run_url": flow_run_url(flow_run_id)} if lasting_api_url() else {}),
-        "started_by": f"{name}, {f'deployment {deployment}' if deployment else 'by hand'}",
+        **started.tags(),
+        "started_by": f"{name}, {started.by}",
         "host": socket.gethostname(),
         "mlflow.user": name,
     }
@@ -70,7 +66,7 @@ def changed_fields(config: TrainConfig) -> str:
     return ", ".join(f"{key}={value}" for key, value in config.changes().items())
 
 
-def planned_name(given: Mapping[str, Any], repeats: int = 1) -> str:
+def planned_name(given: Mapping[str, Any], due: str, repeats: int = 1) -> str:
     """A name that begins with what runs differ by, as charts cut the ends off, and ends with its moment."""
     config = TrainConfig.model_validate(given["config"])
     changes = config.changes()
@@ -78,7 +74,7 @@ def planned_name(given: Mapping[str, Any], repeats: int = 1) -> str:
     if len(changed) > _CHANGES:
         changed = f"+{len(changes)}changes"
     seeds = seeds_label(given["seed"], repeats)
-    return f"{config.recipe}{changed}-{dataset_name(given['dataset'])}-{seeds}-{due()}"
+    return f"{config.recipe}{changed}-{dataset_name(given['dataset'])}-{seeds}-{due}"
 
 
 def seeds_label(seed: int, repeats: int = 1) -> str:
@@ -86,8 +82,9 @@ def seeds_label(seed: int, repeats: int = 1) -> str:
 
 
 class Ready(NamedTuple):
-    """A dataset whose model is held, MLflow's experiment, and since when, after how many seconds of start-up."""
+    """What started, a dataset whose model is held, MLflow's experiment, since when, after how long a start-up."""
 
+    started: Started
     dataset: str
     experiment: str
     since: float
@@ -95,17 +92,16 @@ class Ready(NamedTuple):
 
 
 @contextmanager
-def alone(dataset: str) -> Iterator[Ready]:
+def alone(started: Started, dataset: str) -> Iterator[Ready]:
     """Hold a dataset's model, for which a deployment's run waits, and clean up after killed trainings."""
-    settings, model, logger = load_settings(), model_name(dataset), get_run_logger()
+    settings, model = load_settings(), model_name(dataset)
     client = connect(settings)
-    patience = settings.lock_timeout if runtime.deployment.id else 0.0  # interactive runs fail at once
     startup, since, waiting = startup_seconds(), time.time(), time.perf_counter()
-    with training_lock(model, settings, patience, logger):
+    with training_lock(model, settings, started.patience):
         since += time.perf_counter() - waiting  # for another, which is no work of this one
         experiment = experiment_id(client, settings)
-        reconcile(client, experiment, model, settings, "the next run", logger)
-        yield Ready(located(dataset), experiment, since, startup)
+        reconcile(client, experiment, model, settings, "the next run", started.crash)
+        yield Ready(started, located(dataset), experiment, since, startup)
 
 
 @contextmanager
@@ -124,9 +120,9 @@ def training_run(
     """
     settings = load_settings()
     for line in environment.ignored():
-        get_run_logger().warning(line)
+        logger.warning(line)
     planned = RunContext(
-        "", str(runtime.flow_run.name), ready.experiment, settings,
+        "", ready.started.name, ready.experiment, settings, ready.started,
         config, ready.dataset, seed, work_folder(model_name(ready.dataset), settings), ready.since - ready.startup,
     )  # fmt: skip
     run = _open(planned, {KIND: kind, **tags})
@@ -179,16 +175,15 @@ def start_from_it(run: RunContext, start: Start) -> RunContext:
             if scheme == "models:":  # of one that a person registered it may be a folder
                 run.client.log_inputs(run.run_id, models=[LoggedModelInput(model)])
     if start or start.why:
-        get_run_logger().info("training starts %s", start.text())
+        logger.info("training starts %s", start.text())
     return replace(run, start=start)
 
 
-def publish_summary(run: OpenRun, text: str, key: str, about: str = "") -> None:
-    """Publish what came of a run: its description in MLflow, a text and a link in Prefect."""
+def publish_summary(run: OpenRun, started: Started, text: str, key: str, about: str = "") -> None:
+    """Publish what came of a run: its description in MLflow, a text and a link where it was started from."""
     run.tag({NOTE: text})
-    create_markdown_artifact(text, key=key, description=about or f"How {run.name} went")
-    create_link_artifact(run.url, link_text=f"MLflow run {run.name}", key="mlflow-run", description=_LINK)
-    get_run_logger().info("MLflow run: %s", run.url)
+    started.publish(text, run.url, key, about or f"How {run.name} went")
+    logger.info("MLflow run: %s", run.url)
 
 
 def log_yardstick(parent: OpenRun, best: OpenRun) -> Yardstick | None:
@@ -198,7 +193,6 @@ def log_yardstick(parent: OpenRun, best: OpenRun) -> Yardstick | None:
     return Yardstick.logged(metrics)
 
 
-_LINK = "The run in MLflow: its curves, parameters, metrics and files, the report among them"
 R = TypeVar("R", bound=OpenRun)
 
 
@@ -217,13 +211,11 @@ def _open(planned: RunContext, more: Mapping[str, str]) -> RunContext:
         "recipe.changes": changed_fields(config) or "none",
         "dataset": planned.dataset_name,
         "registered_model": planned.model_name,
-        **provenance(),
+        **provenance(planned.started),
         LOCK: lock_tag(planned.model_name, planned.settings),
         RUN_COLOUR: _colour(planned),
         **more,
     }
-    if planned.parent is not None:  # a worker process takes a temporary server for a lasting one
-        tags.pop("prefect.flow_run_url", None)
     run = create(planned, tags)
     return replace(run, work=planned.work / run.run_id)
 
@@ -274,7 +266,7 @@ def _close(run: OpenRun, err: BaseException) -> None:
     except DeletedError:  # by a person: there is nothing to close
         return
     except Exception as failure:  # noqa: BLE001
-        get_run_logger().warning("Could not close the MLflow run %s: %s", run.run_id, failure)
+        logger.warning("Could not close the MLflow run %s: %s", run.run_id, failure)
 
 
 def _parameters(run: RunContext) -> dict[str, object]:
@@ -296,7 +288,7 @@ def _why(err: BaseException) -> str:
         return "the schedule that ran it ended"
     if signals.first_signal() == signal.SIGINT or isinstance(err, KeyboardInterrupt):
         return "it was interrupted"
-    if signals.first_signal() or isinstance(err, TerminationSignal):  # Prefect's own, within a flow
+    if signals.first_signal() or not isinstance(err, (Exception, SystemExit)):  # such as Prefect's own
         return "it was asked to end"
     if isinstance(err, SystemExit):
         return f"its process ended itself, with exit code {err.code}"

@@ -83,8 +83,9 @@ def test_a_cluster_of_two_workers_runs_every_trial_once_as_threads_and_processes
 # A sweep whose trial does not listen, as while TensorFlow is imported or compiles, and that ends by an error.
 ENDED_IN_A_TRIAL = """
 import time
-from prefect import flow, get_run_logger, task
-from sentiflow.sweeps.runners import running
+from prefect import flow, task
+from sentiflow.operations.started import this_flow_run
+from sentiflow.operations.task_runners import running
 from sentiflow.training.recipes import load_recipe
 from sentiflow.training.open_run import alone, training_run
 
@@ -101,9 +102,9 @@ def compile(run):
 @flow
 def sweep():
     with (
-        alone("sample") as ready,
+        alone(this_flow_run(), "sample") as ready,
         training_run(ready, load_recipe("tutorial"), 0, "sweep") as run,
-        running(run, 1, nothing, get_run_logger()) as runner,
+        running(run, 1, nothing) as runner,
     ):
         runner._runner.submit(compile, {"run": run})
         while not run.client.search_runs([run.experiment], "tags.kind = 'trial'"):

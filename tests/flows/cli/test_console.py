@@ -85,7 +85,7 @@ def test_lines_come_whole(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("name", "path", "shown"),
     [
-        ("prefect.flow_runs", "/here/tasks/train.py", True),
+        ("prefect.flow_runs", "/here/sentiflow/pipeline/steps.py", True),
         ("prefect.flow_runs", "/lib/prefect/flow_engine.py", False),
         ("mlflow.utils.environment", "/lib/mlflow/utils/environment.py", False),
         ("mlflow.store", "/lib/mlflow/store.py", True),

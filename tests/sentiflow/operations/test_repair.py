@@ -1,6 +1,5 @@
 """What killed trainings left is closed by the next start."""
 
-import logging
 from uuid import UUID
 
 import pytest
@@ -13,17 +12,20 @@ from prefect.states import AwaitingRetry, Crashed, Pending, Running
 
 from sentiflow.errors import ExternalError
 from sentiflow.locks import lock_tag
-from sentiflow.operations.repair import reconcile
+from sentiflow.operations.started import crash_flow_run
 from sentiflow.store.client import _clients as clients
 from sentiflow.store.client import connect, experiment_id
+from sentiflow.store.left_open import reconcile
 from sentiflow.store.records import ATTEMPT, LOCK
 from sentiflow.training import open_run as runs
 from sentiflow.training.context import RunContext
 from sentiflow.training.recipes import load_recipe
+from sentiflow.training.started import Started
 from tests.receiver import receiver
 from tests.world import World
 
 NAME = "sample-sentiment"
+STARTED = Started("night")
 
 
 class Store:
@@ -40,11 +42,10 @@ class Store:
     def planned(self, run_id: str) -> RunContext:
         settings, config = self.world.settings, load_recipe("tutorial", [])
         work = settings.data_dir / "work" / NAME / run_id
-        return RunContext(run_id, "night", self.experiment, settings, config, "sample", 0, work, 0.0)
+        return RunContext(run_id, "night", self.experiment, settings, STARTED, config, "sample", 0, work, 0.0)
 
     def next_start(self) -> None:
-        settings, logger = self.world.settings, logging.getLogger("test")
-        reconcile(self.client, self.experiment, NAME, settings, "the next run", logger)
+        reconcile(self.client, self.experiment, NAME, self.world.settings, "the next run", crash_flow_run)
 
     def ended(self, run_id: str) -> tuple[str, str]:
         run = self.client.get_run(run_id)
@@ -53,7 +54,7 @@ class Store:
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What the next start said in its log."""
-    return [each.getMessage() for each in caplog.records if each.name == "test"]
+    return [each.getMessage() for each in caplog.records if each.name == "sentiflow.store.left_open"]
 
 
 @pytest.fixture
@@ -66,17 +67,11 @@ def test_a_run_whose_store_is_away_at_its_end_fails_and_is_closed_by_the_next_st
     store: Store, error: BaseException | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = store.planned(store.run())
-
-    @flow
-    def training() -> None:
-        with runs.closing(run):
-            if error is not None:
-                raise error
-
     with monkeypatch.context() as patch:
         patch.setitem(clients, store.world.settings.tracking_uri, MlflowClient("http://127.0.0.1:9"))
-        with pytest.raises(type(error) if error is not None else ExternalError):
-            training()
+        with pytest.raises(type(error) if error is not None else ExternalError), runs.closing(run):
+            if error is not None:
+                raise error
     assert store.client.get_run(run.run_id).info.status == "RUNNING"
     store.next_start()
     assert store.ended(run.run_id) == ("KILLED", "its process is gone; closed by the next run")

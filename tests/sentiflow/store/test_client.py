@@ -1,5 +1,4 @@
 import json
-import logging
 import multiprocessing
 import pickle
 import signal
@@ -103,7 +102,7 @@ def test_epochs_that_a_server_did_not_take_are_logged_with_the_next(
 ) -> None:
     client, run = opened(world)
     monkeypatch.setitem(clients, world.settings.tracking_uri, FailingOnce(client))
-    log = EpochLog(run, 2, logging.getLogger("test"))
+    log = EpochLog(run, 2)
     for number in (1, 2):
         log.add(Epoch(number, 0.5 / number, 0.7, 0.6, 0.65, 0.001, 2.0, 100.0))
     logged = client.get_metric_history(run.run_id, "train/loss")
@@ -114,14 +113,14 @@ def test_a_training_whose_run_a_person_deletes_ends_with_its_epoch(world: World)
     client, run = opened(world)
     client.delete_run(run.run_id)
     with pytest.raises(DeletedError, match="is deleted") as caught:
-        EpochLog(run, 2, logging.getLogger("test")).add(Epoch(1, 0.5, 0.7, 0.6, 0.65, 0.001, 2.0, 100.0))
+        EpochLog(run, 2).add(Epoch(1, 0.5, 0.7, 0.6, 0.65, 0.001, 2.0, 100.0))
     assert "Restore it in MLflow" in caught.value.hint
 
 
 @pytest.mark.parametrize(("kept", "steps"), [(1, [1, 2, 3, 4]), (3, [1, 2, 3])])
 def test_a_run_shows_the_loss_of_the_epoch_kept(world: World, kept: int, steps: list[int]) -> None:
     client, run = opened(world)
-    log = EpochLog(run, 3, logging.getLogger("test"))
+    log = EpochLog(run, 3)
     epochs = [
         Epoch(number, 0.5, 0.7, loss, 0.65, 0.001, 2.0, 100.0) for number, loss in enumerate((0.2, 0.3, 0.4), 1)
     ]

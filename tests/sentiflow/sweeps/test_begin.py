@@ -1,7 +1,5 @@
 """Which study a sweep goes on with, and which it leaves alone."""
 
-import logging
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -10,7 +8,6 @@ from mlflow.tracking import MlflowClient
 from optuna.distributions import FloatDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
-from prefect.logging import disable_run_logger
 
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import ExternalError
@@ -20,6 +17,7 @@ from sentiflow.sweeps.space import SearchSpace
 from sentiflow.sweeps.study import PARENT, RUN_ID, Sweep, ask, end, finished, open_study
 from sentiflow.training.context import RunContext
 from sentiflow.training.recipes import TUNED
+from sentiflow.training.started import Started
 from tasks.sweep import begin, trial
 from tests.world import World
 
@@ -27,15 +25,15 @@ SPACE = SearchSpace({"dropout": FloatDistribution(0.0, 0.6)})
 
 
 @pytest.fixture
-def client(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[MlflowClient]:
+def client(world: World, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
     world.enter(monkeypatch)
-    with disable_run_logger():
-        yield connect(world.settings)
+    return connect(world.settings)
 
 
 def begun(client: MlflowClient, *, restart: bool = False, space: SearchSpace = SPACE) -> tuple[RunContext, Sweep]:
     run_id = client.create_run("0").info.run_id
-    run = RunContext(run_id, "sweep", "0", load_settings(), TUNED, "sample", 0, Path("work"), 0.0)
+    started, settings = Started("sweep"), load_settings()
+    run = RunContext(run_id, "sweep", "0", settings, started, TUNED, "sample", 0, Path("work"), 0.0)
     prepared = Prepared("sample", "d" * 64, Path("table.parquet"), "", made=False)
     return run, begin.fn(run, prepared, space, "", restart)
 
@@ -117,10 +115,9 @@ def test_a_damaged_study_is_named_and_a_restart_does_without_it(client: MlflowCl
 
 
 def test_a_recipe_that_the_space_leaves_out_is_told(
-    client: MlflowClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    client: MlflowClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Red if a sweep ended with something worse than the recipe that it began with, and said nothing."""
-    monkeypatch.setattr("tasks.sweep.get_run_logger", lambda: logging.getLogger("sweep"))
     begun(client)
     assert "outside" not in caplog.text
     begun(client, space=SearchSpace({"dropout": FloatDistribution(0.9, 0.95)}))

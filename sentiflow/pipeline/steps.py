@@ -1,5 +1,6 @@
-"""Tasks: fetch a dataset, prepare its canonical table, fit its baseline, train the network, evaluate it."""
+"""Fetch a dataset, prepare its canonical table, fit its baseline, train the network, evaluate it."""
 
+import logging
 import time
 from collections.abc import Collection
 from dataclasses import replace
@@ -8,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from prefect import get_run_logger, task
 
 from sentiflow import baselines
 from sentiflow.console import AT_THE_END, progress_bar
@@ -37,13 +37,13 @@ from sentiflow.training.start_from import choose_and_fit, load_start
 if TYPE_CHECKING:
     from sentiflow.training.network.loop import Trained
 
+logger = logging.getLogger(__name__)
 
-@task(name="fetch", task_run_name="fetch", persist_result=False)
+
 def fetch(run: RunContext, table: TableOptions) -> Source:
     """Fetch what is not here yet, verified; retries over the network are the download's own."""
     with run.timed("fetch"):
         source = preparing.fetch(run.dataset, run.settings, progress_bar, table)
-    logger = get_run_logger()
     if source.fetched:
         logger.info("fetched %s, hash verified", ", ".join(file.name for file in source.files))
     else:
@@ -51,13 +51,11 @@ def fetch(run: RunContext, table: TableOptions) -> Source:
     return source
 
 
-@task(name="prepare", task_run_name="prepare", persist_result=False)
 def prepare(run: RunContext, source: Source) -> Prepared:
     """Make and check the canonical table, or find the one made before; it and its digest are logged on the run."""
     with run.timed("prepare"):
         prepared = preparing.prepare(source, run.settings)
     log_dataset(run, prepared)
-    logger = get_run_logger()
     done = "decoded and checked" if prepared.made else "decoded and checked already"
     logger.info("%s, digest %s", done, prepared.digest[:12])
     if prepared.rejected:
@@ -69,7 +67,6 @@ def prepare(run: RunContext, source: Source) -> Prepared:
     return prepared
 
 
-@task(name="prepare", task_run_name="prepare", persist_result=False)
 def prepare_again(run: RunContext, original: Original) -> Prepared:
     """Find the table that another run was trained on."""
     with run.timed("prepare"):
@@ -78,26 +75,23 @@ def prepare_again(run: RunContext, original: Original) -> Prepared:
     return prepared
 
 
-@task(name="fit", task_run_name="fit", persist_result=False)
 def fit(run: RunContext, prepared: Prepared, start_from: str, searched: Collection[str] = ()) -> RunContext:
     """Choose what the training starts from, and fit the recipe to the table; gives the run as it goes on."""
     content, words = reviews.read(prepared.table), reviews.read_vocabulary(prepared.table)
     start, config = choose_and_fit(start_from, run.dataset, run.config, content, words, run.settings)
     if told := start.told(content):
-        get_run_logger().warning("%s: these are left out of the test", told)
+        logger.warning("%s: these are left out of the test", told)
     if start.learnt is not None and (told := by_texts_alone(start.name, start.learnt)):
-        get_run_logger().warning("%s", told)
+        logger.warning("%s", told)
     start = replace(start, new=start.count_new(content))
     run.params({name: getattr(config, name) for name in config.fit_to_table if name not in searched})
     if config.fit_to_table:
-        get_run_logger().info("recipe %s chose for this table: %s", config.recipe, fitted_text(config))
+        logger.info("recipe %s chose for this table: %s", config.recipe, fitted_text(config))
     return start_from_it(replace(run, config=config), start)
 
 
-@task(name="train", task_run_name="train", persist_result=False)
 def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
     """Train the recipe's network on the training split; never retried, a failure here would only repeat."""
-    logger = get_run_logger()
     config = run.config
     with run.timed("load"):
         # In this order: TensorFlow's import goes on in the background meanwhile.
@@ -106,7 +100,7 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
         from sentiflow.training.network import model  # TensorFlow: only here
         from sentiflow.training.network.loop import train_from
 
-    epochs = EpochLog(run, config.epochs, logger)
+    epochs = EpochLog(run, config.epochs)
     logger.info("%s", f"training on {len(train_split):,} reviews, validating on {len(validation):,}")
     for warning in reviews.warnings(table):
         logger.warning("%s", warning)
@@ -144,7 +138,6 @@ def _ending(trained: "Trained", config: TrainConfig) -> str:
     )
 
 
-@task(name="evaluate", task_run_name="evaluate", persist_result=False)
 def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles, yardstick: Path | None) -> Measured:
     """Score the test split once, by the scorer that is registered, beside the yardstick's file of scores."""
     content = run.start.tested(reviews.read(prepared.table))
@@ -156,7 +149,7 @@ def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles, yardsti
             began = time.perf_counter()
             scores = scorer.network.score(ids, advance=advance)
             speed = len(scores) / (time.perf_counter() - began)
-    logger, extra = get_run_logger(), AT_THE_END if run.parent is None else {}
+    extra = AT_THE_END if run.parent is None else {}
     chance = _at_chance(run, content, scores)
     if caveat := " ".join(filter(None, [chance, reviews.learnt_too_much(content)])):
         run.tag({CAVEAT: caveat})
@@ -190,10 +183,9 @@ def _at_chance(run: RunContext, content: Reviews, scores: NDArray[np.float64]) -
     return f"{told} Likely cause: {likely}." if told and likely else told
 
 
-@task(name="yardstick", task_run_name="yardstick", persist_result=False)
 def fit_yardstick(run: RunContext, prepared: Prepared) -> Path | None:
     """Fit the yardstick on the network's reviews; gives a file of its test scores, (n,), or None if it cannot."""
-    logger, file = get_run_logger(), run.work / "yardstick.npy"
+    file = run.work / "yardstick.npy"
     with run.timed("baseline"):
         content = reviews.read(prepared.table)
         learnt = content.learning_splits(run.config.validation_fraction)

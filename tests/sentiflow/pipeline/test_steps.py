@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from sentiflow.data.reviews import Reviews
+from sentiflow.pipeline.steps import _at_chance
 from sentiflow.training.recipes import load_recipe
 from sentiflow.training.start_from import Start
-from tasks.train import _at_chance
 
 NOTHING, BASE = Start(), Start(name="base")
 

@@ -26,15 +26,17 @@ from prefect.tasks import Task
 
 from sentiflow.batch.dask import REACH_SECONDS, check_dask, dask_client, threads_of
 from sentiflow.children import END_SECONDS, collect_less
-from sentiflow.console import CONSOLE, Logger
+from sentiflow.console import CONSOLE
 from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.operations.flow_runs import close_tasks
-from sentiflow.operations.repair import RUNNING
 from sentiflow.redaction import redact
 from sentiflow.scoring import cores
 from sentiflow.settings import INSTALL_TEAM, Settings
 from sentiflow.signals import listen_for_end
 from sentiflow.store.client import OpenRun
+from sentiflow.store.left_open import RUNNING
+
+logger = logging.getLogger(__name__)
 
 _NUMBER = re.compile(r"\d+$")
 _LIFE = 20  # calls of a process, on average: TensorFlow keeps some 20 MB of each training that it compiled
@@ -68,7 +70,7 @@ class Runner:
 
 
 @contextmanager
-def running(run: OpenRun, workers: int, start: "Task[Any, Any]", logger: Logger) -> Iterator[Runner]:
+def running(run: OpenRun, workers: int, start: "Task[Any, Any]") -> Iterator[Runner]:
     """Keep the task runner of the settings open; its processes are ended when the block is left by an error.
 
     ``workers`` are threads or processes, or how many of Dask's workers are used at a time; each is prepared by the
@@ -94,11 +96,11 @@ def running(run: OpenRun, workers: int, start: "Task[Any, Any]", logger: Logger)
             yield Runner(begin, workers)
         except BaseException:
             if _end_workers():  # else leaving waits until each has ended what it does
-                _close_left(run, logger)
+                _close_left(run)
             raise
 
 
-def _close_left(run: OpenRun, logger: Logger) -> None:
+def _close_left(run: OpenRun) -> None:
     """Close what killed processes left open below a run. A failure is logged: the next start closes the rest."""
     why, mine = "it did not end in time with its sweep", f"tags.`mlflow.parentRunId` = '{run.run_id}'"
     try:

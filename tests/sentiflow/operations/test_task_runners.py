@@ -1,6 +1,5 @@
 """Tasks side by side."""
 
-import logging
 import os
 import signal
 
@@ -8,9 +7,9 @@ import pytest
 from prefect import task
 
 from sentiflow.errors import ExternalError
+from sentiflow.operations.task_runners import running
 from sentiflow.settings import Settings
 from sentiflow.store.client import OpenRun
-from sentiflow.sweeps.runners import running
 
 RUN = OpenRun("", "a sweep", "0", Settings(_env_file=None, task_runner="processes"))
 
@@ -29,7 +28,7 @@ def be_killed() -> None:
 def test_a_process_that_the_kernel_kills_is_told_as_such(prefect_server: None) -> None:
     with (
         pytest.raises(ExternalError, match="A process that trained was killed") as raised,
-        running(RUN, 2, begin, logging.getLogger()) as runner,
+        running(RUN, 2, begin) as runner,
     ):
         list(runner.side_by_side(be_killed, [{}, {}]))
     assert "fewer --workers" in raised.value.hint
