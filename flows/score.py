@@ -1,9 +1,10 @@
 """Scoring of a table or a folder with a registered version."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
-from prefect import get_run_logger, task
+from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from pydantic import Field
 
@@ -15,6 +16,8 @@ from sentiflow.folder import expanded
 from sentiflow.operations.flow_runs import job
 from sentiflow.redaction import escape_markdown
 from sentiflow.settings import load_settings
+
+logger = logging.getLogger(f"sentiflow.{__name__}")
 
 
 @job(lambda given, due: f"{Path(given['source']).name}-{due}")
@@ -60,7 +63,6 @@ def score(
 @task(name="score", task_run_name="score", persist_result=False)
 def score_task(request: Request) -> Scored:
     """Score an input with a registered version."""
-    logger = get_run_logger()
     scored = score_input(request, load_settings(), progress_bar, logger.info)
     for line in scored.lines:
         logger.info("%s", line)
