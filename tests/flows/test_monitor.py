@@ -91,16 +91,6 @@ def test_swapped_words_are_told_in_a_message_and_a_report(watched: World, monkey
     assert any("| out-of-vocabulary share | 0.0% |" in text and "| yes |" in text for text in artifacts)
 
 
-@pytest.mark.story
-def test_a_check_reads_only_what_came_since_the_last_one(watched: World) -> None:
-    log(watched, swapped(held_out(7, 300)))
-    assert monitor("sample").drifted
-    assert "Only 0 new texts (minimum 200)" in monitor("sample").summary
-    log(watched, held_out(8, 300))
-    outcome = monitor("sample")
-    assert (outcome.texts, outcome.drifted) == (300, ())
-
-
 def test_few_texts_wait_until_there_are_enough(watched: World) -> None:
     first, second = held_out(7, 300)[:120], held_out(8, 300)[:120]
     log(watched, first)

@@ -1,22 +1,17 @@
 """``sentiflow runs`` and ``sentiflow compare``, as a user types them."""
 
-import io
 import json
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from flows.cli import application, runs
-from flows.cli.output import print_table
-from sentiflow.console import Console
+from flows.cli import application
 from sentiflow.store.client import connect
-from sentiflow.store.find import open_store
 from tests.world import Registry, World
 
 Type = Callable[..., Result]
@@ -56,25 +51,6 @@ def test_filters_and_sorting_work_on_a_real_store(typed: Type, run_ids: dict[int
     by_loss = typed("runs", "--sort", "-test/loss", "-n", "1")
     assert by_loss.stdout.splitlines()[1].startswith(run_ids[Registry.POOR][:8])
     assert "None of 3 runs matches" in typed("runs", "--since", "2999-01-01").stdout
-
-
-def test_a_row_of_a_terminal_of_80_columns_has_what_a_user_needs(
-    typed: Type, registry: World, run_ids: dict[int, str]
-) -> None:
-    client = connect(registry.settings)
-    failed = client.create_run("1", run_name="tutorial+sequence_length=80-a-table-of-my-own-seed4-251125-184954")
-    client.set_tag(failed.info.run_id, "dataset", "a-table-of-my-own")
-    client.set_terminated(failed.info.run_id, "FAILED")
-    console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
-    store = open_store(registry.settings)
-    rows = sorted(store.runs(), key=lambda run: run.started, reverse=True)
-    print_table(runs.Listed(rows, {}, store.versions_by_run()).table(), console)
-    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    assert lines[0].split() == ["id", "name", "dataset", "accuracy", "version", "started"]
-    when = datetime.fromtimestamp(failed.info.start_time / 1000)
-    assert lines[1].startswith(f"{failed.info.run_id[:8]}  tutorial+")
-    assert "failed" in lines[1] and f"{when:%m-%d %H:%M}" in lines[1]
-    assert all(len(line) <= 80 for line in lines)
 
 
 def test_a_parent_shows_the_version_that_a_run_below_it_made(

@@ -50,8 +50,3 @@ def test_the_flow_compares_a_labelled_table_with_the_scores(path: Path) -> None:
         score(path, path.parent / "out.csv", labels={"neutral": "skip"})
     with pytest.raises(UsageError, match="differ in more than case"):
         score(path, path.parent / "out.csv", label_column="id", labels={"a": 1, "A": 0})
-
-
-def test_wrong_use_fails_the_flow_with_the_words_of_the_command(path: Path) -> None:
-    with pytest.raises(UsageError, match="no column body; there are: id, text"):
-        score(path, path.parent / "out.parquet", text_column="body")

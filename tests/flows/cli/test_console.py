@@ -107,12 +107,6 @@ def test_a_traceback_is_left_out_and_what_the_command_says_meanwhile_is_not(
     assert capsys.readouterr().err == "Ended.\n12:36:41 flow       goes on\n"
 
 
-def test_debugging_everything_is_passed_on(capsys: pytest.CaptureFixture[str]) -> None:
-    with relayed(debug=True):
-        sys.stderr.write("Traceback (most recent call last):\n")
-    assert capsys.readouterr().err == "Traceback (most recent call last):\n"
-
-
 @pytest.mark.parametrize("debug", [False, True])
 def test_what_a_child_says_steers_no_terminal_and_tells_no_password(
     capsys: pytest.CaptureFixture[str], debug: bool

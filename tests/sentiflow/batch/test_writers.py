@@ -54,15 +54,6 @@ def test_an_output_that_would_mislead_or_destroy_is_refused(
         check_output(tmp_path / "out.parquet", escape_formulas=True)
 
 
-@pytest.mark.parametrize(("keep", "with_text"), [("label", False), ("text", True)])
-def test_a_kept_column_named_like_one_of_the_output_is_refused(tmp_path: Path, keep: str, with_text: bool) -> None:
-    (tmp_path / "in.csv").write_text("text,label\ngood,1\n")
-    source = open_input(tmp_path / "in.csv")
-    source.select("text", (keep,))
-    with pytest.raises(UsageError, match=f"{keep} of the input cannot be kept"):
-        output_schema(source, with_text)
-
-
 COLUMNS = {
     "text": ['good, "very"\ngood', "na\u2028ïve", "fine"],
     "id": [7, None, 9],

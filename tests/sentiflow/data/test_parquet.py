@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -99,18 +98,6 @@ def test_chunks_are_bounded_in_rows_and_in_bytes(path: Path) -> None:
     assert max(sum(map(len, chunk.texts)) for chunk in chunks) <= 8_000_000 + 256 * 50_000
 
 
-def test_chunks_are_as_long_as_others_whatever_the_row_groups(path: Path) -> None:
-    pq.write_table(pa.table({"text": ["good"] * 2_200, "n": [1] * 2_200}), path, row_group_size=100)
-    assert [len(chunk) for chunk in opened(path, "n").chunks()] == [2_100, 100]
-
-
-def test_the_name_of_a_file_need_not_be_utf_8(path: Path) -> None:
-    path = path.with_name(os.fsdecode(b"caf\xe9.parquet"))
-    pq.write_table(pa.table({"text": ["good"]}), path.open("wb"))
-    (chunk,) = opened(path).chunks()
-    assert chunk.texts == ["good"]
-
-
 def test_what_is_no_parquet_is_refused(path: Path) -> None:
     path.write_text("text\ngood\n")
     with pytest.raises(UsageError, match="cannot be read as Parquet"):
@@ -139,14 +126,6 @@ def test_damage_further_down_names_the_row(path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(ExternalError, match=r"cannot be read beyond row [\d,]+:"):
         list(opened(path).chunks())
-
-
-@pytest.mark.parametrize("kind", [pa.string_view(), pa.binary_view()], ids=str)
-def test_columns_of_views_are_kept_beside_rejected_rows(path: Path, kind: pa.DataType) -> None:
-    """Red if Arrow, which picks no rows from views, is asked to."""
-    pq.write_table(pa.table({"text": ["good", None, "bad"], "kept": pa.array(["a", "b", "c"], kind)}), path)
-    (chunk,) = opened(path, "kept").chunks()
-    assert [str(value) for value in chunk.columns["kept"].cast(pa.large_string()).to_pylist()] == ["a", "c"]
 
 
 ROWS, LONG = 20_000, "a" * 2_000_000
@@ -225,31 +204,6 @@ def test_a_small_file_takes_little_memory_whatever_it_unpacks_to(tmp_path: Path,
     assert " bytes unpack to more than " in scored
     refused = not any(name.startswith("kept") for name in pq.read_schema(path).names)  # no training reads them
     assert (" bytes unpack to more than " in trained, trained == "read") == (refused, not refused)
-
-
-def test_lists_are_not_read_even_where_arrow_reads_them_along(tmp_path: Path) -> None:
-    """Red if a list of all rows' texts is decoded, of a column whose name begins with another's and a dot."""
-    path, one_list = tmp_path / "in.parquet", pa.ListArray.from_arrays([0, *[ROWS] * 100], ONE_LONG)
-    write(path, **{"text": GOOD[:100], "text.more": one_list})
-    table = open_input(path)
-    with pytest.raises(UsageError, match=r"the column text\.more holds list"):
-        table.select("text", ["text.more"])
-    table.select("text")
-    with pytest.raises(UsageError, match="cannot be read apart"):
-        list(table.chunks())
-    write(path, **{"text": GOOD[:100], "text.more": GOOD[:100]})
-    table = open_input(path)
-    table.select("text")
-    (chunk,) = table.chunks()
-    assert chunk.texts == GOOD[:100].to_pylist()
-
-
-def test_a_text_of_the_label_column_is_bounded_too(tmp_path: Path) -> None:
-    write(tmp_path / "in.parquet", label=ONE_LONG)
-    table = open_input(tmp_path / "in.parquet")
-    table.select("text", ["label"])
-    largest = max(len(chunk) for chunk, _ in zip(table.chunks(), range(3), strict=False))
-    assert largest * len(LONG) <= 2**25 + 8_000_000
 
 
 @pytest.mark.parametrize("kind", ["plain", "dictionary"])

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from sentiflow.monitoring.drift import compare, holm, psi, surprise
+from sentiflow.monitoring.drift import compare, holm, psi
 
 TEN = np.arange(1.0, 11.0)
 LIMITS = 0.2, 0.001  # PSI, p
@@ -67,10 +67,3 @@ def test_texts_of_the_same_kind_alarm_in_none_of_50_checks(n: int) -> None:
     before = alike(1_000, 20_000)
     checks = [compare(before, alike(seed, n), *LIMITS) for seed in range(50)]
     assert sum(feature.drifted for check in checks for feature in check) == 0
-
-
-def test_a_value_is_the_more_surprising_the_farther_out_it_lies() -> None:
-    # Of 1 to 10: 5 has half below and more above; 2 has a fifth below, 10 a tenth above, 11 less than half a one.
-    expected = [0, math.log(10 / 4), math.log(10 / 2), math.log(10 / 0.5)]
-    assert surprise(TEN, np.array([5.0, 2, 10, 11])) == pytest.approx(expected)
-    assert surprise(np.zeros(5), np.zeros(1)).tolist() == [0]

@@ -113,18 +113,6 @@ def test_a_set_without_a_version_goes_as_a_whole_once_all_of_it_is_old(store: St
     assert kept in {run.info.run_id for run in left} and len(left) == 3
 
 
-def test_a_version_registered_from_a_models_folder_keeps_the_run(store: Store) -> None:
-    """It names neither run nor model. A set stays whole."""
-    parent = store.run(90)
-    seeds = [store.run(90, parent=parent) for _ in range(2)]
-    folder = store.client.get_logged_model(store.model(seeds[0])).artifact_location
-    store.client.create_registered_model("mine")
-    store.client.create_model_version("mine", folder)
-    store.run(90)
-    deleted(store.settings)
-    assert store.left() == {parent, *seeds}
-
-
 RUN = "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?"
 MODEL = "UPDATE logged_models SET artifact_location = ? WHERE model_id = ?"
 

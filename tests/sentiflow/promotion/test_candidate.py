@@ -14,7 +14,6 @@ import pytest
 from mlflow.models import Model
 
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.evaluation.statistics import compare
 from sentiflow.promotion import candidate
 from sentiflow.promotion.gate import Decision, Rule
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
@@ -67,17 +66,6 @@ def test_the_time_of_a_text_is_the_median_of_texts_that_are_scored_alone_after_a
     monkeypatch.setattr(timeit, "repeat", partial(timeit.repeat, timer=lambda: scorer.now))
     cost = candidate.cost_of(tmp_path, scorer)
     assert cost.latency_ms == pytest.approx((1 + candidate._TEXTS) / 2)  # of 1 ms, 2 ms and so on
-
-
-def test_a_candidate_is_introduced_with_why_it_was_chosen_and_what_it_is_compared_with() -> None:
-    comparison = compare(np.ones(4, bool), np.ones(4, bool))
-    compared = candidate.Candidate(NAME, 3, "the only candidate", "", 2, Decision((), 1.0, 1.0, comparison, ()))
-    silent = replace(compared, why="", decision=Decision((), 1.0, None, None, ()))
-    assert [each.title for each in (compared, silent, replace(silent, champion=None))] == [
-        "sample-sentiment version 3 (the only candidate): compared with version 2, the champion",
-        "sample-sentiment version 3: cannot be compared with version 2, the champion",
-        "sample-sentiment version 3: no champion yet",
-    ]
 
 
 def test_the_way_out_of_a_refusal_is_to_train_the_same_again_only_where_that_is_what_is_missing() -> None:

@@ -240,15 +240,6 @@ def test_equal_models_differ_by_nothing_and_one_replaces_the_other_only_within_a
     assert judge(same, same, CHEAP, limits(min_accuracy=0.5, slice_margin=1.0, margin=0.0371)).passed
 
 
-def test_an_interval_that_touches_the_limit_is_refused() -> None:
-    candidate, champion = table([True] * 19 + [False]), table([True] * 20)
-    low, _ = tango(0, 1, 20)
-    touching = limits(min_accuracy=0.5, slice_margin=1.0, margin=-low)
-    assert [rule.name for rule in judge(candidate, champion, CHEAP, touching).failures] == ["better"]
-    below = limits(min_accuracy=0.5, slice_margin=1.0, margin=math.nextafter(-low, 1))
-    assert judge(candidate, champion, CHEAP, below).passed
-
-
 def test_a_champion_without_scores_is_not_replaced_and_the_rule_says_why() -> None:
     decision = judge(table([True] * 4), None, CHEAP, limits(margin=0.01), silent="its model cannot be read")
     (better,) = decision.failures
@@ -262,16 +253,6 @@ def test_a_refusal_names_the_checks_that_failed_and_how_many_there_were() -> Non
     assert decision.refusal == "2 of 6 checks failed (minimum accuracy, better)."
     told = r"30\.00 points worse than the champion \(95% interval -\S+ to -\S+, p = \S+e-\d\d\)"
     assert re.fullmatch(f"{told}; must be better beyond chance", decision.failures[1].text)
-
-
-def test_a_better_candidate_passes_and_the_same_one_in_the_champions_place_is_refused() -> None:
-    worse, better = table([True] * 80 + [False] * 20), table([True] * 95 + [False] * 5)
-    passed = judge(better, worse, CHEAP, LOOSE)
-    assert passed.passed
-    assert passed.rules[1].text.startswith("15.00 points better than the champion (95% interval +")
-    refused = judge(worse, better, CHEAP, LOOSE)
-    assert [rule.name for rule in refused.failures] == ["better"]
-    assert refused.comparison is not None and refused.comparison.difference == pytest.approx(-0.15)
 
 
 def test_a_gain_that_chance_explains_is_refused() -> None:
@@ -339,13 +320,6 @@ def test_a_gain_on_texts_in_use_that_their_choice_may_make_is_not_enough() -> No
     """By hand: 6 gained of 400 are 1.5 points, beyond chance, and their interval begins below 1."""
     champion, candidate = table([True] * 994 + [False] * 6), table([False] * 4 + [True] * 996)
     assert rules(judge(candidate, champion, CHEAP, LOOSE, recent=newer(400)))["better"] is False
-
-
-def test_texts_in_use_that_the_champion_has_learnt_are_not_counted() -> None:
-    learnt = np.arange(1_000) >= 990
-    same = table([True] * 1_000)
-    decision = judge(same, same, CHEAP, LOOSE, learnt=learnt, recent=newer(400))
-    assert "Texts in use not judged (390 of 400 labelled test texts)." in decision.notes
 
 
 @pytest.mark.parametrize(("lost", "passed"), [(3, True), (4, False)])
@@ -427,13 +401,6 @@ def test_the_record_holds_every_rule_with_number_and_limit() -> None:
         "name": "minimum accuracy", "passed": False, "number": 0.9, "limit": 0.95,
         "text": "90.00%, at least 95.00%",
     }  # fmt: skip
-
-
-def test_a_cost_has_three_digits_or_as_many_as_it_has_before_the_point() -> None:
-    decision = judge(table([True] * 4), None, Cost(12.34, 1_234.5), limits())
-    texts = {rule.name: rule.text for rule in decision.rules}
-    assert texts["latency"] == "12.3 ms a text, at most 50 ms a text"
-    assert texts["size"] == "1,234 MB, at most 100 MB"
 
 
 def shown_to_both(learnt: list[bool]) -> Decision:

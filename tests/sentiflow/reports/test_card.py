@@ -3,7 +3,6 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sentiflow.reports.blocks import join
 from sentiflow.reports.one_run import card
 from sentiflow.reports.summary import RunSummary
 from sentiflow.runs.record import RunRecord
@@ -64,10 +63,3 @@ def test_names_that_users_give_are_shown_as_they_are() -> None:
     assert "\\<img" in text and "\\|\\[a" in text
     assert not [line for line in text.splitlines() if line.startswith("# ")]
     assert "[a](" not in text.replace("\\[a", "")
-
-
-def test_a_card_that_is_too_long_for_a_description_says_where_the_rest_is() -> None:
-    parts = ["first", "x" * 90, "last"]
-    assert join(parts, 100, "More is elsewhere.") == f"first\n\n{'x' * 90}\n\nlast\n"
-    assert join(parts, 96, "More is elsewhere.") == f"first\n\n{'x' * 90}\n\nMore is elsewhere.\n"
-    assert len(join(card(RunSummary(RECORD, {})), 4_800, "...")) < 5_000  # what MLflow's column holds

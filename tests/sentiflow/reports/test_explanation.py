@@ -62,17 +62,6 @@ def test_words_are_marked_by_what_they_did_and_small_moves_stay_plain() -> None:
     assert parsed(PAGE).spans == [("up", "<b>"), ("unread", "zzz"), ("down", "dull")]
 
 
-def test_the_strongest_word_has_the_full_colour_and_others_their_share() -> None:
-    strengths = re.findall(r"--strength:(\d[\d.]+)", PAGE)
-    assert strengths == ["1.00", "0.75"]  # 0.301 / 0.4
-
-
-def test_a_words_title_tells_the_score_before_and_after_it() -> None:
-    assert re.findall(r'title="([\d.]+ to [\d.]+)"', PAGE) == [
-        "0.501 to 0.901", "0.901 to 0.600",
-    ]  # fmt: skip
-
-
 def test_a_page_needs_nothing_from_outside() -> None:
     assert not re.search(r"""(src|href)="[^#]|https?://|@import|url\(""", PAGE)
 

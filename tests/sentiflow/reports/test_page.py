@@ -58,12 +58,6 @@ def test_every_line_of_a_markdown_table_has_as_many_cells(hostile: Report) -> No
     assert tables(hostile.markdown()) == [[2, 2, 2]]
 
 
-def test_numbers_stand_at_the_right_in_both_forms() -> None:
-    table = Table(("name", "told", "n"), [("a", "b", "1")], words=2)
-    assert "| --- | --- | ---: |" in table.markdown()
-    assert rendered(table).count('class="number"') == 2  # its heading, its cell
-
-
 def test_a_long_table_is_cut_in_the_summary_and_whole_in_the_page() -> None:
     table = Table(("n",), [(str(i),) for i in range(MAX_ROWS + 3)])
     assert "... and 3 more in the page." in table.markdown()
@@ -83,8 +77,3 @@ def test_a_picture_is_whole_svg_in_the_ink_of_the_page(figure: Figure) -> None:
     ElementTree.fromstring(content.replace("<svg ", '<svg xmlns:x="x" ', 1))
     assert "currentColor" in content and "#000000" not in content
     assert "#0072b2" in content
-
-
-def test_rows_with_an_alarm_are_highlighted() -> None:
-    page = rendered(Table(("n",), [("a",), ("b",)], alarms=[1]))
-    assert page.index(">a<") < page.index('<tr class="alarm">') < page.index(">b<")

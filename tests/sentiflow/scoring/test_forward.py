@@ -203,16 +203,6 @@ def test_an_error_in_one_of_many_chunks_is_raised(monkeypatch: pytest.MonkeyPatc
         Network(random_weights()).score(pad(REVIEWS, STEPS, WORDS))
 
 
-def test_no_reviews_give_no_scores() -> None:
-    assert Network(random_weights()).score(np.empty((0, STEPS), np.int32)).shape == (0,)
-
-
-@pytest.mark.parametrize(("bias", "score"), [(1e4, 1.0), (-1e4, 0.0)])
-def test_extreme_logits_saturate_without_a_warning(bias: float, score: float) -> None:
-    weights = replace(random_weights(), dense_bias=np.array([bias], np.float32))
-    assert Network(weights).score(np.array([[1]], np.int32))[0] == score
-
-
 @pytest.mark.parametrize("bad", [-1, WORDS])
 def test_an_id_without_a_row_is_refused(bad: int) -> None:
     network = Network(random_weights())

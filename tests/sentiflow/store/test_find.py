@@ -1,4 +1,3 @@
-import shutil
 import sqlite3
 from contextlib import closing
 from math import isnan
@@ -15,7 +14,6 @@ from sentiflow.store.client import connect, experiment_id, record_of
 from sentiflow.store.find import find_run, open_store, score_table
 from sentiflow.store.records import Store, choose_name
 from sentiflow.store.sqlite import SqliteStore
-from tests import servers
 from tests.world import World
 
 MOMENT = 1_700_000_000_000
@@ -228,27 +226,3 @@ def test_damaged_scores_are_told_with_their_place(
     with pytest.raises(ExternalError, match="test scores of scored cannot be read") as caught:
         score_table(store, store.record(run_id), tmp_path)
     assert "test_scores.parquet" in caught.value.hint
-
-
-@pytest.mark.story
-def test_files_behind_a_server_are_fetched(world: World, tmp_path: Path) -> None:
-    store = ["server", "--workers", "1", "--backend-store-uri", world.settings.tracking_uri,
-             "--artifacts-destination", str(tmp_path / "far"), "--serve-artifacts"]  # fmt: skip
-    scores().to_parquet(tmp_path / "test_scores.parquet", index=False)
-    with servers.mlflow(store, tmp_path, "/health") as address:
-        settings = Settings(tracking_uri=address)
-        client = connect(settings)
-        experiment = client.create_experiment("sentiflow")  # the server gives it a place of its own
-        run_id = add(client, experiment, "far")
-        client.log_artifact(run_id, str(tmp_path / "test_scores.parquet"))
-        client.log_artifact(run_id, str(tmp_path / "test_scores.parquet"), "below")
-        behind = open_store(settings)
-        (record,) = behind.runs()
-        assert record.artifact_uri.startswith("mlflow-artifacts:")
-        copy = behind.file(record, "below/test_scores.parquet", tmp_path / "copies")
-        assert copy is not None and (tmp_path / "copies") in copy.parents
-        assert behind.file(record, "below/none.txt", tmp_path / "copies") is None
-        table = score_table(behind, find_run(behind, "far"), tmp_path / "copies")
-        assert table is not None and list(table.score) == [0.25, 0.5]
-        shutil.rmtree(tmp_path / "far")  # red if a file were fetched a second time for the same folder
-        assert behind.file(record, "below/test_scores.parquet", tmp_path / "copies") == copy

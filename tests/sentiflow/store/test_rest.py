@@ -14,7 +14,6 @@ from flows.cli import application
 from sentiflow.errors import UsageError
 from sentiflow.settings import Settings
 from sentiflow.store import rest as reader
-from sentiflow.store import sqlite
 from sentiflow.store.client import connect, experiment_id
 from sentiflow.store.find import find_run, open_store
 from sentiflow.store.records import RegisteredModel
@@ -156,41 +155,6 @@ def test_a_text_means_the_same_run_or_the_same_error(server: ServerStore, local:
     assert answers[0] == answers[1]
 
 
-@pytest.mark.parametrize("behind_a_server", [True, False])
-@pytest.mark.parametrize("first", [17, 35])  # in the middle of repeats, and of those that began at once
-@pytest.mark.parametrize("more", [(), ("--children",), ("--json",)], ids=" ".join)
-def test_reading_no_further_than_is_listed_lists_the_same(
-    filled: World,
-    address: str,
-    monkeypatch: pytest.MonkeyPatch,
-    behind_a_server: bool,
-    first: int,
-    more: tuple[str, ...],
-) -> None:
-    filled.enter(monkeypatch)
-    monkeypatch.setattr("flows.cli.output.set_up", lambda **_: None)
-
-    def printed() -> list[list[str]]:
-        """What each limit lists, but for how many more there are."""
-        results = [CliRunner().invoke(application(), ["runs", *more, "--limit", str(limit)]) for limit in LIMITS]
-        return [[line for line in result.output.splitlines() if "--limit" not in line] for result in results]
-
-    whole, complete = printed(), []  # the whole list of the local store, on which the server stands
-    if behind_a_server:
-        monkeypatch.setenv("SENTIFLOW_TRACKING_URI", address)
-    for module, store in ((sqlite, SqliteStore), (reader, ServerStore)):
-        newest = store.newest
-        monkeypatch.setattr(module, "_FIRST", first)
-        monkeypatch.setattr(
-            store, "newest", lambda *given, newest=newest: complete.append(newest(*given)) or complete[-1]
-        )
-    monkeypatch.setattr(sqlite, "_LATEST", sqlite._LATEST.replace("LIMIT 200", f"LIMIT {first}"))
-    assert printed() == whole
-    assert [is_all for _, is_all in complete].count(False) >= 2
-    assert complete[-1][1]  # of the highest limit
-
-
-LIMITS = (1, 3, 15, 21, 34, 71)
 QUERIES = [
     (), ("--limit", "3"), ("--children", "--limit", "500"), ("--json", "--children", "--limit", "500"),
     ("--kind", "repeats", "--children"), ("--kind", "sweep", "--children"), ("--kind", "trial"),

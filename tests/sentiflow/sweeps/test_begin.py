@@ -114,16 +114,6 @@ def test_a_damaged_study_is_named_and_a_restart_does_without_it(client: MlflowCl
     assert new.folder != old.folder and not old.folder.exists()
 
 
-def test_a_recipe_that_the_space_leaves_out_is_told(
-    client: MlflowClient, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Red if a sweep ended with something worse than the recipe that it began with, and said nothing."""
-    begun(client)
-    assert "outside" not in caplog.text
-    begun(client, space=SearchSpace({"dropout": FloatDistribution(0.9, 0.95)}))
-    assert "the recipe is outside of the space, and so not tried itself: dropout" in caplog.text
-
-
 def test_the_end_of_one_leaves_a_later_beginning_alone(client: MlflowClient, world: World) -> None:
     first, old = begun(client)
     client.set_terminated(first.run_id, "FINISHED")

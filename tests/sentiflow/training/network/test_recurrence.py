@@ -168,11 +168,3 @@ def test_an_id_without_a_row_is_refused(wrong: int) -> None:
     ids[2, 5] = wrong
     with pytest.raises(ValueError, match=f"ids must lie from 0 to {WORDS - 1}"):
         Recurrence(masked=False).read(inputs, bias, recurrent, ids)
-
-
-@pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if kind["masked"]])
-def test_a_word_that_is_no_number_spoils_only_the_reviews_that_hold_it(kind: dict[str, bool]) -> None:
-    inputs, bias, recurrent, ids = case(16)
-    inputs[4] = np.nan
-    states = Recurrence(**kind).read(inputs, bias, recurrent, ids)
-    np.testing.assert_array_equal(np.isnan(states).all(axis=1), (ids == 4).any(axis=1))
