@@ -1,15 +1,12 @@
 """Samples of logged texts, from the log to the alarm, by commands and in MLflow's page."""
 
 import csv
-import itertools
 import json
-import random
 import re
 import sqlite3
-import subprocess
 import threading
 from collections.abc import Iterable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -26,7 +23,7 @@ from sentiflow.store.review import Label
 from tests import browsers
 from tests.receiver import receiver
 from tests.ui import running_ui
-from tests.world import Trained, World, command, with_own_files
+from tests.world import Trained, World, with_own_files
 
 MODEL = "sample-sentiment"
 TRUTH = {
@@ -222,62 +219,18 @@ def votes(world: World, sample: Sample) -> Votes:
 
 
 @pytest.mark.story
-@pytest.mark.weekly
-@pytest.mark.timeout(1_500)
-def test_no_label_is_lost_or_counted_twice_while_commands_are_killed(
-    logged: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The figures and the table are those of a count straight from MLflow's tables."""
-    monkeypatch.setenv("SENTIFLOW_MONITOR_MIN_TEXTS", "1000")
-    connect(logged.settings).rename_registered_model(MODEL, "reviews-sentiment")
-    serve(logged, TRUTH, model="reviews-sentiment")
-    folder = logged.root / "reviews"
-    folder.mkdir()
-    write(folder / "first.csv", [("text", "label"), *((f"{text} So.", label) for text, label in TRUTH.items())])
-    run(logged, "label", "--dataset", "reviews", "--texts", "200", "--by", "anna,bob")
-    sample = newest(logged, "reviews-sentiment")
-    monitor, data = ("monitor", "--dataset", "reviews"), ("data", "--dataset", "reviews/", "--from-labels")
-    given = labelled_by_two(logged, sample, monitor, data)
-    assert {trace for trace, _ in given} == {each.trace for each in sample.texts}
-    names = dict(zip(sample.names, reversed(sample.names), strict=True))
-    for by, first, last, wrong in (("cleo", 0, 10, True), ("cleo", 0, 4, False), ("dora", 4, 6, True)):
-        chosen = sample.texts[first:last]
-        said = [names[TRUTH[each.text]] if wrong else TRUTH[each.text] for each in chosen]
-        write(logged.root / "more.csv", [("id", "label"), *zip((each.id for each in chosen), said, strict=True)])
-        run(logged, "label", "--dataset", "reviews", "--import", "more.csv", "--by", by)
-        given |= {(each.trace, by): value for each, value in zip(chosen, said, strict=True)}
+def test_two_people_label_at_once_in_mlflows_page(logged: World) -> None:
+    run(logged, "label", "--texts", "20", "--by", "anna,bob")
+    sample = newest(logged)
+    given = labelled_by_two(logged, sample)
     assert votes(logged, sample) == given
-    run(logged, *data)
-    run(logged, *monitor)
-    said_of = {
-        each.trace: [value for (trace, _), value in given.items() if trace == each.trace] for each in sample.texts
-    }
-    agreed = {
-        trace: name for trace, said in said_of.items() for name in sample.names if 2 * said.count(name) > len(said)
-    }
-    assert 190 <= len(agreed) < 200, "some people disagree"
-    (table,) = folder.glob("labelled-*")
-    rows = sorted((row["text"], row["label"]) for row in map(json.loads, table.open()))
-    alone = {trace: said[0] for trace, said in said_of.items() if len(set(said)) == 1}  # nobody contradicts
-    assert rows == sorted((each.text, alone[each.trace]) for each in sample.texts if each.trace in alone)
-    assert len(alone) < len(agreed)
-    right = [
-        [(each.score >= 0.5) == (agreed[each.trace] == "positive") for each in sample.texts
-         if each.stratum == stratum and each.trace in agreed]
-        for stratum in range(len(sample.population))
-    ]  # fmt: skip
-    last = connect(logged.settings).search_runs(["1"], "tags.`live.sample` = '1'")[0].data.metrics
-    shares = [size * sum(each) / len(each) for size, each in zip(sample.population, right, strict=True)]
-    assert last["live/accuracy"] == pytest.approx(sum(shares) / sum(sample.population))
-    several = [said for said in said_of.values() if len(said) > 1]
-    assert (last["live/labels"], last["live/unclear"]) == (len(agreed), 200 - len(agreed))
-    assert last["live/disputed"] == pytest.approx(sum(len(set(said)) > 1 for said in several) / len(several))
+    assert {trace for trace, _ in given} == {each.trace for each in sample.texts}
+    assert {by for _, by in given} == {"anna", "bob"}
 
 
-def labelled_by_two(world: World, sample: Sample, *commands: Sequence[str]) -> Votes:
-    """Let two people label a sample in the page, while commands are started and killed; gives what they said."""
+def labelled_by_two(world: World, sample: Sample) -> Votes:
+    """Let two people label a sample in the page; gives what they said."""
     given: Votes = {}
-    rng, ways = random.Random(5), itertools.cycle(commands)
     with running_ui(world) as ui:
         address = f"{ui.root}/#/experiments/{sample.experiment}/review-queue?selectedQueueId={sample.queue}"
         people = [
@@ -286,14 +239,6 @@ def labelled_by_two(world: World, sample: Sample, *commands: Sequence[str]) -> V
         ]
         for each in people:
             each.start()
-        while commands and any(each.is_alive() for each in people):
-            with subprocess.Popen(
-                [command(), *next(ways)], env=world.environment(), cwd=world.root,
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            ) as started:  # fmt: skip
-                with suppress(subprocess.TimeoutExpired):
-                    started.wait(rng.uniform(2, 30))
-                started.kill()
         for each in people:
             each.join()
     return given

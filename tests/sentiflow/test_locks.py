@@ -9,19 +9,17 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from sentiflow.errors import BusyError, UsageError
 from sentiflow.locks import (
     HOUSEKEEPING,
     brief_lock,
     check_free,
-    file_lock,
     if_free,
     lock_file,
     lock_tag,
@@ -67,17 +65,6 @@ def line_with(word: str, made: "subprocess.Popen[str]") -> str:
         if word in line:
             return line
     raise AssertionError(f"no line with {word!r} came")
-
-
-def test_a_lock_whose_file_is_gone_meanwhile_is_not_taken_for_free(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def busy(lock: FileLock, **_: object) -> None:
-        raise Timeout(lock.lock_file)
-
-    monkeypatch.setattr(FileLock, "acquire", busy)
-    with pytest.raises(BusyError, match=r"^Another training is running: a process that has just ended\.\n"):
-        file_lock(tmp_path / "mine.lock", "Another training", "training").__enter__()
 
 
 def test_other_users_cannot_open_a_lock(world: World) -> None:
@@ -193,24 +180,6 @@ def test_housekeeping_does_not_get_a_lock_that_is_held(world: World) -> None:
             assert free
 
 
-def test_a_link_that_takes_the_place_of_a_lock_is_not_written_through(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, victim = tmp_path / "mine.lock", tmp_path / "victim"
-    victim.write_text("precious")
-    original = FileLock.acquire
-
-    def acquire(lock: FileLock, **options: Any) -> None:
-        original(lock, **options)
-        path.unlink()
-        path.symlink_to(victim)
-
-    monkeypatch.setattr(FileLock, "acquire", acquire)
-    with pytest.raises(OSError, match="symbolic links"), file_lock(path, "Another training", "training"):
-        pass
-    assert victim.read_text() == "precious"
-
-
 def test_all_processes_give_a_data_folder_one_id(world: World) -> None:
     with ThreadPoolExecutor(8) as pool:
         tags = set(pool.map(lambda _: lock_tag("mine", world.settings), range(8)))
@@ -234,27 +203,6 @@ def test_a_check_finds_who_trains_and_waits_for_housekeeping(world: World) -> No
         assert thread.is_alive()
     thread.join(20)
     assert not thread.is_alive()
-
-
-def test_a_training_is_not_refused_by_those_that_only_look(world: World) -> None:
-    ended = threading.Event()
-
-    def look() -> None:
-        while not ended.is_set():
-            with suppress(BusyError):
-                check_free("mine", world.settings)
-
-    threads = [threading.Thread(target=look) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in range(100):
-            with training_lock("mine", world.settings):
-                pass
-    finally:
-        ended.set()
-        for thread in threads:
-            thread.join()
 
 
 def test_a_brief_lock_is_private_and_waiting_for_it_is_logged_and_ends(

@@ -28,7 +28,6 @@ from sentiflow.data.prepare import (
 )
 from sentiflow.data.table import TableOptions
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.names import located
 from sentiflow.settings import Settings
 from tests.sentiflow.data.test_reviews import same
 
@@ -382,16 +381,6 @@ def test_a_dataset_is_named_by_its_file_or_folder(dataset: str, name: str) -> No
 def test_an_unknown_dataset_is_refused_with_what_there_is(dataset: str, settings: Settings) -> None:
     with pytest.raises(UsageError, match="Give imdb, sample, or the path"):
         fetch(dataset, settings)
-
-
-def test_a_folder_named_like_a_built_in_dataset_stands_in_for_none(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "sample").mkdir()
-    monkeypatch.chdir(tmp_path)
-    assert fetch("sample", settings).files == () and located("sample") == "sample"
-    write(tmp_path / "sample" / "a.csv")
-    assert fetch("sample/", settings).name == "sample-table"
 
 
 def in_folder(tmp_path: Path) -> Path:

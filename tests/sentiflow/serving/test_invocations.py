@@ -16,7 +16,6 @@ from sentiflow.scoring import TextScorer
 from sentiflow.serving.schemas import PROTOCOL, texts_of
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import TEXTS, Running
-from tests.world import World
 
 JSON, CSV = "application/json", "text/csv"
 
@@ -115,12 +114,6 @@ def test_an_answer_is_of_the_champion_and_its_texts_are_counted(http: httpx.Clie
     assert (empty.status_code, empty.json()) == (200, {"predictions": []})
     assert http.post("/invocations", json={"inputs": [1]}).status_code == 400
     assert (http.get("/ping").status_code, http.get("/health").text) == (200, "\n")
-
-
-def test_without_a_champion_clients_of_mlflow_wait(world: World) -> None:
-    with service.running(world) as running, running.client() as http:
-        assert [http.get(path).status_code for path in ("/ping", "/health")] == [503, 503]
-        assert http.post("/invocations", json={"inputs": ["good"]}).status_code == 503
 
 
 def test_besides_its_texts_a_body_may_hold_64_bytes_for_each_and_1024() -> None:

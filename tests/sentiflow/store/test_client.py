@@ -61,14 +61,6 @@ def test_a_server_that_is_down_is_told_with_its_address() -> None:
     assert "SENTIFLOW_TRACKING_URI" in caught.value.hint
 
 
-def test_artifacts_stand_where_the_settings_say(world: World) -> None:
-    settings = world.settings.model_copy(update={"artifact_root": world.root / "elsewhere"})
-    client = connect(settings)
-    run = client.create_run(experiment_id(client, settings))
-    client.log_text(run.info.run_id, "hello", "greeting.txt")
-    assert [path.name for path in (world.root / "elsewhere").rglob("*.txt")] == ["greeting.txt"]
-
-
 def test_a_deleted_experiment_says_how_to_restore_it(world: World) -> None:
     client = connect(world.settings)
     number = experiment_id(client, world.settings)

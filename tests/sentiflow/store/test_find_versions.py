@@ -152,15 +152,6 @@ def test_a_version_that_names_no_dataset_has_that_of_its_run(world: World, regis
         assert with_dataset(store, unknown) == unknown
 
 
-def test_a_model_that_is_not_there_yet_has_no_champion_and_looking_makes_no_store(
-    world: World, registry: MlflowClient, tmp_path: Path
-) -> None:
-    assert find_champion(world.settings, "mine-sentiment") is None
-    place = tmp_path / "elsewhere"
-    assert find_champion(Settings(tracking_uri=f"sqlite:///{place / 'mlflow.db'}"), None) is None
-    assert not place.exists()
-
-
 def test_the_model_of_a_dataset_is_named_and_without_one_the_default(world: World, registry: MlflowClient) -> None:
     assert model_named(world.settings, "sample") == "sample-sentiment"
     assert model_named(world.settings, None) == "imdb-sentiment"
