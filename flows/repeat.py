@@ -12,7 +12,7 @@ from sentiflow.names import AUTO
 from sentiflow.operations.flow_runs import job
 from sentiflow.operations.started import this_flow_run
 from sentiflow.results import RepeatsResult, best_of
-from sentiflow.runs.record import REPEAT, REPEATS
+from sentiflow.run.record import REPEAT, REPEATS
 from sentiflow.settings import load_settings
 from sentiflow.training.open_run import alone, planned_name, seeds_label, training_run
 from sentiflow.training.preload import preload

@@ -7,7 +7,7 @@ from pydantic import Field
 from sentiflow.operations.flow_runs import job
 from sentiflow.operations.started import this_flow_run
 from sentiflow.results import Reproduction
-from sentiflow.runs.record import REPRODUCTION
+from sentiflow.run.record import REPRODUCTION
 from sentiflow.training.open_run import alone, start_from_it, training_run
 from sentiflow.training.preload import preload
 from tasks.summarize import check_original, summarize_reproduction

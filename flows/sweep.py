@@ -18,7 +18,7 @@ from sentiflow.operations.flow_runs import job
 from sentiflow.operations.started import this_flow_run
 from sentiflow.operations.task_runners import Runner, check_runner, running, workers_of
 from sentiflow.results import DIVERGED, SeedResult, SweepResult, TrialRow, best_of, by_loss
-from sentiflow.runs.record import SWEEP
+from sentiflow.run.record import SWEEP
 from sentiflow.settings import load_settings
 from sentiflow.sweeps import study
 from sentiflow.sweeps.outcome import trial_rows

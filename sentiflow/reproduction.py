@@ -7,7 +7,7 @@ from sentiflow.data.prepare import Prepared, fetch, find_kept, prepare
 from sentiflow.data.table import TableOptions, options_of
 from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.results import Reproduction
-from sentiflow.runs.record import RunRecord
+from sentiflow.run.record import RunRecord
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
 from sentiflow.store.find import find_run, open_store

@@ -15,7 +15,7 @@ from sentiflow.names import dataset_of
 from sentiflow.notifications import announce
 from sentiflow.operations.started import this_flow_run
 from sentiflow.reports.blocks import PAGE, Section
-from sentiflow.runs.record import KIND, MONITOR
+from sentiflow.run.record import KIND, MONITOR
 from sentiflow.settings import Notification
 from sentiflow.store.client import OpenRun, connect, experiment_id
 from sentiflow.store.find import open_store

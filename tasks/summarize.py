@@ -19,7 +19,7 @@ from sentiflow.results import (
     seed_metrics,
     seeds_table,
 )
-from sentiflow.runs.record import CAVEAT
+from sentiflow.run.record import CAVEAT
 from sentiflow.settings import load_settings
 from sentiflow.store.ui import run_url
 from sentiflow.training.context import RunContext, TrainedFiles, scorer_of, tested_on

@@ -17,7 +17,7 @@ from sentiflow.pipeline.steps import evaluate, train
 from sentiflow.reports.blocks import PAGE
 from sentiflow.reports.several_runs import report_on
 from sentiflow.results import Registered, SeedResult, SweepResult, by_loss
-from sentiflow.runs.record import CAVEAT, REPEAT, TRIAL
+from sentiflow.run.record import CAVEAT, REPEAT, TRIAL
 from sentiflow.sweeps import outcome, study
 from sentiflow.sweeps.space import SearchSpace
 from sentiflow.sweeps.study import Sweep, open_study, study_errors

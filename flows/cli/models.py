@@ -13,7 +13,7 @@ from sentiflow.console import CONSOLE, escape, working
 from sentiflow.errors import RejectedError, UsageError
 from sentiflow.names import dataset_of
 from sentiflow.reports.blocks import Table, format_cell
-from sentiflow.runs.record import short_name
+from sentiflow.run.record import short_name
 
 if TYPE_CHECKING:
     from sentiflow.promotion.candidate import Candidate

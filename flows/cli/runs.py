@@ -23,8 +23,8 @@ from sentiflow.console import CONSOLE, Console, escape, working
 from sentiflow.errors import UsageError
 from sentiflow.redaction import redact
 from sentiflow.reports.blocks import COMPARISON, REBUILT, Table
-from sentiflow.runs.query import Query, select
-from sentiflow.runs.record import FIELDS, REPEATS, RunRecord
+from sentiflow.run.query import Query, select
+from sentiflow.run.record import FIELDS, REPEATS, RunRecord
 
 if TYPE_CHECKING:
     from sentiflow.settings import Settings

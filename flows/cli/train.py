@@ -253,7 +253,7 @@ def start_servers(settings: "Settings", *, asks: bool = False) -> Callable[[], N
 
 def _show_skipped(result: "Skipped", settings: "Settings", stdout: Console, *, promote: bool) -> None:
     """Say that there was nothing to train, and what to do with the equal version."""
-    from sentiflow.runs.record import CAVEAT
+    from sentiflow.run.record import CAVEAT
     from sentiflow.store.find import find_champion, open_store
 
     CONSOLE.say("To train anyway: --force.")  # why there was nothing is in the log

@@ -25,7 +25,7 @@ from sentiflow.reports import one_run as run_report
 from sentiflow.reports.blocks import join
 from sentiflow.reports.summary import RunSummary
 from sentiflow.results import Registered
-from sentiflow.runs.record import CAVEAT, TESTED_ON
+from sentiflow.run.record import CAVEAT, TESTED_ON
 from sentiflow.scoring import TextScorer
 from sentiflow.store.http import create_model, create_version
 from sentiflow.store.records import SCORER_DIGEST, VALIDATION_LOSS

@@ -24,7 +24,7 @@ from sentiflow.evaluation.scores import YARDSTICK, best_epoch
 from sentiflow.names import BUILT_IN
 from sentiflow.reports.one_run import record_evaluation
 from sentiflow.reproduction import Original, need_data
-from sentiflow.runs.record import CAVEAT, epoch_tags
+from sentiflow.run.record import CAVEAT, epoch_tags
 from sentiflow.store.client import EpochLog
 from sentiflow.store.records import SCORER_DIGEST
 from sentiflow.training.context import RunContext, TrainedFiles, content_of, log_dataset, scorer_of, tested_on

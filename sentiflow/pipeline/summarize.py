@@ -8,7 +8,7 @@ from sentiflow.reports import one_run as run_report
 from sentiflow.reports.one_run import STAGES
 from sentiflow.reports.summary import RunSummary
 from sentiflow.results import Registered, TrainingResult
-from sentiflow.runs.record import CAVEAT
+from sentiflow.run.record import CAVEAT
 from sentiflow.training.context import RunContext, content_of, tested_on
 from sentiflow.training.open_run import changed_fields, publish_summary
 

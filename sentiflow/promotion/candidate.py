@@ -20,7 +20,7 @@ from sentiflow.promotion.history import Event, choose, decline_of, history_of
 from sentiflow.promotion.meaning import Names
 from sentiflow.promotion.scores import LOGGER, Model, UnloadableError, load
 from sentiflow.redaction import escape_markdown
-from sentiflow.runs.record import CAVEAT, TESTED_ON
+from sentiflow.run.record import CAVEAT, TESTED_ON
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
 from sentiflow.store.client import connect, tracking_errors

@@ -7,7 +7,7 @@ from importlib import resources
 from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.reports.blocks import template
 from sentiflow.reports.summary import TestData, without_breaks, wrong_rows
-from sentiflow.runs.record import RunRecord
+from sentiflow.run.record import RunRecord
 
 _LONGEST = 20_000  # characters shown of a text
 _CHARACTERS = 8_000_000  # of all texts; IMDB's 2,949 errors of ``tuned`` have 3.7 million

@@ -43,8 +43,8 @@ from sentiflow.reports.summary import (
     without_breaks,
     worst_errors_text,
 )
-from sentiflow.runs.comparison import figure, figure_text, metric_names
-from sentiflow.runs.record import CAVEAT, TESTED_ON, RunRecord, number, start_text
+from sentiflow.run.comparison import figure, figure_text, metric_names
+from sentiflow.run.record import CAVEAT, TESTED_ON, RunRecord, number, start_text
 from sentiflow.scoring import Attribution, TextScorer, Vocabulary
 from sentiflow.store.find import SCORES, YARDSTICK_SCORES
 from sentiflow.store.records import NOTE

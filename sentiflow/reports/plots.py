@@ -18,7 +18,7 @@ from sentiflow.evaluation.metrics import reliability as in_bins
 from sentiflow.evaluation.scores import Epoch
 from sentiflow.reports.blocks import lay_out
 from sentiflow.reports.summary import Curves, RunSummary
-from sentiflow.runs.record import EPOCH_METRICS
+from sentiflow.run.record import EPOCH_METRICS
 from sentiflow.scoring import is_positive
 from sentiflow.store.ui import COLOURS
 

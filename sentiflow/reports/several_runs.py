@@ -26,7 +26,7 @@ from sentiflow.reports.blocks import (
 )
 from sentiflow.reports.one_run import figures_table, quote
 from sentiflow.reports.summary import RunSummary, TestData, load_summaries
-from sentiflow.runs.comparison import (
+from sentiflow.run.comparison import (
     ACCURACY,
     HEADING,
     AccuracyDifference,
@@ -36,7 +36,7 @@ from sentiflow.runs.comparison import (
     metric_names,
     verdict,
 )
-from sentiflow.runs.record import REPEAT, TESTED_ON, RunRecord
+from sentiflow.run.record import REPEAT, TESTED_ON, RunRecord
 from sentiflow.scoring import is_positive
 from sentiflow.settings import Settings
 from sentiflow.store.find import PARENTS, open_store

@@ -19,7 +19,7 @@ from sentiflow.evaluation import metrics
 from sentiflow.evaluation.metrics import Measured, Reliability, Slice
 from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.redaction import printable
-from sentiflow.runs.record import TRIAL, RunRecord
+from sentiflow.run.record import TRIAL, RunRecord
 from sentiflow.scoring import Attribution, TextScorer, Vocabulary, is_positive
 from sentiflow.settings import Settings
 from sentiflow.store.find import SCORES, child_runs, load_scorer, score_table

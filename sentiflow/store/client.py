@@ -25,7 +25,7 @@ from sentiflow.evaluation.scores import Epoch
 from sentiflow.files import leftovers, make_folder, publish
 from sentiflow.locks import brief_lock
 from sentiflow.redaction import redact, without_login, without_secrets
-from sentiflow.runs.record import EPOCH_METRICS, TIME, RunRecord
+from sentiflow.run.record import EPOCH_METRICS, TIME, RunRecord
 from sentiflow.settings import Settings, load_settings
 from sentiflow.store.find import need_readable
 from sentiflow.store.moved import settle

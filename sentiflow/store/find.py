@@ -12,7 +12,7 @@ from urllib.parse import urlparse
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.names import BASE, dataset_of, model_name
 from sentiflow.redaction import redact
-from sentiflow.runs.record import (
+from sentiflow.run.record import (
     BASELINES,
     MONITOR,
     REPEATS,

@@ -9,7 +9,7 @@ from mlflow.tracking import MlflowClient
 
 from sentiflow.locks import names_own_lock, work_folder
 from sentiflow.names import is_model_name
-from sentiflow.runs.record import MONITOR
+from sentiflow.run.record import MONITOR
 from sentiflow.settings import Settings
 from sentiflow.store.client import tracking_errors
 from sentiflow.store.records import LOCK

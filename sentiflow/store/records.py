@@ -13,7 +13,7 @@ from sentiflow.errors import ExternalError, UsageError
 from sentiflow.folder import here
 from sentiflow.names import BASE, dataset_of, is_model_name
 from sentiflow.redaction import redact
-from sentiflow.runs.record import RunRecord, number
+from sentiflow.run.record import RunRecord, number
 
 CHAMPION = "champion"  # alias of the version in use
 ACCURACY = "test.accuracy"  # tag of a version

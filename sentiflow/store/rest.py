@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from sentiflow.errors import ExternalError
-from sentiflow.runs.record import RunRecord
+from sentiflow.run.record import RunRecord
 from sentiflow.settings import Settings
 from sentiflow.store.http import Api
 from sentiflow.store.records import (

@@ -16,7 +16,7 @@ from shlex import quote
 from typing import Any
 
 from sentiflow.errors import ExternalError
-from sentiflow.runs.record import RunRecord
+from sentiflow.run.record import RunRecord
 from sentiflow.settings import Settings
 from sentiflow.store.records import (
     RegisteredModel,

@@ -20,7 +20,7 @@ from sentiflow.evaluation.scores import Epoch
 from sentiflow.redaction import escape_markdown
 from sentiflow.reports.blocks import Table
 from sentiflow.results import COMPLETE, DIVERGED, PRUNED, SweepResult, TrialRow, by_loss, seeds_table
-from sentiflow.runs.record import epoch_tags, value_text
+from sentiflow.run.record import epoch_tags, value_text
 from sentiflow.store.client import EpochLog
 from sentiflow.store.records import NOTE
 from sentiflow.sweeps.study import ENDED_AS, RUN_ID, UNSTABLE, Sweep, finished

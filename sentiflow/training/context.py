@@ -19,7 +19,7 @@ from sentiflow.data.prepare import Prepared
 from sentiflow.data.rows import share_kept
 from sentiflow.evaluation.scores import Epoch, ScoreTable
 from sentiflow.names import BUILT_IN
-from sentiflow.runs.record import LABEL_PARAMS, TESTED_ON
+from sentiflow.run.record import LABEL_PARAMS, TESTED_ON
 from sentiflow.scoring import TextScorer, Weights
 from sentiflow.store.client import OpenRun
 from sentiflow.store.find import open_store, score_table

@@ -14,7 +14,7 @@ from sentiflow.base import model as base
 from sentiflow.data.division import BY_WORDS, Hashes, text_hashes
 from sentiflow.data.reviews import Reviews
 from sentiflow.names import BASE, BUILT_IN, IMDB, dataset_of
-from sentiflow.runs.record import RunRecord
+from sentiflow.run.record import RunRecord
 from sentiflow.settings import Settings
 from sentiflow.store.client import connect, record_of, tracking_errors
 from sentiflow.store.find import open_store

@@ -25,7 +25,7 @@ from sentiflow.files import make_folder
 from sentiflow.locks import lock_tag, training_lock, work_folder
 from sentiflow.names import dataset_name, located, model_name
 from sentiflow.redaction import printable, redact
-from sentiflow.runs.record import KIND, START_FROM, TRAINING
+from sentiflow.run.record import KIND, START_FROM, TRAINING
 from sentiflow.settings import load_settings
 from sentiflow.store.client import OpenRun, connect, experiment_id
 from sentiflow.store.http import create_run

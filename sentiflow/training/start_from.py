@@ -10,7 +10,7 @@ from sentiflow.data.division import Hashes, known
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.names import AUTO, BASE, BUILT_IN, IMDB, NONE, dataset_of, model_name
-from sentiflow.runs.record import (
+from sentiflow.run.record import (
     START_ACCURACY,
     START_DIGEST,
     START_FROM,

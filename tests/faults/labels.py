@@ -13,7 +13,7 @@ from benchmarks.sample import sample_rows
 from sentiflow.monitoring.labelling import new_sample, reviewed
 from sentiflow.monitoring.log import SERVED, Entry, TextLog
 from sentiflow.monitoring.sample import Sample, samples
-from sentiflow.runs.record import KIND, MONITOR
+from sentiflow.run.record import KIND, MONITOR
 from sentiflow.settings import Settings
 from sentiflow.store import review
 from sentiflow.store.client import connect

@@ -14,7 +14,7 @@ from flows.cli.output import print_json, print_table
 from sentiflow.console import Console
 from sentiflow.data.table import TableOptions
 from sentiflow.reports.blocks import Table
-from sentiflow.runs.record import value_text
+from sentiflow.run.record import value_text
 from sentiflow.settings import Settings
 
 NAME = "sweep-seed+4changes-sample-seed0-261125-184954"  # 46 characters

@@ -16,7 +16,7 @@ from sentiflow.monitoring import labelling, sample
 from sentiflow.monitoring.accuracy import Verdicts
 from sentiflow.monitoring.exchange import csv_table
 from sentiflow.monitoring.log import Entry, TextLog
-from sentiflow.runs.record import KIND, MONITOR, TRAINING
+from sentiflow.run.record import KIND, MONITOR, TRAINING
 from sentiflow.settings import Settings
 from sentiflow.store.client import connect, experiment_id
 from sentiflow.store.records import DIGEST, QUOTED

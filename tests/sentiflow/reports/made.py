@@ -9,7 +9,7 @@ from sentiflow.data.reviews import Reviews
 from sentiflow.evaluation import metrics
 from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.reports.summary import ECE, RunSummary, TestData
-from sentiflow.runs.record import RunRecord
+from sentiflow.run.record import RunRecord
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.training.recipes import TUTORIAL
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from sentiflow.reports.one_run import card
 from sentiflow.reports.summary import RunSummary
-from sentiflow.runs.record import RunRecord
+from sentiflow.run.record import RunRecord
 from sentiflow.training.recipes import TUNED
 
 METRICS = {

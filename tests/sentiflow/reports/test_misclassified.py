@@ -7,7 +7,7 @@ import pytest
 
 from sentiflow.reports.one_run import quote
 from sentiflow.reports.summary import Misclassified, without_breaks, worst_errors_text, wrong_rows
-from sentiflow.runs.record import RunRecord
+from sentiflow.run.record import RunRecord
 from sentiflow.scoring import Attribution, Vocabulary
 from tests.sentiflow.reports.made import LABELS, SCORER, SCORES, record, reviews, summary, test_data
 

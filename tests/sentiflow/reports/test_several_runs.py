@@ -8,7 +8,7 @@ from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.reports import several_runs as comparison
 from sentiflow.reports.blocks import Report
 from sentiflow.reports.summary import RunSummary
-from sentiflow.runs.record import REPEAT, REPEATS
+from sentiflow.run.record import REPEAT, REPEATS
 from tests.pages import Page
 from tests.sentiflow.reports.made import SCORES, record, summary
 

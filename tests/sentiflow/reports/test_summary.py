@@ -12,7 +12,7 @@ from sentiflow.errors import UsageError
 from sentiflow.reports.blocks import Report
 from sentiflow.reports.several_runs import report_on
 from sentiflow.reports.summary import RunSummary, load_summaries
-from sentiflow.runs.record import KIND, MONITOR, REPEATS, SWEEP, TRIAL, RunRecord
+from sentiflow.run.record import KIND, MONITOR, REPEATS, SWEEP, TRIAL, RunRecord
 from sentiflow.store.client import connect
 from sentiflow.store.find import child_runs, find_run, open_store
 from sentiflow.store.records import NOTE

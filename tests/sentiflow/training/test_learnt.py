@@ -10,7 +10,7 @@ import pytest
 
 from sentiflow.data.division import BY_WORDS, known, text_id, word_hash
 from sentiflow.data.reviews import Reviews
-from sentiflow.runs.record import RunRecord
+from sentiflow.run.record import RunRecord
 from sentiflow.store.records import Store
 from sentiflow.training.learnt import LEARNT, NOTHING, by_texts_alone, learnt_by, learnt_in, write_learnt
 from tests.sentiflow.reports.made import record

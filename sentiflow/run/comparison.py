@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sentiflow.evaluation import statistics
 from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.evaluation.statistics import Comparison
-from sentiflow.runs.record import TIME, RunRecord, number, value_text, whole_number
+from sentiflow.run.record import TIME, RunRecord, number, value_text, whole_number
 
 ACCURACY = "test/accuracy"
 HEADING = ("points", "95% interval", "p", "right only here", "right only in 1")

@@ -6,8 +6,8 @@ from scipy.stats import ttest_ind
 
 from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.evaluation.statistics import tango
-from sentiflow.runs.comparison import Figure, accuracy_difference, differing, figure, metric_names
-from sentiflow.runs.record import RunRecord
+from sentiflow.run.comparison import Figure, accuracy_difference, differing, figure, metric_names
+from sentiflow.run.record import RunRecord
 
 
 def run(name: str = "a", *, digest: str = "d" * 64, **given: dict[str, object]) -> RunRecord:

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sentiflow.errors import UsageError
-from sentiflow.runs.query import Query, moment, select
-from sentiflow.runs.record import RunRecord
+from sentiflow.run.query import Query, moment, select
+from sentiflow.run.record import RunRecord
 
 NOW = datetime(2026, 3, 5, 12, tzinfo=UTC)
 
