@@ -15,12 +15,12 @@ from sentiflow.names import dataset_of
 from sentiflow.notifications import announce
 from sentiflow.operations.started import this_flow_run
 from sentiflow.reports.blocks import PAGE, Section
-from sentiflow.run.record import KIND, MONITOR
+from sentiflow.run.record import DIGEST, KIND, MONITOR
 from sentiflow.settings import Notification
 from sentiflow.store.client import OpenRun, connect, experiment_id
 from sentiflow.store.find import open_store
 from sentiflow.store.left_open import close_checks
-from sentiflow.store.records import DIGEST, LOCK, QUOTED
+from sentiflow.store.records import LOCK, QUOTED
 from sentiflow.training.open_run import closing, create, provenance, publish_summary
 
 logger = logging.getLogger(f"sentiflow.{__name__}")

@@ -19,6 +19,7 @@ from sentiflow.evaluation.metrics import Accuracy, accuracy_of
 from sentiflow.evaluation.statistics import newcombe
 from sentiflow.names import BUILT_IN
 from sentiflow.reports.summary import Misclassified
+from sentiflow.run.record import DIGEST
 from sentiflow.scoring import is_positive
 from sentiflow.settings import Settings
 from sentiflow.store.find import open_store, with_dataset
@@ -86,7 +87,7 @@ def learnt_texts(version: Version, settings: Settings) -> Learnt:
     store = open_store(settings)
     found = store.version(version.name, version.number)
     tags = {} if found is None else with_dataset(store, found).tags
-    dataset, digest = tags.get("dataset", ""), tags.get("dataset.digest", "")
+    dataset, digest = tags.get("dataset", ""), tags.get(DIGEST, "")
     if not dataset or dataset in BUILT_IN or not (table := kept_table(dataset, digest, settings)).exists():
         return frozenset()
     columns = [name for name in ("review_id", "words") if name in pq.read_schema(table).names]

@@ -27,11 +27,11 @@ from sentiflow.monitoring.exchange import csv_table
 from sentiflow.monitoring.log import TextLog, check_folder, damage_told, need_log
 from sentiflow.monitoring.sample import Drawn, Sample
 from sentiflow.names import IMDB, dataset_of, model_name
-from sentiflow.run.record import MONITOR
+from sentiflow.run.record import DIGEST, MONITOR
 from sentiflow.settings import Settings
 from sentiflow.store import review
 from sentiflow.store.find import find_version, load_scorer, open_store
-from sentiflow.store.records import DIGEST, QUOTED
+from sentiflow.store.records import QUOTED
 
 _PATIENCE = 60.0  # seconds
 

@@ -18,13 +18,13 @@ from sentiflow.files import PARTIAL
 from sentiflow.locks import HOUSEKEEPING, if_free, lock_file
 from sentiflow.names import is_model_name, model_name
 from sentiflow.operations.repair import CleanupReport
+from sentiflow.run.record import DIGEST, PARENT_RUN
 from sentiflow.settings import Settings
 from sentiflow.store.client import connect, tracking_errors
 from sentiflow.store.find import champion_of, open_store, with_dataset
 from sentiflow.store.records import SHA256, local_path, time_of
 
 _DAY = 86_400  # seconds
-_PARENT = "mlflow.parentRunId"
 _ID = re.compile(r"[\w-]+")  # of a run or a model; one with a slash would name another folder
 _PAGE = 1_000  # runs; a server takes milliseconds for each, and has 10 s for an answer
 
@@ -34,7 +34,7 @@ def digests_of_champions(settings: Settings) -> set[str]:
     found = set()
     for name in store.models():
         if (number := champion_of(store, name)) and (champion := store.version(name, number)):
-            found.add(with_dataset(store, champion).tags.get("dataset.digest", ""))
+            found.add(with_dataset(store, champion).tags.get(DIGEST, ""))
     return found
 
 
@@ -67,7 +67,7 @@ def delete_old_runs(settings: Settings, report: CleanupReport) -> None:
         ids = {run.info.run_id for run in family}
         if all(ended) and not versioned & ids and not (used and _hold(client, family, used)):
             # Seeds first, the parent last.
-            for run in sorted(family, key=lambda run: _PARENT not in run.data.tags):
+            for run in sorted(family, key=lambda run: PARENT_RUN not in run.data.tags):
                 with report.attempt(f"delete run {run.info.run_name}"), tracking_errors(settings.tracking_uri):
                     _delete(client, run, experiment.artifact_location, settings, report)
     if report.removed:
@@ -77,7 +77,7 @@ def delete_old_runs(settings: Settings, report: CleanupReport) -> None:
 def _families(runs: Sequence[Run]) -> list[list[Run]]:
     found: dict[str, list[Run]] = {}
     for run in runs:
-        found.setdefault(run.data.tags.get(_PARENT, run.info.run_id), []).append(run)
+        found.setdefault(run.data.tags.get(PARENT_RUN, run.info.run_id), []).append(run)
     return list(found.values())
 
 

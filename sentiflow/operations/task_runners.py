@@ -30,6 +30,7 @@ from sentiflow.console import CONSOLE
 from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.operations.flow_runs import close_tasks
 from sentiflow.redaction import redact
+from sentiflow.run.record import PARENT_RUN
 from sentiflow.scoring import cores
 from sentiflow.settings import INSTALL_TEAM, Settings
 from sentiflow.signals import listen_for_end
@@ -102,7 +103,7 @@ def running(run: OpenRun, workers: int, start: "Task[Any, Any]") -> Iterator[Run
 
 def _close_left(run: OpenRun) -> None:
     """Close what killed processes left open below a run. A failure is logged: the next start closes the rest."""
-    why, mine = "it did not end in time with its sweep", f"tags.`mlflow.parentRunId` = '{run.run_id}'"
+    why, mine = "it did not end in time with its sweep", f"tags.`{PARENT_RUN}` = '{run.run_id}'"
     try:
         for child in run.client.search_runs([run.experiment], f"{RUNNING} and {mine}"):
             run.client.set_tag(child.info.run_id, "end", why)

@@ -25,7 +25,7 @@ from sentiflow.reports import one_run as run_report
 from sentiflow.reports.blocks import join
 from sentiflow.reports.summary import RunSummary
 from sentiflow.results import Registered
-from sentiflow.run.record import CAVEAT, TESTED_ON
+from sentiflow.run.record import CAVEAT, DIGEST, TESTED_ON
 from sentiflow.scoring import TextScorer
 from sentiflow.store.http import create_model, create_version
 from sentiflow.store.records import SCORER_DIGEST, VALIDATION_LOSS
@@ -128,7 +128,7 @@ def _check_stored(model_id: str, packed: Path, copy: Path, scorer: TextScorer) -
 
 
 def _tags(run: RunContext, prepared: Prepared) -> dict[str, str]:
-    named = {"dataset": prepared.name, "dataset.digest": prepared.digest, "recipe": run.config.recipe}
+    named = {"dataset": prepared.name, DIGEST: prepared.digest, "recipe": run.config.recipe}
     return named | run.start.tags()
 
 

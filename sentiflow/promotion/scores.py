@@ -25,20 +25,12 @@ from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.names import BUILT_IN
 from sentiflow.promotion.gate import OLD, Group
 from sentiflow.redaction import redact, without_secrets
+from sentiflow.run.record import DIGEST
 from sentiflow.scoring import NewerFormatError, TextScorer
 from sentiflow.settings import Settings
 from sentiflow.store.client import record_of
 from sentiflow.store.find import YARDSTICK_SCORES, load_unchanged, need_dataset, score_table
-from sentiflow.store.records import (
-    DIGEST,
-    MISSING,
-    SCORER_DIGEST,
-    UPGRADE,
-    Store,
-    VersionRecord,
-    need_ours,
-    renamed,
-)
+from sentiflow.store.records import MISSING, SCORER_DIGEST, UPGRADE, Store, VersionRecord, need_ours, renamed
 from sentiflow.training import package
 from sentiflow.training.learnt import NOTHING, by_texts_alone, learnt_by_version
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from sentiflow.evaluation import statistics
 from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.evaluation.statistics import Comparison
-from sentiflow.run.record import TIME, RunRecord, number, value_text, whole_number
+from sentiflow.run.record import DIGEST, TIME, RunRecord, number, value_text, whole_number
 
 ACCURACY = "test/accuracy"
 HEADING = ("points", "95% interval", "p", "right only here", "right only in 1")
 _FIRST = (
-    "recipe", "recipe.changes", "dataset", "dataset.digest", "seed", "repeats", "start_from",
+    "recipe", "recipe.changes", "dataset", DIGEST, "seed", "repeats", "start_from",
     "vocabulary_size", "sequence_length", "embedding_size", "units", "bidirectional", "ensemble_size",
     "epochs", "learning_rate", "optimizer", "batch_size", "dropout", "mask_zero",
 )  # fmt: skip

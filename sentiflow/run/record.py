@@ -21,6 +21,9 @@ MONITOR = "monitor"  # a check for drift; no training
 # Tags of a run and its version: why the test accuracy says little, in sentences; of which rows it is, if not all.
 CAVEAT, TESTED_ON = "caveat", "tested_on"
 
+DIGEST = "dataset.digest"  # tag of a run and of its version
+PARENT_RUN = "mlflow.parentRunId"  # tag of a child run
+
 TIME = "time."  # begins tags that hold the seconds of a stage, and of all: ``time.total``
 
 # Tags of a run that has epochs. The second is absent if nothing chose the epoch: the last is kept then.
@@ -72,7 +75,7 @@ class RunRecord:
 
     @property
     def parent(self) -> str | None:
-        return self.tags.get("mlflow.parentRunId")
+        return self.tags.get(PARENT_RUN)
 
     @property
     def recipe(self) -> str:
@@ -118,7 +121,7 @@ class RunRecord:
     @property
     def digest(self) -> str | None:
         """Content digest of the dataset; None before it is prepared."""
-        return self.tags.get("dataset.digest")
+        return self.tags.get(DIGEST)
 
 
 def start_text(tags: Mapping[str, str], why: str = "") -> str:

@@ -14,6 +14,7 @@ from sentiflow.names import BASE, dataset_of, model_name
 from sentiflow.redaction import redact
 from sentiflow.run.record import (
     BASELINES,
+    DIGEST,
     MONITOR,
     REPEATS,
     SWEEP,
@@ -28,7 +29,6 @@ from sentiflow.store.records import (
     ACCURACY,
     BASE_MODEL,
     CHAMPION,
-    DIGEST,
     REPRODUCED,
     REPRODUCED_DIGEST,
     SCORER_DIGEST,
@@ -275,20 +275,20 @@ def need_versions(store: Store, name: str) -> dict[int, VersionRecord]:
 
 def with_dataset(store: Store, version: VersionRecord) -> VersionRecord:
     """The version, with the dataset of its run where its own tags name none: a person may have registered it."""
-    if version.tags.keys() >= {"dataset", "dataset.digest"} or version.run_id is None:
+    if version.tags.keys() >= {"dataset", DIGEST} or version.run_id is None:
         return version
     try:
         tags = store.record(version.run_id).tags
     except UsageError:  # deleted
         return version
-    found = {key: tags[key] for key in ("dataset", "dataset.digest") if key in tags}
+    found = {key: tags[key] for key in ("dataset", DIGEST) if key in tags}
     return replace(version, tags={**found, **version.tags})
 
 
 def need_dataset(name: str, version: VersionRecord) -> tuple[str, str]:
     """Name and digest of the dataset of a version from ``with_dataset``."""
     try:
-        return version.tags["dataset"], version.tags["dataset.digest"]
+        return version.tags["dataset"], version.tags[DIGEST]
     except KeyError as err:
         raise ExternalError(
             f"Neither {name} version {version.number} nor its run has the tags dataset and dataset.digest.",

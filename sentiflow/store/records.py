@@ -13,12 +13,11 @@ from sentiflow.errors import ExternalError, UsageError
 from sentiflow.folder import here
 from sentiflow.names import BASE, dataset_of, is_model_name
 from sentiflow.redaction import redact
-from sentiflow.run.record import RunRecord, number
+from sentiflow.run.record import DIGEST, RunRecord, number
 
 CHAMPION = "champion"  # alias of the version in use
 ACCURACY = "test.accuracy"  # tag of a version
 VALIDATION_LOSS = "val.loss"  # tag of a version
-DIGEST = "dataset.digest"  # tag of a run and of its version
 SHA256 = re.compile("[0-9a-f]{64}")  # digest of a dataset: the name of its table
 SCORER = "artifacts/scorer.json"  # of a version's files; what is scored by
 NOTE = "mlflow.note.content"  # tag of a run that MLflow shows as its description

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from sentiflow.errors import ExternalError
-from sentiflow.run.record import RunRecord
+from sentiflow.run.record import PARENT_RUN, RunRecord
 from sentiflow.settings import Settings
 from sentiflow.store.http import Api
 from sentiflow.store.records import (
@@ -81,7 +81,7 @@ class ServerStore:
         run = self._living(run_id)
         if run is None:
             return []
-        below = f"tags.`mlflow.parentRunId` = '{run['info']['run_id']}'"
+        below = f"tags.`{PARENT_RUN}` = '{run['info']['run_id']}'"
         found = self._search([run["info"]["experiment_id"]], below)
         once = {child.run_id: child for child in found}  # one that begins meanwhile shifts the pages
         return sorted(once.values(), key=lambda child: (child.started, child.run_id))

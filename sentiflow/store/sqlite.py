@@ -16,7 +16,7 @@ from shlex import quote
 from typing import Any
 
 from sentiflow.errors import ExternalError
-from sentiflow.run.record import RunRecord
+from sentiflow.run.record import PARENT_RUN, RunRecord
 from sentiflow.settings import Settings
 from sentiflow.store.records import (
     RegisteredModel,
@@ -116,7 +116,7 @@ _LATEST = (
     f"run_uuid IN (SELECT run_uuid FROM runs WHERE lifecycle_stage = 'active' AND {_OURS}{_NEWEST} LIMIT {_FIRST})"
 )
 _CALLED = f"{_OURS} AND (name = ? OR run_uuid LIKE ?)"
-_CHILD = "run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'mlflow.parentRunId' AND value = ?)"
+_CHILD = f"run_uuid IN (SELECT run_uuid FROM tags WHERE key = '{PARENT_RUN}' AND value = ?)"  # noqa: S608
 _OLDEST = " ORDER BY start_time, run_uuid"
 
 

@@ -25,6 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sentiflow.errors import ExternalError, UsageError, first_line, plain_reason
 from sentiflow.files import make_folder
 from sentiflow.redaction import redact
+from sentiflow.run.record import PARENT_RUN
 from sentiflow.store.find import open_store
 from sentiflow.store.records import Store
 from sentiflow.sweeps.space import SearchSpace
@@ -128,7 +129,7 @@ def _continue(run: RunContext, study: Study, store: Store) -> None:
     for trial in finished(study):
         with suppress(UsageError):  # a person deleted its run
             record = store.record(trial.user_attrs[RUN_ID])
-            client.set_tag(record.run_id, "mlflow.parentRunId", run.run_id)
+            client.set_tag(record.run_id, PARENT_RUN, run.run_id)
             if record.status != "FINISHED":
                 ended = int(trial.datetime_complete.timestamp() * 1000) if trial.datetime_complete else None
                 client.set_terminated(record.run_id, "FINISHED", end_time=ended)

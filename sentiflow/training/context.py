@@ -19,7 +19,7 @@ from sentiflow.data.prepare import Prepared
 from sentiflow.data.rows import share_kept
 from sentiflow.evaluation.scores import Epoch, ScoreTable
 from sentiflow.names import BUILT_IN
-from sentiflow.run.record import LABEL_PARAMS, TESTED_ON
+from sentiflow.run.record import DIGEST, LABEL_PARAMS, TESTED_ON
 from sentiflow.scoring import TextScorer, Weights
 from sentiflow.store.client import OpenRun
 from sentiflow.store.find import open_store, score_table
@@ -81,8 +81,7 @@ _SCHEMA = Schema([ColSpec(kind, name) for name, kind in _COLUMNS.items()])
 
 def log_dataset(run: OpenRun, prepared: Prepared) -> None:
     """Log which dataset a run uses: its digest, its splits as inputs, and how a user's table was read."""
-    digest = "dataset.digest"
-    params, tags = {digest: prepared.digest}, {digest: prepared.digest}
+    params, tags = {DIGEST: prepared.digest}, {DIGEST: prepared.digest}
     if prepared.name not in BUILT_IN:
         rejected = sum(prepared.rejected.reasons.values()) if prepared.rejected else 0
         left_out = sum(prepared.left_out.values())

@@ -25,7 +25,7 @@ from sentiflow.files import make_folder
 from sentiflow.locks import lock_tag, training_lock, work_folder
 from sentiflow.names import dataset_name, located, model_name
 from sentiflow.redaction import printable, redact
-from sentiflow.run.record import KIND, START_FROM, TRAINING
+from sentiflow.run.record import KIND, PARENT_RUN, START_FROM, TRAINING
 from sentiflow.settings import load_settings
 from sentiflow.store.client import OpenRun, connect, experiment_id
 from sentiflow.store.http import create_run
@@ -155,7 +155,7 @@ def child_run(
     seed, config = parent.seed if seed is None else seed, config or parent.config
     planned = replace(parent, name=name, config=config, seed=seed, began=time.time(), parent=parent)
     tags = {**parent.start.tags(), **tags}
-    run = _open(planned, {KIND: kind, "mlflow.parentRunId": parent.run_id, **tags})
+    run = _open(planned, {KIND: kind, PARENT_RUN: parent.run_id, **tags})
     with closing(run), _system_metrics(run):
         make_folder(run.work)
         _describe(run, {**_parameters(planned), START_FROM: parent.start.name})

@@ -16,10 +16,10 @@ from sentiflow.monitoring import labelling, sample
 from sentiflow.monitoring.accuracy import Verdicts
 from sentiflow.monitoring.exchange import csv_table
 from sentiflow.monitoring.log import Entry, TextLog
-from sentiflow.run.record import KIND, MONITOR, TRAINING
+from sentiflow.run.record import DIGEST, KIND, MONITOR, TRAINING
 from sentiflow.settings import Settings
 from sentiflow.store.client import connect, experiment_id
-from sentiflow.store.records import DIGEST, QUOTED
+from sentiflow.store.records import QUOTED
 from tests.sentiflow.monitoring.test_accuracy import sample as made
 from tests.world import World
 
