@@ -1,4 +1,4 @@
-"""Measure simpler models beside the recipe ``tuned``, and write the table in docs/recipes.md."""
+"""Measure baselines beside the recipe ``tuned``, and write the table in docs/recipes.md."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ from sentiflow.data import reviews as reading
 from sentiflow.data.prepare import fetch, prepare
 from sentiflow.data.reviews import Reviews
 from sentiflow.evaluation.metrics import Measured, cross_entropy, measure
-from sentiflow.evaluation.scores import YARDSTICK, ScoreTable
+from sentiflow.evaluation.scores import BASELINE, ScoreTable
 from sentiflow.evaluation.statistics import Comparison, compare, format_interval, format_p, format_points
 from sentiflow.reports.blocks import Table
 from sentiflow.reports.summary import PARAMETERS, SPEED
@@ -84,7 +84,7 @@ class Row:
 
 
 def measured(dataset: str) -> list[Row]:
-    """The network of the recipe ``tuned``, trained by the command, and the simpler models on its reviews."""
+    """The network of the recipe ``tuned``, trained by the command, and the baselines on its reviews."""
     settings = load_settings()
     prepared = prepare(fetch(dataset, settings), settings)
     with tempfile.TemporaryDirectory() as folder:
@@ -149,7 +149,7 @@ def fit_tfidf(training: Reviews, validation: Reviews, config: TrainConfig = TUNE
 
 
 MODELS: dict[str, Callable[[Reviews, Reviews], Fitted]] = {
-    "majority": fit_majority, "tfidf": fit_tfidf, YARDSTICK: baselines.fit,
+    "majority": fit_majority, "tfidf": fit_tfidf, BASELINE: baselines.fit,
 }  # fmt: skip
 
 

@@ -31,7 +31,7 @@ from sentiflow.monitoring.exchange import csv_table
 from sentiflow.monitoring.log import SERVED, Entry, TextLog
 from sentiflow.monitoring.sample import Sample, draw
 from sentiflow.promotion.candidate import cost_of
-from sentiflow.promotion.gate import BASELINE, OLD, Evidence, Group, Limits, judge
+from sentiflow.promotion.gate import AGAINST_BASELINE, OLD, Evidence, Group, Limits, judge
 from sentiflow.scoring import LABEL_NAMES, TextScorer, is_positive
 from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.settings import Settings
@@ -54,7 +54,7 @@ Measured = dict[str, float]
 
 @dataclass(frozen=True)
 class Model:
-    """A trained network, and the test split of its folder with the scores of network and yardstick."""
+    """A trained network, and the test split of its folder with the scores of network and baseline."""
 
     scorer: TextScorer
     tests: Rows
@@ -120,10 +120,10 @@ class World:
             candidate.scorer.weights.save(Path(files) / "weights.npz")
             cost = cost_of(Path(files), candidate.scorer)
         limits, groups = Limits.of(self.settings), [Group(OLD, kept, right)]
-        given = Evidence(candidate.table, old, cost, yardstick=candidate.simple, groups=groups)
+        given = Evidence(candidate.table, old, cost, baseline=candidate.simple, groups=groups)
         decision = judge(given, limits)
         passed = {rule.name: rule.passed for rule in decision.rules}
-        names = "better", BASELINE, f"slice {OLD}"
+        names = "better", AGAINST_BASELINE, f"slice {OLD}"
         return {name: passed[name] for name in names} | {"passed": decision.passed}
 
 

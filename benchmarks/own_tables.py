@@ -68,7 +68,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def measure(table: Path, asked: str, settings: Settings) -> dict[str, Any]:
-    """Five trainings on a table, and the simple models beside them; accuracies on its test split."""
+    """Five trainings on a table, and the baselines beside them; accuracies on its test split."""
     prepared = prepare(fetch(str(table), settings), settings)
     content, words = reviews.read(prepared.table), reviews.read_vocabulary(prepared.table)
     start = choose_start(asked, str(table), FITTED, content, words, settings)

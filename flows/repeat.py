@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from flows.promote import after_training, need_server
-from flows.train import Seed, train_below, yardstick_of
+from flows.train import Seed, baseline_of, train_below
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.names import AUTO
 from sentiflow.operations.flow_runs import job
@@ -58,10 +58,10 @@ def repeat(
         parent.params({"repeats": repeats})
         prepared = prepare(parent, fetch(parent, table))
         parent = fit(parent, prepared, start_from)
-        yardstick, seeds = yardstick_of(parent, prepared), []
+        baseline, seeds = baseline_of(parent, prepared), []
         for each in range(seed, seed + repeats):
             name = parent.name.replace(seeds_label(seed, repeats), seeds_label(each))
-            seeds.append(train_below(parent, prepared, name, REPEAT, f"seed {each}", each, yardstick))
+            seeds.append(train_below(parent, prepared, name, REPEAT, f"seed {each}", each, baseline))
         best = best_of(seeds)
         model = register(best.run, prepared, best.trained, best.measured)
         result = summarize_repeats(parent, prepared, seeds, best, model)

@@ -9,7 +9,7 @@ from prefect import runtime
 from pydantic import Field
 
 from flows.promote import after_training, need_server
-from flows.train import Seed, yardstick_of
+from flows.train import Seed, baseline_of
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.errors import DivergedError, UsageError
@@ -128,7 +128,7 @@ def _train_best(
     """The best recipe, and its trainings by seed; if one diverges, the same command takes the next best recipe."""
     best = _best(sweep)
     config = sweep.best(best.values)
-    given = {"parent": run, "prepared": prepared, "config": config, "yardstick": yardstick_of(run, prepared)}
+    given = {"parent": run, "prepared": prepared, "config": config, "baseline": baseline_of(run, prepared)}
     calls = ({**given, "seed": seed} for seed in range(repeats))
     try:
         return config, sorted(runner.side_by_side(train_best, calls), key=lambda each: each.run.seed)

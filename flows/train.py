@@ -20,7 +20,7 @@ from sentiflow.training.open_run import alone, child_run, planned_name, training
 from sentiflow.training.preload import preload
 from sentiflow.training.provenance import nothing_to_train, trained_already
 from sentiflow.training.recipes import TUNED, TrainConfig
-from tasks.training import evaluate, fetch, fit, fit_yardstick, prepare, register, summarize
+from tasks.training import evaluate, fetch, fit, fit_baseline, prepare, register, summarize
 from tasks.training import train as train_network
 
 logger = logging.getLogger(f"sentiflow.{__name__}")
@@ -29,9 +29,9 @@ logger = logging.getLogger(f"sentiflow.{__name__}")
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
-def yardstick_of(run: RunContext, prepared: Prepared) -> Path | None:
-    """The file of the yardstick's scores of the test reviews; None for datasets that are not a user's table."""
-    return None if prepared.name in BUILT_IN else fit_yardstick(run, prepared)
+def baseline_of(run: RunContext, prepared: Prepared) -> Path | None:
+    """The file of the baseline's scores of the test reviews; None for datasets that are not a user's table."""
+    return None if prepared.name in BUILT_IN else fit_baseline(run, prepared)
 
 
 def train_below(
@@ -41,13 +41,13 @@ def train_below(
     kind: str,
     what: str,
     seed: int | None = None,
-    yardstick: Path | None = None,
+    baseline: Path | None = None,
 ) -> SeedResult:
     """Train and evaluate the recipe in a run of its own below another; ``what`` names the two tasks."""
     with child_run(parent, name, kind, prepared, seed=seed) as run:
         trained = train_network.with_options(task_run_name=f"train {what}")(run, prepared)
         evaluated = evaluate.with_options(task_run_name=f"evaluate {what}")
-        measured = evaluated(run, prepared, trained, yardstick)
+        measured = evaluated(run, prepared, trained, baseline)
     return SeedResult(run, trained, measured)
 
 
@@ -67,7 +67,7 @@ def train(
     2. prepare: decode, check, write the canonical table
     3. fit: choose what to start from, and what of the recipe the table decides
     4. train: the network, and log each epoch
-    5. evaluate: score the test split, draw, report; of a table of your own beside a simple model, the yardstick
+    5. evaluate: score the test split, draw, report; of a table of your own beside the baseline
     6. register: pack the model, store it, make a version
     7. summarize: in MLflow, in Prefect and for the caller
     8. with ``promote``: promote the version; if a check fails, it stays registered
@@ -95,7 +95,7 @@ def train(
                 prepared = prepare(run, fetch(run, table))
                 run = fit(run, prepared, start_from)
                 trained = train_network(run, prepared)
-                measured = evaluate(run, prepared, trained, yardstick_of(run, prepared))
+                measured = evaluate(run, prepared, trained, baseline_of(run, prepared))
                 model = register(run, prepared, trained, measured)
                 result = summarize(run, prepared, measured, model)
     if equal is None:

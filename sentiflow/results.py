@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sentiflow.data.rows import Rejected
 from sentiflow.errors import RejectedError
-from sentiflow.evaluation.metrics import Measured, Spread, Yardstick
+from sentiflow.evaluation.metrics import Baseline, Measured, Spread
 from sentiflow.promotion.candidate import Candidate
 from sentiflow.reports.blocks import Table
 from sentiflow.training.context import RunContext, TrainedFiles
@@ -49,10 +49,10 @@ class RunResult:
 
 @dataclass(frozen=True)
 class ModelResult(RunResult):
-    """The outcome of a flow that registers a version; only one of a table of one's own has a yardstick."""
+    """The outcome of a flow that registers a version; only one of a table of one's own has a baseline."""
 
     model: Registered
-    yardstick: Yardstick | None = field(default=None, kw_only=True)
+    baseline: Baseline | None = field(default=None, kw_only=True)
     caveat: str = field(default="", kw_only=True)  # why the test accuracy says little
     tested_on: str = field(default="", kw_only=True)  # of which rows it is, if not of all
     rejected: Rejected | None = field(default=None, kw_only=True)
@@ -68,9 +68,9 @@ class ModelResult(RunResult):
 
     @property
     def comparisons(self) -> list[str]:
-        """What the accuracy is worth: why it says little, and against the yardstick."""
-        yardstick = "" if self.yardstick is None else f"{self.yardstick.text}."
-        return [each for each in (self.caveat, yardstick) if each]
+        """What the accuracy is worth: why it says little, and against the baseline."""
+        baseline = "" if self.baseline is None else f"{self.baseline.text}."
+        return [each for each in (self.caveat, baseline) if each]
 
     @property
     @abstractmethod

@@ -11,19 +11,12 @@ from sentiflow.redaction import escape_markdown
 from sentiflow.reports.blocks import PAGE
 from sentiflow.reports.several_runs import report_on
 from sentiflow.reproduction import Original, compared, find_original, need_data
-from sentiflow.results import (
-    Registered,
-    RepeatsResult,
-    Reproduction,
-    SeedResult,
-    seed_metrics,
-    seeds_table,
-)
+from sentiflow.results import Registered, RepeatsResult, Reproduction, SeedResult, seed_metrics, seeds_table
 from sentiflow.run.record import CAVEAT
 from sentiflow.settings import load_settings
 from sentiflow.store.ui import run_url
 from sentiflow.training.context import RunContext, TrainedFiles, scorer_of, tested_on
-from sentiflow.training.open_run import log_yardstick, publish_summary
+from sentiflow.training.open_run import log_baseline, publish_summary
 from sentiflow.training.start_from import load_start
 
 
@@ -35,12 +28,12 @@ def summarize_repeats(
     spreads = {name: spread(values) for name, values in seed_metrics(seeds).items()}
     ends = [of.as_metrics(name) for name, of in spreads.items()]
     parent.log({name: value for each in ends for name, value in each.items()})
-    yardstick, caveat = log_yardstick(parent, best.run), best.run.record().tags.get(CAVEAT, "")
+    baseline, caveat = log_baseline(parent, best.run), best.run.record().tags.get(CAVEAT, "")
     lines = [
         *([f"- {caveat}"] if caveat else []),
         f"- registered: {escape_markdown(model.name)} version {model.version}, of seed {best.run.seed}, "
         "whose validation loss is lowest",
-        *([] if yardstick is None else [f"- of it: {yardstick.text}"]),
+        *([] if baseline is None else [f"- of it: {baseline.text}"]),
         f"- recipe: {recipe_text(parent)}",
         dataset_line(prepared),
     ]
@@ -48,7 +41,7 @@ def summarize_repeats(
     seconds = _compare(parent, runs, "seeds", "repeats-summary", seeds_table(seeds).markdown(), lines)
     return RepeatsResult(
         parent.run_id, parent.name, parent.url, model, tuple(seeds), best, spreads["test/accuracy"], seconds,
-        yardstick=yardstick, caveat=caveat, tested_on=tested_on(prepared), rejected=prepared.rejected,
+        baseline=baseline, caveat=caveat, tested_on=tested_on(prepared), rejected=prepared.rejected,
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from sentiflow.sweeps import outcome, study
 from sentiflow.sweeps.space import SearchSpace
 from sentiflow.sweeps.study import Sweep, open_study, study_errors
 from sentiflow.training.context import RunContext, tested_on
-from sentiflow.training.open_run import changed_fields, child_run, log_yardstick, publish_summary, seeds_label
+from sentiflow.training.open_run import changed_fields, child_run, log_baseline, publish_summary, seeds_label
 from sentiflow.training.recipes import TrainConfig
 
 logger = logging.getLogger(f"sentiflow.{__name__}")
@@ -77,14 +77,14 @@ def trial(parent: RunContext, prepared: Prepared, asked: Trial, config: TrainCon
 
 @task(name="train the best", task_run_name="train the best, seed {seed}", persist_result=False)
 def train_best(
-    parent: RunContext, prepared: Prepared, config: TrainConfig, seed: int, yardstick: Path | None
+    parent: RunContext, prepared: Prepared, config: TrainConfig, seed: int, baseline: Path | None
 ) -> SeedResult:
     """Train the best recipe with one seed, and evaluate it on the test split, as ``repeat`` does."""
     run_logs.collect()
     name = f"best-{seeds_label(seed)}-{parent.name.removeprefix('sweep-')}"
     with child_run(parent, name, REPEAT, prepared, config=config, seed=seed) as run:
         trained = train(run, prepared)
-        measured = evaluate(run, prepared, trained, yardstick)
+        measured = evaluate(run, prepared, trained, baseline)
     return SeedResult(run, trained, measured)
 
 
@@ -121,7 +121,7 @@ def summarize_sweep(
         model=model,
         accuracy=spread([each.measured.accuracy for each in seeds]) if len(seeds) > 1 else None,
         seconds=run.seconds,
-        yardstick=log_yardstick(run, best.run),
+        baseline=log_baseline(run, best.run),
         caveat=best.run.record().tags.get(CAVEAT, ""),
         tested_on=tested_on(prepared),
         rejected=prepared.rejected,

@@ -344,7 +344,7 @@ def next_commands(result: "ModelResult", settings: "Settings") -> list[str]:
         f'Use it:      {me} predict --dataset {of}{chosen} "Better than I had hoped."',
     ]
     # The gate would refuse it.
-    loses = settings.gate_baseline and result.yardstick is not None and result.yardstick.high < 0
+    loses = settings.gate_baseline and result.baseline is not None and result.baseline.high < 0
     if champion != number and result.promotion is None and not (result.caveat or loses):
         lines.append(f"Promote it:  {me} promote {number} --dataset {of}")
     if champion not in (None, number):

@@ -1,4 +1,4 @@
-"""Metrics of the test split: overall, spread over seeds, calibration, slices, and against the yardstick."""
+"""Metrics of the test split: overall, spread over seeds, calibration, slices, and against the baseline."""
 
 import re
 import statistics
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentiflow.data.reviews import Reviews
-from sentiflow.evaluation.scores import YARDSTICK, ScoreTable, slices
+from sentiflow.evaluation.scores import BASELINE, ScoreTable, slices
 from sentiflow.evaluation.statistics import compare, format_interval, format_points, newcombe, wilson
 from sentiflow.scoring import START, Vocabulary, is_positive
 from sentiflow.scoring.vocabulary import FIRST_WORD
@@ -274,12 +274,12 @@ def _per_review(mask: Rows, starts: NDArray[np.int64]) -> NDArray[np.int64]:
     return found
 
 
-BASELINE = "baseline/"  # begins metrics of the yardstick, and of the network against it
+BASELINE_METRICS = "baseline/"  # begins metrics of the baseline, and of the network against it
 
 
 @dataclass(frozen=True)
-class Yardstick:
-    """The yardstick's accuracy on the test reviews, and the network's less that."""
+class Baseline:
+    """The baseline's accuracy on the test reviews, and the network's less that."""
 
     accuracy: float
     difference: float  # a fraction
@@ -288,9 +288,9 @@ class Yardstick:
 
     @classmethod
     def logged(cls, metrics: Mapping[str, float]) -> Self | None:
-        """What ``yardstick_metrics`` wrote; None if a run has no yardstick."""
+        """What ``baseline_metrics`` wrote; None if a run has no baseline."""
         names = ("accuracy", "difference", "difference_ci_low", "difference_ci_high")
-        found = [metrics[BASELINE + name] for name in names if BASELINE + name in metrics]
+        found = [metrics[BASELINE_METRICS + name] for name in names if BASELINE_METRICS + name in metrics]
         return cls(*found) if len(found) == len(names) else None
 
     @property
@@ -298,7 +298,7 @@ class Yardstick:
         """What both reach, as a sentence without its full stop.
 
         Example:
-            >>> Yardstick(0.83, 0.012, -0.004, 0.028).text
+            >>> Baseline(0.83, 0.012, -0.004, 0.028).text
             'nb-bigrams reaches 83.00%: no difference beyond chance (+1.20 points, 95% interval -0.40 to +2.80)'
         """
         interval = f"95% interval {format_interval(self.low, self.high)}"
@@ -309,13 +309,13 @@ class Yardstick:
             outcome = f"the network loses {points}"
         else:
             outcome = f"no difference beyond chance ({format_points(self.difference)}, {interval})"
-        return f"{YARDSTICK} reaches {self.accuracy:.2%}: {outcome}"
+        return f"{BASELINE} reaches {self.accuracy:.2%}: {outcome}"
 
 
-def yardstick_metrics(network: ScoreTable, scores: NDArray[np.float64]) -> dict[str, float]:
-    """Metrics of the yardstick's scores of the same reviews, (n,), and of the network less the yardstick."""
+def baseline_metrics(network: ScoreTable, scores: NDArray[np.float64]) -> dict[str, float]:
+    """Metrics of the baseline's scores of the same reviews, (n,), and of the network less the baseline."""
     measured = asdict(measure(network.label, scores))
     del measured["majority_share"]  # the network's
     found = compare(network.right, is_positive(scores) == (network.label == 1))
     measured |= {"difference": found.difference, "difference_ci_low": found.low, "difference_ci_high": found.high}
-    return {BASELINE + name: value for name, value in measured.items()}
+    return {BASELINE_METRICS + name: value for name, value in measured.items()}

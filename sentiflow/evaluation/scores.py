@@ -29,7 +29,7 @@ def best_epoch(history: Sequence[Epoch]) -> Epoch:
     return min(history, key=lambda epoch: epoch.val_loss)
 
 
-YARDSTICK: Literal["nb-bigrams"] = "nb-bigrams"  # a version of a user's table must not be worse
+BASELINE: Literal["nb-bigrams"] = "nb-bigrams"  # a version of a user's table must not be worse
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from sentiflow.data.rows import count_left_out
 from sentiflow.data.table import TableOptions
 from sentiflow.errors import UsageError, first_line
 from sentiflow.evaluation.metrics import Measured, at_chance
-from sentiflow.evaluation.scores import YARDSTICK, best_epoch
+from sentiflow.evaluation.scores import BASELINE, best_epoch
 from sentiflow.names import BUILT_IN
 from sentiflow.reports.one_run import record_evaluation
 from sentiflow.reproduction import Original, need_data
@@ -138,8 +138,8 @@ def _ending(trained: "Trained", config: TrainConfig) -> str:
     )
 
 
-def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles, yardstick: Path | None) -> Measured:
-    """Score the test split once, by the scorer that is registered, beside the yardstick's file of scores."""
+def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles, baseline: Path | None) -> Measured:
+    """Score the test split once, by the scorer that is registered, beside the baseline's file of scores."""
     content = run.start.tested(reviews.read(prepared.table))
     scorer = scorer_of(run, prepared, trained)
     run.tag({SCORER_DIGEST: scorer.digest})
@@ -158,7 +158,7 @@ def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles, yardsti
         run, prepared, content, scorer.vocabulary, scores,
         parameters=sum(each.size for each in scorer.weights.entries().values() if each.dtype.kind == "f"),
         speed=speed, history=trained.history, scorer=scorer,
-        yardstick=None if yardstick is None else np.load(yardstick),
+        baseline=None if baseline is None else np.load(baseline),
     )  # fmt: skip
     logger.info("test accuracy %s", measured.text(content.label_names, tested_on(prepared)), extra=extra)
     if against is not None:
@@ -183,16 +183,16 @@ def _at_chance(run: RunContext, content: Reviews, scores: NDArray[np.float64]) -
     return f"{told} Likely cause: {likely}." if told and likely else told
 
 
-def fit_yardstick(run: RunContext, prepared: Prepared) -> Path | None:
-    """Fit the yardstick on the network's reviews; gives a file of its test scores, (n,), or None if it cannot."""
-    file = run.work / "yardstick.npy"
+def fit_baseline(run: RunContext, prepared: Prepared) -> Path | None:
+    """Fit the baseline on the network's reviews; gives a file of its test scores, (n,), or None if it cannot."""
+    file = run.work / "baseline.npy"
     with run.timed("baseline"):
         content = reviews.read(prepared.table)
         learnt = content.learning_splits(run.config.validation_fraction)
         try:
             fitted = baselines.fit(*learnt)
         except UsageError as err:  # a table of very few rows: its network is evaluated all the same
-            logger.warning("No %s to compare with: %s", YARDSTICK, first_line(err))
+            logger.warning("No %s to compare with: %s", BASELINE, first_line(err))
             return None
         np.save(file, fitted.score(run.start.tested(content).of("test")))
     logger.info("%s, C %g, to compare the network with", baselines.ABOUT, fitted.strength)

@@ -1,7 +1,7 @@
 """The summary of a training: on its run, for what started it, and for the caller."""
 
 from sentiflow.data.prepare import Prepared
-from sentiflow.evaluation.metrics import Measured, Yardstick
+from sentiflow.evaluation.metrics import Baseline, Measured
 from sentiflow.names import BUILT_IN
 from sentiflow.redaction import escape_markdown
 from sentiflow.reports import one_run as run_report
@@ -26,9 +26,9 @@ def summarize(run: RunContext, prepared: Prepared, measured: Measured, model: Re
     ]
     publish_summary(run, run.started, report.markdown(*lines), "training-summary")
     seconds = {stage: found for stage in (*STAGES, "total") if (found := record.seconds(stage)) is not None}
-    yardstick = Yardstick.logged(record.metrics)
+    baseline = Baseline.logged(record.metrics)
     return TrainingResult(
-        run.run_id, run.name, run.url, model, measured, seconds, record.label_names, yardstick=yardstick,
+        run.run_id, run.name, run.url, model, measured, seconds, record.label_names, baseline=baseline,
         caveat=record.tags.get(CAVEAT, ""), tested_on=tested_on(prepared), rejected=prepared.rejected,
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ from typing import Literal, Self
 
 from sentiflow.console import Logger
 from sentiflow.errors import ExternalError, RejectedError, UsageError, first_line
-from sentiflow.evaluation.scores import YARDSTICK, ScoreTable
+from sentiflow.evaluation.scores import BASELINE, ScoreTable
 from sentiflow.names import dataset_of
 from sentiflow.promotion import behaviour, gate, scores
 from sentiflow.promotion.gate import Cost, Decision, Evidence, Group, Limits, judge
@@ -27,8 +27,8 @@ from sentiflow.store.client import connect, tracking_errors
 from sentiflow.store.find import champion_of, need_versions, open_store, reproduction_of, with_dataset
 from sentiflow.store.records import SCORER_DIGEST, Store, VersionRecord, need_number
 
-_SIMPLE_IS_BETTER = (
-    f"{YARDSTICK}, a simple model of words and pairs of words, is better. What helps: more reviews, another "
+_BASELINE_IS_BETTER = (
+    f"The baseline {BASELINE}, of words and pairs of words, is better. What helps: more reviews, another "
     "start or seed, the recipe large (docs/baselines.md).\n"
 )
 _TEXTS = 30  # timed one by one
@@ -125,7 +125,7 @@ class Candidate:
         failed = [rule.name for rule in self.decision.failures]
         helps = {
             gate.REPRODUCED: f"Train it again: sentiflow reproduce {self.name}/{self.version}\n",
-            gate.BASELINE: _SIMPLE_IS_BETTER,
+            gate.AGAINST_BASELINE: _BASELINE_IS_BETTER,
             gate.ABOVE: f"Promote it by its number: {command}\n",
             gate.MEANING: "Train again with the meanings of before: --labels\n",
         }
@@ -178,7 +178,7 @@ def evaluate_candidate(
             names=its.names,
             reproduced=reproduction_of(candidate.tags),
             learnt=learnt,
-            yardstick=scores.stored_yardstick(model, candidate),
+            baseline=scores.stored_baseline(model, candidate),
             recent=recent,
             groups=[*its.old, *behaviour.groups(settings, scorer, its.scorer)],
             declined=_declined(name, number, versions, scorer, settings),

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentiflow.evaluation.metrics import accuracy_of, at_chance, confusion
-from sentiflow.evaluation.scores import YARDSTICK, ScoreTable, slices
+from sentiflow.evaluation.scores import BASELINE, ScoreTable, slices
 from sentiflow.evaluation.statistics import Comparison, compare, format_interval, format_p, format_points
 from sentiflow.promotion.meaning import Names, turned
 from sentiflow.settings import Settings
 
-REPRODUCED, LATENCY, BASELINE, DECLINE = "reproduced", "latency", "baseline", "no decline"  # names of rules
+REPRODUCED, LATENCY, AGAINST_BASELINE, DECLINE = "reproduced", "latency", "baseline", "no decline"  # rules
 MEANING, ABOVE = "meaning", "above one answer"  # others
 FEWEST = 20  # test reviews to judge on, of a first model, or where some are left out
 OLD = "champion's test"  # name of a slice
@@ -25,7 +25,7 @@ RECENT = 400  # labelled texts in use, among the test reviews, to judge on
 
 _FAVOUR = 0.01  # by which these make a candidate look better that is as good (docs/promotion.md)
 _MIN_SLICE = 50  # reviews; smaller slices are not judged
-_MIN_ACCURACY = 0.8  # where there is no yardstick, and no other limit is set
+_MIN_ACCURACY = 0.8  # where there is no baseline, and no other limit is set
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Evidence:
         names: what the candidate and the champion call 0 and 1; None where there is none, or it is silent.
         reproduced: how the candidate's training came out again, ``identical`` or ``different``, or empty.
         learnt: which of the candidate's reviews are left out; None where no text can change sides.
-        yardstick: scores of the simple model that the candidate must not be worse than, on what both have scored.
+        baseline: scores of the baseline, which the candidate must not be worse than, on what both have scored.
         recent: which of the candidate's reviews are labelled texts in use; None where there are none.
         groups: of a table of behaviour, or what the champion was tested on.
         declined: a person's no that stands.
@@ -69,7 +69,7 @@ class Evidence:
     names: tuple[Names, Names] | None = None
     reproduced: str = ""
     learnt: NDArray[np.bool_] | None = None
-    yardstick: ScoreTable | None = None
+    baseline: ScoreTable | None = None
     recent: NDArray[np.bool_] | None = None
     groups: Sequence[Group] = ()
     declined: str = ""
@@ -157,7 +157,7 @@ def judge(evidence: Evidence, limits: Limits) -> Decision:
     """Compare a candidate with the gate's limits, and with the champion, if there is one."""
     given, left, enough, notes = _usable(evidence)
     accuracy = float(given.candidate.right.mean())
-    simple = _against_yardstick(given.candidate, given.yardstick) if limits.baseline else []
+    simple = _against_baseline(given.candidate, given.baseline) if limits.baseline else []
     compared, answers, told = _of_answers(given, limits, enough=enough)
     too_few = f"{left:,} that none of the compared has learnt from, at least {FEWEST}"
     rules = [
@@ -261,17 +261,17 @@ def _minimum(accuracy: float, limits: Limits, *, floor: bool) -> list[Rule]:
     return [Rule("minimum accuracy", accuracy >= least, accuracy, least, f"{accuracy:.2%}, at least {least:.2%}")]
 
 
-def _against_yardstick(candidate: ScoreTable, yardstick: ScoreTable | None) -> list[Rule]:
-    """The rule of the yardstick; none where no review was scored by both."""
-    if yardstick is None:
+def _against_baseline(candidate: ScoreTable, baseline: ScoreTable | None) -> list[Rule]:
+    """The rule of the baseline; none where no review was scored by both."""
+    if baseline is None:
         return []
-    ids = candidate.review_id, yardstick.review_id
+    ids = candidate.review_id, baseline.review_id
     _, mine, its = np.intersect1d(*ids, assume_unique=True, return_indices=True)
     if not len(mine):
         return []
-    found = compare(candidate.right[mine], yardstick.right[its])
-    text = f"{_difference(found, YARDSTICK)}; must not be worse beyond chance"
-    return [Rule(BASELINE, found.high >= 0, found.high, 0.0, text)]
+    found = compare(candidate.right[mine], baseline.right[its])
+    text = f"{_difference(found, BASELINE)}; must not be worse beyond chance"
+    return [Rule(AGAINST_BASELINE, found.high >= 0, found.high, 0.0, text)]
 
 
 def _no_constant(candidate: ScoreTable, *, named: bool) -> list[Rule]:

@@ -29,7 +29,7 @@ from sentiflow.run.record import DIGEST
 from sentiflow.scoring import NewerFormatError, TextScorer
 from sentiflow.settings import Settings
 from sentiflow.store.client import record_of
-from sentiflow.store.find import YARDSTICK_SCORES, load_unchanged, need_dataset, score_table
+from sentiflow.store.find import BASELINE_SCORES, load_unchanged, need_dataset, score_table
 from sentiflow.store.records import MISSING, SCORER_DIGEST, UPGRADE, Store, VersionRecord, need_ours, renamed
 from sentiflow.training import package
 from sentiflow.training.learnt import NOTHING, by_texts_alone, learnt_by_version
@@ -121,16 +121,16 @@ def stored(model: Model, version: VersionRecord, other: ScoreTable | None = None
     return table
 
 
-def stored_yardstick(model: Model, version: VersionRecord) -> ScoreTable | None:
-    """What the yardstick scored when the version was trained; None if its run keeps no such scores."""
+def stored_baseline(model: Model, version: VersionRecord) -> ScoreTable | None:
+    """What the baseline scored when the version was trained; None if its run keeps no such scores."""
     if SCORER_DIGEST not in version.tags:
         return None
     try:
-        return _of_run(model, version, YARDSTICK_SCORES)
+        return _of_run(model, version, BASELINE_SCORES)
     except (MlflowException, ExternalError) as err:
         if is_passing(err):
             raise
-        model.logger.warning("version %s is not compared with a simple model: %s", version.number, first_line(err))
+        model.logger.warning("version %s is not compared with the baseline: %s", version.number, first_line(err))
         return None
 
 

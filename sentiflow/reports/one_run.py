@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import Reviews, in_both_splits
 from sentiflow.evaluation import metrics
-from sentiflow.evaluation.metrics import BASELINE, SLICES, Measured, Yardstick, reliability
-from sentiflow.evaluation.scores import YARDSTICK, Epoch, ScoreTable
+from sentiflow.evaluation.metrics import BASELINE_METRICS, SLICES, Baseline, Measured, reliability
+from sentiflow.evaluation.scores import BASELINE, Epoch, ScoreTable
 from sentiflow.names import BUILT_IN
 from sentiflow.redaction import escape_markdown
 from sentiflow.reports.blocks import (
@@ -46,7 +46,7 @@ from sentiflow.reports.summary import (
 from sentiflow.run.comparison import figure, figure_text, metric_names
 from sentiflow.run.record import CAVEAT, TESTED_ON, RunRecord, number, start_text
 from sentiflow.scoring import Attribution, TextScorer, Vocabulary
-from sentiflow.store.find import SCORES, YARDSTICK_SCORES
+from sentiflow.store.find import BASELINE_SCORES, SCORES
 from sentiflow.store.records import NOTE
 from sentiflow.training.recipes import RECIPES, TUTORIAL, TrainConfig
 
@@ -136,10 +136,10 @@ def card(run: RunSummary) -> list[str]:
 
 
 def _compared(run: RunSummary) -> list[str]:
-    """What the accuracy is worth, against one answer for all and a simple model; what the training began with."""
-    yardstick = Yardstick.logged(run.metrics)
+    """What the accuracy is worth, against one answer for all and the baseline; what the training began with."""
+    baseline = Baseline.logged(run.metrics)
     start = start_text(run.record.tags)
-    sentences = ["" if yardstick is None else f"{yardstick.text}.", f"Started {start}." if start else ""]
+    sentences = ["" if baseline is None else f"{baseline.text}.", f"Started {start}." if start else ""]
     return [each for each in (run.record.tags.get(CAVEAT, ""), *sentences) if each]
 
 
@@ -238,8 +238,8 @@ def _metrics(run: RunSummary) -> list[Block]:
     logged = {
         ECE: ("expected calibration error", "mean distance of score and share, over ten bins"),
         "val/loss": ("validation loss", "of the weights that were kept"),
-        f"{BASELINE}accuracy": (f"{YARDSTICK}, accuracy", "of a simple model"),
-        f"{BASELINE}balanced_accuracy": (f"{YARDSTICK}, balanced accuracy", "of a simple model"),
+        f"{BASELINE_METRICS}accuracy": (f"{BASELINE}, accuracy", "of the baseline"),
+        f"{BASELINE_METRICS}balanced_accuracy": (f"{BASELINE}, balanced accuracy", "of the baseline"),
     }
     rows += [(*about, f"{run.metrics[name]:.4f}") for name, about in logged.items() if name in run.metrics]
     return [Table(("metric", "meaning", "value"), rows, words=2)]
@@ -286,13 +286,13 @@ def record_evaluation(
     history: Sequence[Epoch] | None = None,
     scorer: TextScorer | None = None,
     facts: Mapping[str, object] | None = None,
-    yardstick: NDArray[float64] | None = None,
-) -> tuple[Measured, Yardstick | None]:
+    baseline: NDArray[float64] | None = None,
+) -> tuple[Measured, Baseline | None]:
     """Measure the scores of the test reviews, shape (n,), 0 to 1, and log metrics, files and the report.
 
     ``parameters`` counts those that were trained; ``speed`` is reviews scored per second; ``facts`` are more rows
-    for the report's table of the run. Only with a scorer are scores explained word by word. ``yardstick`` are the
-    scores of the simple model for the same reviews, (n,): kept beside the others, with the metrics ``baseline/*``.
+    for the report's table of the run. Only with a scorer are scores explained word by word. ``baseline`` are the
+    scores for the same reviews, (n,): kept beside the others, with the metrics ``baseline/*``.
     """
     import pandas as pd
 
@@ -306,8 +306,8 @@ def record_evaluation(
     slices = metrics.measure_slices(table, traits)
     found = {f"test/{key}": value for key, value in asdict(measured).items()}
     found |= {ECE: reliability(test.label, scores).error, SPEED: speed}
-    if yardstick is not None:
-        found |= metrics.yardstick_metrics(table, yardstick)
+    if baseline is not None:
+        found |= metrics.baseline_metrics(table, baseline)
     run.log(found | metrics.slice_metrics(slices))
     run.tag(metrics.slice_tags(slices))
     truncated = f"{(test.n_tokens > run.config.sequence_length).mean():.4f}"
@@ -320,7 +320,7 @@ def record_evaluation(
         summary = RunSummary(run.record(), curves, table, test_data, scorer, facts=about)
         columns = {"review_id": table.review_id, "label": table.label, "score": table.score}
         columns |= {"n_tokens": table.n_tokens, "unknown": traits.unknown, "negated": traits.negated}
-        columns |= {} if yardstick is None else {YARDSTICK_SCORES: yardstick}
+        columns |= {} if baseline is None else {BASELINE_SCORES: baseline}
         folder, drawn = run.work / "artifacts", pictures(summary)
         plots.save(drawn, folder / "plots")
         made = report(summary, drawn, beside="" if run.parent else ERRORS)
@@ -333,4 +333,4 @@ def record_evaluation(
         if run.parent is not None:  # other runs get their description with their summary
             part = f"Part of [{escape_markdown(run.parent.name)}]({run.parent.url})."
             run.tag({NOTE: made.markdown(part)})
-    return measured, Yardstick.logged(found)
+    return measured, Baseline.logged(found)

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 from sentiflow.errors import UsageError
 from sentiflow.names import dataset_name
-from sentiflow.run.record import BASELINE, FIELDS, MONITOR, REPEAT, TRIAL, RunRecord, Value, number
+from sentiflow.run.record import BASELINE_RUN, FIELDS, MONITOR, REPEAT, TRIAL, RunRecord, Value, number
 
-CHILD_KINDS = (REPEAT, TRIAL, BASELINE)
+CHILD_KINDS = (REPEAT, TRIAL, BASELINE_RUN)
 
 Condition = Callable[[RunRecord], bool]
 

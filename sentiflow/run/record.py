@@ -13,8 +13,8 @@ REPEATS = "repeats"  # the parent of several seeds
 REPEAT = "repeat"  # a child of repeats
 SWEEP = "sweep"  # the parent of a search
 TRIAL = "trial"  # a child of a sweep
-BASELINES = "baselines"  # the parent of baselines
-BASELINE = "baseline"  # a child of baselines
+BASELINE_RUNS = "baselines"  # before 1.0: the parent of baselines
+BASELINE_RUN = "baseline"  # before 1.0: a child of baselines
 REPRODUCTION = "reproduction"  # another run's training again, to compare with it
 MONITOR = "monitor"  # a check for drift; no training
 

@@ -13,7 +13,7 @@ from sentiflow.errors import ExternalError, UsageError
 from sentiflow.names import BASE, dataset_of, model_name
 from sentiflow.redaction import redact
 from sentiflow.run.record import (
-    BASELINES,
+    BASELINE_RUNS,
     DIGEST,
     MONITOR,
     REPEATS,
@@ -49,9 +49,9 @@ if TYPE_CHECKING:
     from sentiflow.evaluation.scores import ScoreTable
     from sentiflow.scoring import TextScorer
 
-PARENTS = (REPEATS, SWEEP, BASELINES)
+PARENTS = (REPEATS, SWEEP, BASELINE_RUNS)
 SCORES = "test_scores.parquet"
-YARDSTICK_SCORES = "baseline"  # its column of the yardstick's scores
+BASELINE_SCORES = "baseline"  # its column of the baseline's scores
 _COLUMNS = {"review_id": "str", "label": "int8", "score": "float64", "n_tokens": "int32"}
 _ID = re.compile(r"[0-9a-f]{4,32}")  # of a run, or the beginning of one
 _VERSION = re.compile(r"(?:models:/)?(?P<name>[^@/]+)(?:@(?P<alias>[^@/]+)|/(?P<number>\d{1,9}))")
@@ -131,7 +131,7 @@ def find_runs(store: Store, names: Sequence[str]) -> list[RunRecord]:
 def score_table(store: Store, record: RunRecord, folder: Path, column: str = "score") -> "ScoreTable | None":
     """The scores of a run's test reviews, or None if the run keeps none.
 
-    With the column ``YARDSTICK_SCORES`` those of its yardstick, or None if it has none. A run that does not say
+    With the column ``BASELINE_SCORES`` those of its baseline, or None if it has none. A run that does not say
     how many ids it reads of a review reads all of them.
     """
     path = store.file(record, SCORES, folder)
@@ -145,7 +145,7 @@ def score_table(store: Store, record: RunRecord, folder: Path, column: str = "sc
     try:
         names = [column if name == "score" else name for name in _COLUMNS]
         table = read_scores(path, names)
-        if column == YARDSTICK_SCORES and column not in table.column_names:
+        if column == BASELINE_SCORES and column not in table.column_names:
             return None
         # By lists: read_table and to_numpy import pandas, which takes longer than these milliseconds.
         columns = zip(names, _COLUMNS.values(), strict=True)

@@ -20,7 +20,7 @@ from sentiflow import children, environment, signals
 from sentiflow.data.prepare import Prepared
 from sentiflow.environment import startup_seconds, user
 from sentiflow.errors import DeletedError, UsageError, first_line, prefect_away
-from sentiflow.evaluation.metrics import BASELINE, Yardstick
+from sentiflow.evaluation.metrics import BASELINE_METRICS, Baseline
 from sentiflow.files import make_folder
 from sentiflow.locks import lock_tag, training_lock, work_folder
 from sentiflow.names import dataset_name, located, model_name
@@ -186,11 +186,11 @@ def publish_summary(run: OpenRun, started: Started, text: str, key: str, about: 
     logger.info("MLflow run: %s", run.url)
 
 
-def log_yardstick(parent: OpenRun, best: OpenRun) -> Yardstick | None:
-    """Log on a parent what the run of its registered version says of the yardstick."""
+def log_baseline(parent: OpenRun, best: OpenRun) -> Baseline | None:
+    """Log on a parent what the run of its registered version says of the baseline."""
     metrics = best.record().metrics
-    parent.log({name: value for name, value in metrics.items() if name.startswith(BASELINE)})
-    return Yardstick.logged(metrics)
+    parent.log({name: value for name, value in metrics.items() if name.startswith(BASELINE_METRICS)})
+    return Baseline.logged(metrics)
 
 
 R = TypeVar("R", bound=OpenRun)

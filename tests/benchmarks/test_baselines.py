@@ -1,4 +1,4 @@
-"""The simpler models of the benchmark against another way to them and sums by hand."""
+"""The baselines of the benchmark against another way to them and sums by hand."""
 
 import math
 from dataclasses import replace

@@ -11,7 +11,7 @@ from sentiflow.store.find import find_version
 from sentiflow.training.open_run import alone, training_run
 from sentiflow.training.recipes import load_recipe
 from sentiflow.training.started import Started
-from tasks.training import evaluate, fetch, fit, fit_yardstick, prepare, register, summarize, train
+from tasks.training import evaluate, fetch, fit, fit_baseline, prepare, register, summarize, train
 from tests.world import World
 
 
@@ -32,7 +32,7 @@ def test_each_task_works_without_prefect(world: World, tmp_path: Path, monkeypat
         prepared = prepare.fn(run, fetch.fn(run, DEFAULT_OPTIONS))
         run = fit.fn(run, prepared, AUTO)
         trained = train.fn(run, prepared)
-        measured = evaluate.fn(run, prepared, trained, fit_yardstick.fn(run, prepared))
+        measured = evaluate.fn(run, prepared, trained, fit_baseline.fn(run, prepared))
         result = summarize.fn(run, prepared, measured, register.fn(run, prepared, trained, measured))
     assert run.record().tags["started_by"].endswith(", by hand")
     assert find_version(world.settings, result.model.name, None).number == result.model.version == 1

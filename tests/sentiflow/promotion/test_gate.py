@@ -126,8 +126,8 @@ def test_a_first_model_of_fewer_than_20_test_reviews_is_refused_however_good_it_
     assert judge(table([True] * 19), table([True] * 9 + [False] * 10), CHEAP, LOOSE).passed
 
 
-def of_yardstick(right: list[bool], drop: int = 0) -> ScoreTable:
-    """The yardstick's scores of the same reviews in another order, some left out."""
+def of_baseline(right: list[bool], drop: int = 0) -> ScoreTable:
+    """The baseline's scores of the same reviews in another order, some left out."""
     whole = table(right)
     rows = np.roll(np.arange(len(right)), 7)[: len(right) - drop]
     columns = (whole.review_id, whole.label, whole.score, whole.n_tokens)
@@ -135,35 +135,35 @@ def of_yardstick(right: list[bool], drop: int = 0) -> ScoreTable:
 
 
 def test_a_model_that_a_simple_one_beats_is_refused_however_good_it_is() -> None:
-    # Of 100 reviews the yardstick wins 9 and loses 1.
+    # Of 100 reviews the baseline wins 9 and loses 1.
     candidate = table([False] * 9 + [True] * 91)
-    yardstick = of_yardstick([True] * 99 + [False])
-    decision = judge(candidate, None, CHEAP, limits(), yardstick=yardstick)
+    baseline = of_baseline([True] * 99 + [False])
+    decision = judge(candidate, None, CHEAP, limits(), baseline=baseline)
     (failed,) = decision.failures
     assert (failed.name, failed.number, failed.limit) == ("baseline", tango(1, 9, 100)[1], 0.0)
     assert failed.text.startswith("8.00 points worse than nb-bigrams (95% interval -")
     assert failed.text.endswith("; must not be worse beyond chance")
-    assert judge(candidate, None, CHEAP, limits(baseline=False), yardstick=yardstick).passed
+    assert judge(candidate, None, CHEAP, limits(baseline=False), baseline=baseline).passed
 
 
 def test_one_that_is_worse_within_chance_passes_and_needs_no_fixed_accuracy() -> None:
-    # 75 and 77 of 100 are right, 3 and 5 by one alone; without the yardstick 75% would be too few.
+    # 75 and 77 of 100 are right, 3 and 5 by one alone; without the baseline 75% would be too few.
     candidate = table([True] * 75 + [False] * 25)
-    yardstick = of_yardstick([False] * 3 + [True] * 72 + [True] * 5 + [False] * 20)
-    decision = judge(candidate, None, CHEAP, limits(), yardstick=yardstick)
+    baseline = of_baseline([False] * 3 + [True] * 72 + [True] * 5 + [False] * 20)
+    decision = judge(candidate, None, CHEAP, limits(), baseline=baseline)
     assert rules(decision) == {"baseline": True, "latency": True, "size": True}
     for asked in (limits(min_accuracy=0.8), limits(min_accuracy=0.8, baseline=False), limits(baseline=False)):
-        (failed,) = judge(candidate, None, CHEAP, asked, yardstick=yardstick).failures
+        (failed,) = judge(candidate, None, CHEAP, asked, baseline=baseline).failures
         assert failed.text == "75.00%, at least 80.00%"
     assert [rule.name for rule in judge(candidate, None, CHEAP, limits()).failures] == ["minimum accuracy"]
 
 
-def test_the_yardstick_is_compared_on_the_reviews_that_both_have_scored() -> None:
+def test_the_baseline_is_compared_on_the_reviews_that_both_have_scored() -> None:
     candidate = table([False] * 9 + [True] * 91)
-    some = of_yardstick([True] * 100, drop=40)  # 60 reviews, 9 of them lost
-    assert judge(candidate, None, CHEAP, limits(), yardstick=some).failures[0].number == tango(0, 9, 60)[1]
+    some = of_baseline([True] * 100, drop=40)  # 60 reviews, 9 of them lost
+    assert judge(candidate, None, CHEAP, limits(), baseline=some).failures[0].number == tango(0, 9, 60)[1]
     none = replace(some, review_id=np.array([f"other/{i}" for i in range(60)]))
-    assert rules(judge(candidate, None, CHEAP, limits(), yardstick=none))["minimum accuracy"]
+    assert rules(judge(candidate, None, CHEAP, limits(), baseline=none))["minimum accuracy"]
 
 
 def test_an_accuracy_below_the_floor_is_refused_whoever_the_champion_is() -> None:

@@ -1,9 +1,9 @@
-"""What the network gains or loses on a simple model, in figures and words."""
+"""What the network gains or loses on the baseline, in figures and words."""
 
 import numpy as np
 import pytest
 
-from sentiflow.evaluation.metrics import Yardstick, yardstick_metrics
+from sentiflow.evaluation.metrics import Baseline, baseline_metrics
 from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.evaluation.statistics import tango
 
@@ -21,20 +21,20 @@ def network(wrong: set[int]) -> ScoreTable:
     return ScoreTable(ids, LABELS.astype(np.int8), scores(wrong), np.full(100, 5, np.int32), 80)
 
 
-def test_metrics_are_of_the_yardstick_and_the_difference_is_the_network_less_it() -> None:
-    # The network is wrong about 0 to 9, the yardstick about the odd ones below 40: 5 in common.
-    found = yardstick_metrics(network(set(range(10))), scores({row for row in range(40) if row % 2}))
+def test_metrics_are_of_the_baseline_and_the_difference_is_the_network_less_it() -> None:
+    # The network is wrong about 0 to 9, the baseline about the odd ones below 40: 5 in common.
+    found = baseline_metrics(network(set(range(10))), scores({row for row in range(40) if row % 2}))
     assert found["baseline/accuracy"] == 0.8
     assert found["baseline/balanced_accuracy"] == pytest.approx((50 / 50 + 30 / 50) / 2)
     assert found["baseline/difference"] == pytest.approx(0.1)
     ends = found["baseline/difference_ci_low"], found["baseline/difference_ci_high"]
     assert ends == tango(15, 5, 100)
     assert "baseline/majority_share" not in found
-    assert Yardstick.logged(found) == Yardstick(0.8, pytest.approx(0.1), *ends)
+    assert Baseline.logged(found) == Baseline(0.8, pytest.approx(0.1), *ends)
 
 
-def test_a_run_without_a_yardstick_has_none() -> None:
-    assert Yardstick.logged({"test/accuracy": 0.9}) is None
+def test_a_run_without_a_baseline_has_none() -> None:
+    assert Baseline.logged({"test/accuracy": 0.9}) is None
 
 
 @pytest.mark.parametrize(
@@ -47,4 +47,4 @@ def test_a_run_without_a_yardstick_has_none() -> None:
     ],
 )
 def test_words_say_gain_loss_or_neither(difference: float, low: float, high: float, text: str) -> None:
-    assert Yardstick(0.83, difference, low, high).text == f"nb-bigrams reaches 83.00%: {text}"
+    assert Baseline(0.83, difference, low, high).text == f"nb-bigrams reaches 83.00%: {text}"

@@ -1,4 +1,4 @@
-"""A table of one's own beside a simple model: what a training says of it, and what the gate makes of it."""
+"""A table of one's own beside the baseline: what a training says of it, and what the gate makes of it."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,7 +30,7 @@ NEUTRAL = TableOptions(labels={"meh": "skip"})
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Iterator[World]:
-    made = make_world(tmp_path_factory.mktemp("yardstick"), migrated_store)
+    made = make_world(tmp_path_factory.mktemp("baseline"), migrated_store)
     rows = [(text, label, "train" if k < 450 else "test") for k, (text, label, *_) in enumerate(sample_rows())]
     learnt = [(f"{text} zyx{k}", label, "test") for k, (text, label, _) in enumerate(rows[:50])]  # an unknown word
     neutral = [(text, "meh", "train") for text, *_ in rows[550:750]]
@@ -53,16 +53,16 @@ def client(own: World) -> MlflowClient:
 
 
 def test_a_training_says_everywhere_what_the_network_loses(result: TrainingResult, client: MlflowClient) -> None:
-    yardstick, run = result.yardstick, client.get_run(result.run_id)
-    assert yardstick is not None and yardstick.high < 0
-    assert "the network loses" in yardstick.text and yardstick.text in result.summary
+    baseline, run = result.baseline, client.get_run(result.run_id)
+    assert baseline is not None and baseline.high < 0
+    assert "the network loses" in baseline.text and baseline.text in result.summary
     description = run.data.tags["mlflow.note.content"]
-    assert yardstick.text in description
+    assert baseline.text in description
     shown = artifacts_of(run.data.tags["prefect.flow_run_id"])
     assert any(each.key == "training-summary" and each.data == description for each in shown)
-    assert yardstick.text in client.get_model_version(result.model.name, str(result.model.version)).description
+    assert baseline.text in client.get_model_version(result.model.name, str(result.model.version)).description
     page = Path(client.download_artifacts(result.run_id, "report.html")).read_text()
-    assert yardstick.text in page and "nb-bigrams, balanced accuracy" in page
+    assert baseline.text in page and "nb-bigrams, balanced accuracy" in page
     assert float(run.data.tags["time.baseline"]) > 0
 
 
@@ -81,14 +81,14 @@ def test_why_an_accuracy_says_little_stands_everywhere_and_nobody_is_asked_to_pr
     assert told in run.data.tags["mlflow.note.content"]
     assert client.get_model_version(result.model.name, str(result.model.version)).tags["caveat"] == told
     assert told in Path(client.download_artifacts(result.run_id, "report.html")).read_text()
-    assert result.yardstick is not None and result.yardstick.high < 0
-    promotable = replace(result, promotion=None, caveat="", yardstick=None)
+    assert result.baseline is not None and result.baseline.high < 0
+    promotable = replace(result, promotion=None, caveat="", baseline=None)
     offered = [
         any("promote 1" in line for line in next_commands(each, own.settings))
         for each in (
             promotable,
             replace(promotable, caveat=told),
-            replace(promotable, yardstick=result.yardstick),  # the gate would refuse it
+            replace(promotable, baseline=result.baseline),  # the gate would refuse it
         )
     ]
     assert offered == [True, False, False]
@@ -138,7 +138,7 @@ def test_the_gate_refuses_it_and_says_what_helps(
 
 
 @pytest.mark.story
-def test_seeds_are_compared_with_one_yardstick_and_the_parent_has_the_registered_one_s(
+def test_seeds_are_compared_with_one_baseline_and_the_parent_has_the_registered_one_s(
     own: World, prefect_server: None, client: MlflowClient
 ) -> None:
     result = repeat(POOR, str(own.root / "mine.csv"), 5, 2, table=NEUTRAL)
@@ -151,6 +151,6 @@ def test_seeds_are_compared_with_one_yardstick_and_the_parent_has_the_registered
         assert run.metrics["baseline/difference"] == pytest.approx(gained)
     best = client.get_run(result.best.run.run_id).data.metrics
     assert parent.metrics["baseline/difference"] == best["baseline/difference"]
-    assert result.yardstick is not None and result.yardstick.text in parent.tags["mlflow.note.content"]
+    assert result.baseline is not None and result.baseline.text in parent.tags["mlflow.note.content"]
     names = [each.name for each in tasks_of(parent.tags["prefect.flow_run_id"], 9)]
-    assert names.count("yardstick") == 1
+    assert names.count("baseline") == 1
