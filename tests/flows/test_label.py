@@ -23,7 +23,7 @@ from sentiflow.store.review import Label
 from tests import browsers
 from tests.receiver import receiver
 from tests.ui import running_ui
-from tests.world import Trained, World, with_own_files
+from tests.world import Trained, World, refusal, with_own_files
 
 MODEL = "sample-sentiment"
 TRUTH = {
@@ -88,19 +88,18 @@ def label(world: World, sample: Sample, by: str, value: str, texts: int | None =
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        ([], "SENTIFLOW_PREDICTION_LOG_DIR"),  # without a log nothing is drawn
         (["--by", ",".join("abcdefghijk")], "at most 10 people, not 11"),
         (["--import", "x.csv"], "one person's"),
         (["--export", "x.csv", "--delete", "text-1"], "do not go together"),
     ],
 )
-def test_a_wrong_use_is_told(trained: Trained, arguments: list[str], told: str) -> None:
-    done = trained.world.run("label", *arguments)
-    assert done.returncode == 2 and told in done.stderr
-
-
-def test_without_a_log_nothing_is_drawn_and_the_setting_is_named(trained: Trained) -> None:
-    done = trained.world.run("label")
-    assert done.returncode == 2 and "SENTIFLOW_PREDICTION_LOG_DIR" in done.stderr
+def test_a_wrong_use_is_told(
+    trained: Trained, arguments: list[str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained.world.enter(monkeypatch)
+    error = refusal("label", *arguments)
+    assert (error.exit_code, told in f"{error}") == (2, True), error
 
 
 @pytest.mark.story

@@ -60,13 +60,6 @@ def test_each_seed_is_a_finished_run_below_the_parent(
     assert "seeds7to9" in result.run_name
 
 
-def test_seeds_differ_and_share_recipe_and_dataset(children: list[Run]) -> None:
-    assert len({run.data.metrics["test/loss"] for run in children}) == 3
-    assert len({run.data.params["dataset.digest"] for run in children}) == 1
-    assert all(run.data.params["sequence_length"] == "30" for run in children)
-    assert all(run.inputs.dataset_inputs for run in children)
-
-
 def test_the_parent_sums_up_what_the_children_hold(
     result: RepeatsResult, children: list[Run], client: MlflowClient
 ) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -10,13 +9,11 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from flows.sweep import sweep
-from sentiflow.data.reviews import Reviews
 from sentiflow.errors import DivergedError, ExternalError, UsageError
 from sentiflow.results import SweepResult, by_loss
 from sentiflow.store.client import connect
 from sentiflow.sweeps import outcome
-from sentiflow.training.network import loop as training
-from sentiflow.training.recipes import TrainConfig, load_recipe
+from sentiflow.training.recipes import load_recipe
 from tests.prefect_store import artifacts_of, tasks_of
 from tests.world import World, make_world
 
@@ -190,31 +187,3 @@ def test_a_sweep_in_which_all_trials_diverge_says_so(
         sweep(CONFIG, "sample", trials=2, workers=1, repeats=1, space=space)
     found = connect(world.settings).search_runs(["1"], "tags.kind = 'trial'")
     assert [(run.info.status, run.data.tags["trial.state"]) for run in found] == [("FINISHED", "diverged")] * 2
-
-
-def test_where_the_best_diverges_with_another_seed_the_same_command_trains_the_next_best(
-    world: World, prefect_server: None, space: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = training.train
-
-    def diverging(
-        learnt: Reviews, held_back: Reviews, config: TrainConfig, seed: int, *more: Any
-    ) -> training.Trained:
-        if config.recipe.endswith("-best") and seed == 1:
-            raise DivergedError("The training diverged: the loss became NaN or infinite in epoch 1.")
-        return real(learnt, held_back, config, seed, *more)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("sentiflow.training.network.loop.train", diverging)
-        with pytest.raises(UsageError, match="the best, diverged with another seed") as caught:
-            sweep(CONFIG, "sample", trials=3, workers=2, repeats=2, space=space)
-    client = connect(world.settings)
-    assert client.search_runs(["1"], "attributes.status = 'RUNNING'") == []
-    done = sweep(CONFIG, "sample", trials=3, workers=2, repeats=2, space=space)
-    (unstable,) = (row for row in done.trials if row.state == "diverged")
-    assert f"trial {unstable.number}," in str(caught.value)
-    assert client.get_run(unstable.run_id).data.tags["trial.state"] == "diverged"
-    best = by_loss(done.trials)[0]
-    assert done.config.learning_rate == best.values["learning_rate"] != unstable.values["learning_rate"]
-    assert client.get_run(done.run_id).data.metrics["val/loss"] == best.loss >= (unstable.loss or 0)
-    assert len(children(client, done.run_id, "repeat")) == 2  # none of the recipe that was given up

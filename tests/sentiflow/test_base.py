@@ -69,17 +69,3 @@ def test_the_training_reviews_of_imdb_are_known(imdb_settings: Settings, tmp_pat
     table = prepare(fetch("imdb", imdb_settings), imdb_settings).table
     maker.save_learnt(reviews.read(table).of("train"), reviews.read_vocabulary(table), tmp_path / "learnt.npy")
     assert (tmp_path / "learnt.npy").read_bytes() == base.FILE.with_name(base.LEARNT).read_bytes()
-
-
-@pytest.mark.story
-@pytest.mark.weekly
-def test_the_same_file_is_made_twice(
-    imdb_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One epoch of short reviews; else as the packaged one was made."""
-    monkeypatch.setattr(maker, "load_settings", lambda: imdb_settings)
-    short = maker.RECIPE.model_copy(update={"epochs": 1, "sequence_length": 50})
-    for name in ("one.npz", "two.npz"):
-        maker.main(tmp_path / name, short)
-    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
-    assert base.read(tmp_path / "one.npz").accuracy > 0.6

@@ -13,9 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from mlflow.tracking import MlflowClient
 
-from sentiflow.batch import job as module
 from sentiflow.batch.dask import DaskWorkers
-from sentiflow.batch.job import Request, Scored, Workers, _pool, score_input
+from sentiflow.batch.job import Request, Scored, _pool, score_input
 from sentiflow.batch.labels import as_trained
 from sentiflow.console import Advance
 from sentiflow.data.division import text_id
@@ -203,19 +202,6 @@ def test_as_many_processes_score_as_are_asked_for(world: World, registry: Mlflow
     assert seen == {2}
     assert done.summary == f"7,000 scored, 0 rejected, 7,000 rows in all: {done.output}"
     assert 0 < done.seconds <= time.monotonic() - began
-
-
-@pytest.mark.parametrize(
-    ("size", "wanted", "number"),
-    [(7_999_999, None, 1), (8_000_000, None, 3), (1, 2, 2), (8_000_000, 1, 1)],
-)
-def test_from_eight_megabytes_on_each_core_scores_unless_a_number_is_asked_for(
-    monkeypatch: pytest.MonkeyPatch, size: int, wanted: int | None, number: int
-) -> None:
-    monkeypatch.setattr(module, "cores", lambda: 3)
-    pool = _pool(SimpleNamespace(size=size), scorer(1), wanted, Settings())  # type: ignore[arg-type]
-    assert isinstance(pool, Workers) == (number > 1)
-    assert getattr(pool, "number", 1) == number
 
 
 def test_a_cluster_scores_where_the_settings_name_one_however_small_the_input_is() -> None:

@@ -193,36 +193,12 @@ def test_the_check_makes_the_table_that_the_training_finds_and_nothing_of_a_buil
     assert run(table, settings).made is False
 
 
-def test_rejects_that_were_lost_or_are_of_another_state_are_written_again(
-    settings: Settings, tmp_path: Path
-) -> None:
-    table, file = rejecting(tmp_path / "mine.csv"), tmp_path / "mine.csv.rejects.jsonl"
-    run(table, settings)
-    content = file.read_bytes()
-    file.unlink()
-    assert run(table, settings).made and file.read_bytes() == content
-    file.write_text("of another state\n")
-    assert run(table, settings).made and file.read_bytes() == content
-
-
 def test_a_training_is_known_again_without_the_file_of_rejects(settings: Settings, tmp_path: Path) -> None:
     """Red if whoever clears the rejects away makes the next scheduled training repeat the last one."""
     table = rejecting(tmp_path / "mine.csv")
     first = run(table, settings)
     (tmp_path / "mine.csv.rejects.jsonl").unlink()
     assert find_prepared(table, settings) == replace(first, made=False)
-
-
-def test_rejects_of_another_reading_go_when_the_table_is_found_again(settings: Settings, tmp_path: Path) -> None:
-    table, file = write(tmp_path / "mine.csv"), tmp_path / "mine.csv.rejects.jsonl"
-    run(table, settings)
-    with pytest.raises(UsageError):
-        prepare(fetch(table, settings, options=TableOptions(label_column="text")), settings)
-    assert file.exists()
-    run(table, settings)
-    assert not file.exists() and not run(table, settings).made
-    run(rejecting(tmp_path / "mine.csv"), settings)
-    assert run(write(tmp_path / "mine.csv"), settings).rejected is None and not file.exists()  # it is corrected
 
 
 def test_rejects_of_the_last_ten_readings_are_kept_refused_ones_too(settings: Settings, tmp_path: Path) -> None:
@@ -330,17 +306,6 @@ def test_reviews_without_the_expected_hash_are_never_unpickled(
     with np.load(tmp_path / "alive.npz", allow_pickle=True) as arrays:
         assert len(arrays["x_train"]) == 2
     assert marker.exists()
-
-
-def test_imdb_is_found_once_it_was_made_and_never_fetched_to_look_for_it(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mirror = imdb_mirror(settings, tmp_path)
-    assert find_prepared("imdb", mirror) is None
-    assert not mirror.data_dir.exists()
-    monkeypatch.setattr(module.imdb, "check", lambda *_: None)  # of its counts
-    made = prepare(fetch("imdb", mirror), mirror)
-    assert find_prepared("imdb", mirror) == replace(made, made=False)
 
 
 def test_the_source_of_tables_is_known_by_their_contents_and_names(settings: Settings, tmp_path: Path) -> None:

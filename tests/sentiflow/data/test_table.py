@@ -130,22 +130,6 @@ def test_equally_common_spellings_give_the_same_name_wherever_they_stand() -> No
     assert {called(names[k:] + names[:k]) for k in range(6)} == {"A or b"}
 
 
-@pytest.mark.parametrize(
-    ("name", "told"),
-    [
-        ("", "a missing label cannot be an answer"),
-        ("b" * 61, "'bbbbbbbbbbbbbbbbbbbb' cannot be an answer: a name of 1 to 60 characters can"),
-        ("bad\x1b[2J", "cannot be an answer"),
-        ("bad\u202eevil", "cannot be an answer"),
-    ],
-)
-def test_a_label_that_no_answer_can_be_called_by_can_only_be_skipped(name: str, told: str) -> None:
-    with pytest.raises(UsageError, match=told):
-        as_options({"labels": {name: 0, "good": 1}}, "The options")
-    skipped = as_options({"labels": {name: "skip", "good": 1, "bad": 0}}, "The options")
-    assert skipped.labels[name.lower()] == "skip"
-
-
 def test_rows_of_labels_to_skip_are_no_rejects_and_count_against_no_bound(tmp_path: Path) -> None:
     """4 of 14 rows are skipped; of the other 10 one is rejected, 10%."""
     stars = {"5": 1, "4": 1, "1": 0, "3": "skip", "unsure": "skip"}
@@ -545,22 +529,6 @@ def test_rejects_of_a_folder_name_their_file_and_count_over_all(tmp_path: Path) 
         f"  All rejected rows: {rejects_of(folder)}",
     ]
     assert f"iconv -f cp1252 -t utf-8 {folder}/09b.csv > utf8-09b.csv" in error.hint
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        (b"", "is empty."),
-        (b"review,label\nfine,1\n", "no column text; there are: review, label."),
-        (b'text,label\n"open,1\n', "the row that begins in line 2 opens a quote"),
-        (b"PAR1 no table", "no column text; no column label"),
-    ],
-)
-def test_one_bad_table_of_ten_is_named(tmp_path: Path, content: bytes, problem: str) -> None:
-    folder = folder_of(tmp_path)
-    (folder / "04.csv").write_bytes(content)
-    error = str(refused(folder))
-    assert problem in error and "04.csv: " in error
 
 
 def test_a_split_that_one_table_gives_is_kept_and_others_are_divided_by_their_texts(tmp_path: Path) -> None:

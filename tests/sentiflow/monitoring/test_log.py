@@ -119,15 +119,6 @@ def test_a_link_in_place_of_the_log_is_refused(tmp_path: Path) -> None:
     assert not victim.exists()
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"id": "x", "psi": {}}', '{"id": 9223372036854775808, "psi": {}}'])
-def test_a_damaged_note_is_an_error_that_names_it(tmp_path: Path, content: str) -> None:
-    log = TextLog(tmp_path, LARGE)
-    log.append([entry("text")])
-    (tmp_path / f"{MODEL}.checked.json").write_text(content)
-    with pytest.raises(monitoring.DamagedLogError, match=rf"{MODEL}\.checked\.json: "):
-        list(log.unchecked(MODEL))
-
-
 def test_what_was_checked_is_not_read_again_and_what_comes_later_is(tmp_path: Path) -> None:
     log = TextLog(tmp_path, LARGE)
     log.append([entry("first"), entry("second")])
@@ -168,12 +159,6 @@ def test_ids_are_not_used_again(tmp_path: Path) -> None:
     log.append([entry("y" * 90_000)])  # needs all of the log
     (only,) = unchecked(tmp_path)
     assert (only.id, only.text[0]) == (101, "y")
-
-
-def test_a_text_larger_than_half_of_the_log_is_left_out(tmp_path: Path) -> None:
-    log = TextLog(tmp_path, 100_000)
-    assert log.append([entry("kept"), entry("x" * 50_000), entry("kept, too")]) == 2
-    assert check(tmp_path) == ["kept", "kept, too"]
 
 
 def test_several_writers_hold_the_bound_together(tmp_path: Path) -> None:

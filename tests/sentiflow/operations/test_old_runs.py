@@ -142,16 +142,6 @@ def test_a_folder_that_is_not_the_runs_own_is_left(
     assert uri in left and report.removed == []
 
 
-def test_a_link_in_place_of_a_runs_folder_is_not_followed(store: Store, tmp_path: Path) -> None:
-    run = store.run(90)
-    folder = Path(store.client.get_run(run).info.artifact_uri.removeprefix("file://")).parent
-    victim = folder.rename(tmp_path / "victim")
-    folder.symlink_to(victim)
-    report = deleted(store.settings)
-    assert (victim / "artifacts" / "report.txt").exists()
-    assert len(report.left) == 1
-
-
 @pytest.mark.story
 def test_over_http_files_go_and_the_server_keeps_hidden_records(world: World, tmp_path: Path) -> None:
     arguments = ["server", "--backend-store-uri", world.variables["SENTIFLOW_TRACKING_URI"],

@@ -81,19 +81,6 @@ def test_a_first_model_that_one_answer_equals_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("negative", "positive"),
-    [
-        ((945, 950), (20, 50)),  # 96.5%: better than one answer, but not beyond chance: from 95.2 to 97.5%
-        ((400, 500), (400, 500)),
-    ],
-)
-def test_a_first_model_that_tells_labels_apart_passes(
-    negative: tuple[int, int], positive: tuple[int, int]
-) -> None:
-    assert judge(unbalanced(negative, positive), None, CHEAP, limits(min_accuracy=0)).passed
-
-
-@pytest.mark.parametrize(
     ("negative", "positive", "share"),
     [
         ((930, 950), (18, 50), 0.95),  # 94.8%: not worse beyond chance, and it finds the rare label

@@ -9,10 +9,9 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from sentiflow.errors import UsageError
-from sentiflow.reports.blocks import Report
 from sentiflow.reports.several_runs import report_on
 from sentiflow.reports.summary import RunSummary, load_summaries
-from sentiflow.run.record import KIND, MONITOR, REPEATS, SWEEP, TRIAL, RunRecord
+from sentiflow.run.record import KIND, MONITOR, REPEATS, RunRecord
 from sentiflow.store.client import connect
 from sentiflow.store.find import child_runs, find_run, open_store
 from sentiflow.store.records import NOTE
@@ -124,29 +123,6 @@ def test_a_parent_stands_for_the_finished_runs_below_it(
     assert report.title == "a set: 2 runs compared"
     names = next(table for table in page.cells if table[0] == ["run", "id", "version", "name"])
     assert [row[3] for row in names[1:]] == [good.name, poor.name]
-
-
-def test_beside_another_run_a_sweep_stands_for_its_seeds_and_alone_for_its_trials_too(
-    registry: World, client: MlflowClient, good: RunRecord, poor: RunRecord
-) -> None:
-    sweep = parent_of(client, [good], SWEEP)
-    trial = client.create_run(
-        client.get_run(good.run_id).info.experiment_id,
-        tags={KIND: TRIAL, "trial.number": "7", "mlflow.parentRunId": sweep},
-        run_name="trial07",
-    ).info.run_id
-    client.log_metric(trial, "val/loss", 0.5)
-    client.set_terminated(trial)
-    assert _labels(report_on(registry.settings, [sweep])) == ["1 tutorial with 1 change, seed 4", "2 trial 7"]
-    assert _labels(report_on(registry.settings, [poor.run_id, sweep])) == [
-        "1 tutorial with 3 changes, seed 4",
-        "2 tutorial with 1 change, seed 4",
-    ]
-
-
-def _labels(report: Report) -> list[str]:
-    names = next(table for table in Page(report.page()).cells if table[0] == ["run", "id", "version", "name"])
-    return [row[0] for row in names[1:]]
 
 
 @pytest.mark.parametrize(("kind", "why"), [(REPEATS, "no finished runs below it"), (MONITOR, "a drift check")])

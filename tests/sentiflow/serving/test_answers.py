@@ -14,12 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from sentiflow.scoring import TextScorer, tokenize
 from sentiflow.serving.app import build
 from sentiflow.serving.batching import Batcher, Keeper
-from sentiflow.serving.champion import Loaded, Watcher
+from sentiflow.serving.champion import Watcher
 from sentiflow.serving.metrics import Metrics
 from sentiflow.serving.schemas import BodyParser
-from sentiflow.settings import Settings
-from sentiflow.store.find import Champion
-from sentiflow.store.records import BASE_MODEL, CHAMPION, Version
 from tests.sentiflow.serving.service import TEXTS
 from tests.world import Trained
 
@@ -122,35 +119,6 @@ async def asked(app: FastAPI, method: str, path: str, **body: Any) -> httpx.Resp
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         return await http.request(method, path, **body)
-
-
-@pytest.mark.parametrize(
-    ("version", "texts", "film", "url"),
-    [
-        (Version("imdb-sentiment", 3, CHAMPION), "review", True, "https://ml/#/models/imdb-sentiment/versions/3"),
-        (
-            Version("hotels-sentiment", 1, CHAMPION),
-            "text",
-            False,
-            "https://ml/#/models/hotels-sentiment/versions/1",
-        ),
-        (BASE_MODEL, "review", True, None),
-    ],
-)
-def test_a_models_texts_are_called_what_they_are_and_its_page_is_named(
-    version: Version, texts: str, film: bool, url: str | None, scorer: TextScorer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Red if a model of hotels were tried with films, or the base had a page in MLflow."""
-    metrics = Metrics()
-    watcher, batcher = Watcher(Settings(), version.name, metrics), Batcher(9, metrics)
-    loaded = Loaded(Champion(version, None, 0.93, "76% of the rows; label 3 left out"), scorer)
-    monkeypatch.setattr(Watcher, "loaded", property(lambda _: loaded))
-    parser = BodyParser(100_000, 9)
-    app = build(watcher, batcher, Keeper(None, metrics), metrics, parser, 4_000_000, ui="https://ml")
-    told = asyncio.run(asked(app, "GET", "/model")).json()
-    assert (told["text_name"], told["url"]) == (texts, url)
-    assert any("film" in each for each in told["examples"]) is film
-    assert (told["accuracy"], told["tested_on"]) == (0.93, "76% of the rows; label 3 left out")
 
 
 def test_a_bug_is_answered_with_500_and_one_sentence(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:

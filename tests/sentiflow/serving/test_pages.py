@@ -113,13 +113,6 @@ def test_markup_in_a_review_stays_text(page: Page) -> None:
     assert page.evaluate("[window.hit, document.querySelectorAll('main img, main script').length]") == [0, 0]
 
 
-@pytest.mark.parametrize("text", ["", "   "])
-def test_an_empty_review_is_not_sent_and_the_focus_is_where_to_type(page: Page, text: str) -> None:
-    send(page, text)
-    expect(page.get_by_role("alert")).to_have_text("Type a review first.")
-    expect(page.get_by_label("Review")).to_be_focused()
-
-
 def test_a_service_without_a_champion_says_so_and_what_to_do(
     browser: Browser, trained: Trained, tmp_path: Path
 ) -> None:

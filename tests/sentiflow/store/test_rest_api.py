@@ -2,7 +2,6 @@
 
 import base64
 import json
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -137,29 +136,6 @@ def test_a_login_goes_along_as_mlflows_client_sends_it(
     with answering(200, '{"experiment": {"experiment_id": "1"}}') as address:
         ServerStore(Settings(tracking_uri=address))._experiment  # noqa: B018
     assert Answer.logins == [sent]
-
-
-def test_a_file_of_logins_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / ".mlflow").mkdir()
-    for content in (
-        b"me:S3CRET",
-        b"[mlflow]\nmlflow_tracking_username = me\nS3CRET",
-        b"[mlflow]\nmlflow_tracking_username = caf\xe9",
-    ):
-        (tmp_path / ".mlflow" / "credentials").write_bytes(content)
-        with pytest.raises(UsageError, match="~/.mlflow/credentials is no file of MLflow's") as caught:
-            open_store(Settings(tracking_uri="http://127.0.0.1:9")).models()
-        assert "S3CRET" not in "".join(traceback.format_exception(caught.value))
-
-
-@pytest.mark.parametrize("name", ["MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"])
-def test_a_setting_of_mlflows_client_that_is_no_number_is_refused(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(name, "10s")
-    with pytest.raises(UsageError, match=f"{name}.* is malformed: .*'10s'"):
-        open_store(Settings(tracking_uri="http://127.0.0.1:9")).models()
 
 
 @pytest.mark.parametrize("start", [open_store, connect], ids=["to read", "to write"])

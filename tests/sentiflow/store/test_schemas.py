@@ -117,19 +117,6 @@ def test_stores_of_other_releases_are_named_by_readers_and_refused_by_writers_un
     assert f"mlflow db upgrade sqlite:///{file}" in caught.value.hint
 
 
-@pytest.mark.parametrize(
-    "gone",
-    ["DROP TABLE registered_model_aliases", "ALTER TABLE registered_model_aliases RENAME version TO number"],
-)
-def test_a_store_of_another_release_that_lacks_what_is_read_is_named(gone: str, tmp_path: Path) -> None:
-    settings = newer_store(tmp_path)
-    change(settings, gone)
-    assert len(open_store(settings).runs()) == 2
-    with pytest.raises(ExternalError, match="is of another MLflow ") as caught:
-        open_store(settings).model(NAME)
-    assert caught.value.exit_code == 3
-
-
 OTHERS = "CREATE TABLE alembic_version (version_num)", "INSERT INTO alembic_version VALUES ('0784c29e49d7')"
 
 

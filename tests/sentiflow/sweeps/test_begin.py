@@ -1,13 +1,11 @@
 """Which study a sweep goes on with, and which it leaves alone."""
 
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
 from optuna.distributions import FloatDistribution
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import TrialState
 
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import ExternalError
@@ -18,7 +16,7 @@ from sentiflow.sweeps.study import PARENT, RUN_ID, Sweep, ask, end, finished, op
 from sentiflow.training.context import RunContext
 from sentiflow.training.recipes import TUNED
 from sentiflow.training.started import Started
-from tasks.sweep import begin, trial
+from tasks.sweep import begin
 from tests.world import World
 
 SPACE = SearchSpace({"dropout": FloatDistribution(0.0, 0.6)})
@@ -73,18 +71,6 @@ def test_what_was_finished_is_kept_and_what_was_running_is_tried_again_once(clie
         running.report(0.3, 1)  # by a worker that does not know yet
     again, other = ask(study, sweep)[0], ask(study, sweep)[0]
     assert again.params == running.params != other.params
-
-
-def test_a_worker_that_begins_a_trial_of_the_old_run_gives_it_up(client: MlflowClient) -> None:
-    first, sweep = begun(client)
-    asked, config = ask(open_study(sweep), sweep)
-    client.set_terminated(first.run_id, "KILLED")
-    begun(client)
-    prepared = Prepared("sample", "d" * 64, Path("table.parquet"), "", made=False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tasks.sweep.child_run", lambda parent, *_, **__: nullcontext(parent))
-        assert "was given up" in trial.fn(first, prepared, asked, config)
-    assert [each.state for each in open_study(sweep).get_trials()] == [TrialState.FAIL, TrialState.WAITING]
 
 
 @pytest.mark.parametrize("gone", [False, True], ids=["finished", "a trial's run deleted"])

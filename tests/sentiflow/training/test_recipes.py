@@ -132,14 +132,6 @@ def test_an_unknown_field_of_a_file_is_named_with_the_file(tmp_path: Path) -> No
     assert f"Recipe {path!r}: unknown field 'training'" in str(refused(path))
 
 
-@pytest.mark.parametrize(
-    ("value", "what"), [("5", "5 is not allowed"), ("[1]", "1 is not allowed"), ('"units"', "has no rule")]
-)
-def test_fields_to_fit_that_are_none_are_named(tmp_path: Path, value: str, what: str) -> None:
-    with pytest.raises(UsageError, match=rf"fit_to_table = .*{what}"):
-        load_recipe(write(tmp_path, f"fit_to_table = {value}\n"), ["epochs=2"])
-
-
 def test_fields_to_fit_may_be_a_text_and_what_is_set_is_not_fitted(tmp_path: Path) -> None:
     file = write(tmp_path, 'fit_to_table = "epochs batch_size"\n')
     assert load_recipe(file).fit_to_table == ("epochs", "batch_size")
