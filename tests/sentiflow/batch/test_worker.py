@@ -10,22 +10,9 @@ from sentiflow.data.reviews import Reviews
 from sentiflow.scoring import TextScorer, Vocabulary, Weights, pad
 
 WORDS = [
-    "the",
-    "good",
-    "i",
-    "i̇",
-    "ß",
-    "straße",
-    "ς",
-    "σ",
-    "日本",
-    "a\x00",
-    "\x00a",
-    "a\xa0b",
-    "a\rb",
-    "don't",
+    "the", "good", "i", "i̇", "ß", "straße", "ς", "σ", "日本", "a\x00", "\x00a", "a\xa0b", "a\rb", "don't",
     "x" * 300,
-]
+]  # fmt: skip
 IMPOSSIBLE = ["well-made", "Good", "a b", "", " "]  # no text gives these words
 
 
@@ -59,15 +46,6 @@ def test_edges_give_the_ids_that_the_vocabulary_gives(length: int, size: int) ->
     np.testing.assert_array_equal(BulkScorer(scorer).encode(EDGES), slowly(scorer, EDGES))
     for text in EDGES:
         np.testing.assert_array_equal(BulkScorer(scorer).encode([text]), slowly(scorer, [text]))
-
-
-def test_a_vocabulary_of_real_size_finds_each_of_its_words_and_no_other() -> None:
-    words = [np.base_repr(k, 36).lower() for k in range(100_000)]
-    scorer = scorer_of(words, 4, 200_000)
-    texts = [" ".join(words[k : k + 3]) for k in range(0, 99_999, 3)] + [
-        f"{word}_x{word}é" for word in words[:5_000]
-    ]
-    np.testing.assert_array_equal(BulkScorer(scorer).encode(texts), slowly(scorer, texts))
 
 
 def test_scores_are_those_of_the_scorer() -> None:

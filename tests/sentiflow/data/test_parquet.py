@@ -150,13 +150,7 @@ def many_rows(path: Path) -> None:
 
 TABLES: dict[str, Callable[[Path], None]] = {
     "one text in all rows": lambda path: write(path, text=ONE_LONG),
-    "the same, not said in the schema": lambda path: write(path, {"store_schema": False}, text=ONE_LONG),
-    "each text is nearly the one before": lambda path: write(
-        path, {"use_dictionary": False, "column_encoding": {"text": "DELTA_BYTE_ARRAY", "label": "PLAIN"}},
-        text=pa.array([f"{LONG}{k}" for k in range(150)]),
-    ),
     "a column that goes along": lambda path: write(path, kept=ONE_LONG),
-    "a name with dots": lambda path: write(path, {"store_schema": False}, **{"kept.as.it.is": ONE_LONG}),
     "a long text after rows without one": lambda path: write(path, text=LATE),
     "five million rows of nothing": many_rows,
 }  # fmt: skip

@@ -15,7 +15,6 @@ from mlflow.models import Model
 
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.promotion import candidate
-from sentiflow.promotion.gate import Decision, Rule
 from sentiflow.scoring import TextScorer, Vocabulary, Weights
 from sentiflow.store.client import connect
 from sentiflow.store.find import load_scorer, open_store, version_rows
@@ -66,16 +65,6 @@ def test_the_time_of_a_text_is_the_median_of_texts_that_are_scored_alone_after_a
     monkeypatch.setattr(timeit, "repeat", partial(timeit.repeat, timer=lambda: scorer.now))
     cost = candidate.cost_of(tmp_path, scorer)
     assert cost.latency_ms == pytest.approx((1 + candidate._TEXTS) / 2)  # of 1 ms, 2 ms and so on
-
-
-def test_the_way_out_of_a_refusal_is_to_train_the_same_again_only_where_that_is_what_is_missing() -> None:
-    others = (
-        "Train another recipe (docs/recipes.md) or change a limit (SENTIFLOW_GATE_*, docs/settings.md).\n"
-        'Promote it all the same: sentiflow promote 3 --dataset sample --force --reason "..."'
-    )
-    for name, first in (("reproduced", "Train it again: sentiflow reproduce sample-sentiment/3\n"), ("size", "")):
-        decision = Decision((Rule(name, False, 0.0, 1.0, "no"),), 1.0, None, None, ())
-        assert candidate.Candidate(NAME, 3, "", "", None, decision).way_out == first + others
 
 
 def files_of_own(world: World, number: int) -> Path:

@@ -20,7 +20,6 @@ from sentiflow.store.find import (
     find_champion,
     find_version,
     load_scorer,
-    model_named,
     open_store,
     reproduction_of,
     version_rows,
@@ -150,11 +149,6 @@ def test_a_version_that_names_no_dataset_has_that_of_its_run(world: World, regis
     registry.delete_run(run_id)
     for unknown in (version, replace(version, run_id=None)):
         assert with_dataset(store, unknown) == unknown
-
-
-def test_the_model_of_a_dataset_is_named_and_without_one_the_default(world: World, registry: MlflowClient) -> None:
-    assert model_named(world.settings, "sample") == "sample-sentiment"
-    assert model_named(world.settings, None) == "imdb-sentiment"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """What a run keeps of its code, packages and machine."""
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -105,13 +104,6 @@ def test_a_change_of_the_docs_alone_is_none_of_the_code(project: Path, tmp_path:
     tags = provenance.provenance_tags()
     assert tags["git.dirty"] == "false" and "git.patch" not in tags
     assert {path.name for path in (tmp_path / "kept").iterdir()} == {"sources.txt", "packages.txt"}
-
-
-def test_a_patch_that_is_too_large_is_left_out_and_a_tag_says_so(project: Path, tmp_path: Path) -> None:
-    (project / "sentiflow" / "table.py").write_text(os.urandom(600_000).hex())
-    provenance.write_files(tmp_path / "kept")
-    assert not (tmp_path / "kept" / "uncommitted.patch").exists()
-    assert provenance.provenance_tags()["git.patch"].startswith("left out: ")
 
 
 def test_code_that_is_installed_names_no_commit_of_the_repository_around_it(
