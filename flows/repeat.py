@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from flows.promote import after_training, need_server
+from flows.promote import after_training
 from flows.train import Seed, baseline_of, train_below
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.names import AUTO
@@ -13,7 +13,6 @@ from sentiflow.operations.flow_runs import job
 from sentiflow.operations.started import this_flow_run
 from sentiflow.results import RepeatsResult, best_of
 from sentiflow.run.record import REPEAT, REPEATS
-from sentiflow.settings import load_settings
 from sentiflow.training.open_run import alone, planned_name, seeds_label, training_run
 from sentiflow.training.preload import preload
 from sentiflow.training.recipes import TUNED, TrainConfig, check_seeds
@@ -51,8 +50,6 @@ def repeat(
         start_from: What the training starts from: auto, none, base, or a version, such as reviews-sentiment/3.
     """
     check_seeds(seed, repeats)
-    if promote:
-        need_server(load_settings(), dataset)
     preload()
     with alone(this_flow_run(), dataset) as ready, training_run(ready, config, seed, REPEATS) as parent:
         parent.params({"repeats": repeats})

@@ -75,7 +75,6 @@ def _deployment(entry: dict[str, Any], values: dict[str, Any], settings: Setting
         schedule,
         # What is late waits in turn.
         settings.schedule_trainings if flow == "train" else entry.get("concurrency_limit", schedule and 1),
-        settings.promotion_approval,
     )
 
 

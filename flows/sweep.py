@@ -8,7 +8,7 @@ from typing import Annotated
 from prefect import runtime
 from pydantic import Field
 
-from flows.promote import after_training, need_server
+from flows.promote import after_training
 from flows.train import Seed, baseline_of
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
@@ -79,8 +79,6 @@ def sweep(
         space = None
     searched = load_space(space, config)
     check_runner(settings)
-    if promote:
-        need_server(settings, dataset)
     workers = min(workers_of(settings, workers), max(trials, repeats))
     with (
         alone(this_flow_run(), dataset) as ready,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from flows.promote import after_training, need_server
+from flows.promote import after_training
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.names import AUTO, BUILT_IN
@@ -85,8 +85,6 @@ def train(
         start_from: What the training starts from: auto, none, base, or a version, such as reviews-sentiment/3.
     """
     settings = load_settings()
-    if promote:
-        need_server(settings, dataset)  # reported before the training, not after
     with alone(this_flow_run(), dataset) as ready:  # what was trained until then may be the same
         equal = None if force else trained_already(config, dataset, seed, settings, table, start_from)
         if equal is None:

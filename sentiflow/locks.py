@@ -66,12 +66,6 @@ def place_of(tag: str | None) -> str:
     return f"on {found['host']} with the data folder {Path(found['path']).parents[1]}" if found else "elsewhere"
 
 
-def waiting_folder(settings: Settings) -> Path:
-    """Where processes that wait for a person hold locks; a copy of the data folder has another one."""
-    folder = settings.data_dir / "locks"
-    return folder / f"waiting-{_id_of(folder)}"
-
-
 def _id_of(folder: Path) -> str:
     """An id made once, and its file's inode: they tell a folder from copies, and from others at its path."""
     file = folder / "id"

@@ -102,10 +102,8 @@ class Settings(BaseSettings):
     gate_reproduced: bool = False
     """A candidate must have been trained again with the same outcome, bit for bit; it costs a second training."""
     promotion_approval: bool = False
-    """Promotion waits for a person, who answers in the Prefect UI; needs a running Prefect server. Once one was
-    asked, a tag of the registered model asks wherever it is promoted."""
-    approval_timeout: int = Field(86_400, ge=1, le=31_536_000)
-    """Seconds to wait for that answer; without one, nothing is promoted."""
+    """A version that passes waits for a person: `sentiflow promote 3 --approve`, or the deployment `promote`.
+    Once one was asked, a tag of the registered model asks wherever it is promoted."""
 
     # The service
     serve_host: str = Field("127.0.0.1", min_length=1)
@@ -159,8 +157,7 @@ class Settings(BaseSettings):
     schedule_dataset: str = Field("imdb", min_length=1)
     """Dataset of scheduled trainings, whose model is promoted, scores and is monitored; tables are read anew."""
     schedule_trainings: int = Field(1, ge=1)
-    """Runs of the deployment `train` at once, for trainings of several models: of one model there is one at once.
-    It has no effect with SENTIFLOW_PROMOTION_APPROVAL on a work pool."""
+    """Runs of the deployment `train` at once, for trainings of several models: of one model it is one."""
     schedule_promote_after_train: bool = False
     """Scheduled trainings promote their version if all checks pass."""
     schedule_table: dict[str, str | dict[str, int | Literal["skip"]]] = {}

@@ -298,11 +298,11 @@ async def _tell_if_queued(flow_run_id: "UUID") -> None:
 
 
 def _end(state: "State[Any] | None") -> None:
-    from sentiflow.operations.flow_runs import ENCOUNTERED, NO, error_of
+    from sentiflow.operations.flow_runs import ENCOUNTERED, error_of
 
     if state is None or not state.is_final():
         raise ExternalError("The Prefect server sends nothing more of this run.", "It may continue: see its page.")
-    if state.name in NO:
+    if state.name == "Refused":
         raise RejectedError(state.message or "", "Its log in the Prefect UI has all checks.")
     if state.is_completed():
         first, *others = map(escape, (state.message or "").splitlines() or [""])

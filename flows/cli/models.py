@@ -2,14 +2,14 @@
 
 import logging
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.cli.options import PROMOTE, JsonOption, ReasonOption, WhoseOption, command
 from flows.cli.output import print_table, short_moment, show_judgement, show_promotion, stdout_for
-from flows.cli.train import start_servers
-from sentiflow.console import CONSOLE, escape, working
+from sentiflow.console import escape, working
+from sentiflow.environment import person
 from sentiflow.errors import RejectedError, UsageError
 from sentiflow.names import dataset_of
 from sentiflow.reports.blocks import Table, format_cell
@@ -28,6 +28,7 @@ app = typer.Typer()
     "sentiflow promote",
     "sentiflow promote 3 --dry-run",
     'sentiflow promote 3 --force --reason "the champion fails on long reviews"',
+    'sentiflow promote 3 --decline --reason "not before the holidays"',
 )
 def promote(
     version: Annotated[
@@ -42,6 +43,10 @@ def promote(
         bool, typer.Option("--force", help="Promote even if checks fail; needs --reason, and is recorded.")
     ] = False,
     reason: ReasonOption = "",
+    approve: Annotated[
+        bool | None,
+        typer.Option("--approve/--decline", help="Answer about a version that waits for a person."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the checks, and change nothing.")] = False,
     require_approval: Annotated[
         bool,
@@ -54,7 +59,7 @@ def promote(
 
     Compares it with the champion on the same test reviews, and checks its accuracy, latency and size.
     """
-    from sentiflow.promotion.history import asks, check_request
+    from sentiflow.promotion.history import check_request
     from sentiflow.settings import load_settings
     from sentiflow.store.find import model_named
 
@@ -62,26 +67,28 @@ def promote(
     settings = load_settings()
     name = model_named(settings, dataset)
     if require_approval:
-        if version or force or reason or dry_run:
+        if version or force or reason or dry_run or approve is not None:
             raise UsageError("--require-approval promotes nothing.", "Give it alone, or with --dataset.")
         from sentiflow.promotion import switch
 
         switch.require_approval(name, settings)
         stdout = stdout_for({"model": {"name": name}, "approval": True}, as_json=as_json)
-        stdout.say(f"From now on a person approves each promotion of {escape(name)}, in the Prefect UI.")
+        stdout.say(f"From now on a person approves each promotion of {escape(name)}.")
         return
+    if approve is not None and (force or dry_run):
+        raise UsageError("An answer judges the version as it was asked about.", "Leave out --force and --dry-run.")
     if dry_run:
         _show_dry(name, version, settings, force=force, as_json=as_json)
         return
-    if asks(name, settings):
-        candidate = _with_approval(name, version, reason, settings, force=force)
-    else:
-        with working("Checking the candidate"):
-            from sentiflow.promotion import switch
-            from sentiflow.promotion.scores import LOGGER
+    with working("Checking the candidate"):
+        from sentiflow.promotion import switch
+        from sentiflow.promotion.scores import LOGGER
 
-            LOGGER.setLevel(logging.INFO)  # it says so when reviews have to be scored again
+        LOGGER.setLevel(logging.INFO)  # it says so when reviews have to be scored again
+        if approve is None:
             candidate = switch.promote(name, version, settings, force=force, reason=reason)
+        else:
+            candidate = switch.answer(name, version, settings, promote=approve, reason=reason, by=person())
     stdout = stdout_for(_record(candidate, candidate), as_json=as_json)
     show_judgement(candidate, stdout)
     show_promotion(candidate, stdout)
@@ -90,21 +97,6 @@ def promote(
 def _record(candidate: "Candidate", promotion: object) -> dict[str, object]:
     """What stands in the JSON: the model as after a training."""
     return {"model": {"name": candidate.name, "version": candidate.version}, "promotion": promotion}
-
-
-def _with_approval(
-    name: str, version: int | None, reason: str, settings: "Settings", *, force: bool
-) -> "Candidate":
-    """Run the flow: it pauses in the Prefect UI, and a person answers there."""
-    from flows.promote import need_server, promote
-    from sentiflow.promotion.candidate import choice_of
-    from sentiflow.store.find import open_store
-
-    choice_of(open_store(settings), name, version, settings)  # what cannot be judged fails before a flow run
-    need_server(settings, dataset_of(name))
-    start_servers(settings, asks=True)()
-    CONSOLE.print("A person approves each promotion of this model, in the Prefect UI.")
-    return cast("Candidate", promote(dataset_of(name), version, force=force, reason=reason))
 
 
 def _show_dry(name: str, version: int | None, settings: "Settings", *, force: bool, as_json: bool) -> None:

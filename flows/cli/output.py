@@ -110,8 +110,6 @@ def show_judgement(candidate: "Candidate", console: Console) -> None:
     from sentiflow.reports import blocks
 
     decision = candidate.decision
-    if candidate.asked:  # the flow's log has shown them before
-        return
     console.say(f"[bold]{escape(candidate.title)}[/]\n")
     rows = [(rule.outcome, rule.name, rule.text) for rule in decision.rules]
     failed = [place for place, rule in enumerate(decision.rules) if not rule.passed]
@@ -121,8 +119,9 @@ def show_judgement(candidate: "Candidate", console: Console) -> None:
 
 
 def show_promotion(candidate: "Candidate", console: Console) -> None:
-    """Say that the version is champion now; an error if it is not."""
-    candidate.need_promotion()
+    """Say that the version is champion now, or waits for a person; an error if it was refused."""
+    if candidate.answer not in ("waits", "declined"):
+        candidate.need_promotion()
     console.say(f"[bold]{escape(candidate.summary)}[/]")
 
 

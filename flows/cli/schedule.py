@@ -13,7 +13,6 @@ from flows.cli.output import relayed, shown_login
 from sentiflow import environment
 from sentiflow.console import CONSOLE, escape
 from sentiflow.errors import UsageError
-from sentiflow.names import model_name
 from sentiflow.redaction import without_login
 
 if TYPE_CHECKING:
@@ -80,7 +79,6 @@ def schedule(
     """
     typed = {name: value for name, value in locals().items() if value not in (None, [])}
     from flows.schedules import deployments, scheduled_table
-    from sentiflow.promotion.history import asks
     from sentiflow.settings import OFF, load_settings
 
     others = ("changes", "table", "pool", "debug")
@@ -89,9 +87,6 @@ def schedule(
         raise UsageError("--input and --output are for scoring.", 'Say when to score: --score "0 4 * * *"')
     merged = settings.schedule_table | table.model_dump(exclude_unset=True)
     settings = settings.model_copy(update={"schedule_table": merged})
-    if pool is None:  # what registers for a pool may have no access to the store
-        wanted = {"promotion_approval": asks(model_name(settings.schedule_dataset), settings)}
-        settings = settings.model_copy(update=wanted)
     specs = deployments(settings, changes or ())
     if pool is not None:
         _register(specs, pool, settings)
@@ -142,15 +137,12 @@ def _register(specs: "list[Deployment]", pool: str, settings: "Settings") -> Non
 def _serve(specs: "list[Deployment]", server: "Server", settings: "Settings") -> None:
     from prefect.client.orchestration import get_client
 
-    from sentiflow.operations import flow_runs
     from sentiflow.operations.deployments import apply
     from sentiflow.operations.due_runs import close_orphaned, run_until_signal
     from sentiflow.operations.repair import close_killed
 
     with get_client(sync_client=True) as client:
         applied = [apply(client, spec) for spec in specs]
-        waited = flow_runs.close_waiting(client, settings, logger)
-        CONSOLE.say(*(f"Marked as crashed: {escape(line)}" for line in waited))
         dead = close_orphaned(client, [each.id for each in applied])
         CONSOLE.say(*(f"Marked as crashed: {escape(run.name)}, whose process was killed." for run in dead))
         if dead:  # their runs in MLflow, too

@@ -84,7 +84,7 @@ def sweep(
     searched = load_space(space, config)
     settings = load_settings()
     what = f"Searching around recipe [bold]{escape(config.recipe)}[/] on [bold]{escape(dataset)}[/]"
-    wait_for_server = start_up(f"{what}: {', '.join(searched.fields)}", dataset, settings, table, promote=promote)
+    wait_for_server = start_up(f"{what}: {', '.join(searched.fields)}", dataset, settings, table)
     from flows.sweep import sweep
 
     wait_for_server()

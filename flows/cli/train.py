@@ -67,7 +67,7 @@ def train(
     config, settings = load_recipe(recipe or default_recipe(dataset), changes or ()), load_settings()
     seeds = f"seed {seed}" if repeats == 1 else f"seeds {seed} to {seed + repeats - 1}"
     message = f"Training recipe [bold]{escape(config.recipe)}[/] on [bold]{escape(dataset)}[/], {seeds}"
-    wait_for_server = start_up(message, dataset, settings, table, promote=promote)
+    wait_for_server = start_up(message, dataset, settings, table)
 
     def run(dataset: str) -> "TrainingResult | RepeatsResult | Skipped":
         from flows.repeat import repeat
@@ -105,9 +105,7 @@ def train(
     show_version(result, settings, stdout, more, promote=promote)
 
 
-def start_up(
-    message: str, dataset: str, settings: "Settings", table: "TableOptions", *, promote: bool
-) -> Callable[[], None]:
+def start_up(message: str, dataset: str, settings: "Settings", table: "TableOptions") -> Callable[[], None]:
     """Check what can be checked first, say what will be done, and begin what takes its time.
 
     The message, what will be done, is markup. Each import here costs a second or more: what is known to fail is
@@ -116,32 +114,26 @@ def start_up(
     from sentiflow.data.prepare import check_data
 
     check_data(dataset, settings, table, progress_bar)
-    return begin(message, model_name(dataset), settings, promote=promote)
+    return begin(message, model_name(dataset), settings)
 
 
-def begin(message: str, model: str, settings: "Settings", *, promote: bool = False) -> Callable[[], None]:
+def begin(message: str, model: str, settings: "Settings") -> Callable[[], None]:
     """The second half of ``start_up``, for the training of a registered model whose data was checked."""
     from sentiflow.locks import check_free
-    from sentiflow.promotion.history import asks
 
     check_free(model, settings)
     CONSOLE.say(message, f"Store: {escape(redact(settings.tracking_uri))}")
-    return start_servers(settings, asks=promote and asks(model, settings))
+    return start_servers(settings)
 
 
-def start_servers(settings: "Settings", *, asks: bool = False) -> Callable[[], None]:
-    """Begin to start Prefect's server, and connect to the store meanwhile; gives what waits for the server.
-
-    What ``asks`` a person runs on the server of a running schedule, if there is one.
-    """
+def start_servers(settings: "Settings") -> Callable[[], None]:
+    """Begin to start Prefect's server, and connect to the store meanwhile; gives what waits for the server."""
     # Prefect's own 5 retries wait a minute, in each of several requests, for a server that is gone.
     os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "2")
     if settings.notify_url:
         need("notify", "SENTIFLOW_NOTIFY_URL")
-    from sentiflow.operations.prefect_server import start_early, use_running
+    from sentiflow.operations.prefect_server import start_early
 
-    if asks:
-        use_running(settings)
     wait_for_server, where = start_early(settings)
     CONSOLE.say(f"Prefect: {escape(where)}; starting up ...")
     from sentiflow.store.client import connect
@@ -152,6 +144,7 @@ def start_servers(settings: "Settings", *, asks: bool = False) -> Callable[[], N
 
 def _show_skipped(result: "Skipped", settings: "Settings", stdout: Console, *, promote: bool) -> None:
     """Say that there was nothing to train, and what to do with the equal version."""
+    from sentiflow.promotion.history import WAITS, how_to_answer
     from sentiflow.run.record import CAVEAT
     from sentiflow.store.find import find_champion, open_store
 
@@ -161,6 +154,8 @@ def _show_skipped(result: "Skipped", settings: "Settings", stdout: Console, *, p
     champion, equal = find_champion(settings, model.name), open_store(settings).version(model.name, model.version)
     if champion is not None and champion.version.number == model.version:
         CONSOLE.say("It is the champion.")
+    elif equal is not None and WAITS in equal.tags:
+        CONSOLE.say(escape(how_to_answer(model.name, model.version)))
     elif equal is not None and CAVEAT in equal.tags:
         CONSOLE.say(escape(equal.tags[CAVEAT]))
     elif not promote:

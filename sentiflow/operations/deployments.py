@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from prefect import Flow
-from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.responses import DeploymentResponse
@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sentiflow.errors import UsageError
 from sentiflow.folder import here
-from sentiflow.operations.prefect_server import to_choose_another
+from sentiflow.operations.prefect_server import lasting_api_url, page_url, to_choose_another
 from sentiflow.settings import OFF
 
 TAG = "sentiflow"  # tag of our deployments, which are named after their flows, and slug of their schedules
@@ -37,14 +37,13 @@ _ANCHOR = datetime(2020, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Deployment:
-    """A flow, by its module and name, with parameters and schedule; a run that ``asks`` waits for a person."""
+    """A flow, by its module and name, with parameters and schedule."""
 
     entrypoint: str
     description: str
     parameters: dict[str, Any] = field(default_factory=dict)
     schedule: Schedule | None = None
     concurrency_limit: int | None = None
-    asks: bool = False
 
     @property
     def flow(self) -> str:
@@ -157,6 +156,15 @@ def read(client: SyncPrefectClient, full_name: str) -> DeploymentResponse | None
         return None
 
 
+def form_url() -> str:
+    """Address of the form to answer in, of the deployment ``promote``; empty where no server stays that has it."""
+    if not lasting_api_url():
+        return ""
+    with get_client(sync_client=True) as client:
+        found = read(client, "promote/promote")
+    return page_url(f"deployments/deployment/{found.id}/run") if found else ""
+
+
 _FIRST = ("dataset", "seed")  # in Prefect's form, before the many fields of a recipe
 
 
@@ -177,8 +185,7 @@ def _fields(spec: Deployment, work_pool: str | None) -> dict[str, Any]:
         "path": str(here()) if work_pool is None else None,
         "entrypoint": spec.entrypoint,
         "pull_steps": [],
-        # Of a run that waits for a person Prefect gives the place away, and minutes later ends the run for that.
-        "concurrency_limit": None if spec.asks else spec.concurrency_limit,
+        "concurrency_limit": spec.concurrency_limit,
         "work_pool_name": work_pool,
     }
 

@@ -43,10 +43,10 @@ class _Known:
 
 
 class _Runner(Runner):
-    """Runs what is due of some deployments. Several live side by side, so none takes SIGTERM for itself."""
+    """Runs what is due of our deployments."""
 
-    def __init__(self, limit: int | None) -> None:
-        super().__init__(TAG, query_seconds=_POLL, prefetch_seconds=0, limit=limit, pause_on_shutdown=False)
+    def __init__(self) -> None:
+        super().__init__(TAG, query_seconds=_POLL, prefetch_seconds=0, limit=None, pause_on_shutdown=False)
 
     def handle_sigterm(self, *_: object) -> None:
         """Left to the loop's handler, which is called besides."""
@@ -75,16 +75,13 @@ def close_orphaned(client: SyncPrefectClient, deployment_ids: Sequence[UUID]) ->
 def run_until_signal(applied: Sequence[Applied], ending: Callable[[], None]) -> None:
     """Run deployments until SIGINT, SIGTERM or SIGHUP; what runs is then cancelled, and closed by itself.
 
-    What is late waits in turn, by the deployment's concurrency limit on the server. A deployment whose runs may
-    wait for a person has no limit there, but a runner of its own. On the first signal, ``ending`` is called.
+    What is late waits in turn, by the deployment's concurrency limit on the server. The first signal calls
+    ``ending``.
     """
     os.environ[folder.VARIABLE] = str(folder.here())
     mark_children()
-    alone = {each.id: each.spec.concurrency_limit for each in applied if each.spec.asks}
-    shared = None, [each.id for each in applied if not alone.get(each.id)]
-    groups = [shared, *((limit, [deployment_id]) for deployment_id, limit in alone.items() if limit)]
     try:
-        asyncio.run(_run(groups, ending))
+        asyncio.run(_run([each.id for each in applied], ending))
     except (RuntimeError, httpx.HTTPError, ExceptionGroup) as err:
         cause: Exception = err
         while isinstance(cause, ExceptionGroup):
@@ -92,7 +89,7 @@ def run_until_signal(applied: Sequence[Applied], ending: Callable[[], None]) -> 
         raise ExternalError(f"The Prefect server does not answer: {first_line(cause)}", "Start it again.") from err
 
 
-async def _run(groups: Sequence[tuple[int | None, Sequence[UUID]]], ending: Callable[[], None]) -> None:
+async def _run(deployment_ids: Sequence[UUID], ending: Callable[[], None]) -> None:
     stop = asyncio.Event()
     began = 0.0
 
@@ -117,11 +114,11 @@ async def _run(groups: Sequence[tuple[int | None, Sequence[UUID]]], ending: Call
     for number in (*_OF_TERMINAL, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup does
             asyncio.get_running_loop().add_signal_handler(number, end, number)
-    runners = [_Runner(limit) for limit, _ in groups]
-    running = asyncio.gather(*(each.run(ids) for each, (_, ids) in zip(runners, groups, strict=True)))
+    runner = _Runner()
+    running = asyncio.ensure_future(runner.run(deployment_ids))
     waiting: list[asyncio.Future[Any]] = [running, asyncio.ensure_future(stop.wait())]
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     while not running.done():
-        await asyncio.gather(*(each.end() for each in runners))
+        await runner.end()
         await asyncio.wait([running], timeout=1)
     await running

@@ -5,8 +5,8 @@ import re
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import wraps
 from pathlib import Path
@@ -30,16 +30,14 @@ from sentiflow.children import end_with_schedule
 from sentiflow.console import Logger, outlive_readers
 from sentiflow.environment import isolate
 from sentiflow.errors import SentiflowError, UsageError, first_line
-from sentiflow.locks import file_lock, if_free, waiting_folder
-from sentiflow.names import dataset_of
 from sentiflow.notifications import send, wanted
 from sentiflow.operations import run_logs
 from sentiflow.operations.deployments import TAG
 from sentiflow.operations.prefect_server import flow_run_url
-from sentiflow.settings import Notification, Settings, load_settings
+from sentiflow.settings import Notification, load_settings
 
 BEGUN = (StateType.RUNNING, StateType.CANCELLING)
-NO = ("Refused", "Declined", "Unanswered")  # final states of a promotion that put nothing in use
+ANSWERED = ("Refused", "Declined", "Waits")  # final states of a promotion that has sent a message of its own
 _NOTIFIED = "sentiflow.notified"  # label of a flow run: the last attempt whose end was sent, or needs no message
 _NOT_SENT = "The notification of %s %s was not sent: %s"
 _LONGEST = 1_000
@@ -191,33 +189,6 @@ def crash(
         notify(prefect.read_flow(flow_run.flow_id).name, flow_run, state, logger)
 
 
-@contextmanager
-def waiting(name: str, version: int, settings: Settings) -> Iterator[None]:
-    """Hold a lock while this flow run waits for a person; a file that is free is of a process that is gone."""
-    file = waiting_folder(settings) / f"{name}-{version}-{runtime.flow_run.id}.lock"
-    with file_lock(file, "This promotion", "a promotion that waits for a person's answer"):
-        yield
-        file.unlink()
-
-
-def close_waiting(prefect: SyncPrefectClient, settings: Settings, logger: Logger) -> list[str]:
-    """Crash the flow runs that waited for a person's answer in a process that is gone; gives a line for each."""
-    closed = []
-    for file in sorted(waiting_folder(settings).glob("*.lock")):
-        with if_free(file) as free:
-            flow_run = find(prefect, file.stem[-36:]) if free and file.stat().st_size else None
-            if flow_run is None:  # it waits, or is about to; or another server knows it
-                continue
-            if flow_run.state is None or not flow_run.state.is_final():
-                name, _, version = file.stem[:-37].rpartition("-")
-                again = f"sentiflow promote {version} --dataset {dataset_of(name)}"
-                why = "its process ended before a person answered"
-                crash(prefect, flow_run, f"{why[0].upper()}{why[1:]}. Ask again: {again}", logger)
-                closed.append(f"flow run {flow_run.name}: {why}; ask again: {again}")
-            file.unlink()
-    return closed
-
-
 def _was_retried(flow_run: FlowRun, attempt: str) -> bool:
     """Whether a flow run waits for another attempt than this one, or is in it; Prefect counts those that run."""
     state = flow_run.state
@@ -266,10 +237,10 @@ def notify_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> No
 
     It runs in the flow's own process, or, when that was killed, in the process that watched it. Nothing is sent to
     somebody who pressed Ctrl-C or is refused at a terminal as another process is at work: they know it. Nor is
-    anything sent of a run that had nothing to do, or of a promotion's no, which was sent with its reason.
+    anything sent of a run that had nothing to do, or of a promotion that sent its answer.
     """
     seen = signals.first_signal() == signal.SIGINT or error_of(state) == "BusyError"
-    known = (seen and flow_run.deployment_id is None) or state.name in ("Skipped", *NO)
+    known = (seen and flow_run.deployment_id is None) or state.name in ("Skipped", *ANSWERED)
     notify(flow.name, flow_run, state, flow_run_logger(flow_run, flow), known=known)
 
 

@@ -331,11 +331,15 @@ def _pages(api_url: str) -> str:
 
 
 def flow_run_url(flow_run_id: str) -> str:
-    """Address of a flow run in Prefect's newer pages: the older ones lose it behind the login."""
+    return page_url(f"runs/flow-run/{flow_run_id}")
+
+
+def page_url(path: str) -> str:
+    """Address of one of Prefect's newer pages: the older ones lose it behind the login."""
     settings = get_current_settings()
     named = settings.ui_url if "ui_url" in settings.model_fields_set else None  # else it follows the API's address
     base = _pages(named or settings.server.ui.api_url or settings.api.url or "")
-    return f"{base or f'http://{_HOST}:{load_settings().prefect_port}'}/v2/runs/flow-run/{flow_run_id}"
+    return f"{base or f'http://{_HOST}:{load_settings().prefect_port}'}/v2/{path}"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.objects import FlowRun, StateDetails, StateType
+from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import PrefectException
 
 from sentiflow.console import Logger
@@ -132,19 +132,11 @@ class _Closing:
             self.report.closed.append(f"{what}, whose flow run ended as {state}")
 
     def flow_runs(self) -> None:
-        """Crash trainings that Prefect takes for running, or promotions for waiting, and that cannot be."""
-        self.report.closed += flow_runs.close_waiting(self.prefect, self.settings, self.logger)
-        for flow_run in flow_runs.search(self.prefect, state={"type": {"any_": [StateType.PAUSED]}}):
-            details = flow_run.state.state_details if flow_run.state else StateDetails()
-            # One that lives ends itself in time; one that a person suspended has no process.
-            if (until := details.pause_timeout) and not details.pause_reschedule and self.now - until > _GRACE:
-                gone = "nobody answered in time, and its process is gone"
-                flow_runs.crash(self.prefect, flow_run, f"{gone[0].upper()}{gone[1:]}.", self.logger)
-                self.report.closed.append(f"flow run {flow_run.name}: {gone}")
+        """Crash trainings that Prefect takes for running, and that cannot be."""
         experiments = [found.experiment_id for found in self.client.search_experiments()]
         for flow_run in flow_runs.search(self.prefect, state={"type": {"any_": flow_runs.BEGUN}}):
             name = self.prefect.read_flow(flow_run.flow_id).name
-            # Its start_time is that of its first attempt, and from before a person's answer.
+            # Its start_time is that of its first attempt.
             began = flow_run.state.timestamp if flow_run.state else self.now
             if name in _TRAININGS and (why := self._why_ended(flow_run, experiments, began)):
                 flow_runs.crash(self.prefect, flow_run, f"{why}; closed by {HOUSEKEEPING}.", self.logger)

@@ -4,7 +4,7 @@ import statistics
 import tempfile
 import timeit
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import cycle, islice
 from pathlib import Path
@@ -16,7 +16,7 @@ from sentiflow.evaluation.scores import BASELINE, ScoreTable
 from sentiflow.names import dataset_of
 from sentiflow.promotion import behaviour, gate, scores
 from sentiflow.promotion.gate import Cost, Decision, Evidence, Group, Limits, judge
-from sentiflow.promotion.history import Event, choose, decline_of, history_of
+from sentiflow.promotion.history import Event, choose, decline_of, history_of, how_to_answer
 from sentiflow.promotion.meaning import Names
 from sentiflow.promotion.scores import LOGGER, Model, UnloadableError, load
 from sentiflow.redaction import escape_markdown
@@ -34,15 +34,15 @@ _BASELINE_IS_BETTER = (
 _TEXTS = 30  # timed one by one
 _COMMON = 50  # words of the vocabulary that such a text repeats
 NO_REASON = "all checks passed"
-Answer = Literal["passed", "approved", "forced", "refused", "declined", "unanswered"]
+Answer = Literal["passed", "approved", "forced", "refused", "declined", "waits"]
 
 
 @dataclass(frozen=True)
 class Candidate:
     """A version of a registered model that was judged, why it was chosen, and what came of it.
 
-    The gate ``passed`` or ``refused`` it, or a person ``approved``, ``declined`` or ``forced`` it, or left it
-    ``unanswered``; the reason of a refusal is the rules that do not hold. The event is what made it champion.
+    The gate ``passed`` or ``refused`` it, or a person ``approved``, ``declined`` or ``forced`` it, or it ``waits``
+    for one; the reason of a refusal is the rules that do not hold. The event is what made it champion.
     """
 
     name: str
@@ -55,7 +55,6 @@ class Candidate:
     reason: str = ""
     by: str = ""
     event: Event | None = None
-    asked: bool = field(default=False, repr=False)  # whether a person was asked
 
     @property
     def promotes(self) -> bool:
@@ -90,11 +89,13 @@ class Candidate:
     def summary(self) -> str:
         """The outcome in a sentence."""
         version = f"{self.name} version {self.version}"
+        if self.answer == "waits":
+            return f"{version} is not in use yet. {how_to_answer(self.name, self.version)}"
         if self.event is None:
             declined = [rule.text for rule in self.decision.failures if rule.name == gate.DECLINE]
             refused = declined[0] if declined else self.decision.refusal
-            whys = {"declined": f"declined by {self.by}: {self.reason}", "unanswered": self.reason}
-            return f"{version} was not promoted: {whys.get(str(self.answer), refused)}"
+            no = f"declined by {self.by}: {self.reason}" if self.answer == "declined" else refused
+            return f"{version} was not promoted: {no}"
         replaced = "the first one" if self.event.replaced is None else f"replacing version {self.event.replaced}"
         return f"{version} is now the champion, {replaced} ({self.event.decision})."
 

@@ -25,6 +25,7 @@ PREFIX = f"{HIDDEN}history."  # of tags of the registered model, one an event: t
 TAG = re.compile(rf"{re.escape(PREFIX)}\d{{6}}")
 GATE = "gate.settings"  # tag of a version
 APPROVAL, REQUIRED = "promotion.approval", "required"  # tag of a registered model, and how its value begins
+WAITS = "promotion.waits"  # tag of a version until a person answers: it ``passed``, or is ``forced``
 _NOTHING_NEW = "Nothing new to promote"
 _ALL_USED = "every version of the newest data is the champion or was champion before."
 
@@ -71,6 +72,12 @@ def asks(name: str, settings: Settings) -> bool:
     """Whether a person decides last about promotions: by the settings, or by a tag of the registered model."""
     model = None if settings.promotion_approval else open_store(settings).model(name)
     return settings.promotion_approval or bool(model and model.tags.get(APPROVAL, "").startswith(REQUIRED))
+
+
+def how_to_answer(name: str, number: int) -> str:
+    """What a person does about a version that waits."""
+    command = f"sentiflow promote {number} --dataset {dataset_of(name)}"
+    return f'It waits for a person: {command} --approve, or --decline --reason "..."'
 
 
 def history_of(name: str, settings: Settings) -> tuple[list[Event], int | None]:
@@ -130,7 +137,7 @@ def nothing_new(name: str, number: int | None, settings: Settings) -> str:
     """Say why a promotion that nobody watches has nothing to judge; empty if it has.
 
     There is no version, the one that is named is the champion, or none is named and the one that ``choose`` gives
-    was judged before, against this champion and by these settings, or a person declined it.
+    was judged before, against this champion and by these settings, waits for a person, or was declined by one.
     """
     store = open_store(settings)
     champion, versions = champion_of(store, name), {each.number: each for each in store.versions(name)}
@@ -145,6 +152,8 @@ def nothing_new(name: str, number: int | None, settings: Settings) -> str:
     if no := decline_of(events, number):
         return f"{_NOTHING_NEW}: {name} version {number} was {no.said}"
     tags = versions[number].tags
+    if WAITS in tags:
+        return f"{_NOTHING_NEW}: {name} version {number} waits for a person's answer."
     if not _was_refused(tags, champion) or tags.get(GATE) != gate_of(tags, settings):
         return ""
     before = f"{name} version {number} was refused before: {tags.get('gate.reason')}"
@@ -190,11 +199,11 @@ def _used(events: Sequence[Event], champion: int | None) -> set[int | None]:
 
 
 def judged_already(settings: Settings, name: str, number: int) -> bool:
-    """Whether a version was in use, declined, or refused as it stands; one whose promotion was killed was not."""
+    """Whether a version was in use, declined, or refused as it stands, or waits for a person's answer."""
     events, champion = history_of(name, settings)
     found = open_store(settings).version(name, number)
-    refused = found is not None and _was_refused(found.tags, champion)
-    return refused or decline_of(events, number) is not None or number in _used(events, champion)
+    judged = found is not None and (WAITS in found.tags or _was_refused(found.tags, champion))
+    return judged or decline_of(events, number) is not None or number in _used(events, champion)
 
 
 def gate_of(tags: Mapping[str, str], settings: Settings) -> str:
@@ -207,11 +216,13 @@ def gate_of(tags: Mapping[str, str], settings: Settings) -> str:
 
 
 def need_champion(settings: Settings, name: str, number: int) -> None:
-    """Check that a version that was judged before is the champion."""
+    """Check that a version that was judged before is the champion, or waits for a person."""
     store = open_store(settings)
     if champion_of(store, name) != number:
         found = store.version(name, number)
         tags = {} if found is None else found.tags
+        if WAITS in tags:
+            return
         no = decline_of(history_of(name, settings)[0], number)
         before = no.said if no else f"{tags.get('gate.outcome', 'judged')} before: {tags.get('gate.reason', '')}"
         problem = f"{name} version {number}, an equal one, is not in use; it was {before}"

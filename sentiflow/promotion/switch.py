@@ -24,9 +24,10 @@ from sentiflow.promotion.history import (
     PREFIX,
     REQUIRED,
     TAG,
+    WAITS,
     Event,
+    asks,
     check_request,
-    decline_of,
     gate_of,
     history_of,
     previous_champion,
@@ -35,7 +36,15 @@ from sentiflow.promotion.scores import LOGGER, load
 from sentiflow.settings import Notification, Settings
 from sentiflow.store.client import connect, tracking_errors
 from sentiflow.store.find import champion_of, need_versions, open_store
-from sentiflow.store.records import ACCURACY, CHAMPION, Store, compared_with, need_number, parse_fraction
+from sentiflow.store.records import (
+    ACCURACY,
+    CHAMPION,
+    Store,
+    VersionRecord,
+    compared_with,
+    need_number,
+    parse_fraction,
+)
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -47,14 +56,49 @@ def promote(
     *,
     force: bool = False,
     reason: str = "",
-    review: Callable[[Candidate], Candidate] = lambda decided: decided,
     logger: Logger = LOGGER,
     unattended: bool = False,
+    form: Callable[[], str] = lambda: "",
 ) -> Candidate:
-    """Judge a version, by default ``choose``'s, decide, carry that out; ``review`` may answer otherwise before."""
+    """Judge a version, by default ``choose``'s, decide, carry that out.
+
+    Where a person approves promotions, the version waits instead, and a message says so, with the address of the
+    ``form`` to answer in.
+    """
     check_request(reason, force=force)
     candidate = evaluate_candidate(name, number, settings, logger, force=force, unattended=unattended)
-    return carry_out(review(decide(candidate, force=force, reason=reason)), settings)
+    candidate = decide(candidate, force=force, reason=reason)
+    if candidate.promotes and asks(name, settings):
+        return _ask(candidate, settings, form())
+    return carry_out(candidate, settings)
+
+
+def answer(
+    name: str,
+    number: int | None,
+    settings: Settings,
+    *,
+    promote: bool,
+    reason: str = "",
+    by: str = "",
+    logger: Logger = LOGGER,
+) -> Candidate:
+    """Carry out a person's answer to a version that waits; a yes judges it again, against today's champion."""
+    check_request(reason)
+    if number is None:
+        raise UsageError("Which version is meant?", f"See which one waits: sentiflow versions {_of(name)}")
+    versions = need_versions(open_store(settings), name)
+    tags = versions[need_number(versions, name, number)].tags
+    if WAITS not in tags:
+        hint = f"Where approval is required, this asks for it: sentiflow promote {number} {_of(name)}"
+        raise UsageError(f"{name} version {number} does not wait for a person's answer.", hint)
+    forced = tags[WAITS] == "forced"
+    candidate = evaluate_candidate(name, number, settings, logger, force=forced)
+    candidate = decide(candidate, force=forced, reason=tags["gate.reason"])
+    if candidate.promotes or not promote:
+        candidate = replace(candidate, by=tags["gate.by"])
+        candidate = candidate.answered(promote=promote, why=reason.strip(), name=by.strip())
+    return carry_out(candidate, settings, answers=True)
 
 
 def decide(candidate: Candidate, *, force: bool = False, reason: str = "") -> Candidate:
@@ -67,35 +111,54 @@ def decide(candidate: Candidate, *, force: bool = False, reason: str = "") -> Ca
     return replace(candidate, answer="refused", reason=f"{failures}.", by="the gate")
 
 
-def carry_out(candidate: Candidate, settings: Settings) -> Candidate:
+def _ask(candidate: Candidate, settings: Settings, form: str) -> Candidate:
+    """Leave a candidate to a person; others ask for approval from now on, too."""
+    name, number = candidate.name, candidate.version
+    if settings.promotion_approval:
+        require_approval(name, settings)
+    waiting = replace(candidate, answer="waits")
+    with changing(name, settings) as (client, store):
+        _write_answer(client, waiting, gate_of(_need_there(store, name, number).tags, settings))
+        client.set_model_version_tag(name, str(number), WAITS, str(candidate.answer))
+    text = " ".join(filter(None, [waiting.summary, form and f"Or in Prefect: {form}"]))
+    announce(settings, _LOGGER, "approval", text, model=name, model_version=str(number), form_url=form)
+    return waiting
+
+
+def carry_out(candidate: Candidate, settings: Settings, *, answers: bool = False) -> Candidate:
     """Write the answer on the candidate's version and, if it promotes, make it champion.
 
-    A person's no goes into the history, whatever has changed, and stands against a later yes. A yes is not carried
-    out if the champion has changed since.
+    A person's no goes into the history. One who ``answers`` after another changes nothing; nor does a yes if the
+    champion has changed since.
     """
     name, number = candidate.name, candidate.version
     with changing(name, settings) as (client, store):
-        if (found := store.version(name, number)) is None:
-            raise ExternalError(f"{name} version {number} was deleted meanwhile.", "Nothing was changed.")
-        no = decline_of(history_of(name, settings)[0], number)
-        if no is not None and candidate.answer in ("passed", "approved"):  # it came while this one was judged
-            candidate = replace(candidate, answer="declined", reason=no.reason, by=no.by)
-        elif candidate.answer == "declined":
+        found, in_use = _need_there(store, name, number), champion_of(store, name) == number
+        if answers and (WAITS not in found.tags or in_use):
+            problem = f"{name} version {number} was answered meanwhile."
+            raise ExternalError(problem, f"See: sentiflow versions --history {_of(name)}")
+        if candidate.answer == "declined":
             _record(client, store, name, replace(_event(candidate), kind="decline", replaced=None))
         if candidate.promotes:
             need_unchanged(store, name, candidate.champion)
             need_files(name, number)
-        if candidate.promotes or champion_of(store, name) != number:
+        if candidate.promotes or not in_use:
             _write_answer(client, candidate, gate_of(found.tags, settings))
-        else:  # another's yes came first, and stays on the version
-            candidate = replace(candidate, reason=f"{candidate.reason}; it is in use by an earlier yes")
         if candidate.promotes:
             event = _event(candidate)
             move(client, store, name, event)
             candidate = replace(candidate, event=event)
+        if WAITS in found.tags:  # last: until then it can be answered again
+            client.delete_model_version_tag(name, str(number), WAITS)
     what: Notification = "refused" if candidate.event is None else "promoted"
     announce(settings, _LOGGER, what, candidate.summary, model=name, model_version=str(number))
     return candidate
+
+
+def _need_there(store: Store, name: str, number: int) -> VersionRecord:
+    if (found := store.version(name, number)) is None:
+        raise ExternalError(f"{name} version {number} was deleted meanwhile.", "Nothing was changed.")
+    return found
 
 
 def _event(candidate: Candidate) -> Event:

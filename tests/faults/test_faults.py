@@ -22,7 +22,6 @@ CASES: dict[str, tuple[Attempt, int]] = {
     "F16": (damage.prepared_reviews, 1),
     "F17": (damage.changed_table, 1),
     "F20": (labels.killed, 5),
-    "F21": (waits.asked, 1),
     "F22": (waits.shut_out, 1),
     "F23": (tables.at_once, 1),
     "F24": (tables.large, 0),

@@ -20,7 +20,7 @@ from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.states import Completed, Crashed, Failed, Paused, Running
+from prefect.states import Completed, Crashed, Failed, Running
 
 from flows.housekeeping import housekeeping
 from flows.train import train
@@ -290,18 +290,6 @@ def test_a_training_that_prefect_takes_for_running_is_crashed_when_it_cannot_be(
 def ended_run(client: MlflowClient, experiment: str, flow_run: UUID, ended: datetime) -> None:
     run = client.create_run(experiment, tags={"prefect.flow_run_id": str(flow_run)}).info.run_id
     client.set_terminated(run, end_time=round(ended.timestamp() * 1000))
-
-
-def test_a_pause_that_nobody_ended_in_time_is_crashed_wherever_its_process_was(
-    world: World, prefect: SyncPrefectClient
-) -> None:
-    paused = flow_run_in(prefect, Paused(timeout_seconds=60))
-    suspended = flow_run_in(prefect, Paused(timeout_seconds=60, reschedule=True))
-    for hours, state in ((0.9, "Paused"), (1.1, "Crashed")):
-        close_killed(load_settings(), logging.getLogger(), datetime.now(UTC) + timedelta(hours=hours))
-        assert prefect.read_flow_run(paused.id).state_name == state
-    assert prefect.read_flow_run(suspended.id).state_name == "Paused"
-    prefect.delete_flow_run(suspended.id)
 
 
 def test_old_flow_runs_of_ours_are_deleted_from_prefect_and_no_others(prefect: SyncPrefectClient) -> None:

@@ -156,11 +156,6 @@ def test_a_flow_without_a_setting_has_the_schedule_of_the_file() -> None:
     assert (made.schedule, made.concurrency_limit) == (CronSchedule(cron="0 4 * * *", timezone="UTC"), 1)
 
 
-def test_with_approval_each_run_may_wait_for_a_person() -> None:
-    assert not any(each.asks for each in table().values())
-    assert all(each.asks for each in table(promotion_approval=True).values())
-
-
 def test_the_server_of_a_running_schedule_takes_no_work_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     """Red if the next start of the schedule found its deployments with a pool, and refused them."""
     own = Server("http://127.0.0.1:4200", "sentiflow:secret")

@@ -55,14 +55,6 @@ def test_the_form_of_a_training_begins_with_what_people_choose(client: SyncPrefe
     assert sorted(shown, key=lambda name: shown[name]["position"])[:3] == ["dataset", "seed", "config"]
 
 
-def test_a_run_that_may_wait_for_a_person_has_no_place_that_prefect_could_take_away(
-    client: SyncPrefectClient,
-) -> None:
-    """Red if a training that asks for a promotion were ended after four minutes without an answer."""
-    apply(client, spec(HOURLY, concurrency_limit=1))
-    assert apply(client, spec(HOURLY, concurrency_limit=1, asks=True)).on_server.global_concurrency_limit is None
-
-
 def test_a_schedule_that_is_as_it_was_stays_the_same_one(client: SyncPrefectClient) -> None:
     """Else the moment of its making, from which missed slots count, would be lost at each start."""
     before = apply(client, spec(HOURLY)).on_server

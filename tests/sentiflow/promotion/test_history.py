@@ -134,7 +134,7 @@ def version(number: int, loss: str = "0.3", data: str = "d", **gate: str) -> Ver
 
 
 REFUSED = {"outcome": "refused", "against": "no champion"}
-SILENT = {"outcome": "unanswered", "against": "no champion"}
+SILENT = {"outcome": "waits", "against": "no champion"}
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_a_version_was_judged_once_it_was_refused_or_in_use_against_the_same_cha
     client.set_registered_model_alias(NAME, "champion", "1")
     assert [judged_already(world.settings, NAME, number) for number in (1, 3)] == [True, False]
     for against, outcome, judged in [
-        ("version 1", "refused", True), ("version 1", "unanswered", False), ("no champion", "refused", False),
+        ("version 1", "refused", True), ("version 1", "waits", False), ("no champion", "refused", False),
         ("version 1", "passed", False),
     ]:  # fmt: skip
         client.set_model_version_tag(NAME, "3", "gate.against", against)

@@ -21,7 +21,7 @@ from sentiflow.environment import person
 from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.promotion import gate, switch
 from sentiflow.promotion.candidate import Answer, Candidate, evaluate_candidate
-from sentiflow.promotion.history import asks, history_of, previous_champion
+from sentiflow.promotion.history import asks, history_of
 from sentiflow.store.client import connect
 from tests.mlflow_store import champion_of, events_of, versions_of
 from tests.receiver import receiver
@@ -78,30 +78,45 @@ def test_a_promotion_tells_who_when_why_and_what_it_replaced(registry: World, cl
     assert event.by in (tags["promotion.by"], tags["gate.by"])
 
 
-def test_a_no_that_comes_after_anothers_yes_moves_nothing_and_stands(
-    registry: World, client: MlflowClient
+def test_of_two_answers_about_one_version_the_first_counts(registry: World, client: MlflowClient) -> None:
+    switch.require_approval(NAME, registry.settings)
+    assert promote(registry, Registry.GOOD).answer == "waits"
+    first, second = (evaluate_candidate(NAME, Registry.GOOD, registry.settings) for _ in range(2))
+    switch.carry_out(answered(first, "declined", "too early", "Bob"), registry.settings, answers=True)
+    with pytest.raises(ExternalError, match="answered meanwhile"):
+        yes = answered(second, "approved", "looks right", "Ada")
+        switch.carry_out(yes, registry.settings, answers=True)
+    assert (champion_of(client, NAME), len(events_of(client, NAME))) == (None, 1)
+
+
+def test_a_yes_is_judged_against_the_champion_of_its_moment(registry: World, client: MlflowClient) -> None:
+    promote(registry, Registry.POOR, force=True, reason="the first")
+    switch.require_approval(NAME, registry.settings)
+    assert promote(registry, Registry.GOOD).answer == "waits"
+    client.set_registered_model_alias(NAME, "champion", str(Registry.NEWEST))  # by hand, and as good
+    answer = switch.answer(NAME, Registry.GOOD, registry.settings, promote=True, by="Ada")
+    assert (answer.answer, champion_of(client, NAME)) == ("refused", Registry.NEWEST)
+    assert "promotion.waits" not in client.get_model_version(NAME, str(Registry.GOOD)).tags
+
+
+@pytest.mark.parametrize("step", ["set_registered_model_alias", "delete_model_version_tag"])
+def test_an_approval_that_is_killed_can_be_given_again_or_was_carried_out(
+    registry: World, client: MlflowClient, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    """Two people are asked about one version, and the second one answers no."""
-    first, second = (evaluate_candidate(NAME, Registry.GOOD, registry.settings) for _ in range(2))
-    switch.carry_out(answered(first, "approved", "looks right", "Ada"), registry.settings)
-    late = switch.carry_out(answered(second, "declined", "too early", "Bob"), registry.settings)
-    assert late.summary.endswith("declined by Bob: too early; it is in use by an earlier yes")
-    tags = client.get_model_version(NAME, str(Registry.GOOD)).tags
-    assert (tags["gate.outcome"], tags["gate.by"], champion_of(client, NAME)) == ("approved", "Ada", Registry.GOOD)
-    assert [(event.kind, event.by) for event in events_of(client, NAME)] == [
-        ("promotion", "Ada"),
-        ("decline", "Bob"),
-    ]
-    assert previous_champion(events_of(client, NAME), Registry.GOOD, {1, 2, 3}) is None
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
 
-
-def test_a_yes_that_comes_after_anothers_no_promotes_nothing(registry: World, client: MlflowClient) -> None:
-    first, second = (evaluate_candidate(NAME, Registry.GOOD, registry.settings) for _ in range(2))
-    switch.carry_out(answered(first, "declined", "too early", "Bob"), registry.settings)
-    late = switch.carry_out(answered(second, "approved", "looks right", "Ada"), registry.settings)
-    assert (late.event, champion_of(client, NAME)) == (None, None)
-    assert late.summary.endswith("declined by Bob: too early")
-    assert len(events_of(client, NAME)) == 1
+    switch.require_approval(NAME, registry.settings)
+    promote(registry, Registry.GOOD)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(MlflowClient, step, die)
+        switch.answer(NAME, Registry.GOOD, registry.settings, promote=True, by="Ada")
+    if champion_of(client, NAME) is None:
+        switch.answer(NAME, Registry.GOOD, registry.settings, promote=True, by="Ada")
+    else:
+        with pytest.raises(UsageError, match="is the champion already"):
+            switch.answer(NAME, Registry.GOOD, registry.settings, promote=False, by="Ada")
+    assert champion_of(client, NAME) == Registry.GOOD
 
 
 def test_a_no_counts_for_the_same_weights_that_were_trained_again(registry: World, client: MlflowClient) -> None:
