@@ -4,12 +4,14 @@ The default schedule: ``train`` on Mondays at 03:00, ``housekeeping`` daily at 0
 have none. The fields ``schedule_*`` of ``Settings`` say so, and prefect.yaml for ``prefect deploy``.
 """
 
-from collections.abc import Sequence
+import pkgutil
 from pathlib import Path
 from typing import Any
 
 import yaml
+from prefect import Flow
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.exceptions import ParameterTypeError
 
 from sentiflow.console import CONSOLE, escape
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions, as_options
@@ -28,32 +30,31 @@ _SET_BY_SETTINGS = {
     "sweep": ("config", "dataset", "table"),
     "reproduce": ("run",),
     "promote": ("dataset",),
-    "score": ("dataset", "source", "output", "text_column", "with_text", "keep", "escape_formulas"),
+    "score": ("dataset", "text_column"),
     "monitor": ("dataset",),
 }
 
 
-def deployments(settings: Settings, changes: Sequence[str] = ()) -> list[Deployment]:
-    """Every deployment of prefect.yaml, as the settings want it; changes of the recipe are ``key=value``."""
+def deployments(settings: Settings) -> list[Deployment]:
+    """Every deployment of prefect.yaml, as the settings want it."""
     table = scheduled_table(settings)
     recipe = settings.schedule_recipe or default_recipe(settings.schedule_dataset)
     values = {
-        "config": load_recipe(recipe, changes).short(),
+        "config": load_recipe(recipe).short(),
         "dataset": located(settings.schedule_dataset),
         "promote": settings.schedule_promote_after_train,
         "run": f"{model_name(settings.schedule_dataset)}@champion",
         "table": {} if table == DEFAULT_OPTIONS else table.model_dump(),
         "text_column": settings.schedule_table.get("text_column"),
-        "source": settings.schedule_source and str(settings.schedule_source),
-        "output": settings.schedule_output and str(settings.schedule_output),
-        "with_text": settings.schedule_with_text or None,
-        "keep": list(settings.schedule_keep) or None,
-        "escape_formulas": settings.schedule_escape_formulas or None,
     }
     entries = yaml.safe_load(FILE.read_text(encoding="utf-8"))["deployments"]
     if missing := lacking("sweep"):
         CONSOLE.say(escape(f"Sweeps are left out: they need {missing}: {install('sweep')}"))
         entries = [entry for entry in entries if entry["name"] != "sweep"]
+    if unknown := settings.schedule_parameters.keys() - {entry["name"] for entry in entries}:
+        names = ", ".join(entry["name"] for entry in entries)
+        problem = f"{PREFIX}SCHEDULE_PARAMETERS: there is no deployment {min(unknown)!r}."
+        raise UsageError(problem, f"There are: {names}.")
     return [_deployment(entry, values, settings) for entry in entries]
 
 
@@ -68,14 +69,27 @@ def _deployment(entry: dict[str, Any], values: dict[str, Any], settings: Setting
     flow = entry["entrypoint"].rpartition(".")[2]
     schedule = _schedule(flow, entry, settings)
     ours = {name: values[name] for name in _SET_BY_SETTINGS.get(flow, ()) if values[name] not in (None, {})}
+    parameters = entry.get("parameters", {}) | ours | settings.schedule_parameters.get(flow, {})
+    if flow in settings.schedule_parameters or (flow == "score" and schedule):
+        _check(entry["entrypoint"], parameters)
     return Deployment(
         entry["entrypoint"],
         entry["description"],
-        entry.get("parameters", {}) | ours,
+        parameters,
         schedule,
         # What is late waits in turn.
         settings.schedule_trainings if flow == "train" else entry.get("concurrency_limit", schedule and 1),
     )
+
+
+def _check(entrypoint: str, parameters: dict[str, Any]) -> None:
+    """Check what a run would fail of: the server checks no scheduled one."""
+    flow: Flow[..., Any] = pkgutil.resolve_name(entrypoint)
+    try:
+        flow.validate_parameters(parameters)
+    except ParameterTypeError as err:
+        problem = f"The parameters of the deployment {flow.name} are refused: {err}"
+        raise UsageError(problem, f"Correct {PREFIX}SCHEDULE_PARAMETERS.") from err
 
 
 def _schedule(flow: str, entry: dict[str, Any], settings: Settings) -> Schedule | None:
@@ -84,12 +98,9 @@ def _schedule(flow: str, entry: dict[str, Any], settings: Settings) -> Schedule 
     if given is None:
         files = [CronSchedule(cron=each["cron"], timezone=each["timezone"]) for each in entry.get("schedules", ())]
         return files[0] if files else None
-    what = f"The schedule of {flow} (--{flow} or {PREFIX}SCHEDULE_{flow.upper()})"
+    what = f"The schedule of {flow} ({PREFIX}SCHEDULE_{flow.upper()})"
     if (schedule := parse_schedule(given, settings.schedule_timezone.key, what)) is None:
         return None
-    if flow == "score" and not (settings.schedule_source and settings.schedule_output):
-        hint = f"Give --input and --output, or set {PREFIX}SCHEDULE_SOURCE and {PREFIX}SCHEDULE_OUTPUT."
-        raise UsageError("Scheduled scoring needs an input and an output.", hint)
     if flow == "monitor" and settings.prediction_log_dir is None:
         problem = "Monitoring needs a log of the texts that were scored or served."
         raise UsageError(problem, f"Set {PREFIX}PREDICTION_LOG_DIR to a folder, or the schedule to off.")

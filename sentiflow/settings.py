@@ -145,7 +145,7 @@ class Settings(BaseSettings):
     schedule_promote: str = OFF
     """When to compare the best version with the champion; off, a person decides."""
     schedule_score: str = OFF
-    """When to score SENTIFLOW_SCHEDULE_SOURCE into SENTIFLOW_SCHEDULE_OUTPUT."""
+    """When to score; SENTIFLOW_SCHEDULE_PARAMETERS says what, and where to."""
     schedule_housekeeping: str = "0 5 * * *"
     """When to clean up: daily, after the training."""
     schedule_monitor: str = OFF
@@ -164,16 +164,9 @@ class Settings(BaseSettings):
     """How that dataset is read if it is a table of your own, as JSON, as by the options of `sentiflow train`:
     `{"text_column": "review", "label_column": "rating", "labels": {"good": 1, "bad": 0}, "max_rejects": "2%"}`.
     The text column is that of scheduled scoring, too."""
-    schedule_source: Path | None = None
-    """What scheduled scoring reads: a table or folder."""
-    schedule_output: Path | None = None
-    """The .csv, .jsonl or .parquet file that scheduled scoring writes."""
-    schedule_with_text: bool = False
-    """Scheduled scoring copies the texts to the output."""
-    schedule_keep: Annotated[tuple[str, ...], *_COMMAS] = ()
-    """Further columns that scheduled scoring copies, with commas between them."""
-    schedule_escape_formulas: bool = False
-    """Scheduled scoring into a .csv file puts `'` before texts that a spreadsheet would take for formulas."""
+    schedule_parameters: dict[str, dict[str, Any]] = {}
+    """Further parameters of the deployments' runs, by flow, as JSON:
+    `{"score": {"source": "/inputs/new.csv", "output": "/data/scores.csv"}, "train": {"seed": 7}}`."""
     prefect_port: int = Field(4200, ge=1, le=65_535)
     """Port of the Prefect server that `sentiflow schedule` starts if none is set."""
 
@@ -227,10 +220,7 @@ class Settings(BaseSettings):
                 raise ValueError("expected addresses with :// in each, and spaces between")
         return value
 
-    @field_validator(
-        "data_dir", "artifact_root", "schedule_source", "schedule_output", "prediction_log_dir",
-        "serve_token_file", "gate_behaviour",
-    )  # fmt: skip
+    @field_validator("data_dir", "artifact_root", "prediction_log_dir", "serve_token_file", "gate_behaviour")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else _absolute(value)

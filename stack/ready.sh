@@ -16,5 +16,5 @@ line PREFECT 4200 Prefect "the line in $secrets/PREFECT_LOGIN"
 line API 8000 API "$token; it answers once a version is promoted"
 case " ${PROFILES:-} " in *" metrics "*) line GRAFANA 3000 Grafana "no login, read-only" ;; esac
 echo
-echo "Next, in your shell: . stack/client.sh && sentiflow trigger train --set promote=true"
+echo "Next, in your shell: . stack/client.sh && sentiflow trigger train --param promote=true"
 command -v sentiflow >/dev/null || echo "(sentiflow is not on your PATH: make setup says how.)"

@@ -71,17 +71,27 @@ class Home:
 
 
 class Scheduled:
-    """The running command.
+    """The running command, with ``SENTIFLOW_SCHEDULE_...`` and the recipe of trainings.
 
     Args:
         program: that runs the command line, in place of the installed one.
     """
 
-    def __init__(self, home: Home, *arguments: str, program: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        home: Home,
+        *arguments: str,
+        program: Sequence[str] = (),
+        config: Mapping[str, object] | None = None,
+        **settings: str,
+    ) -> None:
+        variables = {f"SENTIFLOW_SCHEDULE_{name.upper()}": value for name, value in settings.items()}
+        if config is not None:
+            variables["SENTIFLOW_SCHEDULE_PARAMETERS"] = json.dumps({"train": {"config": config}})
         self.lines: list[str] = []
         self.process = subprocess.Popen(
             [*(program or [command()]), "schedule", *arguments],
-            env=home.world.environment(**home.variables),
+            env=home.world.environment(**home.variables, **variables),
             cwd=home.world.root,
             start_new_session=True,
             stdout=subprocess.PIPE,

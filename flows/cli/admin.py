@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlparse
@@ -18,14 +19,12 @@ from flows.cli.train import start_servers
 from sentiflow import environment, signals
 from sentiflow.console import CONSOLE, escape, working
 from sentiflow.errors import ExternalError, RejectedError, UsageError
-from sentiflow.folder import expanded
-from sentiflow.names import IMDB, dataset_of, located
+from sentiflow.names import dataset_of
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from prefect.client.schemas.objects import State
-    from prefect.client.schemas.responses import DeploymentResponse
 
     from sentiflow.settings import Settings
 
@@ -160,8 +159,8 @@ def _show_pages(settings: "Settings", listener: socket.socket, host: str, port: 
     app,
     OPERATE,
     "sentiflow trigger train",
-    "sentiflow trigger train --dataset sample --set epochs=3 --seed 7",
-    "sentiflow trigger promote --set version=3 --no-wait",
+    'sentiflow trigger train --param seed=7 --param config=\'{"recipe": "tuned", "epochs": 3}\'',
+    "sentiflow trigger promote --param version=3 --no-wait",
 )
 def trigger(
     flow: Annotated[
@@ -172,31 +171,24 @@ def trigger(
         ),
     ],
     *,
-    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Dataset of this run.")] = None,
-    recipe: Annotated[
-        str | None, typer.Option("--recipe", "-r", help="Recipe of this run: a name, or a TOML file.")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Random seed of this run.")
-    ] = None,
-    changes: Annotated[
+    params: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", "-s", metavar="KEY=VALUE", help="Change a flow parameter or a recipe field; repeatable."
+            "--param",
+            "-p",
+            metavar="KEY=JSON",
+            help="A parameter of this run; what is no JSON is text; repeatable.",
         ),
     ] = None,
     wait: Annotated[bool, typer.Option(help="Follow the log until the run ends.")] = True,
 ) -> None:
     """Start a run of a deployment now and follow it.
 
-    The deployment's parameters are used unless you override them.
+    Parameters that are not given are the deployment's.
     """
     from sentiflow.settings import load_settings
-    from sentiflow.training.recipes import split_changes
 
-    given = split_changes(changes or ())
-    if seed is not None:
-        given["seed"] = str(seed)
+    given = dict(map(_parameter, params or ()))
     settings = load_settings()
     with working("Connecting to Prefect"):
         from prefect.client.orchestration import get_client
@@ -211,7 +203,7 @@ def trigger(
         if deployment is None:
             there = ", ".join(flow_runs.names(client)) or "none yet: start `sentiflow schedule`"
             raise UsageError(f"There is no deployment of {flow!r}.", f"There are: {there}.")
-        flow_run = flow_runs.start(client, deployment, parameters_of(deployment, dataset, recipe, given))
+        flow_run = flow_runs.start(client, deployment, given)
         CONSOLE.say(f"Started [bold]{flow}[/]: {escape(flow_run_url(str(flow_run.id)))}")
         if not wait:
             return
@@ -223,47 +215,13 @@ def trigger(
             _end(client.read_flow_run(flow_run.id).state)
 
 
-def parameters_of(
-    deployment: "DeploymentResponse", dataset: str | None, recipe: str | None, given: dict[str, str]
-) -> dict[str, Any]:
-    """The parameters that differ from the deployment's; what is no parameter of the flow is a recipe's field."""
-    from sentiflow.training.recipes import default_recipe, load_recipe, make_recipe
-
-    known: dict[str, Any] = (deployment.parameter_openapi_schema or {}).get("properties", {})
-    theirs = deployment.parameters
-    if (named := dataset or given.get("dataset")) is not None:
-        given = {**given, "dataset": located(named)}
-    mine = {key: _value(text, known[key]) for key, text in given.items() if key in known and key != "config"}
-    rest = [f"{key}={text}" for key, text in given.items() if key not in mine]
-    if theirs.get("table") and mine.get("dataset") not in (None, theirs.get("dataset")):
-        mine.setdefault("table", {})  # its options are of no other dataset
-    if "config" not in known:
-        if rest or recipe is not None:
-            unknown = rest[0].partition("=")[0] if rest else "--recipe"
-            raise UsageError(f"This flow has no parameter {unknown!r}.", f"It has: {', '.join(known) or 'none'}.")
-        return mine
-    fields = theirs.get("config") or known["config"].get("default", {})
-    usual = default_recipe(theirs.get("dataset", IMDB))
-    if recipe is None and named is not None and fields.get("recipe") == usual != default_recipe(named):
-        recipe = default_recipe(named)  # nobody chose the deployment's, which is for another kind of dataset
-    if recipe is not None:
-        fields = load_recipe(recipe).model_dump()
-    if recipe is not None or rest:
-        mine["config"] = make_recipe(fields, rest, fields.get("recipe", "")).short()
-    return mine
-
-
-def _value(text: str, schema: dict[str, Any]) -> Any:
-    """A parameter as JSON where it is such, else as text; the server judges it."""
-    forms = [schema, *schema.get("anyOf", [])]
-    if any(each.get("format") == "path" for each in forms):
-        return str(expanded(text).absolute()) if text else text  # an empty one is what a form sends, too
-    if any(each.get("type") == "string" for each in forms):
-        return text
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+def _parameter(text: str) -> tuple[str, Any]:
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise UsageError(f"--param expects KEY=JSON, got {text!r}.", "For example: --param seed=7")
+    with suppress(ValueError):
+        return key.strip(), json.loads(value)
+    return key.strip(), value
 
 
 async def _follow(flow_run_id: "UUID") -> None:

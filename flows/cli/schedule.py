@@ -2,13 +2,12 @@
 
 import logging
 from datetime import UTC, datetime
-from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.options import OPERATE, DebugOption, KeepOption, SetOption, command
+from flows.cli.options import OPERATE, DebugOption, command
 from flows.cli.output import relayed, shown_login
 from sentiflow import environment
 from sentiflow.console import CONSOLE, escape
@@ -16,7 +15,6 @@ from sentiflow.errors import UsageError
 from sentiflow.redaction import without_login
 
 if TYPE_CHECKING:
-    from sentiflow.data.table import TableOptions
     from sentiflow.operations.deployments import Applied, Deployment
     from sentiflow.operations.prefect_server import Server
     from sentiflow.settings import Settings
@@ -29,45 +27,17 @@ app = typer.Typer()
     app,
     OPERATE,
     "sentiflow schedule",
-    'sentiflow schedule --train "0 3 * * *" --timezone Europe/Berlin --promote-after-train',
-    'sentiflow schedule --train "every 10m" --dataset sample --recipe tutorial --set epochs=2',
+    'sentiflow schedule --train "every 10m" --dataset sample',
+    'SENTIFLOW_SCHEDULE_TIMEZONE=Europe/Berlin sentiflow schedule --train "0 3 * * *"',
     note="A schedule is a cron line (`0 3 * * 1`), an interval (`every 30s`, `every 15m`, `every 6h`), or `off`. "
-    "Options override the settings `SENTIFLOW_SCHEDULE_...`.",
+    "The settings `SENTIFLOW_SCHEDULE_...` say when the other flows run, and with what.",
 )
 def schedule(
     *,
     train: Annotated[str | None, typer.Option(metavar="SCHEDULE", help="When to train.")] = None,
-    promote: Annotated[
-        str | None, typer.Option(metavar="SCHEDULE", help="When to compare the best version with the champion.")
-    ] = None,
-    score: Annotated[str | None, typer.Option(metavar="SCHEDULE", help="When to score --input.")] = None,
-    housekeeping: Annotated[str | None, typer.Option(metavar="SCHEDULE", help="When to run housekeeping.")] = None,
-    monitor: Annotated[str | None, typer.Option(metavar="SCHEDULE", help="When to check for drift.")] = None,
-    timezone: Annotated[str | None, typer.Option(metavar="ZONE", help="Time zone of cron lines.")] = None,
     dataset: Annotated[
         str | None, typer.Option("--dataset", "-d", help="Dataset to train on, promote and monitor.")
     ] = None,
-    recipe: Annotated[
-        str | None, typer.Option("--recipe", "-r", help="Recipe to train: a name, or a TOML file.")
-    ] = None,
-    changes: SetOption = None,
-    promote_after_train: Annotated[
-        bool | None,
-        typer.Option(
-            "--promote-after-train", help="Promote each newly trained version if it passes the promotion checks."
-        ),
-    ] = None,
-    table: "TableOptions",
-    source: Annotated[
-        Path | None, typer.Option("--input", metavar="INPUT", help="Table or folder to score.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="File that scoring writes.")
-    ] = None,
-    with_text: Annotated[
-        bool | None, typer.Option("--with-text", help="Copy the scored texts to the output.")
-    ] = None,
-    keep: KeepOption = None,
     pool: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only register the deployments, for this work pool.")
     ] = None,
@@ -77,17 +47,12 @@ def schedule(
 
     Runs until Ctrl-C. Flows that are running then are cancelled and closed.
     """
-    typed = {name: value for name, value in locals().items() if value not in (None, [])}
     from flows.schedules import deployments, scheduled_table
-    from sentiflow.settings import OFF, load_settings
+    from sentiflow.settings import load_settings
 
-    others = ("changes", "table", "pool", "debug")
-    settings = load_settings(**{f"schedule_{name}": typed[name] for name in typed if name not in others})
-    if (source or output) and settings.schedule_score.lower() == OFF:
-        raise UsageError("--input and --output are for scoring.", 'Say when to score: --score "0 4 * * *"')
-    merged = settings.schedule_table | table.model_dump(exclude_unset=True)
-    settings = settings.model_copy(update={"schedule_table": merged})
-    specs = deployments(settings, changes or ())
+    given = {"schedule_train": train, "schedule_dataset": dataset}
+    settings = load_settings(**{name: value for name, value in given.items() if value is not None})
+    specs = deployments(settings)
     if pool is not None:
         _register(specs, pool, settings)
         return

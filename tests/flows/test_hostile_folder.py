@@ -1,5 +1,6 @@
 """Every command, started in another user's folder."""
 
+import json
 import os
 import signal
 import subprocess
@@ -128,11 +129,12 @@ def test_the_pages_of_mlflow_leave_the_folder_alone(registry: World, theirs: Hos
 def test_a_schedule_and_its_runs_leave_the_folder_alone_but_for_the_tables_named(
     registry: World, theirs: Hostile
 ) -> None:
-    port = {"SENTIFLOW_PREFECT_PORT": str(free_port())}
-    scoring = ["--score", "0 0 1 1 *", "--input", "reviews.csv", "--output", "scores.csv"]
-    with running(registry, theirs, ["schedule", "--train", "off", *scoring, "--dataset", "sample"], **port) as log:
+    scoring = json.dumps({"score": {"source": "reviews.csv", "output": "scores.csv"}})
+    port = {"SENTIFLOW_PREFECT_PORT": str(free_port()), "SENTIFLOW_SCHEDULE_PARAMETERS": scoring}
+    port["SENTIFLOW_SCHEDULE_RECIPE"] = "my.toml"
+    with running(registry, theirs, ["schedule", "--train", "off", "--dataset", "reviews.csv"], **port) as log:
         until(lambda: "Prefect UI" in log.read_text(), told=log.read_text)
-        done = run(registry, theirs, ["trigger", "train", *SMALL], **port)
+        done = run(registry, theirs, ["trigger", "train"], **port)
         assert (done.returncode, "Registered" in done.stderr) == (0, True), done.stderr
         done = run(registry, theirs, ["trigger", "score"], **port)
         assert done.returncode == 0, done.stderr

@@ -250,17 +250,16 @@ def test_a_message_of_a_deployment_has_the_address_of_its_form_where_a_person_an
     with receiver() as got:
         asking = {"SENTIFLOW_PROMOTION_APPROVAL": "true", "SENTIFLOW_NOTIFY_URL": got.address}
         home = Home(registry, free_port(), {**asking, "SENTIFLOW_GATE_MIN_ACCURACY": "0.5"})
-        running = Scheduled(home, "--dataset", "sample", "--train", "off", "--housekeeping", "off")
+        running = Scheduled(home, "--dataset", "sample", "--train", "off", housekeeping="off")
         try:
             running.until_says("Prefect UI")
-            version = f"version={Registry.GOOD}"
-            asked = home.run("trigger", "promote", "--set", version)
-            assert (asked.returncode, "Waits" in asked.stdout) == (0, True), asked.stderr
+            version = ("--param", f"version={Registry.GOOD}")
+            asked = home.run("trigger", "promote", *version)
+            assert (asked.returncode, "Waits" in asked.stdout + asked.stderr) == (0, True), asked.stderr
             deployment = home.deployment("promote")["id"]
             assert got.messages[0]["form_url"].endswith(f"/v2/deployments/deployment/{deployment}/run")
-            yes = home.run(
-                "trigger", "promote", "--set", version, "--set", "decision=approve", "--set", "name=Ada"
-            )
+            answer = ("--param", "decision=approve", "--param", "name=Ada")
+            yes = home.run("trigger", "promote", *version, *answer)
             assert yes.returncode == 0, yes.stderr
         finally:
             assert running.ends(signal.SIGINT) == 0

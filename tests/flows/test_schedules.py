@@ -87,11 +87,26 @@ def test_trainings_take_recipe_dataset_and_promotion_from_the_settings() -> None
     assert made["train"].parameters == {"config": config, "dataset": "sample", "promote": True}
     assert made["repeat"].parameters == made["train"].parameters
     assert made["sweep"].parameters == {"config": config, "dataset": "sample"}
-    (changed,) = (
-        each for each in deployments(Settings(_env_file=None, schedule_recipe="tutorial"), ["epochs=2"])
-        if each.flow == "train"
-    )  # fmt: skip
-    assert changed.parameters["config"] == {"recipe": "tutorial", "epochs": 2}
+    assert table(schedule_recipe="tutorial")["train"].parameters["config"] == {"recipe": "tutorial"}
+
+
+def test_a_settings_parameters_are_checked_and_go_before_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"train": {"config": {"recipe": "tutorial", "epochs": 2}, "seed": 7}, "score": {"keep": ["id"]}}
+    monkeypatch.setenv("SENTIFLOW_SCHEDULE_PARAMETERS", json.dumps(given | {"score": FILES}))
+    made = table(schedule_dataset="sample")
+    assert made["train"].parameters == {**given["train"], "dataset": "sample"}
+    assert made["score"].parameters == {"dataset": "sample", **FILES}
+    for wrong, told in (
+        ({"nightly": {}}, "no deployment 'nightly'"),
+        (given, "source"),
+        ({"train": {"seed": -1}}, "seed"),
+        ({"train": {"sed": 1}}, "sed"),
+    ):
+        with pytest.raises(UsageError, match=told):
+            table(schedule_parameters=wrong)
+
+
+FILES = {"source": "in.csv", "output": "out.parquet"}
 
 
 @pytest.mark.parametrize("named", ["reviews.csv", "reviews/", "reviews"])
@@ -120,15 +135,6 @@ def test_beside_a_built_in_dataset_the_text_column_is_that_of_scored_tables_alon
     made = table(schedule_dataset="sample", schedule_table={"text_column": "review"})
     assert made["score"].parameters["text_column"] == "review"
     assert not {flow for flow, each in made.items() if "table" in each.parameters}
-
-
-def test_scheduled_scoring_copies_what_the_settings_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SENTIFLOW_SCHEDULE_KEEP", "id, stars")
-    monkeypatch.setenv("SENTIFLOW_SCHEDULE_WITH_TEXT", "true")
-    monkeypatch.setenv("SENTIFLOW_SCHEDULE_ESCAPE_FORMULAS", "true")
-    parameters = table()["score"].parameters
-    assert (parameters["keep"], parameters["with_text"]) == (["id", "stars"], True)
-    assert parameters["escape_formulas"] is True
 
 
 def test_the_champion_of_the_scheduled_dataset_is_reproduced() -> None:
@@ -164,9 +170,7 @@ def test_the_server_of_a_running_schedule_takes_no_work_pool(monkeypatch: pytest
         _register([], "team", Settings(_env_file=None))
 
 
-@pytest.mark.parametrize(
-    ("flow", "needs"), [("score", "an input and an output"), ("monitor", "a log of the texts")]
-)
+@pytest.mark.parametrize(("flow", "needs"), [("score", "source"), ("monitor", "a log of the texts")])
 def test_a_schedule_that_lacks_what_it_needs_is_refused(flow: str, needs: str) -> None:
     with pytest.raises(UsageError, match=needs):
         table(**{f"schedule_{flow}": "every 1h"})
@@ -174,9 +178,7 @@ def test_a_schedule_that_lacks_what_it_needs_is_refused(flow: str, needs: str) -
 
 def test_what_they_need_is_enough(tmp_path: Path) -> None:
     made = table(
-        schedule_score="every 1h", schedule_source=tmp_path / "in.csv", schedule_output=tmp_path / "out.parquet",
+        schedule_score="every 1h", schedule_parameters={"score": FILES},
         schedule_monitor="every 1h", prediction_log_dir=tmp_path / "texts",
     )  # fmt: skip
-    files = {"source": f"{tmp_path}/in.csv", "output": f"{tmp_path}/out.parquet"}
-    assert made["score"].parameters == {"dataset": "imdb", **files}
-    assert made["monitor"].schedule is not None
+    assert made["score"].schedule is not None and made["monitor"].schedule is not None

@@ -243,8 +243,8 @@ def test_a_file_of_settings_that_is_not_utf8_is_refused(empty_root: Path) -> Non
 
 PLACES = (
     "TRACKING_URI", "ARTIFACT_ROOT", "DATA_DIR", "IMDB_URL", "WORD_INDEX_URL", "UI_URL", "SERVE_HOST",
-    "SERVE_HOSTS", "SERVE_TOKEN_FILE", "DASK_ADDRESS", "SCHEDULE_RECIPE", "SCHEDULE_DATASET", "SCHEDULE_SOURCE",
-    "SCHEDULE_OUTPUT", "NOTIFY_URL", "PREDICTION_LOG_DIR", "GATE_BEHAVIOUR",
+    "SERVE_HOSTS", "SERVE_TOKEN_FILE", "DASK_ADDRESS", "SCHEDULE_RECIPE", "SCHEDULE_DATASET",
+    "NOTIFY_URL", "PREDICTION_LOG_DIR", "GATE_BEHAVIOUR",
 )  # fmt: skip
 GIVEN = {"IMDB_URL": "http://x/a", "UI_URL": "http://x", "NOTIFY_URL": "slack://x"}
 GIVEN |= {"DASK_ADDRESS": "tcp://x:1", "TRACKING_URI": "http://x", "WORD_INDEX_URL": "http://x/b"}

@@ -1,5 +1,6 @@
 """A story in three starts: trainings on a schedule, a kill in the middle of one, and what comes of it."""
 
+import json
 import os
 import re
 import signal
@@ -20,9 +21,17 @@ from tests.world import make_world
 
 pytestmark = [pytest.mark.story, pytest.mark.timeout(900)]
 
-QUICK = ("--set", "epochs=1", "--set", "sequence_length=20", "--set", "units=4")
-TRAINING = ("--dataset", "sample", "--recipe", "tutorial", *QUICK, "--train", "every 5s")
-BOTH = (*TRAINING, "--housekeeping", "every 6s")
+CONFIG = {"recipe": "tutorial", "epochs": 1, "sequence_length": 20, "units": 4}
+TRAINING = ("--dataset", "sample", "--train", "every 5s")
+
+
+def scheduled(home: Home, housekeeping: str) -> Scheduled:
+    return Scheduled(home, *TRAINING, config=CONFIG, housekeeping=housekeeping)
+
+
+def params(seed: int, **config: int) -> list[str]:
+    """Of a run that `trigger` starts."""
+    return ["--param", f"seed={seed}", "--param", f"config={json.dumps(CONFIG | config)}"]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +78,7 @@ def told_at(run: dict[str, object]) -> datetime:
 
 
 def test_trainings_fire_on_schedule(home: Home, starts: list[Scheduled]) -> None:
-    starts.append(Scheduled(home, *TRAINING, "--housekeeping", "off"))
+    starts.append(scheduled(home, "off"))
     starts[-1].until_says(f"Prefect UI: http://127.0.0.1:{home.port}")
     told = starts[-1].output
     assert re.search(r"  train +every 5s, next \w{3} \d{4}-\d\d-\d\d \d\d:\d\d:\d[05] UTC$", told, re.MULTILINE)
@@ -84,9 +93,9 @@ def test_trainings_fire_on_schedule(home: Home, starts: list[Scheduled]) -> None
 
 
 def test_trigger_follows_a_training_to_its_end_and_none_overlap(home: Home, starts: list[Scheduled]) -> None:
-    assert home.run("trigger", "train", "--no-wait", "--set", "seed=1", "--set", "epochs=300").returncode == 0
+    assert home.run("trigger", "train", "--no-wait", *params(1, epochs=300)).returncode == 0
     starts[-1].until_says("epoch 2/300")
-    done = home.run("trigger", "train", "--set", "seed=7", "--set", "batch_size=64")
+    done = home.run("trigger", "train", *params(7, batch_size=64))
     assert done.returncode == 0, done.stderr
     _connecting, first, *lines, last = done.stderr.splitlines()
     assert re.fullmatch(rf"Started train: http://127.0.0.1:{home.port}/v2/runs/flow-run/[0-9a-f-]{{36}}", first)
@@ -120,7 +129,7 @@ def test_a_second_schedule_of_another_project_does_not_take_the_server_over(
 
 
 def test_ctrl_c_ends_it_quietly_with_0_and_leaves_nothing_running(home: Home, starts: list[Scheduled]) -> None:
-    assert home.run("trigger", "train", "--no-wait", "--set", "epochs=1000").returncode == 0
+    assert home.run("trigger", "train", "--no-wait", *params(2, epochs=1000)).returncode == 0
     starts[-1].until_says("epoch 2/1000")  # not only that a training runs: one of the schedule may go first
     assert starts[-1].ends(signal.SIGINT) == 0
     assert starts[-1].lines[-1] == "Ended." and "Traceback" not in starts[-1].output
@@ -129,7 +138,7 @@ def test_ctrl_c_ends_it_quietly_with_0_and_leaves_nothing_running(home: Home, st
 
 
 def test_what_was_paused_stays_paused_after_a_restart(home: Home, starts: list[Scheduled]) -> None:
-    starts.append(Scheduled(home, *BOTH))
+    starts.append(scheduled(home, "every 6s"))
     starts[-1].until_says("Prefect UI")
     assert re.search(r"  train +paused in the Prefect UI$", starts[-1].output, re.MULTILINE)
     assert [each["active"] for each in home.deployment("train")["schedules"]] == [False]  # type: ignore[attr-defined]
@@ -139,7 +148,7 @@ def test_what_was_paused_stays_paused_after_a_restart(home: Home, starts: list[S
 def test_killed_in_the_middle_of_a_training_the_next_start_marks_it_and_goes_on(
     home: Home, starts: list[Scheduled]
 ) -> None:
-    done = home.run("trigger", "train", "--no-wait", "--set", "epochs=1000", "--set", "seed=11")
+    done = home.run("trigger", "train", "--no-wait", *params(11, epochs=1000))
     assert (done.returncode, "/runs/flow-run/" in done.stderr) == (0, True)
     starts[-1].until_says("epoch 2/1000")
     starts[-1].until_says("housekeeping +Beginning flow run")
@@ -151,7 +160,7 @@ def test_killed_in_the_middle_of_a_training_the_next_start_marks_it_and_goes_on(
     assert (run.info.status, run.data.tags.get("end")) == ("KILLED", "the schedule that ran it ended")
     # Two slots of housekeeping pass meanwhile.
     until(lambda: (datetime.now().astimezone() - killed).total_seconds() > 13, "two slots")
-    starts.append(Scheduled(home, *BOTH))
+    starts.append(scheduled(home, "every 6s"))
     starts[-1].until_says("Prefect UI")
     assert "Marked as crashed: tutorial+sequence_length=20+units=4+epochs=1000-sample-seed11" in starts[-1].output
     (crashed,) = (run for run in home.flow_runs("train") if "seed11" in str(run["name"]))
@@ -184,7 +193,7 @@ def test_trigger_ends_with_4_when_the_gate_says_no(home: Home, starts: list[Sche
 def test_a_service_manager_ends_it_likewise_and_what_runs_is_cancelled(
     home: Home, starts: list[Scheduled]
 ) -> None:
-    done = home.run("trigger", "train", "--no-wait", "--set", "epochs=1000", "--set", "seed=12")
+    done = home.run("trigger", "train", "--no-wait", *params(12, epochs=1000))
     assert done.returncode == 0, done.stderr
     starts[-1].until_says("epoch 2/1000")
     assert starts[-1].ends(signal.SIGTERM) == 0
@@ -204,7 +213,8 @@ def test_two_projects_of_a_user_have_their_own_deployments(migrated_store: Path,
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         homes.append(Home(make_world(tmp_path / name, migrated_store), free_port(), user))
-        begun.append(Scheduled(homes[-1], "--dataset", "sample", "--set", f"epochs={len(homes)}"))
+        config = {"recipe": "tuned", "epochs": len(homes)}
+        begun.append(Scheduled(homes[-1], "--dataset", "sample", config=config))
     try:
         for epochs, (each, running) in enumerate(zip(homes, begun, strict=True), start=1):
             running.until_says("Ctrl-C ends it")

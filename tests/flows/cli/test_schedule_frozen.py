@@ -30,7 +30,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Home
 
 @pytest.fixture(scope="module")
 def schedule(home: Home) -> Iterator[Scheduled]:
-    begun = Scheduled(home, "--dataset", "sample", "--train", "off", "--housekeeping", "every 4s")
+    begun = Scheduled(home, "--dataset", "sample", "--train", "off", housekeeping="every 4s")
     try:
         begun.until_says("Prefect UI")
         yield begun

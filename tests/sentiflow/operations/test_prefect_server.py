@@ -264,8 +264,8 @@ def test_a_schedule_whose_server_is_frozen_can_be_ended(
 ) -> None:
     """After one signal it ends by itself, after a minute: here 10 s."""
     home = Home(world, free_port())
-    quiet = ("--dataset", "sample", "--train", "off", "--housekeeping", "off")
-    schedule = Scheduled(home, *quiet, program=[sys.executable, "-c", COMMAND.format(last=last)])
+    program = [sys.executable, "-c", COMMAND.format(last=last)]
+    schedule = Scheduled(home, "--dataset", "sample", "--train", "off", program=program, housekeeping="off")
     schedule.until_says("Prefect UI")
     (server,) = (process for process in world.processes() if process != schedule.process.pid)
     os.kill(server, signal.SIGSTOP)
