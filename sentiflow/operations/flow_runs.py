@@ -38,7 +38,7 @@ from sentiflow.settings import Notification, load_settings
 
 BEGUN = (StateType.RUNNING, StateType.CANCELLING)
 ANSWERED = ("Refused", "Declined", "Waits")  # final states of a promotion that has sent a message of its own
-_NOTIFIED = "sentiflow.notified"  # label of a flow run: the last attempt whose end was sent, or needs no message
+_NOTIFIED = "sentiflow.notified"  # label of a flow run: the last attempt whose end was sent
 _NOT_SENT = "The notification of %s %s was not sent: %s"
 _LONGEST = 1_000
 ENCOUNTERED = re.compile(r"(?:Flow|Task) run encountered an exception:? (\w+): ")
@@ -208,13 +208,6 @@ def close_tasks(prefect: SyncPrefectClient, run: FlowRun, end: State[Any], attem
             prefect.set_task_run_state(task_run.id, end, force=True)
 
 
-def notify_missed(prefect: SyncPrefectClient, since: datetime, logger: Logger) -> None:
-    """Notify of crashes since a moment for which no hook ran, as where a container was killed."""
-    for flow_run in search(prefect, state={"type": {"any_": [StateType.CRASHED]}}, end_time={"after_": since}):
-        if flow_run.state is not None and not is_notified(flow_run):
-            notify(prefect.read_flow(flow_run.flow_id).name, flow_run, flow_run.state, logger)
-
-
 def delete_ended(prefect: SyncPrefectClient, before: datetime) -> int:
     """Delete flow runs that ended before a moment, with their tasks, logs and artifacts; gives how many."""
     ended = {"type": {"any_": list(TERMINAL_STATES)}}
@@ -240,8 +233,8 @@ def notify_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> No
     anything sent of a run that had nothing to do, or of a promotion that sent its answer.
     """
     seen = signals.first_signal() == signal.SIGINT or error_of(state) == "BusyError"
-    known = (seen and flow_run.deployment_id is None) or state.name in ("Skipped", *ANSWERED)
-    notify(flow.name, flow_run, state, flow_run_logger(flow_run, flow), known=known)
+    if not (seen and flow_run.deployment_id is None) and state.name not in ("Skipped", *ANSWERED):
+        notify(flow.name, flow_run, state, flow_run_logger(flow_run, flow))
 
 
 def error_of(state: State[Any]) -> str:
@@ -250,32 +243,25 @@ def error_of(state: State[Any]) -> str:
     return found[1] if found else ""
 
 
-def notify(flow: str, flow_run: FlowRun, state: State[Any], logger: Logger, *, known: bool = False) -> None:
+def notify(flow: str, flow_run: FlowRun, state: State[Any], logger: Logger) -> None:
     """Send a notification of a flow run's end, if the settings ask for one, once for each attempt of the flow run.
 
-    An attempt whose end is ``known`` is marked as notified, and nothing is sent. What goes wrong is a warning in
-    the log and changes nothing.
+    What goes wrong is a warning in the log and changes nothing.
     """
     what: Notification = "success" if state.is_completed() else "crashed" if state.is_crashed() else "failed"
     try:
-        settings = load_settings()
-        if not wanted(settings, what) and not (known and what == "crashed"):
+        if not wanted(settings := load_settings(), what):
             return
         with get_client(sync_client=True) as prefect:
             flow_run = prefect.read_flow_run(flow_run.id)  # who watched it knows it as it was before it began
-            if is_notified(flow_run):
+            if flow_run.labels.get(_NOTIFIED) == flow_run.run_count:  # its own process did, too
                 return
-            if not known:
-                text, fields = _message(flow, flow_run, state)
-                for problem in send(settings, what, text, **fields):
-                    logger.warning(_NOT_SENT, flow, flow_run.name, problem)
+            text, fields = _message(flow, flow_run, state)
+            for problem in send(settings, what, text, **fields):
+                logger.warning(_NOT_SENT, flow, flow_run.name, problem)
             prefect.update_flow_run_labels(flow_run.id, {_NOTIFIED: flow_run.run_count})
     except (SentiflowError, OSError, httpx.HTTPError, PrefectException) as err:
         logger.warning(_NOT_SENT, flow, flow_run.name, first_line(err))
-
-
-def is_notified(flow_run: FlowRun) -> bool:
-    return flow_run.labels.get(_NOTIFIED) == flow_run.run_count
 
 
 def _message(flow: str, flow_run: FlowRun, state: State[Any]) -> tuple[str, dict[str, str]]:

@@ -16,7 +16,6 @@ from prefect.exceptions import PrefectException
 from sentiflow.console import Logger
 from sentiflow.errors import BusyError, SentiflowError, first_line
 from sentiflow.locks import HOUSEKEEPING, place_of, training_lock
-from sentiflow.notifications import wanted
 from sentiflow.operations import flow_runs
 from sentiflow.operations.started import crash_flow_run
 from sentiflow.redaction import escape_markdown, redact
@@ -28,7 +27,6 @@ from sentiflow.store.records import LOCK, time_of
 _TRAININGS = ("train", "repeat", "sweep", "baselines", "reproduce")
 # A training promotes for seconds after its MLflow run has ended, and waits for the lock before it opens one.
 _GRACE = timedelta(hours=1)
-_NOTIFY_BACK = timedelta(days=30)  # older crashes are notified of no more
 
 
 @dataclass
@@ -83,9 +81,6 @@ def close_killed(settings: Settings, logger: Logger, now: datetime) -> CleanupRe
             closing.runs(experiment.experiment_id)
         with closing.report.attempt("close flow runs"):
             closing.flow_runs()
-        if wanted(settings, "crashed"):
-            with closing.report.attempt("notify of crashed flow runs"):
-                flow_runs.notify_missed(prefect, now - _NOTIFY_BACK, logger)
     return closing.report
 
 

@@ -118,21 +118,6 @@ def about(flow_run_id: UUID, got: Receiver) -> list[dict[str, Any]]:
     return [message for message in got.messages if str(flow_run_id) in message["flow_run_url"]]
 
 
-def test_a_crash_of_the_last_30_days_that_no_hook_spoke_of_is_told_once(
-    world: World, prefect: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    flow_run = flow_run_in(prefect, Crashed(message="its container was killed"))
-    crashed, month, second = flow_run.end_time, timedelta(days=30), timedelta(seconds=1)
-    assert crashed is not None
-    with receiver() as got:  # in a store without an experiment: it crashed before it made one
-        monkeypatch.setenv("SENTIFLOW_NOTIFY_URL", got.address)
-        for later, told in ((month + second, 0), (month - second, 1), (timedelta(), 1)):
-            close_killed(load_settings(), logging.getLogger(), crashed + later)
-            assert len(about(flow_run.id, got)) == told
-    (message,) = about(flow_run.id, got)
-    assert (message["state"], message["reason"]) == ("CRASHED", "its container was killed")
-
-
 def states_of_tasks(flow_run: FlowRun, least: int) -> dict[str, str | None]:
     return {task.name: task.state_name for task in tasks_of(flow_run.id, least)}
 

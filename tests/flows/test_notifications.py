@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
-from prefect.states import AwaitingRetry, Crashed, Failed, Running
+from prefect.states import AwaitingRetry, Failed, Running
 
 from flows.housekeeping import housekeeping
 from flows.train import train
@@ -68,21 +68,6 @@ def test_each_attempt_of_a_flow_run_that_fails_is_told_once(
             for _ in range(2):
                 notify("train", flow_run, failed, logging.getLogger())
     assert [each["reason"] for each in got.messages] == ["the first", "the second"]
-
-
-def test_a_crash_that_a_person_saw_is_told_nobody_later(
-    world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A Ctrl-C where no address is set, and then the housekeeping of a schedule that has one."""
-    with receiver() as got, get_client(sync_client=True) as prefect:
-        flow_run = prefect.create_flow_run(train)
-        prefect.set_flow_run_state(
-            flow_run.id, crashed := Crashed(message="aborted by KeyboardInterrupt"), force=True
-        )
-        notify("train", flow_run, crashed, logging.getLogger(), known=True)
-        monkeypatch.setenv("SENTIFLOW_NOTIFY_URL", got.address)
-        notify("train", flow_run, crashed, logging.getLogger())
-    assert got.messages == []
 
 
 def test_success_is_told_where_it_is_asked_for(
