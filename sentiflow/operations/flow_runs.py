@@ -117,6 +117,10 @@ def _due() -> str:
 
 def start(client: SyncPrefectClient, deployment: DeploymentResponse, parameters: dict[str, Any]) -> FlowRun:
     """Start a run of a deployment now, with the deployment's parameters but for these."""
+    known = (deployment.parameter_openapi_schema or {}).get("properties", {})
+    if unknown := parameters.keys() - known:  # the server takes these
+        has = ", ".join(known) or "none"
+        raise UsageError(f"This flow has no parameter {min(unknown)!r}.", f"It has: {has}.")
     try:
         return client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
     except PrefectHTTPStatusError as err:

@@ -94,7 +94,7 @@ def test_a_settings_parameters_are_checked_and_go_before_all_others(monkeypatch:
     given = {"train": {"config": {"recipe": "tutorial", "epochs": 2}, "seed": 7}, "score": {"keep": ["id"]}}
     monkeypatch.setenv("SENTIFLOW_SCHEDULE_PARAMETERS", json.dumps(given | {"score": FILES}))
     made = table(schedule_dataset="sample")
-    assert made["train"].parameters == {**given["train"], "dataset": "sample"}
+    assert made["train"].parameters == {**given["train"], "dataset": "sample", "promote": False}
     assert made["score"].parameters == {"dataset": "sample", **FILES}
     for wrong, told in (
         ({"nightly": {}}, "no deployment 'nightly'"),

@@ -41,13 +41,17 @@ def test_without_options_everything_is_the_deployments(client: SyncPrefectClient
 
 
 @pytest.mark.parametrize(
-    ("flow", "parameters"),
-    [("promote", {"versoin": 1}), ("promote", {"version": "x"}), ("score", {"source": "in.csv"})],
+    ("flow", "parameters", "told"),
+    [
+        ("promote", {"versoin": 1}, "It has: dataset, version, decision"),
+        ("promote", {"version": "x"}, "parameters are refused"),
+        ("score", {"source": "in.csv"}, "output"),
+    ],
 )
 def test_parameters_that_cannot_be_are_refused(
-    client: SyncPrefectClient, flow: str, parameters: dict[str, Any]
+    client: SyncPrefectClient, flow: str, parameters: dict[str, Any], told: str
 ) -> None:
-    with pytest.raises(UsageError, match="parameters are refused"):
+    with pytest.raises(UsageError, match=told):
         start(client, deployed(client, flow).on_server, parameters)
 
 
