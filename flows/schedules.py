@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from prefect import Flow
 from prefect.client.schemas.schedules import CronSchedule
-from prefect.exceptions import ParameterTypeError
+from prefect.exceptions import ParameterTypeError, SignatureMismatchError
 
 from sentiflow.console import CONSOLE, escape
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions, as_options
@@ -87,7 +87,7 @@ def _check(entrypoint: str, parameters: dict[str, Any]) -> None:
     flow: Flow[..., Any] = pkgutil.resolve_name(entrypoint)
     try:
         flow.validate_parameters(parameters)
-    except ParameterTypeError as err:
+    except (ParameterTypeError, SignatureMismatchError) as err:
         problem = f"The parameters of the deployment {flow.name} are refused: {err}"
         raise UsageError(problem, f"Correct {PREFIX}SCHEDULE_PARAMETERS.") from err
 

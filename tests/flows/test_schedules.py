@@ -96,6 +96,7 @@ def test_a_settings_parameters_are_checked_and_go_before_all_others(monkeypatch:
     made = table(schedule_dataset="sample")
     assert made["train"].parameters == {**given["train"], "dataset": "sample", "promote": False}
     assert made["score"].parameters == {"dataset": "sample", **FILES}
+    monkeypatch.delenv("SENTIFLOW_SCHEDULE_PARAMETERS")
     for wrong, told in (
         ({"nightly": {}}, "no deployment 'nightly'"),
         (given, "source"),
