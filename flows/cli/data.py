@@ -41,7 +41,6 @@ def data(
     from sentiflow.data.prepare import describe, fetch, prepare
     from sentiflow.settings import load_settings
     from sentiflow.training.recipes import default_recipe, load_recipe
-    from sentiflow.training.start_from import choose_and_fit
 
     settings = load_settings()
     if from_labels:
@@ -56,6 +55,8 @@ def data(
     rows, known = reviews.read(prepared.table), reviews.read_vocabulary(prepared.table)
     start = None
     if config.fit_to_table:
+        from sentiflow.training.start_from import choose_and_fit
+
         start, config = choose_and_fit(AUTO, dataset, config, rows, known, settings)
     facts = describe(rows, known, config.vocabulary_size, config.sequence_length)
     stdout = stdout_for({"dataset": prepared, "facts": facts}, as_json=as_json)

@@ -5,10 +5,9 @@ Only users' tables grow or change; the splits of the built-in datasets are fixed
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
 
 from sentiflow.base import model as base
 from sentiflow.data.division import BY_WORDS, Hashes, text_hashes
@@ -16,9 +15,11 @@ from sentiflow.data.reviews import Reviews
 from sentiflow.names import BASE, BUILT_IN, IMDB, dataset_of
 from sentiflow.run.record import RunRecord
 from sentiflow.settings import Settings
-from sentiflow.store.client import connect, record_of, tracking_errors
 from sentiflow.store.find import open_store
 from sentiflow.store.records import MISSING, SCORER_DIGEST, Store, VersionRecord
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
 
 LEARNT = "learnt.npy"
 
@@ -57,12 +58,16 @@ def learnt_by(store: Store, record: RunRecord, folder: Path) -> Hashes | None:
     return found if found is not None and found.dtype == np.uint64 and found.ndim == 1 else None
 
 
-def learnt_by_version(version: VersionRecord, client: MlflowClient, store: Store, folder: Path) -> Hashes | None:
+def learnt_by_version(version: VersionRecord, client: "MlflowClient", store: Store, folder: Path) -> Hashes | None:
     """What the training of a version has learnt from; else as ``learnt_by``."""
     if version.tags.get("dataset") in BUILT_IN:
         return NOTHING
     if SCORER_DIGEST not in version.tags:  # a person registered it, and may have named any run
         return None
+    from mlflow.exceptions import MlflowException
+
+    from sentiflow.store.client import record_of
+
     try:
         record = record_of(client.get_run(str(version.run_id)))  # a deleted run, too, whose files are still there
     except MlflowException as err:
@@ -79,6 +84,8 @@ def learnt_of(name: str, settings: Settings) -> Hashes | None:
         return base.learnt()  # IMDB's versions have learnt from the same reviews
     if not model or dataset_of(model) in BUILT_IN:
         return NOTHING
+    from sentiflow.store.client import connect, tracking_errors  # MLflow: seconds, which other starts do without
+
     client, store = connect(settings), open_store(settings)
     version = store.version(model, int(number))
     with tempfile.TemporaryDirectory() as folder, tracking_errors(settings.tracking_uri):
