@@ -9,7 +9,7 @@ from sentiflow.errors import UsageError
 from sentiflow.store.find import find_version, load_scorer
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import figures
-from tests.world import World
+from tests.world import World, refusal
 
 TEXT = "A wonderful film with great acting, loved every minute of it."
 SAID = "base (trained on IMDB film reviews, not on yours)"
@@ -37,11 +37,11 @@ def test_score_writes_its_name_without_a_version_and_logs_no_text_for_monitoring
 
 
 def test_nothing_answers_with_it_unless_it_is_asked_for(world: World) -> None:
-    for arguments in (("predict", TEXT), ("score", "in.csv", "-o", "out.csv")):
-        (world.root / "in.csv").write_text("text\nfilm\n")
-        refused = world.run(*arguments)
-        assert refused.returncode == 2 and refused.stdout == ""
-        assert "No model is registered yet in sqlite:///" in refused.stderr and "--dataset base" in refused.stderr
+    (table := world.root / "in.csv").write_text("text\nfilm\n")
+    for arguments in (("predict", TEXT), ("score", str(table), "-o", str(world.root / "out.csv"))):
+        refused = refusal(*arguments)
+        assert refused.exit_code == 2 and "--dataset base" in f"{refused} {refused.hint}"
+        assert "No model is registered yet in sqlite:///" in str(refused)
 
 
 def test_it_has_no_versions_and_nothing_is_trained_on_it(world: World) -> None:
@@ -49,11 +49,8 @@ def test_it_has_no_versions_and_nothing_is_trained_on_it(world: World) -> None:
     with pytest.raises(UsageError, match="base has no versions"):
         find_version(settings, "base", 1)
     for command in ("train", "data", "sweep"):
-        refused = world.run(command, "--dataset", "base")
-        assert refused.returncode == 2
-        assert "base is the model that the package carries: it can answer, and nothing is trained on it" in (
-            refused.stderr
-        )
+        refused = refusal(command, "--dataset", "base")
+        assert refused.exit_code == 2 and "base is the model that the package carries" in str(refused)
 
 
 def test_every_path_of_the_service_says_what_answers(world: World) -> None:

@@ -9,7 +9,6 @@ from prefect.client.orchestration import get_client
 from flows.train import train
 from sentiflow.data.table import DEFAULT_OPTIONS
 from sentiflow.errors import UsageError
-from sentiflow.promotion.switch import promote
 from sentiflow.store.client import connect
 from sentiflow.training.provenance import TRAINING_KEY, trained_already
 from sentiflow.training.recipes import load_recipe
@@ -121,18 +120,6 @@ def test_a_skipped_training_that_promotes_promotes_the_version_that_is_there(
         state = train(SAME, "sample", 4, promote=True, return_state=True)
         assert state.name == "Skipped"
         assert champion_of(connect(registry.settings), "sample-sentiment") == Registry.GOOD
-
-
-def test_a_skipped_training_judges_no_version_that_was_refused_before(
-    registry: World, prefect_server: None
-) -> None:
-    client, name = connect(registry.settings), "sample-sentiment"
-    for number in (Registry.GOOD, Registry.POOR):
-        promote(name, number, registry.settings)
-    client.set_model_version_tag(name, str(Registry.POOR), "gate.at", "then")
-    poor = SAME.model_copy(update={"epochs": 1, "learning_rate": 0.0001})
-    assert train(poor, "sample", 4, promote=True, return_state=True).name == "Skipped"
-    assert client.get_model_version(name, str(Registry.POOR)).tags["gate.at"] == "then"
 
 
 def test_a_deleted_version_is_trained_again(registry: World) -> None:

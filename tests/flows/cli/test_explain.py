@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.world import World
+from tests.world import World, refusal
 
 
 def test_explain_shows_the_score_after_each_word_and_writes_a_page(registry: World, tmp_path: Path) -> None:
@@ -32,6 +32,5 @@ def test_a_text_without_a_known_word_is_marked(registry: World) -> None:
 )
 def test_a_page_is_of_one_explained_text(world: World, given: list[str], told: str) -> None:
     """The world has no model: the options are checked before one is looked for."""
-    done = world.run("predict", *given, "--html", "page.html")
-    assert done.returncode == 2
-    assert told in done.stderr
+    error = refusal("predict", *given, "--html", "page.html")
+    assert (error.exit_code, told in f"{error} {error.hint}") == (2, True), error

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import resource
 import signal
 import subprocess
 import time
@@ -179,29 +178,6 @@ def test_a_worker_that_is_killed_ends_the_run_with_3_and_leaves_nothing(
     assert process.returncode == 3
     assert "A scoring process ended by signal 9" in errors and "Traceback" not in errors
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.story
-def test_a_full_disk_ends_with_3_leaves_no_output_and_the_next_run_works(
-    trained: Trained, many: Path, tmp_path: Path
-) -> None:
-    def small_files() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))  # writes beyond it fail as on a full disk
-
-    output = tmp_path / "out.parquet"
-    arguments = [command(), "score", str(many), "-o", str(output), "--keep", "text"]
-    done = subprocess.run(
-        arguments,
-        env=trained.world.environment(),
-        capture_output=True,
-        text=True,
-        preexec_fn=small_files,
-        check=False,
-    )
-    assert done.returncode == 3, done.stderr
-    assert done.stderr.startswith("Error: ") and "Traceback" not in done.stderr
-    assert not output.exists()
-    assert trained.world.run(*arguments[1:]).returncode == 5
 
 
 def peak_megabytes(world: World, path: Path) -> float:

@@ -61,12 +61,6 @@ def test_a_dataset_goes_when_nothing_used_it_for_as_long_as_the_settings_say(
     assert prepared(world).made == (not stays)
 
 
-def test_what_a_champion_is_judged_by_stays(world: World) -> None:
-    table = old(prepared(world), 99)
-    deleted(world.settings, {table.stem})
-    assert table.exists()
-
-
 def test_what_a_champion_without_tags_of_its_own_is_judged_by_stays(world: World) -> None:
     table = old(prepared(world), 99)
     client = connect(world.settings)
