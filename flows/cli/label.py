@@ -25,7 +25,7 @@ def label(
     texts: Annotated[int, typer.Option(min=20, max=10_000, help="How many texts to draw.")] = 200,
     dataset: WhoseOption = None,
     export: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the newest sample: .csv, or .json for Label Studio.")
+        Path | None, typer.Option(metavar="FILE", help="Write the newest sample to a .csv file.")
     ] = None,
     import_: Annotated[
         Path | None, typer.Option("--import", metavar="FILE", help="Read labels from such a file.")

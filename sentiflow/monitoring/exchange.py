@@ -1,16 +1,10 @@
-"""Samples to and from files: a CSV table, or tasks of Label Studio.
-
-Both hold id and text alone, so that who labels does not see what the model said.
-"""
+"""Samples to and from CSV tables, with id and text alone: who labels does not see what the model said."""
 
 import csv
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
-from sentiflow.data.division import text_id
 from sentiflow.data.inputs import open_input
 from sentiflow.data.parquet import to_values
 from sentiflow.data.rows import NO_TEXT, no_formula
@@ -20,20 +14,15 @@ from sentiflow.files import publish_private
 from sentiflow.monitoring.sample import Sample
 
 _COLUMNS = ("id", "text", "label")
-_SUFFIXES = (".csv", ".json")
-_HINT = "Give a table with the columns id and label, or Label Studio's JSON, whose choices are named label."
+_HINT = "Give a table with the columns id and label."
 
 
 def export(sample: Sample, file: Path) -> None:
-    """Write the texts of a sample: ``.csv`` with a column to fill in, or ``.json`` for Label Studio."""
-    _check(file)
-    texts = [drawn for drawn in sample.texts if drawn.text]
-    if file.suffix == ".json":
-        tasks = [{"data": {"id": drawn.id, "text": drawn.text}} for drawn in texts]
-        content = json.dumps(tasks, ensure_ascii=False, indent=1)
-    else:
-        content = csv_table([_COLUMNS, *((drawn.id, no_formula(drawn.text), "") for drawn in texts)])
-    publish_private(file, content.encode())
+    """Write the texts of a sample, with a column to fill in."""
+    if file.suffix != ".csv":
+        raise UsageError(f"{file} is no .csv file.", "Name one: --export texts.csv")
+    rows = [(drawn.id, no_formula(drawn.text), "") for drawn in sample.texts if drawn.text]
+    publish_private(file, csv_table([_COLUMNS, *rows]).encode())
 
 
 def read_labels(samples: Sequence[Sample], file: Path) -> tuple[Sample, dict[str, str]]:
@@ -43,8 +32,8 @@ def read_labels(samples: Sequence[Sample], file: Path) -> tuple[Sample, dict[str
         UsageError: it cannot be read, or has no label, two labels of a text, or what the sample lacks.
     """
     try:
-        rows = list(_tasks(json.loads(file.read_bytes())) if file.suffix == ".json" else _rows(file))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as err:
+        rows = list(_rows(file))
+    except (OSError, ValueError) as err:
         raise UsageError(f"{file} cannot be read: {first_line(err) or type(err).__name__}.", _HINT) from err
     if not rows:
         raise UsageError(f"{file} has no label.", _HINT)
@@ -85,24 +74,3 @@ def _rows(file: Path) -> Iterator[tuple[str, str, str]]:
                 raise UsageError(f"{file}, line {reject.line}: {reject.reason}.", _HINT)
         names = to_values(chunk.columns.column(0))
         yield from ((f"line {line}", *row) for line, *row in zip(chunk.lines, names, chunk.texts, strict=True))
-
-
-def _tasks(tasks: list[dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
-    """Place, id and last label of each task that has one, and was not skipped.
-
-    JSON-MIN has a number of its own in place of the id.
-    """
-    for number, task in enumerate(tasks, start=1):
-        if "annotations" in task:
-            kept = [each for each in task["annotations"] if not each.get("was_cancelled")]
-            values = [result["value"] for each in kept for result in each["result"]]
-            name, chosen = task["data"]["id"], [each["choices"][0] for each in values if each.get("choices")]
-        else:
-            name, chosen = text_id(task["text"]), [task["label"]] if "label" in task else []
-        if chosen:
-            yield f"task {number}", str(name), chosen[-1]
-
-
-def _check(file: Path) -> None:
-    if file.suffix not in _SUFFIXES:
-        raise UsageError(f"{file} is no {' or '.join(_SUFFIXES)} file.", "Name one: --export texts.csv")

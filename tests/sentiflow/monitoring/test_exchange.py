@@ -1,12 +1,10 @@
 """Samples in files: blind, and read back as they were filled in."""
 
 import csv
-import json
 from pathlib import Path
 
 import pytest
 
-from sentiflow.data.division import text_id
 from sentiflow.errors import UsageError
 from sentiflow.monitoring.exchange import csv_table, export, read_labels
 from tests.sentiflow.monitoring.test_accuracy import sample
@@ -14,9 +12,8 @@ from tests.sentiflow.monitoring.test_accuracy import sample
 ASKED = sample(0.123456, 0.987654, 0.5, population=[10, 20])
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".json"])
-def test_an_export_has_no_word_of_the_model(suffix: str, tmp_path: Path) -> None:
-    file = tmp_path / f"texts{suffix}"
+def test_an_export_has_no_word_of_the_model(tmp_path: Path) -> None:
+    file = tmp_path / "texts.csv"
     export(ASKED, file)
     content = file.read_text()
     assert all(each.text in content and each.id in content for each in ASKED.texts)
@@ -58,33 +55,6 @@ def test_a_text_is_no_formula_of_a_spreadsheet(tmp_path: Path) -> None:
     assert [row[1] for row in csv.reader(file.open())] == ["text", "'=1+1", "' @a", "a=b"]
 
 
-def test_label_studio_is_read(tmp_path: Path) -> None:
-    def task(name: str, *choices: str, skipped: bool = False) -> dict[str, object]:
-        note = {"value": {"text": ["hm"]}, "type": "textarea"}
-        annotations = [
-            {"result": [note, {"value": {"choices": [one]}}], "was_cancelled": skipped} for one in choices
-        ]
-        annotations.append({"result": [{"value": {"choices": []}}]})  # as a choice that was taken back
-        return {"id": 7, "data": {"id": name, "text": "x"}, "annotations": annotations}
-
-    file = tmp_path / "done.json"
-    file.write_text(
-        json.dumps([task("text-0", "bad", "good"), task("text-1"), task("text-1", "bad", skipped=True)])
-    )
-    assert read_labels([ASKED], file)[1] == {"text-0": "good"}
-
-
-def test_label_studios_short_form_is_read(tmp_path: Path) -> None:
-    """Made from the long one as Label Studio's converter does: the task's number replaces the id."""
-    texts = [each.model_copy(update={"id": text_id(each.text)}) for each in ASKED.texts]
-    asked = ASKED.model_copy(update={"texts": texts})
-    export(asked, file := tmp_path / "texts.json")
-    tasks = [{**task["data"], "id": number} for number, task in enumerate(json.loads(file.read_text()), 1)]
-    rest = {"annotator": 1, "annotation_id": 9, "lead_time": 3.5}
-    file.write_text(json.dumps([tasks[0] | rest | {"label": "good"}, tasks[1] | rest]))
-    assert read_labels([asked], file) == (asked, {texts[0].id: "good"}), "the second was skipped"
-
-
 @pytest.mark.parametrize(
     "content",
     ["id;label\ntext-0;good\n", "ID,Text,Label\ntext-0,x,Good\ntext-1,y,\n,,\n", "id\tlabel\ntext-0\tGOOD\n"],
@@ -105,14 +75,10 @@ def test_a_table_is_read_as_other_tables_are(content: str, tmp_path: Path) -> No
         ("id,text,label\ntext-0,x,,good\n", "line 2: wrong number of fields"),
         ("", "is empty"),
         ("id,text,label\ntext-0,x,\n", "has no label"),
-        ('{"a": 1}', "cannot be read"),
-        ('["a"]', "cannot be read"),
-        ("[" * 100_000, "cannot be read"),
-        ('[{"id": 5, "text": "x", "sentiment": "good"}]', "has no label"),
     ],
 )
 def test_what_does_not_fit_is_refused_whole(content: str, told: str, tmp_path: Path) -> None:
-    (file := tmp_path / f"texts{'.json' if content[:1] in ('[', '{') else '.csv'}").write_text(content)
+    (file := tmp_path / "texts.csv").write_text(content)
     with pytest.raises(UsageError, match=told):
         read_labels([ASKED], file)
 
