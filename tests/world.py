@@ -90,6 +90,14 @@ def _environment_of(process: Path) -> bytes:
         return b""
 
 
+def alive(pid: int) -> bool:
+    """Whether a process runs, and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def refusal(*arguments: str) -> SentiflowError:
     """The error that a command ends with, run in this process."""
     from typer.testing import CliRunner

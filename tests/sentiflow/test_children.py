@@ -12,8 +12,7 @@ import pytest
 
 from sentiflow.children import Child
 from tests.polling import until
-from tests.stack.processes import alive
-from tests.world import ROOT
+from tests.world import ROOT, alive
 
 # Starts a process of its own, ignores being asked to end, as its child does, and says both numbers.
 STUBBORN = """

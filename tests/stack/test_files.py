@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 import subprocess
 import sys
@@ -16,8 +15,7 @@ from prefect_docker.worker import DockerWorkerJobConfiguration
 from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
 
 from sentiflow.settings import Settings
-from tests.stack.compose import read_config, read_image
-from tests.stack.team import PARTS, make_env, need_programs
+from tests.stack.compose import FILES, HEALTH_OF_IMAGE, make_env, read_config
 from tests.world import ROOT
 
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
@@ -33,14 +31,12 @@ def passwords(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def services(passwords: Path) -> dict[str, Any]:
-    need_programs()
     services: dict[str, Any] = read_config(ROOT, [f"--env-file={passwords}", "--profile=*"])["services"]
     return services
 
 
 @pytest.mark.parametrize("profiles", [[], *([name] for name in PROFILES), PROFILES])
 def test_compose_accepts_the_file_for_every_profile(passwords: Path, profiles: list[str]) -> None:
-    need_programs()
     redis = [f"--env-file={ROOT / 'stack' / 'redis.env'}"] if "redis" in profiles else []
     config = read_config(ROOT, [f"--env-file={passwords}", *redis, *(f"--profile={name}" for name in profiles)])
     broker = config["services"]["prefect"]["environment"]["PREFECT_SERVER_EVENTS_MESSAGING_BROKER"]
@@ -49,7 +45,6 @@ def test_compose_accepts_the_file_for_every_profile(passwords: Path, profiles: l
 
 
 def test_without_passwords_compose_says_what_to_do(tmp_path: Path) -> None:
-    need_programs()
     (tmp_path / ".env").touch()
     with pytest.raises(SystemExit, match="run make env"):
         read_config(ROOT, [f"--env-file={tmp_path / '.env'}"])
@@ -68,19 +63,6 @@ def test_make_env_writes_what_is_missing_and_changes_nothing_else(tmp_path: Path
     assert all(re.fullmatch(r"(admin:)?[0-9a-f]{48}", value) for value in made.values())
     modes = [(tmp_path / name).stat().st_mode & 0o777 for name in (".env", "secrets")]
     assert modes == [0o600, 0o700], "others of this machine could read the passwords"
-
-
-def test_a_file_of_settings_that_others_could_read_is_closed_before_anything_is_written(tmp_path: Path) -> None:
-    file = tmp_path / ".env"
-    file.touch(mode=0o644)
-    program = tmp_path / "programs" / "chmod"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nwc -c <{file} >>{tmp_path}/sizes\nexec /bin/chmod "$@"\n')
-    program.chmod(0o755)
-    variables = {"PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}
-    command = ["sh", ROOT / "stack" / "env.sh", file, tmp_path / "secrets"]
-    subprocess.run(command, env=variables, check=True, capture_output=True)
-    assert (tmp_path / "sizes").read_text().splitlines()[0].strip() == "0"
 
 
 def test_comments_and_blanks_after_a_setting_are_no_part_of_it(tmp_path: Path) -> None:
@@ -109,9 +91,7 @@ def test_images_are_pinned_and_what_serves_is_checked_and_restarts(services: dic
         digest = "" if service.get("build") else "@sha256:[0-9a-f]{64}"
         assert re.fullmatch(rf"[a-z-]+(/[a-z]+)?:v?\d+\.\d+[.\w-]*{digest}", service["image"]), name
         if service.get("restart"):
-            built = service.get("build")
-            health = service.get("healthcheck") or read_image(ROOT / "Dockerfile", built["target"]).health
-            assert health, name
+            assert service.get("healthcheck") or (name == "api" and HEALTH_OF_IMAGE.search(_dockerfile())), name
         for before, how in service.get("depends_on", {}).items():
             long_lived = services[before].get("restart") is not None
             assert how["condition"] == ("service_healthy" if long_lived else "service_completed_successfully")
@@ -155,19 +135,17 @@ def test_a_service_shares_a_network_with_whom_it_asks_and_with_few_others(servic
 
 
 def test_only_networks_that_need_it_lead_to_other_machines(passwords: Path) -> None:
-    need_programs()
     config = read_config(ROOT, [f"--env-file={passwords}", "--profile=*"])
     outward = {name for name, network in config["networks"].items() if not network.get("internal")}
     assert outward == {"serving", "orchestration", "dashboards"}
 
 
 def test_no_password_stands_in_a_file_or_in_what_a_container_is_made_of(passwords: Path) -> None:
-    need_programs()
     secret = [file.read_text() for file in (passwords.parent / "secrets").iterdir()]
     secret += [value.removeprefix("admin:") for value in secret]
     made = json.dumps(read_config(ROOT, [f"--env-file={passwords}", "--profile=*"]))
     assert len(secret) == 18 and not [value for value in secret if value in made]
-    for part in PARTS:
+    for part in FILES:
         for file in (ROOT / part).rglob("*") if (ROOT / part).is_dir() else [ROOT / part]:
             if file.is_file():
                 assert not re.search(
@@ -218,15 +196,6 @@ def test_every_setting_of_a_flow_reaches_the_worker(services: dict[str, Any]) ->
     assert serving - own <= set(services["api"]["environment"])
 
 
-def test_what_dot_env_says_is_what_the_services_are_told(passwords: Path) -> None:
-    services = _with(passwords, SENTIFLOW_EXPERIMENT="mine", SENTIFLOW_SERVE_QUEUE="7")
-    for name in ("worker", "deploy"):
-        told = services[name]["environment"]
-        assert (told["SENTIFLOW_EXPERIMENT"], told["SENTIFLOW_GATE_MARGIN"]) == ("mine", None)
-        assert "SENTIFLOW_SERVE_QUEUE" not in told, "the API's alone"
-    assert services["api"]["environment"]["SENTIFLOW_SERVE_QUEUE"] == "7"
-
-
 def test_the_version_is_the_same_wherever_it_stands(services: dict[str, Any]) -> None:
     images = {service["image"] for service in services.values() if service.get("build")}
     assert images == {IMAGE, f"sentiflow-serve:{VERSION}"}
@@ -254,7 +223,7 @@ def test_a_version_that_is_named_is_started_from_its_images_and_not_built(
 
 
 def test_the_images_are_not_root_s_and_hold_what_the_locks_say() -> None:
-    text = (ROOT / "Dockerfile").read_text()
+    text = _dockerfile()
     stages = re.split(r"^FROM ", text, flags=re.M)[1:]
     for name in ("serve", "pipeline"):
         (stage,) = (stage for stage in stages if stage.splitlines()[0].endswith(f" AS {name}"))
@@ -383,7 +352,6 @@ def test_the_worker_and_what_deploys_read_the_same_folder_of_the_host(passwords:
 
 def _with(passwords: Path, **settings: str) -> dict[str, Any]:
     """The services, with these in .env, too."""
-    need_programs()
     file = passwords.with_name("other.env")
     file.write_text(passwords.read_text() + "".join(f"{name}={value}\n" for name, value in settings.items()))
     services: dict[str, Any] = read_config(ROOT, [f"--env-file={file}"])["services"]
@@ -392,6 +360,10 @@ def _with(passwords: Path, **settings: str) -> dict[str, Any]:
 
 def _printed_by(script: Path) -> str:
     return subprocess.run([sys.executable, script], check=True, capture_output=True, text=True).stdout
+
+
+def _dockerfile() -> str:
+    return (ROOT / "Dockerfile").read_text()
 
 
 def _lock(name: str) -> str:

@@ -1,6 +1,5 @@
 """A local store moved into a server: the same by every question that MLflow answers."""
 
-import hashlib
 import os
 import shutil
 import sqlite3
@@ -9,15 +8,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlparse
 
 import pytest
-from mlflow.artifacts import download_artifacts
 from mlflow.tracking import MlflowClient
 
 from tests.postgres import postgres
 from tests.servers import mlflow
+from tests.stack.told import told_of
 from tests.world import ROOT, Registry, World
 
 
@@ -41,7 +39,7 @@ def test_a_local_store_is_the_same_on_the_server(registry: World, database: str,
     local.set_registered_model_alias("sample-sentiment", "champion", str(Registry.GOOD))
     location = Path(urlparse(local.get_experiment_by_name("sentiflow").artifact_location).path)
     shutil.copytree(location, file.parent / location.name)  # a store as people have it
-    before = _told(local, tmp_path / "before")
+    before = told_of(local, tmp_path / "before")
     asked = registry.run("predict", "A wonderful film.").stdout
     served = tmp_path / "artifacts"
     options = ["--backend-store-uri", database, "--artifacts-destination", str(served), "--serve-artifacts"]
@@ -49,7 +47,7 @@ def test_a_local_store_is_the_same_on_the_server(registry: World, database: str,
         done = imported(file, database, served)
         assert (done.returncode, "3 runs, 3 model_versions" in done.stdout) == (0, True), done.stderr
         there = MlflowClient(at, at)
-        assert _told(there, tmp_path / "after") == before
+        assert told_of(there, tmp_path / "after") == before
         assert registry.run("predict", "A wonderful film.", SENTIFLOW_TRACKING_URI=at).stdout == asked
         experiment = there.get_experiment_by_name("sentiflow")
         assert there.create_experiment("another") not in ("0", experiment.experiment_id)
@@ -57,71 +55,6 @@ def test_a_local_store_is_the_same_on_the_server(registry: World, database: str,
         assert run.info.artifact_uri.startswith(f"{experiment.artifact_location}/")
         again = imported(file, database, served)
         assert (again.returncode, "already exists" in again.stderr) == (1, True), again.stderr
-
-
-def _told(client: MlflowClient, folder: Path) -> dict[str, Any]:
-    """All that a store tells of the experiment and of its model, files by their hashes."""
-    experiment = client.get_experiment_by_name("sentiflow")
-    runs = client.search_runs([experiment.experiment_id])
-    models = client.search_logged_models([experiment.experiment_id])
-    (registered,) = client.search_registered_models()
-    name = registered.name
-    aliases = {alias: int(of) for alias, of in client.get_registered_model(name).aliases.items()}
-    return {
-        "experiment": (experiment.tags, experiment.lifecycle_stage, experiment.creation_time),
-        "runs": {run.info.run_id: _run(client, run, folder) for run in runs},
-        "models": {model.model_id: _model(model) for model in models},
-        "registered": (name, registered.creation_timestamp, aliases),
-        "versions": {
-            int(entry.version): _version(client, entry, folder) for entry in client.search_model_versions()
-        },
-    }
-
-
-def _run(client: MlflowClient, run: Any, folder: Path) -> Any:
-    history = {
-        key: [
-            (entry.step, entry.value, entry.timestamp) for entry in client.get_metric_history(run.info.run_id, key)
-        ]
-        for key in run.data.metrics
-    }
-    info = run.info
-    return (
-        (info.run_name, info.status, info.start_time, info.end_time, info.user_id),
-        (run.data.params, run.data.tags, history),
-        sorted(
-            (entry.dataset.digest, entry.dataset.profile, entry.tags[0].value)
-            for entry in run.inputs.dataset_inputs
-        ),
-        [output.model_id for output in run.outputs.model_outputs],
-        _files(Path(client.download_artifacts(info.run_id, "", _made(folder / info.run_id)))),
-    )
-
-
-def _model(model: Any) -> Any:
-    metrics = sorted((metric.key, metric.value, metric.dataset_digest) for metric in model.metrics or [])
-    return model.name, model.source_run_id, model.status, model.tags, model.params, metrics
-
-
-def _version(client: MlflowClient, entry: Any, folder: Path) -> Any:
-    # Not by `models:/`: MLflow asks its global registry for that, whatever address it is given.
-    files = download_artifacts(
-        client.get_model_version_download_uri(entry.name, entry.version),
-        dst_path=_made(folder / f"version-{entry.version}"),
-        tracking_uri=client.tracking_uri,
-    )
-    return entry.run_id, entry.model_id, entry.status, entry.creation_timestamp, entry.tags, _files(Path(files))
-
-
-def _made(folder: Path) -> str:
-    folder.mkdir(parents=True)
-    return str(folder)
-
-
-def _files(folder: Path) -> dict[str, str]:
-    found = [path for path in folder.rglob("*") if path.is_file()]
-    assert found
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
 
 class Store:

@@ -38,7 +38,7 @@ def server(database: str, trained: Trained, tmp_path: Path, monkeypatch: pytest.
     variables = {
         "MLFLOW_AUTH_ADMIN_USERNAME": "admin", "MLFLOW_AUTH_ADMIN_PASSWORD": "a password of the tests",
         "MLFLOW_AUTH_CONFIG_PATH": str(settings), "MLFLOW_FLASK_SERVER_SECRET_KEY": "a key of the tests",
-        "PYTHONPATH": str(STACK),
+        "PYTHONPATH": str(STACK), "PYTHONDONTWRITEBYTECODE": "1",
     }  # fmt: skip
     address = f"http://127.0.0.1:{(port := free_port())}"
     program = [

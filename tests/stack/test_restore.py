@@ -165,15 +165,6 @@ def test_data_and_texts_that_were_lost_come_back_and_what_came_since_stays(stack
         )
 
 
-def test_a_backup_of_before_data_and_texts_were_saved_is_restored_and_leaves_them(stack: Stack) -> None:
-    for name in ("data", "texts"):
-        (stack.archive / f"{name}.tar.gz").unlink()
-    stack.sum_up()
-    done = stack.restore()
-    assert done.returncode == 0 and "data and texts" in done.stderr
-    assert [file.read_text() for file in stack.files] == [BEFORE, AFTER, AFTER]
-
-
 def test_the_last_backups_stay_and_those_that_go_are_named(stack: Stack) -> None:
     backups = stack.root / "backups"
     for day in range(1, 5):
@@ -220,27 +211,6 @@ def test_a_restore_that_is_killed_loses_nothing_whenever_it_is(stack: Stack, tmp
     assert done.returncode == 0 and stack.words() == {BEFORE} and not stack.left()
     # The old until the databases are exchanged, then the new.
     assert ends == sorted(ends) and set(ends) == {AFTER, BEFORE} and len(ends) > 15
-
-
-@pytest.mark.parametrize("step", ["mv 1", "mv 2"])
-def test_what_a_killed_restore_left_is_put_right_by_the_next_one_which_says_so(
-    step: str, stack: Stack, tmp_path: Path
-) -> None:
-    """Even when that one fails: its backup is damaged."""
-    name, number = step.split()
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    (programs / name).write_text(
-        f'#!/bin/sh\n{shutil.which(name)} "$@"\necho x >>{tmp_path}/steps\n'
-        f'[ "$(wc -l <{tmp_path}/steps)" != {number} ] || kill -9 0\n'
-    )
-    (programs / name).chmod(0o755)
-    done = stack.restore(PATH=f"{programs}{os.pathsep}{os.environ['PATH']}")
-    assert done.returncode == -signal.SIGKILL
-    (stack.archive / "mlflow.dump").write_bytes(b"cut off")
-    done = stack.restore()
-    assert done.returncode == 1 and "the artifacts from before it are back" in done.stderr
-    assert stack.words() == {AFTER} and not stack.left()
 
 
 def test_two_restores_at_once_do_not_mix(stack: Stack) -> None:

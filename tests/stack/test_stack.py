@@ -1,374 +1,373 @@
-"""The team's stack, from `make env` to `make restore`: one story, its chapters in order."""
+"""The team's stack, by the commands of the compose file: one story, its chapters in order."""
 
-import json
-import os
 import re
 import shutil
-import signal
 import subprocess
-import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
+import httpx
 import pytest
-from distributed import Client, Security
 from mlflow.tracking import MlflowClient
-from prefect.client.orchestration import SyncPrefectClient
+from playwright.sync_api import HttpCredentials, expect
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    temporary_settings,
+)
 
-from tests.dask_cluster import certificate as make_certificate
+from tests.browsers import chromium, foreign_requests
 from tests.polling import until
-from tests.stack import snapshot
-from tests.stack.compose import read_config
-from tests.stack.processes import processes_of
-from tests.stack.team import MODEL, Team, status_of, team
+from tests.stack import compose
+from tests.stack.compose import Stack
+from tests.stack.told import told_of
 from tests.world import command
 
 pytestmark = [pytest.mark.story, pytest.mark.timeout(900)]
 
-TEXT = (
-    "The direction was touching and rewarding, the cast felt superb, and I loved the charming ending. "
-    "A wonderful evening."
-)  # whatever the processor adds up first: it is no close decision
-PER_EPOCH = (
-    "train/loss", "train/accuracy", "val/loss", "val/accuracy",
-    "train/learning_rate", "train/epoch_seconds", "train/throughput",
-)  # fmt: skip
-IS_ROOT = os.geteuid() == 0
-IMAGE_USER, MEMBER = 10_001, 12_345
+MODEL = "sample-sentiment"
+# Whatever the processor adds up first: it is no close decision.
+TEXT = "The direction was touching and rewarding, and the cast felt superb. I loved the charming ending."
 SHORT: dict[str, Any] = {"recipe": "tutorial", "sequence_length": 40}
+SERVICES = (  # in the order of what each waits for
+    "settle", "mlflow-migrate", "mlflow", "mlflow-accounts", "prefect-migrate", "prefect", "deploy", "worker",
+    "api",
+)  # fmt: skip
+PUBLIC = {"MLFLOW": "mlflow", "PREFECT": "prefect", "API": "reviews"}
+SEARCH = "api/2.0/mlflow/experiments/search?max_results=1"
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[Team]:
-    """The stack as `make up` starts it, with a training every few seconds."""
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The stack, with a training every few seconds."""
     settings = {
         "SENTIFLOW_SCHEDULE_TRAIN": "every 30s",
         "SENTIFLOW_SCHEDULE_DATASET": "sample",
         "SENTIFLOW_SCHEDULE_RECIPE": "tutorial",
-        "SENTIFLOW_SCHEDULE_HOUSEKEEPING": "off",  # a chapter starts it; at its hour it would come in between
+        "SENTIFLOW_SCHEDULE_HOUSEKEEPING": "off",  # at its hour it would come in between
+        **{f"{name}_PUBLIC_URL": f"https://localhost:{{HTTPS_PORT}}/{path}" for name, path in PUBLIC.items()},
     }
-    with team(**settings) as made:
-        told = made.run("make", "up")
-        assert f"http://127.0.0.1:{made.port('MLFLOW_PORT')}   user admin" in told and ". stack/client.sh" in told
-        with made.logged_in():
+    with (
+        compose.stack(tmp_path_factory.mktemp("stack"), **settings) as made,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name in SERVICES:
+            made.start(name)
+        patch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
+        patch.setenv("MLFLOW_TRACKING_PASSWORD", made.secret("MLFLOW_ADMIN_PASSWORD"))
+        patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")
+        values: dict[Any, Any] = {
+            PREFECT_API_URL: f"{made.address('PREFECT')}/api",
+            PREFECT_API_AUTH_STRING: made.secret("PREFECT_LOGIN"),
+            PREFECT_CLIENT_MAX_RETRIES: 5,
+        }
+        with temporary_settings(values):
             yield made
 
 
-def test_the_schedule_trains_and_registers_in_the_team_s_server(stack: Team) -> None:
-    with stack.prefect() as client:
+@pytest.fixture
+def mlflow(stack: Stack) -> MlflowClient:
+    return MlflowClient(stack.address("MLFLOW"), stack.address("MLFLOW"))
+
+
+def status(
+    stack: Stack, path: str, who: str | None, body: object = None, server: str = "MLFLOW", **headers: str
+) -> int:
+    """The status of an answer, with a name and a password (``name:password``) or without."""
+    name, _, password = (who or "").partition(":")
+    return httpx.request(
+        "GET" if body is None else "POST", f"{stack.address(server)}/{path}", json=body, headers=headers,
+        auth=(name, password) if who else None, trust_env=False, timeout=30,
+    ).status_code  # fmt: skip
+
+
+def asked(stack: Stack, path: str, body: object = None) -> Any:
+    """What the API says; None while it is not ready."""
+    method = "GET" if body is None else "POST"
+    got = httpx.request(method, f"{stack.address('API')}{path}", json=body, trust_env=False, timeout=60)
+    return got.json() if got.is_success else None
+
+
+def begin(flow: str, **parameters: Any) -> UUID:
+    """Ask for a run of a deployment."""
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name(f"{flow}/{flow}")
+        return client.create_flow_run_from_deployment(deployment.id, parameters=parameters).id
+
+
+def ended(stack: Stack, run_id: UUID) -> FlowRun:
+    """Wait for a flow run to end."""
+    with get_client(sync_client=True) as client:
+        until(
+            lambda: (state := client.read_flow_run(run_id).state) and state.is_final(), "its end", 150, stack.log
+        )
+        return client.read_flow_run(run_id)
+
+
+def training(stack: Stack, client: MlflowClient, flow_run: UUID) -> Any:
+    """The MLflow run of a flow run that trains, once it has trained."""
+
+    def find() -> Any:
+        ids = [found.experiment_id for found in client.search_experiments()]
+        found = client.search_runs(ids, f"tags.`prefect.flow_run_id` = '{flow_run}'")
+        return next((run for run in found if "train/loss" in run.data.metrics), None)
+
+    return until(find, "a training", 120, stack.log)
+
+
+def test_the_schedule_trains_and_registers_in_the_team_s_server(stack: Stack, mlflow: MlflowClient) -> None:
+    with get_client(sync_client=True) as client:
         deployment = client.read_deployment_by_name("train/train")
-        until(lambda: _begun(client, deployment.id), seconds=180, told=stack.log)
+        wanted = DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id]))
+
+        def begun() -> list[FlowRun]:
+            runs = client.read_flow_runs(deployment_filter=wanted)
+            return [run for run in runs if run.state and run.state.type != StateType.SCHEDULED]
+
+        until(begun, "a run", 180, stack.log)
         client.update_deployment_schedule(deployment.id, deployment.schedules[0].id, active=False)  # one is enough
-        begun = _begun(client, deployment.id)
-    assert all(run.auto_scheduled for run in begun)
-    assert {stack.ended(run.id).state_name for run in begun} <= {"Completed", "Skipped"}, stack.log()
-    version = stack.mlflow.get_model_version(MODEL, "1")
-    run = stack.mlflow.get_run(str(version.run_id))
+        runs = begun()
+    assert all(run.auto_scheduled for run in runs)
+    assert {ended(stack, run.id).state_name for run in runs} <= {"Completed", "Skipped"}, stack.log()
+    run = mlflow.get_run(str(mlflow.get_model_version(MODEL, "1").run_id))
     assert run.data.tags["started_by"].endswith("deployment train")
-    assert UUID(run.data.tags["prefect.flow_run_id"]) in {run.id for run in begun}
-    assert str(stack.mlflow.get_experiment(run.info.experiment_id).artifact_location).startswith(
-        "mlflow-artifacts:/"
-    )
+    assert UUID(run.data.tags["prefect.flow_run_id"]) in {run.id for run in runs}
+    location = mlflow.get_experiment(run.info.experiment_id).artifact_location
+    assert str(location).startswith("mlflow-artifacts:/")
 
 
-def test_a_promoted_version_answers_over_http(stack: Team) -> None:
-    assert stack.answer("/healthz") == {"status": "alive"}
-    assert stack.answer("/readyz") is None
-    promoted = stack.ended(stack.start("promote", dataset="sample", version=1))
+def test_a_promoted_version_answers_over_http(stack: Stack) -> None:
+    assert asked(stack, "/healthz") == {"status": "alive"}
+    assert asked(stack, "/readyz") is None
+    promoted = ended(stack, begin("promote", dataset="sample", version=1))
     assert promoted.state_name == "Completed", promoted.state and promoted.state.message
-    until(lambda: stack.answer("/readyz"), seconds=120)
-    assert stack.answer("/predict", {"text": TEXT})["predictions"][0]["label"] == "positive"
-    assert stack.answer("/model")["version"] == 1
+    until(lambda: asked(stack, "/readyz"))
+    assert asked(stack, "/predict", {"text": TEXT})["predictions"][0]["label"] == "positive"
+    assert asked(stack, "/model")["version"] == 1
 
 
-def test_a_local_store_is_imported_with_its_ids(stack: Team) -> None:
-    local = MlflowClient(f"sqlite:///{stack.root}/alone/mlruns/mlflow.db")
-    (stack.root / "alone" / "mlruns").mkdir(parents=True, exist_ok=True)
-    place = (stack.root / "alone" / "mlruns" / "artifacts").as_uri()
-    run = local.create_run(local.create_experiment("alone", artifact_location=place)).info.run_id
-    local.log_metric(run, "test/accuracy", 0.875)
-    local.log_text(run, "as it was", "note.txt")
-    local.set_terminated(run)
-    told = stack.run("make", "import", f"STORE={stack.root}/alone/mlruns")
-    assert "1 runs" in told and "1 files" in told
-    assert stack.mlflow.get_run(run).data.metrics == {"test/accuracy": 0.875}
-    assert Path(stack.mlflow.download_artifacts(run, "note.txt", str(stack.root))).read_text() == "as it was"
-
-
-def test_a_member_s_shell_works_with_the_servers(stack: Team) -> None:
-    told = stack.run("sh", "-euc", f". stack/client.sh; {command()} versions --dataset sample; {command()} runs")
-    assert re.search(r"^1 +champion ", told, re.MULTILINE)
-    assert re.search(r" tutorial-seed0 +sample +\d\d\.\d\d% +v1 ", told, re.MULTILINE)
+def test_a_member_s_shell_works_with_the_servers(stack: Stack) -> None:
+    shell = f". stack/client.sh; {command()} versions --dataset sample; {command()} runs"
+    done = subprocess.run(["sh", "-euc", shell], cwd=stack.root, capture_output=True, text=True, check=True)
+    assert re.search(r"^1 +champion ", done.stdout, re.MULTILINE)
+    assert re.search(r" tutorial-seed0 +sample +\d\d\.\d\d% +v1 ", done.stdout, re.MULTILINE)
 
 
 @pytest.mark.parametrize("who", [None, "admin:wrong", "nobody:"])
-def test_both_servers_refuse_a_request_without_the_password(stack: Team, who: str | None) -> None:
-    mlflow, prefect = (f"http://127.0.0.1:{stack.port(name)}" for name in ("MLFLOW_PORT", "PREFECT_PORT"))
-    assert status_of(f"{mlflow}/api/2.0/mlflow/experiments/search?max_results=1", who) == 401
-    assert status_of(f"{mlflow}/api/2.0/mlflow-artifacts/artifacts", who) == 401
-    assert status_of(f"{prefect}/api/flows/filter", who, b"{}") == 401
-    assert status_of(f"{prefect}/api/admin/settings", who) == 401
+def test_both_servers_refuse_a_request_without_the_password(stack: Stack, who: str | None) -> None:
+    assert status(stack, SEARCH, who) == 401
+    assert status(stack, "api/2.0/mlflow-artifacts/artifacts", who) == 401
+    assert status(stack, "api/flows/filter", who, {}, "PREFECT") == 401
+    assert status(stack, "api/admin/settings", who, server="PREFECT") == 401
 
 
-def test_the_api_s_account_reads_and_neither_changes_nor_makes_anything(stack: Team) -> None:
-    server = f"http://127.0.0.1:{stack.port('MLFLOW_PORT')}"
-    address = f"{server}/api/2.0/mlflow"
+def test_the_api_s_account_reads_and_neither_changes_nor_makes_anything(
+    stack: Stack, mlflow: MlflowClient
+) -> None:
     who = f"reader:{stack.secret('MLFLOW_READER_PASSWORD')}"
-    assert status_of(f"{address}/registered-models/get?name={MODEL}", who) == 200
+    assert status(stack, f"api/2.0/mlflow/registered-models/get?name={MODEL}", who) == 200
     for path, body in (
         ("api/2.0/mlflow/registered-models/alias", {"name": MODEL, "alias": "champion", "version": "1"}),
         ("api/2.0/mlflow/registered-models/create", {"name": "imdb-sentiment"}),
         ("api/2.0/mlflow/experiments/create", {"name": "mine", "artifact_location": "file:///tmp/mine"}),
         ("api/3.0/mlflow/traces", {}),
     ):  # fmt: skip
-        assert status_of(f"{server}/{path}", who, json.dumps(body).encode()) == 403, path
-    assert {found.name for found in stack.mlflow.search_registered_models()} == {MODEL}
+        assert status(stack, path, who, body) == 403, path
+    assert {found.name for found in mlflow.search_registered_models()} == {MODEL}
 
 
-def test_the_worker_s_account_is_no_administrator_s(stack: Team) -> None:
+def test_the_worker_s_account_is_no_administrator_s(stack: Stack) -> None:
     """It trains, registers and promotes (the other chapters), and gives nobody an account."""
-    server = f"http://127.0.0.1:{stack.port('MLFLOW_PORT')}"
     who = f"worker:{stack.secret('MLFLOW_WORKER_PASSWORD')}"
-    assert status_of(f"{server}/api/2.0/mlflow/users/get?username=worker", who) == 200
-    body = b'{"username": "mine", "password": "mine-for-ever-and-ever"}'
-    assert status_of(f"{server}/api/2.0/mlflow/users/create", who, body) == 403
-    environments = [
-        (name, Path(f"/proc/{pid}/environ").read_bytes())
-        for name in ("worker", "deploy", "api")
-        for pid in processes_of(f"{stack.root}/state/{name}\0")
-    ]
-    assert {"worker", "api"} <= {name for name, _ in environments}
-    for name, kept in environments:
-        for secret in ("MLFLOW_ADMIN_PASSWORD", "POSTGRES_PASSWORD", "MLFLOW_DB_PASSWORD", "PREFECT_DB_PASSWORD"):
-            assert stack.secret(secret).encode() not in kept, (name, secret)
+    assert status(stack, "api/2.0/mlflow/users/get?username=worker", who) == 200
+    body = {"username": "mine", "password": "mine-for-ever-and-ever"}
+    assert status(stack, "api/2.0/mlflow/users/create", who, body) == 403
 
 
-def test_what_mlflow_runs_and_keeps_for_others_is_not_served(stack: Team) -> None:
+def test_what_mlflow_runs_and_keeps_for_others_is_not_served(stack: Stack) -> None:
     """By default every account may store keys of other services, and let the server use them."""
-    server = f"http://127.0.0.1:{stack.port('MLFLOW_PORT')}"
     who = f"admin:{stack.secret('MLFLOW_ADMIN_PASSWORD')}"
     for path in (
         "ajax-api/3.0/mlflow/assistant/message", "api/3.0/mlflow/gateway/secrets/create", "v1/traces",
         "ajax-api/3.0/jobs/", "api/2.0/mlflow/webhooks", "ajax-api/2.0/mlflow/upload-artifact",
     ):  # fmt: skip
-        assert status_of(f"{server}/{path}", who, b"{}") == 404, path
+        assert status(stack, path, who, {}) == 404, path
 
 
-def test_the_server_of_mlflow_chooses_where_files_lie(stack: Team) -> None:
-    address = f"http://127.0.0.1:{stack.port('MLFLOW_PORT')}/api/2.0/mlflow/experiments/create"
+def test_the_server_of_mlflow_chooses_where_files_lie(stack: Stack) -> None:
     for account in ("admin", "worker"):
         who = f"{account}:{stack.secret(f'MLFLOW_{account.upper()}_PASSWORD')}"
-        assert status_of(address, who, b'{"name": "mine", "artifactLocation": "file://run_secrets"}') == 400
+        body = {"name": "mine", "artifactLocation": "file://run_secrets"}
+        assert status(stack, "api/2.0/mlflow/experiments/create", who, body) == 400
 
 
-def test_mlflow_answers_to_no_foreign_name(stack: Team) -> None:
-    port = stack.port("MLFLOW_PORT")
-    for host, status in ((f"mlflow:{port}", 401), (f"localhost:{port}", 401), ("evil.example", 421)):
-        assert status_of(f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search", None, Host=host) == status
-
-
-def test_mlflow_answers_to_no_page_of_another_port(stack: Team) -> None:
+def test_mlflow_answers_to_no_foreign_name_and_to_no_page_of_another_port(stack: Stack) -> None:
     """A browser that is logged in to MLflow may show a page of the API, which strangers ask."""
-    server, api = (f"http://127.0.0.1:{stack.port(name)}" for name in ("MLFLOW_PORT", "API_PORT"))
+    for host, answer in ((f"localhost:{stack.port('MLFLOW')}", 401), ("evil.example", 421)):
+        assert status(stack, SEARCH, None, Host=host) == answer
     who = f"admin:{stack.secret('MLFLOW_ADMIN_PASSWORD')}"
-    for origin, status in ((server, 200), (api, 403), ("http://localhost:1", 403), ("null", 403)):
-        asked = f"{server}/api/2.0/mlflow/experiments/search?max_results=1"
-        assert status_of(asked, who, Origin=origin) == status, origin
+    for origin, answer in (
+        (stack.address("MLFLOW"), 200), (stack.address("API"), 403), ("http://localhost:1", 403), ("null", 403),
+    ):  # fmt: skip
+        assert status(stack, SEARCH, who, Origin=origin) == answer, origin
+
+
+def test_each_role_may_do_what_the_guide_says(stack: Stack) -> None:
+    people = {"ada": "trainer", "bea": "approver", "job": "ci", "cleo": "reader"}
+    for name, role in people.items():
+        done = stack.by_hand("sh", "stack/accounts.sh", role, name)
+        assert f"{name}: made, now {role}" in done.stdout, done.stderr
+        assert stack.secret(f"accounts/{name}") not in done.stdout
+    alias = {"name": MODEL, "alias": "mine", "version": "1"}
+    found = {}
+    for name in people:
+        who = f"{name}:{stack.secret(f'accounts/{name}')}"
+        assert status(stack, f"api/2.0/mlflow/registered-models/get?name={MODEL}", who) == 200
+        found[people[name]] = [
+            status(stack, f"api/2.0/mlflow/{path}", who, body)
+            for path, body in (
+                ("experiments/create", {"name": name}), ("runs/create", {"experiment_id": "1"}),
+                ("registered-models/alias", alias),
+            )
+        ]  # fmt: skip
+    assert found == {
+        "reader": [403, 403, 403], "ci": [200, 403, 403], "trainer": [200, 200, 403], "approver": [200, 200, 200],
+    }  # fmt: skip
+
+
+def test_an_account_changes_and_ends(stack: Stack) -> None:
+    before = stack.secret("accounts/cleo")
+    assert "cleo: now ci" in stack.by_hand("sh", "stack/accounts.sh", "ci", "cleo").stdout
+    assert stack.secret("accounts/cleo") == before
+    stack.by_hand("sh", "stack/accounts.sh", "password", "cleo")
+    assert stack.secret("accounts/cleo") != before
+    assert stack.by_hand("sh", "stack/accounts.sh", "remove", "cleo").returncode == 0
+    assert not (stack.root / "secrets" / "accounts" / "cleo").exists()
+    done = stack.by_hand("sh", "stack/accounts.sh", "password", "nobody")
+    assert done.returncode == 3 and "Traceback" not in done.stderr
+    for words in ((), ("trainer",), ("owner", "ada"), ("trainer", "worker"), ("trainer", "../x")):
+        assert stack.by_hand("sh", "stack/accounts.sh", *words).returncode == 2, words
+
+
+def test_a_secret_is_exchanged_also_after_a_kill_and_when_its_file_was_overwritten(stack: Stack) -> None:
+    old, name = stack.secret("MLFLOW_ADMIN_PASSWORD"), "MLFLOW_ADMIN_PASSWORD"
+    file = stack.root / "secrets" / name
+    file.unlink()
+    file.write_text("overwritten1234")
+    (file.parent / f".{name}.new").write_text("begunandkilled12")  # as a killed exchange leaves it
+    told = stack.by_hand("make", "env")
+    assert f"make rotate SECRET={name}" in told.stderr
+    done = stack.by_hand("make", "rotate", f"SECRET={name}")
+    assert done.returncode == 0 and "begunandkilled12" not in done.stdout, done.stderr
+    assert stack.secret(name) == "begunandkilled12" and not list(file.parent.glob(".*"))
+    assert status(stack, SEARCH, "admin:begunandkilled12") == 200
+    (chosen := stack.root / "chosen").write_text(f"{old}\n")
+    assert stack.by_hand("make", "rotate", f"SECRET={name}", f"FILE={chosen}").returncode == 0
+    assert status(stack, SEARCH, f"admin:{old}") == 200
+    chosen.write_text("short")
+    for words in (["SECRET=PREFECT_LOGIN", f"FILE={chosen}"], ["SECRET=MLFLOW_PASSWORD"]):
+        before = stack.secret("PREFECT_LOGIN")
+        assert stack.by_hand("make", "rotate", *words).returncode == 2
+        assert stack.secret("PREFECT_LOGIN") == before
+
+
+def test_the_password_of_a_database_is_exchanged(stack: Stack) -> None:
+    def kept() -> str:
+        query = "SELECT rolpassword FROM pg_authid WHERE rolname = 'mlflow'"
+        return stack.run("settle", "psql", "-qtA", "-c", query, "postgres").stdout
+
+    before = kept()
+    done = stack.by_hand("make", "rotate", "SECRET=MLFLOW_DB_PASSWORD")
+    assert done.returncode == 0 and stack.secret("MLFLOW_DB_PASSWORD") not in done.stdout, done.stderr
+    assert kept() not in ("", before)
+
+
+@pytest.fixture(scope="module")
+def proxy(stack: Stack) -> str:
+    """The address of the proxy, through which other machines come."""
+    if shutil.which("caddy") is None:
+        pytest.skip("needs Debian's package caddy; CI installs it")
+    stack.start("proxy")
+    return f"https://localhost:{stack.port('HTTPS')}"
 
 
 @pytest.mark.weekly
-def test_a_worker_killed_in_mid_training_is_closed_on_both_sides_and_the_next_run_succeeds(stack: Team) -> None:
-    killed = stack.start("train", config={**SHORT, "epochs": 900})
-    until(
-        lambda: (run := stack.training_of(killed)) and "train/loss" in run.data.metrics,
-        seconds=120,
-        told=stack.log,
-    )
-    stack.compose("kill", "worker")
-    assert stack.training_of(killed).info.status == "RUNNING", "a killed process cannot close its run"
-    stack.compose("up", "--detach", "--wait", "worker")
-    cleaned = stack.ended(stack.start("housekeeping"))
-    assert cleaned.state_name == "Completed", cleaned.state and cleaned.state.message
-    state = stack.flow_run(killed).state
-    assert state is not None and state.type == StateType.CRASHED
-    assert stack.training_of(killed).info.status == "KILLED"
+def test_the_three_pages_work_in_a_browser_behind_the_proxy(stack: Stack, proxy: str) -> None:
+    login: HttpCredentials = {"username": "admin", "password": stack.secret("MLFLOW_ADMIN_PASSWORD")}
+    with chromium() as browser:
+        context = browser.new_context(ignore_https_errors=True, http_credentials=login)
+        asked = foreign_requests(context, "localhost")
+        page = context.new_page()
+        page.goto(f"{proxy}/mlflow/#/experiments")
+        expect(page.get_by_role("link", name="Default")).to_be_visible()
+        context.close()
+        context = browser.new_context(ignore_https_errors=True)
+        asked += foreign_requests(context, "localhost")
+        page = context.new_page()
+        page.goto(f"{proxy}/prefect")
+        page.locator("input").first.fill(stack.secret("PREFECT_LOGIN"))
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("link", name="Deployments")).to_be_visible()
+        page.goto(f"{proxy}/reviews")
+        page.get_by_label("Review").fill(TEXT)
+        page.keyboard.press("Control+Enter")
+        expect(page.locator("#verdict")).to_contain_text("positive score")
+        context.unroute_all()
+        context.close()
+    assert not asked
 
 
 @pytest.mark.weekly
-def test_a_worker_that_is_stopped_closes_its_training_on_both_sides(stack: Team) -> None:
-    stopped = stack.start("train", config={**SHORT, "epochs": 900}, seed=2)
-    until(
-        lambda: (run := stack.training_of(stopped)) and "train/loss" in run.data.metrics,
-        seconds=120,
-        told=stack.log,
-    )
-    stack.compose("stop", "worker")
-    state = stack.flow_run(stopped).state
-    assert state is not None and state.type == StateType.CRASHED, stack.log()
-    assert stack.training_of(stopped).info.status == "KILLED"
-    stack.compose("up", "--detach", "--wait", "worker")
+def test_the_proxy_refuses_foreign_names_pages_and_passwords(stack: Stack, proxy: str) -> None:
+    authority = stack.folder("data") / "caddy/pki/authorities/local/root.crt"
+    login = ("admin", stack.secret("MLFLOW_ADMIN_PASSWORD"))
+    foreign = proxy.replace("localhost", "evil.example")
+
+    def answer(path: str, **headers: str) -> int:
+        with httpx.Client(verify=str(authority), trust_env=False, timeout=30, auth=login) as client:
+            return client.get(f"{proxy}/{path}", headers=headers).status_code
+
+    assert answer(f"mlflow/{SEARCH}") == answer(f"mlflow/{SEARCH}", Origin=proxy) == 200
+    for origin in (foreign, proxy.replace("https", "http"), stack.address("MLFLOW"), "null"):
+        assert answer(f"mlflow/{SEARCH}", Origin=origin) == 403, origin
+    assert answer("reviews/metrics") == 404, "figures are for the stack's own Prometheus"
+    assert answer("reviews/model") == 200 and answer("reviews/model", Origin=foreign) == 403
+    assert answer("prefect/api/admin/version") == 401
+    for path in PUBLIC.values():
+        assert answer(f"{path}/", Host=foreign.removeprefix("https://")) == 421, path
 
 
 @pytest.mark.weekly
-def test_a_database_that_restarts_in_mid_training_loses_no_metric(stack: Team) -> None:
-    """It is the run after those that were killed and stopped, too."""
-    epochs = 30
-    training = stack.start("train", config={**SHORT, "epochs": epochs}, seed=3)
-    until(
-        lambda: (run := stack.training_of(training)) and "train/loss" in run.data.metrics,
-        seconds=120,
-        told=stack.log,
-    )
-    held = processes_of(f"{stack.root}/state/worker\0")
-    for pid in held:  # else it may have ended before its database has
-        os.kill(pid, signal.SIGSTOP)
-    stack.compose("stop", "postgres")
-    for pid in held:
-        os.kill(pid, signal.SIGCONT)
-    stack.compose("up", "--detach", "--wait", "postgres")
-    back = time.time() * 1_000
-    assert stack.ended(training).state_name == "Completed", stack.log()
-    run = stack.training_of(training)
-    for name in PER_EPOCH:
-        steps = [each.step for each in stack.mlflow.get_metric_history(run.info.run_id, name)]
-        assert sorted(steps) == list(range(1, epochs + 1)), name
-    losses = stack.mlflow.get_metric_history(run.info.run_id, "train/loss")
-    assert max(each.timestamp for each in losses) > back, "it did not train on after the database was back"
-    assert run.info.status == "FINISHED"
-
-
-@pytest.mark.weekly
-def test_everything_is_back_after_backup_wipe_and_restore(stack: Team) -> None:
-    store = stack.root / "state" / "volumes" / "mlflow" / "artifacts"
-    (stack.project / "backups").mkdir()
-    if IS_ROOT:  # as in the containers
-        _give_away(store, IMAGE_USER)
-        _give_away(stack.project / "backups", MEMBER)
-    training = stack.start("train", config={**SHORT, "epochs": 900}, seed=4)
-    until(
-        lambda: (run := stack.training_of(training)) and "train/loss" in run.data.metrics,
-        seconds=120,
-        told=stack.log,
-    )
-    before = _everything(stack)
-    assert len(before[0]["runs"]) >= 3 and before[0]["registered"][MODEL]["aliases"] == {"champion": "1"}
-    stack.run("make", "backup")
-    assert stack.training_of(training).info.status == "RUNNING", "the training ended before the backup did"
-    (backup,) = (stack.project / "backups").iterdir()
-    assert sorted(file.name for file in backup.iterdir()) == [
-        "SHA256SUMS", "artifacts.tar.gz", "data.tar.gz", "mlflow.dump", "prefect.dump", "texts.tar.gz",
-    ]  # fmt: skip
-    if IS_ROOT:
-        assert _owners(backup) == {MEMBER}, "who keeps the backups could not read it"
-    stack.run("make", "down")
-    data = stack.root / "state" / "volumes" / "data" / "datasets"
-    kept = sorted(file.relative_to(data) for file in data.rglob("*"))
-    assert kept, "nothing of it to come back"
-    for volume in ("postgres", "mlflow", "data"):
-        shutil.rmtree(stack.root / "state" / "volumes" / volume)
-    assert "There is no backup 'other'" in stack.run("make", "restore", "BACKUP=other", code=2)
-    assert not store.exists(), "a name that does not exist changes nothing"
-    assert "YES=1" in stack.run("make", "restore", f"BACKUP={backup.name}", code=2)
-    assert not store.exists(), "without an answer it changes nothing"
-    stack.run("make", "restore", f"BACKUP={backup.name}", "YES=1")
-    assert sorted(file.relative_to(data) for file in data.rglob("*")) == kept
-    for old, new in zip(before, _everything(stack), strict=True):
-        for kind in old:
-            assert new[kind] == old[kind], kind
-    if IS_ROOT:
-        assert _owners(store) | {store.parent.stat().st_uid} == {IMAGE_USER}, "MLflow could write no artifacts"
-    until(lambda: stack.answer("/readyz"), seconds=120)
-    assert stack.answer("/predict", {"text": TEXT})["predictions"][0]["label"] == "positive"
-
-
-@pytest.mark.weekly
-def test_a_schedule_that_a_person_paused_stays_paused_when_all_is_deployed_again(stack: Team) -> None:
-    """The restore did so, as each `make up` does."""
-    with stack.prefect() as client:
+def test_a_worker_that_is_stopped_closes_its_training_and_a_backup_of_meanwhile_is_whole(
+    stack: Stack, mlflow: MlflowClient
+) -> None:
+    flow_run = begin("train", config={**SHORT, "epochs": 900}, seed=4)
+    going = training(stack, mlflow, flow_run).info.run_id
+    before = told_of(mlflow, stack.root / "before", {going})
+    assert stack.run("backup").returncode == 0
+    assert mlflow.get_run(going).info.status == "RUNNING", "the training ended before the backup did"
+    stack.stop("worker")
+    assert ended(stack, flow_run).state_type == StateType.CRASHED, stack.log()
+    assert mlflow.get_run(going).info.status == "KILLED"
+    version = mlflow.get_model_version(MODEL, "1")
+    mlflow.delete_registered_model(MODEL)
+    shutil.rmtree(stack.folder("srv/mlflow/artifacts"))
+    for name in ("api", "prefect", "mlflow"):
+        stack.stop(name)
+    (backup,) = stack.folder("backups").iterdir()
+    done = stack.run("restore", backup.name)
+    assert done.returncode == 0, done.stderr
+    for name in ("mlflow", "mlflow-accounts", "prefect", "deploy", "api"):
+        stack.start(name)
+    assert told_of(mlflow, stack.root / "after", {going}) == before
+    assert mlflow.get_model_version_by_alias(MODEL, "champion").run_id == version.run_id
+    until(lambda: asked(stack, "/readyz"))
+    assert asked(stack, "/predict", {"text": TEXT})["predictions"][0]["label"] == "positive"
+    with get_client(sync_client=True) as client:
         (schedule,) = client.read_deployment_by_name("train/train").schedules
-    assert not schedule.active
-
-
-@pytest.mark.weekly
-def test_with_the_profiles_two_prefect_servers_share_their_events_and_dask_computes(stack: Team) -> None:
-    stack.run("make", "up", "PROFILES=redis dask")
-    second = f"http://127.0.0.1:{stack.inner_port('prefect-2', 4200)}/api"
-    with temporary_settings({PREFECT_API_URL: second}), stack.prefect() as client:
-        assert client.read_deployment_by_name("train/train").name == "train"
-        event = {"event": "told.to.the.second", "resource": {"prefect.resource.id": "a.test"}, "id": str(uuid4())}
-        event["occurred"] = datetime.now(UTC).isoformat()
-        client.request("POST", "/events", json=[event]).raise_for_status()
-    # The first server alone keeps events, so it came to it through Redis.
-    with stack.prefect() as client:
-        wanted = {"filter": {"event": {"name": ["told.to.the.second"]}}}
-        until(lambda: client.request("POST", "/events/filter", json=wanted).json()["total"], seconds=60)
-    for name in ("prefect", "prefect-2"):
-        log = (stack.root / "state" / "logs" / f"{name}.log").read_text()
-        assert "Check out the dashboard" in log and "connecting to localhost:6379" not in log, name
-    assert "NOAUTH" in _redis_without_password(stack), "its health check takes a refusal for health"
-    _need_a_certificate(stack)
-
-
-def _need_a_certificate(stack: Team) -> None:
-    """The workers run code of who has it, and of nobody else."""
-    place, folder = f"127.0.0.1:{stack.inner_port('dask-scheduler', 8786)}", stack.root / "state/volumes/dask"
-    certificate, key = str(folder / "certificate.pem"), str(folder / "key.pem")
-    known = Security(
-        tls_ca_file=certificate, tls_client_cert=certificate, tls_client_key=key, require_encryption=True
-    )
-    with Client(f"tls://{place}", security=known) as cluster:
-        assert cluster.submit(sum, [20, 22]).result(timeout=30) == 42
-        workers = list(cluster.scheduler_info()["workers"])
-    assert len(workers) == 1 and workers[0].startswith("tls://")
-    # Who holds another certificate, and does not mind whose the scheduler's is.
-    other = make_certificate(stack.root)["DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT"]
-    stranger = Security(
-        tls_ca_file=certificate, tls_client_cert=other, tls_client_key=str(stack.root / "key.pem"),
-        require_encryption=True,
-    )  # fmt: skip
-    for address in (place, workers[0].removeprefix("tls://")):
-        for scheme, login in (("tcp", None), ("tls", stranger)):
-            with pytest.raises((OSError, TimeoutError)):
-                Client(f"{scheme}://{address}", security=login, timeout=3).close()
-
-
-def _redis_without_password(stack: Team) -> str:
-    """What Redis's health check says, failing, to who has no password."""
-    options = ["--env-file=.env", "--profile=redis"]
-    check = read_config(stack.project, options)["services"]["redis"]["healthcheck"]["test"]
-    words = check[1].replace("6379", str(stack.inner_port("redis", 6379)))
-    done = subprocess.run(["sh", "-c", words], capture_output=True, text=True, check=False, timeout=30)
-    assert done.returncode
-    return done.stdout + done.stderr
-
-
-def _give_away(folder: Path, user: int) -> None:
-    for path in (folder, *folder.rglob("*")):
-        os.chown(path, user, user)
-
-
-def _owners(folder: Path) -> set[int]:
-    return {path.stat().st_uid for path in (folder, *folder.rglob("*"))}
-
-
-def _everything(stack: Team) -> list[snapshot.Values]:
-    """All but the training that goes on."""
-    with stack.prefect() as client:
-        prefect = snapshot.of_prefect(client)
-    mlflow = snapshot.of_mlflow(stack.mlflow)
-    (going,) = [key for key, run in mlflow["runs"].items() if run["info"]["status"] == "RUNNING"]
-    del mlflow["runs"][going]
-    every_file = snapshot.of_files(stack.root / "state" / "volumes" / "mlflow" / "artifacts").items()
-    files = {name: digest for name, digest in every_file if going not in Path(name).parts}
-    return [mlflow, prefect, {"files": files}]
-
-
-def _begun(client: SyncPrefectClient, deployment: UUID) -> list[FlowRun]:
-    runs = client.read_flow_runs(deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment])))
-    return [run for run in runs if run.state and run.state.type != StateType.SCHEDULED]
+    assert not schedule.active, "a schedule that a person paused stays paused when all is deployed again"

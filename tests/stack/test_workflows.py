@@ -46,59 +46,6 @@ def test_what_releases_and_audits_run_is_installed_by_hashes_alone() -> None:
     assert recipe.count("-m build") == recipe.count("-m build --no-isolation") == 1
 
 
-def test_the_lock_of_releases_pins_their_tools_and_names_no_index() -> None:
-    lock = (ROOT / "requirements-release.lock").read_text()
-    pinned = re.findall(r"^([\w.-]+)(?:\[.*\])?==\S+(?: ;.*)? \\\n    --hash=sha256:[0-9a-f]{64}\b", lock, re.M)
-    assert {"build", "twine", "pip-audit", "setuptools"} <= set(pinned)
-    assert len(pinned) == len(re.findall(r"^\w", lock, re.M))
-    assert "://" not in lock and "index" not in lock
-
-
-def test_every_lock_is_audited_each_week() -> None:
-    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "audit.yml").read_text())
-    assert workflow[True]["schedule"], "PyYAML reads the key `on` as true"
-    steps = [step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"]]
-    assert any("pip-audit" in step and "requirements*.lock" in step for step in steps)
-    assert any("outdated-images.sh" in step for step in steps)
-
-
-@pytest.mark.parametrize(
-    ("name", "lock", "test"),
-    [("newest", "make lock UPGRADE=1", "make check test"), ("oldest", "make lock OLDEST=1", "make test")],
-)
-def test_the_newest_and_the_oldest_allowed_versions_are_tried_each_week_and_nothing_is_written_back(
-    name: str, lock: str, test: str
-) -> None:
-    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text())
-    assert workflow[True]["schedule"]
-    (job,) = workflow["jobs"].values()
-    steps = [step["run"] for step in job["steps"] if "run" in step]
-    assert steps.index(lock) < steps.index(test)
-    assert not any("continue-on-error" in each for each in (job, *job["steps"]))
-    assert not re.search(r"git (push|commit)|\bgh ", "\n".join(steps))
-
-
-def test_all_stories_run_each_week_and_the_quick_ones_each_time() -> None:
-    weekly, ci = (
-        yaml.safe_load((ROOT / ".github/workflows" / f"{name}.yml").read_text()) for name in ("weekly", "ci")
-    )
-    assert weekly[True]["schedule"]
-    assert [job["steps"][-1]["run"] for each in (weekly, ci) for job in each["jobs"].values()] == [
-        "bash .ci/run all", "bash .ci/run", "bash .ci/setups ${{ matrix.python }}",
-    ]  # fmt: skip
-
-
-def test_locks_are_made_of_newer_versions_only_when_asked() -> None:
-    def compiled(*words: str) -> list[str]:
-        done = subprocess.run(["make", "-n", "lock", *words], cwd=ROOT, capture_output=True, text=True, check=True)
-        return [line for line in done.stdout.splitlines() if line.startswith("uv pip compile")]
-
-    assert len(compiled()) == len(compiled("UPGRADE=1")) == len([*ROOT.glob("requirements*.lock")])
-    assert not any("--upgrade" in line or "--resolution" in line for line in compiled())
-    assert all("--upgrade" in line and "--resolution" not in line for line in compiled("UPGRADE=1"))
-    assert all("--upgrade --resolution lowest-direct" in line for line in compiled("OLDEST=1"))
-
-
 def test_the_range_of_mlflow_ends_with_the_last_release_whose_tables_are_known() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     (mlflow,) = (each for each in map(Requirement, project["dependencies"]) if each.name == "mlflow")
@@ -152,18 +99,6 @@ def test_a_tag_that_version_or_changelog_do_not_know_is_not_released(tag: str, t
 def test_a_release_is_described_by_its_part_of_the_changelog(tmp_path: Path) -> None:
     begin_release("v1.2.3", "## [1.2.3] - 2026-01-02\n\n### Added\n\n- This.\n\n## [1.2.2]\n\n- Old.\n", tmp_path)
     assert (tmp_path / "dist" / "notes.md").read_text().strip() == "### Added\n\n- This."
-
-
-def test_a_release_names_the_repository_that_made_it(tmp_path: Path) -> None:
-    host, project = "https://example.org", "a/b"
-    begin_release("v1.2.3", "## [1.2.3]\n\n- X.\n", tmp_path, GITHUB_SERVER_URL=host, GITHUB_REPOSITORY=project)
-    at = f"{host}/{project}"
-    assert tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]["urls"] == {
-        "Source": at,
-        "Documentation": f"{at}/tree/v1.2.3/docs",
-        "Changelog": f"{at}/blob/v1.2.3/CHANGELOG.md",
-        "Issues": f"{at}/issues",
-    }
 
 
 def begin_release(tag: str, changelog: str, folder: Path, **github: str) -> "subprocess.CompletedProcess[str]":

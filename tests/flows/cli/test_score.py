@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.polling import until
-from tests.stack.processes import alive
-from tests.world import Trained, World, command, refusal, telling_modules
+from tests.world import Trained, World, alive, command, refusal, telling_modules
 
 TEXT = "The acting was fine, and the direction touching, but the ending was a mess. "
 MANY = 40_000

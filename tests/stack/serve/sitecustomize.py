@@ -6,7 +6,7 @@ from importlib.abc import MetaPathFinder
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
-_LOCK = Path(__file__).parents[4] / "requirements-serve.lock"
+_LOCK = Path(__file__).parents[3] / "requirements-serve.lock"
 
 
 def _plain(name: str) -> str:
