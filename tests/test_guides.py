@@ -7,18 +7,15 @@ import shutil
 import signal
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import nbformat
 import pytest
 import yaml
 from matplotlib import image
-from prefect.client.orchestration import SyncPrefectClient
 
 from sentiflow.settings import Settings
 from tests.environments import linked_environment, locked_packages, with_requirements
-from tests.polling import until
 from tests.scheduled import Home, Scheduled
 from tests.servers import free_port
 from tests.world import ROOT, World, command
@@ -86,30 +83,6 @@ def test_schedule(world: World) -> None:
         assert "-seed8 " in home.run("runs").stdout
     finally:
         assert running.ends(signal.SIGINT) == 0
-
-
-def test_prefects_own_commands(world: World, client: SyncPrefectClient) -> None:
-    """Red if Prefect found the flows of prefect.yaml only from our own commands."""
-    (world.root / "prefect.yaml").symlink_to(ROOT / "flows" / "prefect.yaml")
-    *_, deploying = blocks("schedule.md")
-    deploy, _, worker = deploying.strip().rpartition("\n")
-    (serving,) = re.findall(r"^```python\n(.*?)^```$", (GUIDES / "schedule.md").read_text(), re.M | re.S)
-    run_block(deploy, world)
-    path = Path(sys.executable).parent
-    started = [
-        subprocess.Popen(
-            [path / program, *words], env=world.environment(), cwd=world.root, stdout=subprocess.DEVNULL
-        )
-        for program, *words in (shlex.split(worker), ("python", "-c", serving))
-    ]
-    try:
-        run_block("prefect deployment run housekeeping/housekeeping --watch", world)
-        there = partial(run_block, "prefect deployment ls", world)
-        until(lambda: {"train/train", "train/nightly"} <= set(re.findall(r"\w+/\w+", there())), "both")
-    finally:
-        for each in started:
-            each.kill()  # Prefect's worker may take minutes to end by itself
-            each.wait()
 
 
 def test_own_reviews(world: World, prefect_server: None) -> None:

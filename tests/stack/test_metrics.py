@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx
 import pytest
-import yaml
 
 from sentiflow.monitoring.log import TextLog
 from tests.polling import until
@@ -73,18 +72,3 @@ def _is_answered(prometheus: httpx.Client, http: httpx.Client, query: str) -> bo
     http.post("/predict", json={"texts": service.TEXTS})
     figures = _figures(prometheus, query)
     return bool(figures) and not any(map(isnan, figures))  # NaN: nothing came in that time
-
-
-def test_the_dashboard_asks_the_source_that_is_provisioned_and_its_titles_differ() -> None:
-    source = yaml.safe_load((METRICS / "provisioning" / "datasources" / "prometheus.yml").read_text())
-    uids = {panel["datasource"]["uid"] for panel in DASHBOARD["panels"]}
-    assert uids == {each["uid"] for each in source["datasources"]}
-    titles = [panel["title"] for panel in DASHBOARD["panels"]]
-    assert len(set(titles)) == len(titles)
-    places = {(x, y) for panel in DASHBOARD["panels"] for x, y in _cells(panel["gridPos"])}
-    assert len(places) == sum(panel["gridPos"]["w"] * panel["gridPos"]["h"] for panel in DASHBOARD["panels"])
-    assert max(x for x, _ in places) == 23
-
-
-def _cells(place: dict[str, int]) -> list[tuple[int, int]]:
-    return [(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])]

@@ -73,9 +73,3 @@ def test_the_stack_registers_them_with_the_schedules_of_the_settings(
         made = client.read_deployment_by_name(spec.full_name)
         assert (made.work_pool_name, made.parameters, made.path) == ("team", spec.parameters, None)
         assert [each.schedule for each in made.schedules] == ([spec.schedule] if spec.schedule else [])
-
-
-def test_a_wrong_setting_is_told_before_anything_is_registered(prefect_server: None, tmp_path: Path) -> None:
-    given = {"SENTIFLOW_SCHEDULE_TRAIN": "every now and then"}
-    told = run(tmp_path, "sentiflow", "schedule", "--pool", "team", code=2, **given)
-    assert "SENTIFLOW_SCHEDULE_TRAIN" in told and "Traceback" not in told
