@@ -72,7 +72,7 @@ def _show(
     stdout: Console,
 ) -> None:
     """Print what was read, its splits, its words and its first review."""
-    from sentiflow.data.reviews import warnings
+    from sentiflow.data import near, reviews
     from sentiflow.data.rows import count_left_out
     from sentiflow.scoring.vocabulary import FIRST_WORD
     from sentiflow.training.fitting import fitted_text
@@ -84,7 +84,7 @@ def _show(
         stdout.say(escape(count_left_out(prepared.left_out)))
     for sentence in prepared.joined.sentences() if prepared.joined else ():
         stdout.say(escape(sentence))
-    for warning in warnings(rows):
+    for warning in (*reviews.warnings(rows), *near.warnings(prepared.table)):
         stdout.say(f"[yellow]{escape(warning)}[/]")
     if start is not None:
         stdout.say(f"A training now starts {escape(start)}: {fitted_text(config)}")

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sentiflow.data import near
 from sentiflow.data.imdb import SHUFFLE_SEED
 from sentiflow.data.reviews import Reviews
 from sentiflow.data.rows import by_label
@@ -154,13 +155,17 @@ def to_reviews(rows: Sequence[Labelled], base_words: Sequence[str] = ()) -> tupl
     counted = {word: count for word, count in zip(numbers, counts, strict=True) if count}
     vocabulary = vocabulary_of(counted, len(learnt), base_words)
     ids = np.array([vocabulary.id_of(word) or PAD for word in numbers], np.int32)
+    review_id, split = (np.array([getattr(row, name) for row in rows]) for name in ("review_id", "split"))
+    words = np.array([row.words for row in rows], np.uint64)
+    nearest = near.nearest_learnt(texts, (split == "test") & (words > 0))  # the sample's have no hash
     reviews = Reviews(
-        np.array([row.review_id for row in rows]),
-        np.array([row.split for row in rows]),
+        review_id,
+        split,
         np.array([row.label for row in rows], dtype=np.int8),
         [np.append(np.int32(START), known[known != PAD]) for known in (ids[numbered] for numbered in texts)],
         names,
-        np.array([row.words for row in rows], np.uint64),
+        words,
+        np.where(nearest < 0, "", review_id[nearest]),
     )
     return reviews, vocabulary
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from sentiflow import baselines
 from sentiflow.console import AT_THE_END, progress_bar
+from sentiflow.data import near, reviews
 from sentiflow.data import prepare as preparing
-from sentiflow.data import reviews
 from sentiflow.data.prepare import Prepared, Source
 from sentiflow.data.reviews import Reviews
 from sentiflow.data.rows import count_left_out
@@ -25,6 +25,7 @@ from sentiflow.names import BUILT_IN
 from sentiflow.reports.one_run import record_evaluation
 from sentiflow.reproduction import Original, need_data
 from sentiflow.run.record import CAVEAT, epoch_tags
+from sentiflow.scoring import is_positive
 from sentiflow.store.client import EpochLog
 from sentiflow.store.records import SCORER_DIGEST
 from sentiflow.training.context import RunContext, TrainedFiles, content_of, log_dataset, scorer_of, tested_on
@@ -102,7 +103,7 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
 
     epochs = EpochLog(run, config.epochs)
     logger.info("%s", f"training on {len(train_split):,} reviews, validating on {len(validation):,}")
-    for warning in reviews.warnings(table):
+    for warning in (*reviews.warnings(table), *near.warnings(prepared.table)):
         logger.warning("%s", warning)
     start = load_start(run.start, run.settings)
     trained = train_from(
@@ -151,7 +152,7 @@ def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles, baselin
             speed = len(scores) / (time.perf_counter() - began)
     extra = AT_THE_END if run.parent is None else {}
     chance = _at_chance(run, content, scores)
-    if caveat := " ".join(filter(None, [chance, reviews.learnt_too_much(content)])):
+    if caveat := " ".join(filter(None, [chance, _near(run, content, scores)])):
         run.tag({CAVEAT: caveat})
         logger.warning("%s", caveat, extra=extra)
     measured, against = record_evaluation(
@@ -164,6 +165,19 @@ def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles, baselin
     if against is not None:
         logger.info("%s", against.text, extra=extra)
     return measured
+
+
+def _near(run: RunContext, content: Reviews, scores: NDArray[np.float64]) -> str:
+    """What to say of a test with many reviews that are nearly equal to learnt ones, and the accuracy on others."""
+    if not (told := near.told(content)):
+        return ""
+    test = content.of("test")
+    others = test.near == ""
+    if not others.any():
+        return f"{told}; there are no others."
+    accuracy = float((is_positive(scores) == test.label)[others].mean())
+    run.log({"test/accuracy_of_others": accuracy})
+    return f"{told}; accuracy on the {others.sum():,} others: {accuracy:.2%}."
 
 
 def _at_chance(run: RunContext, content: Reviews, scores: NDArray[np.float64]) -> str:

@@ -1,7 +1,5 @@
 """Tests of what a dataset is like, by the figures of one made by hand."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -52,24 +50,6 @@ def test_the_first_review_is_shown_as_the_recipe_sees_it(facts: DatasetFacts) ->
 def test_in_both_splits_compares_whole_ids_before_rare_words_are_replaced() -> None:
     # [1, 5] stands in both; [1, 4, 8, 6] and [1, 4, 8, 7] differ in their last word alone
     assert in_both_splits(REVIEWS) == 1
-
-
-@pytest.mark.parametrize(("repeated", "warns"), [(20, False), (21, True)])
-def test_many_test_reviews_that_stand_in_the_training_split_are_told(repeated: int, warns: bool) -> None:
-    reviews = balanced((400, 400), (100, 100))
-    tokens = [*reviews.tokens[:-repeated], *reviews.tokens[400 : 400 + repeated]]  # of label 1 on both sides
-    told = warnings(replace(reviews, tokens=tokens))
-    assert len(told) == warns and all(f" {repeated} of 200 test reviews were learnt" in each for each in told)
-
-
-@pytest.mark.parametrize(("repeated", "warns"), [(20, False), (21, True)])
-def test_words_with_the_other_label_in_the_training_split_are_contradictions(repeated: int, warns: bool) -> None:
-    """Red if they are told as a test accuracy that is too high: it is too low."""
-    reviews = balanced((400, 400), (100, 100))
-    told = warnings(replace(reviews, tokens=[*reviews.tokens[:-repeated], *reviews.tokens[:repeated]]))
-    assert len(told) == warns
-    for each in told:
-        assert each.startswith("Contradictory labels: 21 of 200") and "21 positive" in each and "high" not in each
 
 
 @pytest.mark.parametrize(("unread", "warns"), [(1, False), (2, True)])
