@@ -66,7 +66,7 @@ format: setup-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Writes the tables of docs/settings.md, the tutorial as a notebook, and the docs as a site into site/; a dead link,
+# Writes the tables of docs/settings.md, two pages as notebooks, and the docs as a site into site/; a dead link,
 # or a page outside the menu, ends it (not so with --quiet, which does not count warnings).
 docs: setup-dev
 	$(BIN)/python -m docs.pages

@@ -1,4 +1,4 @@
-"""The tutorial's page as a notebook: ``python -m docs.notebook`` writes docs/tutorial.ipynb."""
+"""Pages as notebooks: ``python -m docs.notebook`` writes docs/tutorial.ipynb and docs/python.ipynb."""
 
 import json
 import re
@@ -6,9 +6,8 @@ from typing import Any
 
 from sentiflow.settings import project_root
 
-PAGE = project_root() / "docs" / "tutorial.md"
-NOTEBOOK = PAGE.with_suffix(".ipynb")
-_BLOCK = re.compile(r"^```sh\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
+PAGES = [project_root() / "docs" / name for name in ("tutorial.md", "python.md")]
+_BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 # Instead of the line that puts the project's commands on the path of a shell.
 _PATH = """\
 import os
@@ -26,15 +25,21 @@ def notebook(page: str) -> dict[str, Any]:
     """Text becomes cells of text, each block of commands a cell of code, what it printed that cell's output."""
     cells, end = [], 0
     for block in _BLOCK.finditer(page):
-        commands, printed = block.groups()
+        language, commands, printed = block.groups()
         cells.append(_text(page[end : block.start()]))
-        cells.append(_code(_PATH if commands.startswith("export PATH") else f"%%sh -e\n{commands}", printed))
+        cells.append(_code(_cell(commands, language), printed))
         end = block.end()
     cells.append(_text(page[end:]))
     for number, cell in enumerate(cells, start=1):
         cell["id"] = f"cell-{number}"
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+
+
+def _cell(code: str, language: str) -> str:
+    if language == "python":
+        return code
+    return _PATH if code.startswith("export PATH") else f"%%sh -e\n{code}"
 
 
 def _text(part: str) -> dict[str, Any]:
@@ -58,4 +63,5 @@ def written(page: str) -> str:
 
 
 if __name__ == "__main__":
-    NOTEBOOK.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for each in PAGES:
+        each.with_suffix(".ipynb").write_text(written(each.read_text(encoding="utf-8")), encoding="utf-8")

@@ -138,8 +138,32 @@ def no_progress(description: str, total: int) -> Iterator[Advance]:  # noqa: ARG
 
 
 @contextmanager
+def _notebook_bar(description: str, total: int) -> Iterator[Advance]:
+    """A bar of the browser's own: rich's needs ipywidgets there."""
+    import IPython.display
+
+    notebook: Any = IPython.display  # it is not typed
+    done, shown = 0, notebook.display(notebook.HTML(""), display_id=True)
+
+    def advance(step: int) -> None:
+        nonlocal done
+        before, done = done, done + step
+        if 100 * done // total > 100 * before // total:
+            shown.update(notebook.HTML(f"{description} <progress value={done} max={total}></progress>"))
+
+    try:
+        yield advance
+    finally:
+        shown.update(notebook.HTML(""))
+
+
+@contextmanager
 def progress_bar(description: str, total: int) -> Iterator[Advance]:
-    """Show a bar that vanishes when done, if there is a terminal to show it on."""
+    """Show a bar that vanishes when done, if there is a terminal or a notebook to show it in."""
+    if CONSOLE.is_jupyter and total:
+        with _notebook_bar(description, total) as advance:
+            yield advance
+        return
     if not CONSOLE.is_terminal:
         yield lambda _step: None
         return

@@ -75,6 +75,16 @@ def isolate(read: Iterable[str] = (*NUMERIC, MLFLOW)) -> None:
     os.environ |= {name: value for name, value in OURS.items() if name.startswith(beginnings)}
 
 
+def send_no_usage_data() -> None:
+    """Called before Prefect and MLflow, which read it as they are imported; the third is of Prefect's servers."""
+    for name, value in (
+        ("DO_NOT_TRACK", "true"),
+        ("MLFLOW_DISABLE_TELEMETRY", "true"),
+        ("PREFECT_SERVER_ANALYTICS_ENABLED", "false"),
+    ):
+        os.environ.setdefault(name, value)
+
+
 def is_kept(name: str) -> bool:
     return any(fnmatchcase(name, pattern) for names in KEPT.values() for pattern in names)
 

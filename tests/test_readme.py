@@ -27,10 +27,10 @@ def test_the_page_of_the_settings_has_each_as_the_code_has_it() -> None:
     assert sorted(told) == sorted(PREFIX + field.upper() for field in Settings.model_fields)
 
 
-def test_the_notebook_is_the_tutorial() -> None:
-    assert notebook.NOTEBOOK.read_text(encoding="utf-8") == notebook.written(DOCUMENTS["docs/tutorial.md"]), (
-        "`make docs` writes it again"
-    )
+def test_the_notebooks_are_their_pages() -> None:
+    for page in notebook.PAGES:
+        written = notebook.written(page.read_text(encoding="utf-8"))
+        assert page.with_suffix(".ipynb").read_text(encoding="utf-8") == written, "`make docs` writes it again"
 
 
 def test_the_site_has_each_command_with_the_options_of_its_help() -> None:

@@ -6,6 +6,7 @@ import timeit
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from html import escape
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Literal, Self
@@ -84,6 +85,13 @@ class Candidate:
         ]
         notes = [f"- {escape_markdown(note)}" for note in decision.notes]
         return "\n".join([f"**{escape_markdown(self.title)}**; {outcome}", "", *rules, *notes, ""])
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{rule.outcome}</td><td>{escape(rule.name)}</td><td>{escape(rule.text)}</td></tr>"
+            for rule in self.decision.rules
+        )
+        return f"<b>{escape(self.summary)}</b><table>{rows}</table>"
 
     @property
     def summary(self) -> str:

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
+from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -173,6 +174,9 @@ class Report:
         """An HTML page that loads nothing from outside."""
         return template("page.html").render(report=self)
 
+    def _repr_html_(self) -> str:
+        return framed(self.page())
+
     def markdown(self, *lines: str, first: str = "") -> str:
         """A summary that fits into a description of MLflow; ``first`` follows the lead, ``lines`` end it."""
         parts = ["\n\n".join(text.markdown() for text in self.lead), first]
@@ -180,6 +184,11 @@ class Report:
         last = "\n".join(lines)
         whole = join([*filter(None, parts)], _MAX_CHARACTERS - len(last), "More stands in the HTML page.")
         return whole + (f"\n{last}\n" if last else "")
+
+
+def framed(page: str) -> str:
+    """A page within a notebook, which it cannot change."""
+    return f'<iframe srcdoc="{escape(page)}" style="width: 100%; height: 30em; border: 0"></iframe>'
 
 
 def svg(figure: "Figure") -> str:
