@@ -18,7 +18,9 @@ from sentiflow.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
-_PLACE = re.compile("_(URI|URL|ADDRESS|HOSTS?|DATASET|RECIPE)$")  # what holds an address, or perhaps a path
+_PLACE = re.compile(
+    "_(URI|URL|ADDRESS|HOSTS?|DATASET|RECIPE|PARAMETERS)$"
+)  # what holds an address, or perhaps a path
 _SAID = "_SENTIFLOW_SAID_OF_ENV_FILE"
 _OWN = ("sqlite:", "file:")  # addresses of files
 _NOT_ASKED = "ui_url"  # where we listen

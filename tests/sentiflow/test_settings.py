@@ -244,9 +244,9 @@ def test_a_file_of_settings_that_is_not_utf8_is_refused(empty_root: Path) -> Non
 PLACES = (
     "TRACKING_URI", "ARTIFACT_ROOT", "DATA_DIR", "IMDB_URL", "WORD_INDEX_URL", "UI_URL", "SERVE_HOST",
     "SERVE_HOSTS", "SERVE_TOKEN_FILE", "DASK_ADDRESS", "SCHEDULE_RECIPE", "SCHEDULE_DATASET",
-    "NOTIFY_URL", "PREDICTION_LOG_DIR", "GATE_BEHAVIOUR",
+    "SCHEDULE_PARAMETERS", "NOTIFY_URL", "PREDICTION_LOG_DIR", "GATE_BEHAVIOUR",
 )  # fmt: skip
-GIVEN = {"IMDB_URL": "http://x/a", "UI_URL": "http://x", "NOTIFY_URL": "slack://x"}
+GIVEN = {"IMDB_URL": "http://x/a", "UI_URL": "http://x", "NOTIFY_URL": "slack://x", "SCHEDULE_PARAMETERS": "{}"}
 GIVEN |= {"DASK_ADDRESS": "tcp://x:1", "TRACKING_URI": "http://x", "WORD_INDEX_URL": "http://x/b"}
 
 
@@ -274,4 +274,4 @@ def test_a_setting_that_may_be_a_path_or_an_address_is_known_as_one() -> None:
         for name, field in Settings.model_fields.items()
         if re.search("str|Secret|Path|_Hash", str(field.annotation))
     }
-    assert texts - plain - {each.lower() for each in PLACES} == {"schedule_table", "schedule_keep"}
+    assert texts - plain - {each.lower() for each in PLACES} == {"schedule_table"}
