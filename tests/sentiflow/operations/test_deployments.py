@@ -139,18 +139,12 @@ def test_what_a_stranger_wrote_into_a_deployment_is_gone_at_the_next_start(clien
     planted = {
         "pull_steps": [{"prefect.deployments.steps.run_shell_script": {"script": "id"}}],
         "job_variables": {"command": "id", "env": {"PYTHONPATH": "/tmp/evil"}},
-        "entrypoint": "evil.py:run",
-        "path": "/tmp/evil",
-        "parameters": {"dataset": "/tmp/evil.csv"},
+        "entrypoint": "evil.py:run", "path": "/tmp/evil", "storage_document_id": str(storage),
+        "parameters": {"dataset": "/tmp/evil.csv"}, "enforce_parameter_schema": False,
         "parameter_openapi_schema": {"type": "object", "properties": {}},
-        "enforce_parameter_schema": False,
-        "storage_document_id": str(storage),
-        "description": "evil",
-        "version": "evil",
-        "tags": ["evil"],
-        "concurrency_limit": 99,
+        "description": "evil", "version": "evil", "tags": ["evil"], "concurrency_limit": 99,
         "concurrency_options": {"collision_strategy": "CANCEL_NEW"},
-    }
+    }  # fmt: skip
     path = f"/deployments/{clean.id}"
     client.request("PATCH", path, json=planted)
     (ours,) = clean_found.schedules
@@ -219,10 +213,8 @@ def test_settings_that_stayed_the_same_change_no_deployment(client: SyncPrefectC
     ("text", "seconds", "told"),
     [
         ("every 30s", 30, "every 30s"),
-        ("every 15m", 900, "every 15m"),
         ("every 90m", 5_400, "every 90m"),
         ("every 6 h", 21_600, "every 6h"),
-        ("every 7d", 604_800, "every 7d"),
         ("every  86400s", 86_400, "every 1d"),
     ],
 )
@@ -238,35 +230,17 @@ def test_a_cron_line_keeps_its_time_zone() -> None:
     assert describe_schedule(schedule) == "0 3 * * 1 (Europe/Berlin)"
 
 
-@pytest.mark.parametrize("text", ["off", "OFF", " off "])
+@pytest.mark.parametrize("text", ["off", " OFF "])
 def test_off_is_no_schedule(text: str) -> None:
     assert parse_schedule(text, "UTC", "--train") is None
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "every 0s",
-        "every 5",
-        "every 5y",
-        "every -5s",
-        "0 3 * *",
-        "0 0 3 * * 1",
-        "daily",
-        "61 * * * *",
-        "H H * * *",
-    ],
+    "text", ["", "every 0s", "every 5y", "0 3 * *", "0 0 3 * * 1", "61 * * * *", "0 0 30 2 *"]
 )
-def test_anything_else_is_refused_with_an_example(text: str) -> None:
-    with pytest.raises(UsageError, match="--train: expected a cron line") as err:
+def test_anything_else_is_refused_by_its_option(text: str) -> None:
+    with pytest.raises(UsageError, match="^--train: "):
         parse_schedule(text, "UTC", "--train")
-    assert "every 6h" in err.value.hint
-
-
-def test_a_day_that_no_year_has_is_refused() -> None:
-    with pytest.raises(UsageError, match="--train: .* never occurs"):
-        parse_schedule("0 0 30 2 *", "UTC", "--train")
 
 
 def first(text: str, after: str, timezone: str = "UTC") -> str:
@@ -283,9 +257,6 @@ def test_a_cron_line_follows_the_clocks_of_its_zone() -> None:
     assert first("0 3 * * *", "2026-03-29T12:00:00+00:00", "Europe/Berlin") == "2026-03-30T01:00:00+00:00"
 
 
-def test_intervals_stand_at_the_same_moments_whenever_they_are_made() -> None:
-    assert first("every 6h", "2026-11-25T13:31:00+00:00") == "2026-11-25T18:00:00+00:00"
-
-
-def test_the_next_time_is_later_than_the_moment_even_if_that_is_one() -> None:
-    assert first("every 6h", "2026-11-25T18:00:00+00:00") == "2026-11-26T00:00:00+00:00"
+@pytest.mark.parametrize(("after", "next_one"), [("13:31", "25T18:00"), ("18:00", "26T00:00")])
+def test_an_interval_stands_at_the_same_moments_and_the_next_is_later_than_one(after: str, next_one: str) -> None:
+    assert first("every 6h", f"2026-11-25T{after}:00+00:00") == f"2026-11-{next_one}:00+00:00"

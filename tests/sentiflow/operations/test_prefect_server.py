@@ -32,7 +32,6 @@ from tests import servers
 from tests.browsers import chromium, foreign_requests
 from tests.polling import until
 from tests.scheduled import Home, Scheduled
-from tests.sentiflow.store.test_rest_api import answering
 from tests.servers import free_port
 from tests.world import World, make_world
 
@@ -293,14 +292,6 @@ def test_something_else_at_the_port_is_told_and_left_alone(world: World) -> None
         ) == (3, True)
         done = world.run("trigger", "train", PREFECT_API_URL="", SENTIFLOW_PREFECT_PORT=str(taken))
         assert (done.returncode, "no `sentiflow schedule` is running" in done.stderr) == (3, True)
-
-
-@pytest.mark.story
-def test_an_address_of_something_else_than_prefect_is_told(world: World) -> None:
-    """Such as the page of a proxy that asks for a login."""
-    with answering(200, "<html>") as address:
-        done = world.run("trigger", "train", PREFECT_API_URL=f"{address}/api")
-    assert (done.returncode, "what answers is no Prefect server" in done.stderr) == (3, True), done.stderr
 
 
 @pytest.mark.story

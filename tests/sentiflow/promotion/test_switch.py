@@ -23,17 +23,11 @@ from sentiflow.promotion import gate, switch
 from sentiflow.promotion.candidate import Answer, Candidate, evaluate_candidate
 from sentiflow.promotion.history import asks, history_of
 from sentiflow.store.client import connect
-from tests.mlflow_store import champion_of, events_of, versions_of
+from tests.mlflow_store import champion_of, events_of
 from tests.receiver import receiver
-from tests.world import Registry, Trained, World, refusal, with_own_files
+from tests.world import Registry, World, refusal
 
 NAME = "sample-sentiment"
-
-
-@pytest.fixture(scope="module")
-def three_versions(three_versions: World, trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> World:
-    """With files of their own: tests here take some away for a while, which other processes read."""
-    return with_own_files(tmp_path_factory.mktemp("own"), three_versions, trained.world)
 
 
 @pytest.fixture
@@ -192,19 +186,6 @@ def test_force_overrides_the_gate_and_is_recorded_as_such(registry: World, clien
     assert any(rule.startswith("failed: better, ") for rule in event.rules)
 
 
-def test_by_default_the_version_of_the_lowest_validation_loss_is_evaluated(
-    registry: World, client: MlflowClient
-) -> None:
-    losses = {
-        number: client.get_run(version.run_id).data.metrics["val/loss"]
-        for number, version in versions_of(client, NAME).items()
-    }
-    best = min(losses, key=losses.__getitem__)
-    found = evaluate_candidate(NAME, None, registry.settings)
-    assert found.version == best
-    assert found.why == f"lowest validation loss, {losses[best]:.4f}, of 3 candidates"
-
-
 def accuracy_tag(client: MlflowClient, number: int) -> float:
     return float(client.get_model_version(NAME, str(number)).tags["test.accuracy"])
 
@@ -321,14 +302,6 @@ def test_a_champion_that_cannot_be_reached_now_is_not_replaced_by_force(
         promote(registry, Registry.GOOD, force=True, reason="its files are gone")
     assert "--force" not in caught.value.hint
     assert champion_of(client, NAME) == Registry.POOR
-
-
-def test_a_version_whose_files_are_gone_is_never_promoted_even_by_force(
-    registry: World, client: MlflowClient
-) -> None:
-    with hidden(files_of(client, Registry.GOOD)), pytest.raises(ExternalError, match="Cannot load"):
-        promote(registry, Registry.GOOD, force=True, reason="never mind")
-    assert champion_of(client, NAME) is None
 
 
 def test_what_goes_while_a_person_thinks_stops_the_switch(registry: World, client: MlflowClient) -> None:
