@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -15,10 +16,10 @@ from sentiflow import files
 from sentiflow.base import model as base
 from sentiflow.console import Progress, no_progress
 from sentiflow.data import division, imdb, inputs, near, parquet, reviews, rows, table
-from sentiflow.data.division import in_fixed_order
+from sentiflow.data.division import Labelled, in_fixed_order
 from sentiflow.data.reviews import Reviews
 from sentiflow.data.rows import Rejected, changed, is_kept, rejects_of
-from sentiflow.data.table import DEFAULT_OPTIONS, Joined, TableOptions
+from sentiflow.data.table import DEFAULT_OPTIONS, Joined, Table, TableOptions
 from sentiflow.errors import UsageError
 from sentiflow.files import PARTIAL, publish
 from sentiflow.folder import expanded
@@ -161,30 +162,14 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
             return found
         for leftover in folder.glob(f".*{PARTIAL}"):
             leftover.unlink()
-        files = source.files
-        left_out: dict[str, int] = {}
-        rejected = joined = places = texts = origins = None
-        if source.name == "imdb":
-            if inputs.digest_of(files) != source.digest:  # nothing else may be unpickled
-                raise changed(source.origin)
-            content, words = imdb.load(*files)
-            imdb.check(content, words)
-        elif source.name == "sample":
-            content, words = division.to_reviews(division.sample_rows())
-        else:
-            kept = folder / "rejects"
-            read = table.read_table(Path(source.origin), source.options, rejects, kept, progress)
-            rejected, left_out, joined = read.rejected, read.left_out, read.joined
-            ordered = in_fixed_order(read.rows)
-            content, words = division.to_reviews(ordered, base.base().scorer.vocabulary.words)
-            places, texts = [row.place for row in ordered], [row.text for row in ordered]
-            origins = [row.origin for row in ordered]
-            if told := reviews.changed_sides(content, folder):
-                logger.warning("%s", told)
-            files = tuple(inputs.tables_of(Path(source.origin)))
+        content, words, rows, read = _read(source, folder, rejects, progress)
+        files = source.files if read is None else tuple(inputs.tables_of(Path(source.origin)))
         if inputs.digest_of(files) != source.digest:
             raise changed(source.origin)
+        places, texts = [row.place for row in rows], [row.text for row in rows]
+        origins = [row.origin for row in rows]
         made = reviews.write(content, words, folder, places, texts, source.digest, origins)
+        rejected, left_out, joined = (read.rejected, read.left_out, read.joined) if read else (None, {}, None)
         noted = {
             "digest": made.stem,
             "rejected": rejected and asdict(rejected),
@@ -194,6 +179,26 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
         signed = json.dumps(noted | {"sha256": _signature(noted)})
         publish(note, lambda path: path.write_text(signed, encoding="utf-8"))
     return Prepared(source.name, made.stem, made, source.origin, True, rejected, left_out, joined, source.options)
+
+
+def _read(
+    source: Source, folder: Path, rejects: Path, progress: Progress
+) -> tuple[Reviews, Vocabulary, Sequence[Labelled], Table | None]:
+    """The reviews of a source and their words; of a user's table also its rows, in that order, and the table."""
+    if source.name == "imdb":
+        if inputs.digest_of(source.files) != source.digest:  # nothing else may be unpickled
+            raise changed(source.origin)
+        content, words = imdb.load(*source.files)
+        imdb.check(content, words)
+        return content, words, (), None
+    if source.name == "sample":
+        return *division.to_reviews(division.sample_rows()), (), None
+    read = table.read_table(Path(source.origin), source.options, rejects, folder / "rejects", progress)
+    rows = in_fixed_order(read.rows)
+    content, words = division.to_reviews(rows, base.base().scorer.vocabulary.words)
+    if told := reviews.changed_sides(content, folder):
+        logger.warning("%s", told)
+    return content, words, rows, read
 
 
 def _noted(note: Path, source: Source) -> Prepared | None:

@@ -160,7 +160,7 @@ def write(
         pa.array(reviews.label),
         pa.ListArray.from_arrays(ends, _in_one(reviews.tokens)),
         pa.array(reviews.n_tokens),
-        pa.array(reviews.review_id.tolist() if places is None else places),
+        pa.array(places or reviews.review_id.tolist()),
         pa.array(origins or [""] * len(reviews)),
         pa.array([text if split == "test" else "" for text, split in zip(all_texts, splits, strict=True)]),
         pa.array(np.zeros(len(reviews), np.uint64) if reviews.words is None else reviews.words),

@@ -155,12 +155,8 @@ def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles, baselin
     if caveat := " ".join(filter(None, [chance, _near(run, content, scores)])):
         run.tag({CAVEAT: caveat})
         logger.warning("%s", caveat, extra=extra)
-    measured, against = record_evaluation(
-        run, prepared, content, scorer.vocabulary, scores,
-        parameters=sum(each.size for each in scorer.weights.entries().values() if each.dtype.kind == "f"),
-        speed=speed, history=trained.history, scorer=scorer,
-        baseline=None if baseline is None else np.load(baseline),
-    )  # fmt: skip
+    theirs = None if baseline is None else np.load(baseline)
+    measured, against = record_evaluation(run, prepared, content, scorer, scores, speed, trained.history, theirs)
     logger.info("test accuracy %s", measured.text(content.label_names, tested_on(prepared)), extra=extra)
     if against is not None:
         logger.info("%s", against.text, extra=extra)

@@ -45,7 +45,7 @@ from sentiflow.reports.summary import (
 )
 from sentiflow.run.comparison import figure, figure_text, metric_names
 from sentiflow.run.record import CAVEAT, TESTED_ON, RunRecord, number, start_text
-from sentiflow.scoring import Attribution, TextScorer, Vocabulary
+from sentiflow.scoring import Attribution, TextScorer
 from sentiflow.store.find import BASELINE_SCORES, SCORES
 from sentiflow.store.records import NOTE
 from sentiflow.training.recipes import RECIPES, TUTORIAL, TrainConfig
@@ -278,27 +278,23 @@ def record_evaluation(
     run: "RunContext",
     prepared: Prepared,
     content: Reviews,
-    words: Vocabulary,
+    scorer: TextScorer,
     scores: NDArray[float64],
-    *,
-    parameters: int,
     speed: float,
-    history: Sequence[Epoch] | None = None,
-    scorer: TextScorer | None = None,
-    facts: Mapping[str, object] | None = None,
-    baseline: NDArray[float64] | None = None,
+    history: Sequence[Epoch],
+    baseline: NDArray[float64] | None,
 ) -> tuple[Measured, Baseline | None]:
     """Measure the scores of the test reviews, shape (n,), 0 to 1, and log metrics, files and the report.
 
-    ``parameters`` counts those that were trained; ``speed`` is reviews scored per second; ``facts`` are more rows
-    for the report's table of the run. Only with a scorer are scores explained word by word. ``baseline`` are the
-    scores for the same reviews, (n,): kept beside the others, with the metrics ``baseline/*``.
+    ``speed`` is reviews scored per second. ``baseline`` are the baseline's scores for the same reviews, (n,): kept
+    beside the others, with the metrics ``baseline/*``.
     """
     import pandas as pd
 
     from sentiflow.reports import plots
 
-    test = content.of("test")
+    test, words = content.of("test"), scorer.vocabulary
+    parameters = sum(each.size for each in scorer.weights.entries().values() if each.dtype.kind == "f")
     table = ScoreTable(test.review_id, test.label, scores, test.n_tokens, run.config.sequence_length)
     test_data = TestData.of(prepared.table, content, words)
     traits = metrics.traits_of(test, words, run.config.vocabulary_size)
@@ -314,10 +310,8 @@ def record_evaluation(
     in_both = in_both_splits(content)
     run.params({PARAMETERS: parameters, "dataset.truncated": truncated, "dataset.in_both_splits": in_both})
     with run.timed("report"):
-        curves = plots.curves_of(history) if history else {}
         about = {"dataset and digest": f"{prepared.name} {prepared.digest}"}
-        about |= {name: str(value) for name, value in (facts or {}).items()}
-        summary = RunSummary(run.record(), curves, table, test_data, scorer, facts=about)
+        summary = RunSummary(run.record(), plots.curves_of(history), table, test_data, scorer, facts=about)
         columns = {"review_id": table.review_id, "label": table.label, "score": table.score}
         columns |= {"n_tokens": table.n_tokens, "unknown": traits.unknown, "negated": traits.negated}
         columns |= {} if baseline is None else {BASELINE_SCORES: baseline}
