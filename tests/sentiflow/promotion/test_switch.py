@@ -25,9 +25,15 @@ from sentiflow.promotion.history import asks, history_of
 from sentiflow.store.client import connect
 from tests.mlflow_store import champion_of, events_of
 from tests.receiver import receiver
-from tests.world import Registry, World, refusal
+from tests.world import Registry, Trained, World, refusal, with_own_files
 
 NAME = "sample-sentiment"
+
+
+@pytest.fixture(scope="module")
+def three_versions(three_versions: World, trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """With files of their own: tests here take some away for a while, which other processes read."""
+    return with_own_files(tmp_path_factory.mktemp("own"), three_versions, trained.world)
 
 
 @pytest.fixture
