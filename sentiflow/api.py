@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -13,13 +13,15 @@ from sentiflow.console import progress_bar
 from sentiflow.environment import isolate, send_no_usage_data
 from sentiflow.evaluation.metrics import Baseline
 from sentiflow.names import AUTO, BASE, is_model_name, model_name
-from sentiflow.promotion.candidate import Candidate
 from sentiflow.reports.blocks import Report, explanation_page, framed
 from sentiflow.run.record import CAVEAT, EPOCH_METRICS, FIELDS
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import load_settings
 from sentiflow.store.find import find_runs, find_version, load_scorer, open_store
 from sentiflow.store.records import BASE_MODEL, Version
+
+if TYPE_CHECKING:  # MLflow, which is imported once it is set that it sends no usage data
+    from sentiflow.promotion.candidate import Candidate
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def compare(first: str | Run, *others: str | Run) -> Report:
     return report_of(found, load_summaries(store, found, settings))
 
 
-def promote(run: str | Run, *, reason: str = "", force: bool = False) -> Candidate:
+def promote(run: str | Run, *, reason: str = "", force: bool = False) -> "Candidate":
     """Make the version of a run the champion if all checks of the gate pass; gives what they said.
 
     Where a person approves promotions, the version waits for an answer instead.

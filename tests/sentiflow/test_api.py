@@ -28,6 +28,11 @@ def test_importing_it_is_quick_and_loads_nothing() -> None:
     assert {"prefect", "mlflow", "pandas", "numpy", "rich"}.isdisjoint(eval(loaded))
 
 
+def test_mlflow_is_imported_once_it_is_set_that_it_sends_no_usage_data() -> None:
+    code = "import sys, sentiflow as sf; sf.train; sys.exit('mlflow' in sys.modules)"
+    subprocess.run([sys.executable, "-P", "-c", code], check=True)
+
+
 def test_what_it_exports_is_there_and_nothing_else() -> None:
     assert all(getattr(sf, name) for name in sf.__all__)
     with pytest.raises(AttributeError):
