@@ -1,11 +1,13 @@
 """Deployments of the flows: when they run, and how they are registered."""
 
 import asyncio
+import json
 import pkgutil
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
+from urllib.parse import urlencode
 from uuid import UUID
 
 from prefect import Flow
@@ -156,13 +158,14 @@ def read(client: SyncPrefectClient, full_name: str) -> DeploymentResponse | None
         return None
 
 
-def form_url() -> str:
+def form_url(dataset: str, version: int) -> str:
     """Address of the form to answer in, of the deployment ``promote``; empty where no server stays that has it."""
     if not lasting_api_url():
         return ""
     with get_client(sync_client=True) as client:
         found = read(client, "promote/promote")
-    return page_url(f"deployments/deployment/{found.id}/run") if found else ""
+    about = urlencode({"parameters": json.dumps({"dataset": dataset, "version": version})})
+    return page_url(f"deployments/deployment/{found.id}/run?{about}") if found else ""
 
 
 _FIRST = ("dataset", "seed")  # in Prefect's form, before the many fields of a recipe

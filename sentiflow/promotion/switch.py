@@ -58,7 +58,7 @@ def promote(
     reason: str = "",
     logger: Logger = LOGGER,
     unattended: bool = False,
-    form: Callable[[], str] = lambda: "",
+    form: Callable[[str, int], str] = lambda _dataset, _version: "",
 ) -> Candidate:
     """Judge a version, by default ``choose``'s, decide, carry that out.
 
@@ -69,7 +69,7 @@ def promote(
     candidate = evaluate_candidate(name, number, settings, logger, force=force, unattended=unattended)
     candidate = decide(candidate, force=force, reason=reason)
     if candidate.promotes and asks(name, settings):
-        return _ask(candidate, settings, form())
+        return _ask(candidate, settings, form(dataset_of(name), candidate.version))
     return carry_out(candidate, settings)
 
 

@@ -1,7 +1,9 @@
 """The promotion flow in a real Prefect server, a person's answer through its API, and training that promotes."""
 
+import json
 import signal
 from dataclasses import replace
+from urllib.parse import unquote_plus
 
 import pytest
 from mlflow.tracking import MlflowClient
@@ -257,7 +259,9 @@ def test_a_message_of_a_deployment_has_the_address_of_its_form_where_a_person_an
             asked = home.run("trigger", "promote", *version)
             assert (asked.returncode, "Waits" in asked.stdout + asked.stderr) == (0, True), asked.stderr
             deployment = home.deployment("promote")["id"]
-            assert got.messages[0]["form_url"].endswith(f"/v2/deployments/deployment/{deployment}/run")
+            form, _, filled_in = got.messages[0]["form_url"].partition("?parameters=")
+            assert form.endswith(f"/v2/deployments/deployment/{deployment}/run")
+            assert json.loads(unquote_plus(filled_in)) == {"dataset": "sample", "version": Registry.GOOD}
             answer = ("--param", "decision=approve", "--param", "name=Ada")
             yes = home.run("trigger", "promote", *version, *answer)
             assert yes.returncode == 0, yes.stderr
