@@ -2,9 +2,8 @@
 
     python -P children.py MODULE [ARGUMENT ...]
 
-runs a Python module in a process group. Its standard input is a pipe that the parent holds open and never writes
-to. The kernel closes it when the parent ends, whatever ended it; the group is then asked to end, and killed if it
-does not. Run as a script it needs the standard library only.
+runs a Python module in a process group, which is asked to end when the parent has ended, and killed if it does
+not. Run as a script it needs the standard library only.
 """
 
 import gc
@@ -15,14 +14,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import IO
+from typing import IO, Protocol
 
-END_SECONDS = 5  # what the group has to end by itself
+END_SECONDS = 5  # what a process has to end by itself
 
-_VARIABLE = "_SENTIFLOW_SCHEDULE_PROCESS"
-_POLL_SECONDS = 0.5  # between two checks whether the schedule lives
+_PARENT = "_SENTIFLOW_PARENT"  # the process with which the one ends that reads it
+_POLL_SECONDS = 0.5  # between two checks whether the parent lives
 _FLOW_RUN_SECONDS = 10  # what a flow run has to close what it began
 
 
@@ -31,12 +30,42 @@ def collect_less() -> None:
     gc.set_threshold(50_000)
 
 
-def _end_with_parent() -> None:
-    while os.read(0, 1024):
-        pass
-    os.killpg(0, signal.SIGTERM)
-    time.sleep(END_SECONDS)
-    os.killpg(0, signal.SIGKILL)
+gone = threading.Event()  # whether the parent ended before this process
+
+
+def end_with_parent(parent: int, seconds: float = END_SECONDS) -> None:
+    """Once the parent, by its number, has ended, ask this process or its group to end; kill it later."""
+    threading.Thread(target=_watch, args=(parent, seconds), daemon=True).start()
+
+
+def _watch(parent: int, seconds: float) -> None:
+    while os.getppid() == parent:
+        time.sleep(_POLL_SECONDS)
+    gone.set()
+    end = os.killpg if os.getpgrp() == os.getpid() else os.kill
+    end(os.getpid(), signal.SIGTERM)
+    time.sleep(seconds)
+    end(os.getpid(), signal.SIGKILL)
+
+
+class Process(Protocol):
+    """As ``multiprocessing`` has them."""
+
+    def terminate(self) -> None: ...
+    def join(self, timeout: float | None = None) -> None: ...
+    def kill(self) -> None: ...
+
+
+def stop(processes: Iterable[Process], seconds: float = END_SECONDS) -> None:
+    """Ask processes to end, kill those that do not in time, and wait; they may have ended already."""
+    asked, until = list(processes), time.monotonic() + seconds
+    for process in asked:
+        process.terminate()
+    for process in asked:
+        process.join(max(0.0, until - time.monotonic()))
+    for process in asked:
+        process.kill()
+        process.join()
 
 
 class Child(subprocess.Popen[bytes]):
@@ -58,11 +87,13 @@ class Child(subprocess.Popen[bytes]):
 
         super().__init__(
             [sys.executable, "-P", __file__, *command],
-            env={folder.VARIABLE: str(folder.here()), **environment, "PYTHONSAFEPATH": "1"}, cwd=folder.ROOT,
-            stdin=subprocess.PIPE, stdout=output, stderr=output,
+            env={
+                folder.VARIABLE: str(folder.here()), **environment,
+                "PYTHONSAFEPATH": "1", _PARENT: str(os.getpid()),
+            },
+            cwd=folder.ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             pass_fds=descriptors, start_new_session=True,
         )  # fmt: skip
-        self._lock = threading.Lock()
         self.stopping = False
         """Whether it was asked to end."""
 
@@ -79,46 +110,32 @@ class Child(subprocess.Popen[bytes]):
                 time.sleep(0.1)
         return False
 
-    def stop(self, *, at_once: bool = False) -> None:
-        """End it and what it started, ``at_once`` without asking first, and wait; it may have ended already."""
+    def send_signal(self, sig: int) -> None:
+        """To its group: to what it started, too, even when it has ended itself."""
         self.stopping = True
-        with self._lock:
-            if self.stdin is not None:
-                self.stdin.close()
-            with suppress(subprocess.TimeoutExpired):
-                self.wait(0 if at_once else END_SECONDS + 1)
-            with suppress(ProcessLookupError, PermissionError):  # nothing of the group is left
-                os.killpg(self.pid, signal.SIGKILL)
-            self.wait()
+        with suppress(ProcessLookupError, PermissionError):  # nothing of the group is left
+            os.killpg(self.pid, sig)
 
-
-gone = threading.Event()  # whether the schedule ended before this flow run
+    def join(self, timeout: float | None = None) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(timeout)
 
 
 def mark_children() -> None:
     """Let flow runs that this process starts end with it."""
-    os.environ[_VARIABLE] = str(os.getpid())
+    os.environ[_PARENT] = str(os.getpid())
 
 
 def end_with_schedule(flow: object, flow_run: object, state: object) -> None:  # noqa: ARG001 - what Prefect gives
-    """Watch the process that started this one, if it is a schedule; a hook that Prefect calls as a flow begins."""
-    if schedule := os.environ.pop(_VARIABLE, None):
-        threading.Thread(target=_watch, args=(int(schedule),), daemon=True).start()
-
-
-def _watch(schedule: int) -> None:
-    while os.getppid() == schedule:
-        time.sleep(_POLL_SECONDS)
-    gone.set()
-    os.kill(os.getpid(), signal.SIGTERM)  # the flow closes what it began
-    time.sleep(_FLOW_RUN_SECONDS)
-    os.kill(os.getpid(), signal.SIGKILL)
+    """End with the schedule that started this process, if one did; Prefect calls it as a flow begins."""
+    if parent := os.environ.pop(_PARENT, None):
+        end_with_parent(int(parent), _FLOW_RUN_SECONDS)
 
 
 if __name__ == "__main__":
     # The module may set a handler of its own. Until then the group's last process stays, to kill those that hang.
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent(int(os.environ.pop(_PARENT)))
     collect_less()
     sys.argv = sys.argv[1:]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -1,4 +1,4 @@
-"""How signals end this process: the first raises, its closing and its exit are bounded in time."""
+"""How signals end this process: the first is noted and raises, another one ends it at once."""
 
 import atexit
 import os
@@ -7,9 +7,9 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from functools import cache
+from functools import partial
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from sentiflow.errors import ExternalError
 
@@ -17,42 +17,38 @@ EXIT_SECONDS = 20.0  # the most that the exit itself may take, with all that lib
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _REPEAT_SECONDS = 1.0  # two signals closer than this are one: a terminal and `make` or `uv run` both send Ctrl-C
-_CLOSING_SECONDS = 60.0  # the most that closing may take after a signal
 
-_CUT_SHORT = b"Closing took too long and was stopped; the next command closes what is still open.\n"
-
-_first_at = 0.0  # when our handler took the first signal, by the monotonic clock
-_outcome: int | None = None  # the exit code, once it is decided
 _seen: list[int] = []  # the signals that came
+_raised_at = 0.0  # when the first one raised, by the monotonic clock
+_outcome: int | None = None  # the exit code, once it is decided
 _abandons = False  # it ends by `os._exit`, and so waits for no thread
-_pipe: int | None = None  # Python writes them there, too, whoever handles them: within a flow Prefect does
 
 
-@cache
 def listen() -> None:
-    """Raise an exception on the first SIGINT, SIGTERM or SIGHUP; end at once on another one, or after a minute.
+    """Raise an exception on the first SIGINT, SIGTERM or SIGHUP; end at once on another one.
 
-    Handlers that are installed already, such as Prefect's within a flow, stay, and raise each time. A signal that
-    the process was started to ignore (by ``nohup``, or as a shell's background job) stays ignored.
+    Other handlers, such as Prefect's within a flow, are called as before. A signal that the process was started to
+    ignore (by ``nohup``, or as a shell's background job) stays ignored.
     """
-    global _pipe
     for number in _SIGNALS:
-        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+        handler = signal.getsignal(number)
+        if handler in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _end)
-    signal.signal(signal.SIGALRM, _end)
-    _pipe, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        elif callable(handler) and handler is not _end and not isinstance(handler, partial):
+            signal.signal(number, partial(_note, handler))
 
 
 def decide(code: int, seconds: float = EXIT_SECONDS) -> None:
     """Decide the exit code: signals raise nothing any more, and after these seconds the process has ended."""
     global _outcome
     _outcome = code
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    last = threading.Timer(seconds, _exit)
+    last.daemon = True
+    last.start()
 
 
 def abandons_threads() -> bool:
-    """Whether this process ends without waiting for its threads."""
+    """Whether this process ends without waiting for its threads, as a command does."""
     return _abandons
 
 
@@ -85,10 +81,7 @@ def listen_for_end() -> None:
 
 
 def first_signal() -> int:
-    """The first signal that asked this process to end, whoever handles it; 0 if none came."""
-    if _pipe is not None:
-        with suppress(BlockingIOError):
-            _seen.extend(number for number in os.read(_pipe, 64) if number in _SIGNALS)
+    """The first signal that asked this process to end; 0 if none came."""
     return next(iter(_seen), 0)
 
 
@@ -105,20 +98,20 @@ def stop_if_asked() -> None:
     raise ExternalError("It was asked to end.")
 
 
+def _note(handler: Any, number: int, frame: FrameType | None) -> None:
+    _seen.append(number)
+    handler(number, frame)
+
+
 def _end(number: int, _frame: FrameType | None) -> None:
-    global _first_at
-    if number == signal.SIGALRM:
-        with suppress(OSError):
-            os.write(2, _CUT_SHORT)
-        _exit()
-    if _first_at:
-        if time.monotonic() - _first_at > _REPEAT_SECONDS:
+    global _raised_at
+    if _raised_at:
+        if time.monotonic() - _raised_at > _REPEAT_SECONDS:
             _exit()
         return
     _seen.append(number)
-    _first_at = time.monotonic()
+    _raised_at = time.monotonic()
     if _outcome is None:
-        signal.setitimer(signal.ITIMER_REAL, _CLOSING_SECONDS)
         _raise(number)
 
 

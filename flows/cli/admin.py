@@ -128,7 +128,7 @@ def _show_pages(settings: "Settings", listener: socket.socket, host: str, port: 
     This process keeps the socket, so that no other can take the address and get the login.
     """
     CONSOLE.print("Starting the MLflow UI ...")
-    from sentiflow.children import Child
+    from sentiflow.children import Child, stop
     from sentiflow.store.client import connect, experiment_id
     from sentiflow.store.ui import LOGIN, login_note, runs_url
 
@@ -151,7 +151,7 @@ def _show_pages(settings: "Settings", listener: socket.socket, host: str, port: 
             CONSOLE.say(f"{shown}{shown_login(login, note)}   (Ctrl-C ends it)")
             code = server.wait()
         finally:
-            server.stop()
+            stop([server])
     raise ExternalError(f"The MLflow UI ended with exit code {code}.", _AGAIN)
 
 

@@ -28,7 +28,6 @@ from prefect.states import Completed, Crashed
 from sentiflow import folder, signals
 from sentiflow.children import end_with_schedule
 from sentiflow.console import Logger, outlive_readers
-from sentiflow.environment import isolate
 from sentiflow.errors import SentiflowError, UsageError, first_line
 from sentiflow.notifications import send, wanted
 from sentiflow.operations import run_logs
@@ -68,10 +67,11 @@ def job(named: Callable[[dict[str, Any], str], str] | None = None) -> Callable[[
         def summarized(*args: P.args, **kwargs: P.kwargs) -> R:
             isolate()  # what runs flows may be a worker, or a program of the user's
             run_logs.collect()
+            ours = by_deployment() or signals.abandons_threads()  # else the process is a program of the user's
+            if ours and threading.current_thread() is threading.main_thread():
+                signals.listen()
             if by_deployment():
                 outlive_readers()
-                if threading.current_thread() is threading.main_thread():
-                    signals.listen()
                 _find_folder()
             try:
                 result = function(*args, **kwargs)

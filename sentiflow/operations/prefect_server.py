@@ -22,7 +22,7 @@ from prefect.context import refresh_global_settings_context
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, get_current_settings
 
-from sentiflow.children import Child
+from sentiflow.children import END_SECONDS, Child, stop
 from sentiflow.console import CONSOLE
 from sentiflow.environment import ask_directly, open_socket
 from sentiflow.errors import ExternalError
@@ -193,7 +193,7 @@ class _OwnServer:
 
     def stop(self) -> None:
         """End it; one that has answered may first write what it still has to."""
-        self._child.stop(at_once=not self._ready)
+        stop([self._child], END_SECONDS if self._ready else 0)
         self.listener.close()
 
 
@@ -251,7 +251,7 @@ def _migrate(file: Path) -> None:
         try:
             code = child.wait()
         finally:
-            child.stop()
+            stop([child])
         if code:
             raise ExternalError(f"Prefect's database {file} could not be made: {_reason_of(output)}", "Run again.")
     with closing(sqlite3.connect(file)) as database:

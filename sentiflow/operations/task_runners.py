@@ -6,12 +6,9 @@ import multiprocessing
 import os
 import re
 import signal
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import ExitStack, contextmanager
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -25,7 +22,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTa
 from prefect.tasks import Task
 
 from sentiflow.batch.dask import REACH_SECONDS, check_dask, dask_client, threads_of
-from sentiflow.children import END_SECONDS, collect_less
+from sentiflow.children import collect_less, end_with_parent, stop
 from sentiflow.console import CONSOLE
 from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.operations.flow_runs import close_tasks
@@ -116,16 +113,9 @@ def _close_left(run: OpenRun) -> None:
 
 
 def _end_workers() -> bool:
-    """Ask the processes to end, kill those that do not in time, and say whether there were any."""
+    """End the processes, and say whether there were any."""
     workers = multiprocessing.active_children()
-    for worker in workers:
-        worker.terminate()
-    until = time.monotonic() + END_SECONDS
-    while workers and time.monotonic() < until:
-        ended = wait([worker.sentinel for worker in workers], max(0.0, until - time.monotonic()))
-        workers = [worker for worker in workers if worker.sentinel not in ended]
-    for worker in workers:
-        worker.kill()
+    stop(workers)
     return bool(workers)
 
 
@@ -181,7 +171,8 @@ def _task_runner(settings: Settings, workers: int) -> "TaskRunner[Any]":
 
 def _begin_worker() -> None:
     """Prepare a process of the pool: it ends with its parent, takes one core, and leaves the terminal to it."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if parent := multiprocessing.parent_process():
+        end_with_parent(parent.pid or 0, seconds=0)  # it would train on, or wait for work for ever
     collect_less()
     listen_for_end()
     # Its results are sent by then; to finalize TensorFlow would cost two seconds more.
@@ -191,14 +182,6 @@ def _begin_worker() -> None:
     silent = logging.NullHandler()  # Prefect still gets every line, by way of the parent
     silent.setFormatter(logging.Formatter())  # a sign to Prefect that the root logger is somebody's
     logging.getLogger().handlers = [silent]
-
-
-def _end_with_parent() -> None:
-    """A pool's process waits for work for ever when its parent is killed; this one would even train on."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
 
 
 def _take_a_core() -> None:

@@ -10,7 +10,7 @@ from typing import IO
 
 import pytest
 
-from sentiflow.children import Child
+from sentiflow.children import Child, stop
 from tests.polling import until
 from tests.world import ROOT, alive
 
@@ -76,9 +76,9 @@ def stubborn(environment: dict[str, str], output: IO[bytes], said: Path) -> tupl
 def test_one_that_hangs_is_ended_with_what_it_started(environment: dict[str, str], tmp_path: Path) -> None:
     with (tmp_path / "output").open("w+b") as output:
         child, started = stubborn(environment, output, tmp_path / "output")
-        child.stop(at_once=True)
+        stop([child], 0)
         assert (child.poll(), [ended(process) for process in started]) == (-signal.SIGKILL, [True, True])
-        child.stop()  # once more does no harm
+        stop([child])  # once more does no harm
 
 
 def test_one_that_ends_by_itself_says_how(environment: dict[str, str], tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_what_it_started_ends_with_it_when_it_was_killed_itself(
         child, started = stubborn(environment, output, tmp_path / "output")
         os.kill(started[0], signal.SIGKILL)
         assert child.wait() == -signal.SIGKILL
-        child.stop()
+        stop([child])
         assert [ended(process) for process in started] == [True, True]
 
 
