@@ -12,8 +12,9 @@ import sys
 import uvicorn
 from starlette.types import ASGIApp
 
+from sentiflow.edge import ANY_PORT, Origins
 from sentiflow.environment import raise_open_files
-from sentiflow.store.ui_server import ANY_PORT, TEAM, UVICORN, Edge, refuse_places, set_environment
+from sentiflow.store.ui_server import TEAM, UVICORN, MlflowEdge, refuse_places, set_environment
 
 _, HOST, PORT, STORE, FOLDER, *NAMES = sys.argv  # a worker gets the same
 
@@ -25,9 +26,8 @@ def create() -> ASGIApp:
 
     app = create_app()
     refuse_places()  # after the check of the account
-    names = [name.partition(":") for name in NAMES]
-    public = os.environ.get("MLFLOW_PUBLIC_URL", "")
-    return Edge(app, TEAM, [(name, int(port or ANY_PORT)) for name, _, port in names], public=public)
+    names = [(name, int(port or ANY_PORT)) for name, _, port in (each.partition(":") for each in NAMES)]
+    return MlflowEdge(app, TEAM, Origins(names, public=os.environ.get("MLFLOW_PUBLIC_URL", "")))
 
 
 def main() -> None:

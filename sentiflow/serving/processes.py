@@ -9,12 +9,10 @@ import signal
 import socket
 import tempfile
 import threading
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from multiprocessing import resource_tracker
-from multiprocessing.process import BaseProcess
 from typing import Any
 
 import uvicorn
@@ -22,7 +20,8 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
-from sentiflow.children import collect_less
+from sentiflow.children import collect_less, end_with_parent, stop
+from sentiflow.edge import PromptHeads
 from sentiflow.environment import BACKLOG, address_of, open_socket, raise_open_files
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring.log import configured_log
@@ -31,11 +30,10 @@ from sentiflow.serving.app import build, describe_token, public_paths
 from sentiflow.serving.batching import Batcher, Keeper
 from sentiflow.serving.champion import Watcher
 from sentiflow.serving.metrics import Metrics
-from sentiflow.serving.middleware import HEALTH, Edge, Origins
+from sentiflow.serving.middleware import HEALTH, ServiceEdge, origins
 from sentiflow.serving.schemas import BodyParser
 from sentiflow.settings import TOKEN, Settings
 from sentiflow.store.find import find_champion
-from sentiflow.store.heads import PromptHeads
 from sentiflow.store.ui import ui_url
 
 _ACCEPT_AT_ONCE = 8  # connections that a worker takes at a time, so that the others get their share
@@ -138,21 +136,14 @@ def _run_workers(config: uvicorn.Config, listener: socket.socket) -> None:
 def _end_hung(supervisor: Multiprocess) -> None:
     """Kill the workers that are left some time after they were told to end."""
     supervisor.should_exit.wait()
-    time.sleep(_END_SECONDS + _CLOSE_SECONDS)
-    for worker in supervisor.processes:
-        worker.kill()
-
-
-def _end_with(parent: BaseProcess) -> None:
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
+    stop([worker.process for worker in supervisor.processes], _END_SECONDS + _CLOSE_SECONDS)
 
 
 def _edge(settings: Settings, name: str | None, address: str, host: str, prepare: Callable[[], None]) -> ASGIApp:
     if (parent := multiprocessing.parent_process()) is not None:
         collect_less()
         prepare()
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+        end_with_parent(parent.pid or 0, _END_SECONDS + _CLOSE_SECONDS)
     logging.getLogger(__package__).setLevel(logging.INFO)  # which version answers from when on
     token, metrics = _token_of(settings), Metrics()
     watcher = Watcher(settings, name, metrics)
@@ -166,7 +157,7 @@ def _edge(settings: Settings, name: str | None, address: str, host: str, prepare
     open_paths = [*HEALTH, *public_paths(app), *(["/metrics"] if settings.serve_metrics_open else [])]
     if token is not None:
         describe_token(app, open_paths)
-    return Edge(app, Origins(address, [host, *settings.serve_hosts]), token, open_paths, metrics)
+    return ServiceEdge(app, origins(address, [host, *settings.serve_hosts]), token, open_paths, metrics)
 
 
 def _token_of(settings: Settings) -> str | None:

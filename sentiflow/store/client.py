@@ -19,7 +19,6 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
-from sentiflow.environment import MLFLOW, isolate
 from sentiflow.errors import DeletedError, ExternalError, first_line
 from sentiflow.evaluation.scores import Epoch
 from sentiflow.files import leftovers, make_folder, publish
@@ -75,7 +74,6 @@ def connect(settings: Settings) -> MlflowClient:
 
 
 def _first_connection(settings: Settings) -> MlflowClient:
-    isolate([MLFLOW])  # a worker of Dask has an environment of its own
     need_readable(settings)
     for name, value in (HTTP | _QUIET).items():
         os.environ.setdefault(name, value)

@@ -1,4 +1,4 @@
-"""MLflow's own server behind ``Edge``: the allowed paths, host names and origins, and the login.
+"""MLflow's own server behind an ``Edge``: the allowed paths, host names and origins, and the login.
 
 ``sentiflow ui`` starts it, on a socket that it opened:
 
@@ -8,20 +8,21 @@ The login, ``user:password``, comes in the environment, and is not passed on.
 """
 
 import hmac
-import json
 import os
 import re
 import socket
 import sys
 from base64 import b64decode
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import uvicorn
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Scope
 
+from sentiflow.edge import LOCAL, Edge, Origins, PromptHeads, values
 from sentiflow.environment import raise_open_files
-from sentiflow.store.heads import PromptHeads
 from sentiflow.store.ui import LOGIN, USER
 
 # A path, its methods, and what stands below it: `.` nothing, `*` any one part, `**` one part or more.
@@ -126,8 +127,6 @@ _PERSON = ("GET", "/ajax-api/2.0/mlflow/users/current")  # whom the page of revi
 _MAY = ("GET", "/ajax-api/3.0/mlflow/users/current/permissions")
 _ALL = {"resource_type": "experiment", "resource_pattern": "*", "permission": "MANAGE"}
 
-ANY_PORT = 0
-_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([\w.-]+))(?::(\d{1,5}))?", re.ASCII)  # of IPv6 in brackets, and a port
 _HEADERS = {
     b"x-content-type-options": b"nosniff",
     b"x-frame-options": b"SAMEORIGIN",
@@ -136,131 +135,50 @@ _HEADERS = {
 }
 
 
-class _OwnAnswer(Exception):  # noqa: N818 - not always an error
-    """Ends a request before MLflow's app has it."""
+class MlflowEdge(Edge):
+    """Also refuses what has not the login, then what is no method and path of a list.
 
-    def __init__(self, status: int, text: str, kind: bytes = b"text/plain; charset=utf-8") -> None:
-        super().__init__(text)
-        self.status, self.text, self.kind = status, text, kind
-
-
-class Edge:
-    """Refuses what MLflow's app must not get.
-
-    A request needs, in this order: a ``Host`` that is one of ours, no sign that another site's page sent it, the
-    login, and a method and path of the list. Another port of the same machine is another site: a page there could
-    use the login that the browser keeps.
+    The login is empty where the app asks for one itself.
     """
 
     def __init__(
-        self,
-        app: ASGIApp,
-        paths: Collection[tuple[str, str]],
-        names: Collection[tuple[str, int]],
-        login: str = "",
-        public: str = "",
+        self, app: ASGIApp, paths: Collection[tuple[str, str]], origins: Origins, login: str = ""
     ) -> None:
-        """Put it around MLflow's app.
+        super().__init__(app, origins, _HEADERS)
+        self._served, self._password = _expression(paths), login.partition(":")[2].encode()
 
-        Names of hosts have no brackets, small letters, and each its port or ``ANY_PORT``. The login is empty where
-        the app asks for one itself. The public address is that of a proxy, https://HOST[:PORT][/PATH].
-        """
-        self._app, self._served, self._names = app, _expression(paths), frozenset(names)
-        self._public = "/".join(public.split("/")[:3]).encode()
-        self._password = login.partition(":")[2].encode()
+    def check(self, scope: Scope) -> Response | None:
+        super().check(scope)
+        asked = "GET" if scope["method"] == "HEAD" else scope["method"], scope["path"]
+        if asked != ("GET", "/health") and self._password and (person := self._person(scope)) != USER:
+            if asked == _PERSON:
+                shown = {"id": 0, "username": person, "is_admin": False}
+                return JSONResponse({"user": shown, "is_basic_auth": False})
+            if asked == _MAY:
+                return JSONResponse({"is_admin": False, "permissions": [_ALL]})
+        if asked == _GATEWAYS:
+            return JSONResponse({"endpoints": []})
+        if not self._served.fullmatch(" ".join(asked)):
+            raise HTTPException(404, "Not served here.")
+        return None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer or refuse."""
-        if scope["type"] != "http":
-            if scope["type"] == "websocket":
-                await send({"type": "websocket.close", "code": 1008})
-            return
+    def headers(self, own: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        return super().headers(each for each in own if not each[0].lower().startswith(b"access-control-"))
 
-        async def complete(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                kept = [
-                    (name, value) for name, value in message.get("headers", ())
-                    if name.lower() not in _HEADERS and not name.lower().startswith(b"access-control-")
-                ]  # fmt: skip
-                message = {**message, "headers": [*kept, *_HEADERS.items()]}
-            await send(message)
-
-        try:
-            self._check(scope)
-        except _OwnAnswer as answer:
-            await _send(answer, complete)
-        else:
-            await self._app(scope, receive, complete)
-
-    def _check(self, scope: Scope) -> None:
-        method, path = "GET" if scope["method"] == "HEAD" else scope["method"], scope["path"]
-        origin = self._origin(_values(scope, b"host"))
-        if not _is_own(scope, origin) and not _is_link(scope):
-            raise _OwnAnswer(403, "Pages of other sites, other ports of this machine among them, may not ask.")
-        if (method, path) != ("GET", "/health") and self._password:
-            person = self._check_login(_values(scope, b"authorization"))
-            if (method, path) == _PERSON and person != USER:
-                shown = {"user": {"id": 0, "username": person, "is_admin": False}, "is_basic_auth": False}
-                raise _OwnAnswer(200, json.dumps(shown), b"application/json")
-            if (method, path) == _MAY and person != USER:
-                raise _OwnAnswer(200, json.dumps({"is_admin": False, "permissions": [_ALL]}), b"application/json")
-        if (method, path) == _GATEWAYS:
-            raise _OwnAnswer(200, '{"endpoints": []}', b"application/json")
-        if not self._served.fullmatch(f"{method} {path}"):
-            raise _OwnAnswer(404, "Not served here.")
-
-    def _origin(self, hosts: list[bytes]) -> bytes:
-        """The origin of its own pages, by the host name that a request gives."""
-        text = hosts[0].decode("latin-1").lower() if len(hosts) == 1 else ""
-        if self._public and self._public == f"https://{text}".encode("latin-1"):
-            return self._public
-        if found := _HOST.fullmatch(text):
-            name, port = found[1] or found[2], int(found[3] or 80)
-            if not self._names.isdisjoint([(name, port), (name, ANY_PORT)]):
-                return f"http://{text}".encode("latin-1")
-        raise _OwnAnswer(421, "Not known by this host name: use the address that was printed.")
-
-    def _check_login(self, given: list[bytes]) -> str:
+    def _person(self, scope: Scope) -> str:
         """The name that a person gave: any that can be read, as it only says who labelled a text."""
-        scheme, _, login = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
+        scheme, _, login = "".join(values(scope, b"authorization")).partition(" ")
         try:
             person, _, password = b64decode(login.strip(), validate=True).partition(b":")
         except ValueError:
             person = password = b""
         name = person.decode("utf-8", "replace")
-        right = scheme.lower() == b"basic" and hmac.compare_digest(password, self._password)
+        right = scheme.lower() == "basic" and hmac.compare_digest(password, self._password)
         if not right or not name.strip() or not name.isprintable():
-            raise _OwnAnswer(401, "This server asks for a login.")
+            challenge = {"WWW-Authenticate": 'Basic realm="MLflow", charset="UTF-8"'}
+            raise HTTPException(401, "This server asks for a login.", challenge)
         return name
 
-
-def _values(scope: Scope, name: bytes) -> list[bytes]:
-    return [value for key, value in scope["headers"] if key.lower() == name]
-
-
-def _is_own(scope: Scope, own_origin: bytes) -> bool:
-    """Whether its own pages ask, or a program: a browser says it of others."""
-    own = all(origin.lower() == own_origin for origin in _values(scope, b"origin"))
-    return own and set(_values(scope, b"sec-fetch-site")) <= {b"same-origin", b"none"}
-
-
-def _is_link(scope: Scope) -> bool:
-    """Whether a person follows a link to the pages: they replace the other site's, which learns nothing."""
-    shown = _values(scope, b"sec-fetch-mode"), _values(scope, b"sec-fetch-dest"), _values(scope, b"origin")
-    asked = scope["method"], scope["path"]
-    return asked == ("GET", "/") and shown == ([b"navigate"], [b"document"], [])
-
-
-async def _send(answer: _OwnAnswer, send: Send) -> None:
-    headers = [(b"content-type", answer.kind)]
-    if answer.status == 401:
-        headers.append((b"www-authenticate", b'Basic realm="MLflow", charset="UTF-8"'))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.text.encode()})
-
-
-LOCAL = ("localhost", "127.0.0.1", "::1")
-"""Names of this machine, to this machine."""
 
 UVICORN: Mapping[str, Any] = {
     "http": PromptHeads, "ws": "none", "log_level": "warning",
@@ -287,7 +205,7 @@ def set_environment(store: str, artifact_root: str, destination: str = "") -> No
         # By default it also runs jobs that it is sent, and keeps other services' keys and calls them.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_ENABLE_AI_GATEWAY": "false",
-        # Its own check lets any port of this machine ask, and names such as 10.example. `Edge` lets neither.
+        # Its own check lets any port of this machine ask, and names such as 10.example. `Origins` lets neither.
         "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "true",
     }
     if destination:
@@ -363,7 +281,7 @@ def ui(host: str, port: int, login: str) -> ASGIApp:
     from mlflow.server.fastapi_app import app
 
     refuse_places()
-    return Edge(app, PAGES, [(name, port) for name in (*LOCAL, host.lower())], login)
+    return MlflowEdge(app, PAGES, Origins([(name, port) for name in (*LOCAL, host.lower())]), login)
 
 
 def main(descriptor: str, store: str, artifact_root: str, host: str, port: str) -> int:

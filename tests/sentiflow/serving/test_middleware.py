@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Scope
 
 from sentiflow.serving.metrics import Metrics
-from sentiflow.serving.middleware import Edge, Origins
+from sentiflow.serving.middleware import ServiceEdge, origins
 from sentiflow.store.records import CHAMPION, Version
 from tests.sentiflow.serving.service import shown
 
@@ -59,7 +59,7 @@ class Asked:
         async def begins() -> Response:
             return StreamingResponse(chunks())
 
-        self.edge = Edge(app, Origins("127.0.0.1", []), None, [], self.metrics)
+        self.edge = ServiceEdge(app, origins("127.0.0.1", []), None, [], self.metrics)
 
     async def send(self, message: Message) -> None:
         self.sent.append(message)

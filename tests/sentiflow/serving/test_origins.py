@@ -5,9 +5,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fastapi import HTTPException
+from starlette.exceptions import HTTPException
 
-from sentiflow.serving.middleware import Origins
+from sentiflow.serving.middleware import origins
 from tests.sentiflow.serving import service
 from tests.sentiflow.serving.service import Running, figure
 from tests.world import Trained
@@ -91,10 +91,10 @@ def test_further_names_come_from_the_setting(trained: Trained, tmp_path: Path) -
 def test_on_every_address_any_address_may_be_asked_but_no_unknown_name(
     listens: str, allowed: list[str], refused: list[str]
 ) -> None:
-    origins = Origins(listens, [])
+    asked = origins(listens, [])
     for host in allowed:
-        origins.check("GET", {b"host": host.encode()})
+        asked.check({"method": "GET", "path": "/", "headers": [(b"host", host.encode())]})
     for host in refused:
         with pytest.raises(HTTPException) as told:
-            origins.check("GET", {b"host": host.encode()})
+            asked.check({"method": "GET", "path": "/", "headers": [(b"host", host.encode())]})
         assert told.value.status_code == 421

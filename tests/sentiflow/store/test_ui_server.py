@@ -14,6 +14,7 @@ from mlflow.server.fastapi_app import app as fastapi_app
 from mlflow.utils.server_info import SERVER_INFO_ENDPOINT
 from starlette.responses import PlainTextResponse
 
+from sentiflow.edge import Origins
 from sentiflow.store import ui_server as pages
 from sentiflow.store.ui_server import PAGES, TEAM, _expression
 
@@ -108,7 +109,9 @@ def test_programs_get_files_of_a_bucket_from_the_server() -> None:
     ],
 )
 def test_behind_a_proxy_its_own_pages_are_those_of_the_public_address(host: str, origin: str, status: int) -> None:
-    edge = pages.Edge(PlainTextResponse("here"), TEAM, [("mlflow", 5000)], public="https://ml.example.com/mlflow")
+    edge = pages.MlflowEdge(
+        PlainTextResponse("here"), TEAM, Origins([("mlflow", 5000)], public="https://ml.example.com/mlflow")
+    )
     asked = {"Host": host, "Origin": origin}
 
     async def ask() -> int:
@@ -124,7 +127,7 @@ def test_behind_a_proxy_its_own_pages_are_those_of_the_public_address(host: str,
 )
 def test_a_name_that_cannot_be_read_is_no_login(name: str, status: int) -> None:
     """Nor a labeller: it would stand beside labels."""
-    edge = pages.Edge(PlainTextResponse("here"), PAGES, [("here", 80)], login="sentiflow:secret")
+    edge = pages.MlflowEdge(PlainTextResponse("here"), PAGES, Origins([("here", 80)]), login="sentiflow:secret")
     login = {"Authorization": f"Basic {b64encode(f'{name}:secret'.encode()).decode()}"}
 
     async def ask() -> int:

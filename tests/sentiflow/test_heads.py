@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from sentiflow.store import heads
+from sentiflow import edge
 from sentiflow.store.ui_server import UVICORN
 
 SECONDS = 0.5
@@ -28,7 +28,7 @@ async def app(_scope: Scope, receive: Receive, send: Send) -> None:
 
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    monkeypatch.setattr(heads, "HEAD_SECONDS", SECONDS)
+    monkeypatch.setattr(edge, "HEAD_SECONDS", SECONDS)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(app, **UVICORN))
         thread = threading.Thread(target=server.run, args=([listener],))

@@ -1,0 +1,149 @@
+"""What surrounds the apps of HTTP servers: who may ask, headers of each answer, and heads that do not come."""
+
+import asyncio
+import ipaddress
+import re
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import h11
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+ANY_PORT = 0
+
+LOCAL = ("localhost", "127.0.0.1", "::1")
+"""Names of this machine, to this machine."""
+
+_HOST = re.compile(r"(?:\[([^\]]+)\]|([^:]+))(?::(\d{1,5}))?", re.ASCII)  # IPv6 in brackets, or a name; a port
+
+
+class Origins:
+    """Refuses requests that a page of another site, or a browser under an unknown host name, has sent.
+
+    Another port of the same machine is another site: a page there could use a login that the browser keeps.
+
+    Args:
+        names: of hosts, small letters without brackets, each with its port or ``ANY_PORT``.
+        links: paths to which people may follow links from other sites.
+        every_address: whether any address may be asked: only a name can be made to lead here.
+        public: the address of a proxy, https://HOST[:PORT][/PATH].
+        hint: what to do where a host is not known.
+    """
+
+    def __init__(
+        self,
+        names: Iterable[tuple[str, int]],
+        links: Collection[str] = ("/",),
+        *,
+        every_address: bool = False,
+        public: str = "",
+        hint: str = "use the address that was printed",
+    ) -> None:
+        self._hint = hint
+        self._names, self._links, self._every_address = frozenset(names), links, every_address
+        self._public = "/".join(public.split("/")[:3])
+
+    def check(self, scope: Scope) -> None:
+        """Refuse a request to another name by 421, and that of another site's page by 403."""
+        hosts = [host.lower() for host in values(scope, b"host")]  # HTTP/1.0 may leave it out; browsers do not
+        own = {f"{scheme}://{host}" for host in hosts for scheme in ("http", "https")}
+        if self._public and {self._public} <= own:
+            own = {self._public}
+        elif not all(map(self._is_here, hosts)):
+            raise HTTPException(421, f"Not known by this host name: {self._hint}.")
+        strange = not {origin.lower() for origin in values(scope, b"origin")} <= own
+        elsewhere = not set(values(scope, b"sec-fetch-site")) <= {"same-origin", "none"}
+        if strange or (elsewhere and not self._is_link(scope)):
+            raise HTTPException(403, "Pages of other sites, other ports of this machine among them, may not ask.")
+
+    def _is_here(self, host: str) -> bool:
+        if not (found := _HOST.fullmatch(host)):
+            return False
+        name, port = found[1] or found[2], int(found[3] or 80)
+        known = not self._names.isdisjoint([(name, port), (name, ANY_PORT)])
+        return known or (self._every_address and _is_address(name))
+
+    def _is_link(self, scope: Scope) -> bool:
+        """Whether a person follows a link: the page here replaces the other site's, which learns nothing."""
+        shown = values(scope, b"sec-fetch-mode"), values(scope, b"sec-fetch-dest")
+        return scope["method"] == "GET" and scope["path"] in self._links and shown == (["navigate"], ["document"])
+
+
+def values(scope: Scope, name: bytes) -> list[str]:
+    """The values of a request's header."""
+    return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+class Edge:
+    """ASGI middleware: checks a request before the app has it, and sets headers of each answer."""
+
+    def __init__(self, app: ASGIApp, origins: Origins, headers: dict[bytes, bytes]) -> None:
+        self._app, self._origins, self._headers = app, origins, headers
+
+    def check(self, scope: Scope) -> Response | None:
+        """Refuse a request by an HTTPException, or answer it in place of the app."""
+        self._origins.check(scope)
+        return None
+
+    def refusal(self, err: HTTPException) -> Response:
+        return Response(err.detail, err.status_code, err.headers, "text/plain")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def complete(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = self.headers(message.get("headers", []))
+            await send(message)
+
+        try:
+            app = self.check(scope) or self._app
+        except HTTPException as err:
+            app = self.refusal(err)
+        await app(scope, receive, complete)
+
+    def headers(self, own: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Headers of an answer: the app's, and ours in place of some."""
+        return [*(each for each in own if each[0].lower() not in self._headers), *self._headers.items()]
+
+
+HEAD_SECONDS = 10.0  # from a connection's start, or from the first byte of a further head
+
+
+class PromptHeads(H11Protocol):
+    """Uvicorn's, which has a limit of time only for connections that are silent after an answer."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._late = self.loop.call_later(HEAD_SECONDS, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:  # the head is there
+            self._forget()
+        elif self._late is None:
+            self._late = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget()
+        super().connection_lost(exc)
+
+    def _forget(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
