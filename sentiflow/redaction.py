@@ -1,5 +1,6 @@
 """What text must not carry to where people, logs and other programs see it: secrets, and orders to a terminal."""
 
+import os
 import re
 import unicodedata
 from collections.abc import Callable
@@ -7,69 +8,43 @@ from urllib.parse import urlparse, urlunparse
 
 _JOINERS = "\u200c\u200d"  # part of Persian, of Indian scripts and of emoji; no terminal obeys them
 
-# Bounds keep the time linear in a text's length, and so do rules that take all there is, and then look for an @.
-_ANY = r"\S{0,1000}"
-_HOST = r"(?:\[[\da-fA-F:.%]{2,80}\]|[\w.%-]{1,255})"
-_END = r"""(?=[.:]?(?:[/?#\s'"<>),;\]]|$))"""
-_WORD = r"[^\s'\",;]+"
-_SECRET = r"(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|signature|sig|credential)"
+# Variables whose values are secrets.
+_VARIABLES = (
+    "SENTIFLOW_SERVE_TOKEN", "SENTIFLOW_NOTIFY_URL", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN",
+    "PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_KEY",
+)  # fmt: skip
+_SHORT = 6  # characters: a shorter value stands in other words, too
 
 _MARKUP = re.compile(r"([\\`*~|<\[\]]|^#|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_]))")
 # The queries of links to MLflow's pages: of a run, and of a review queue.
 _OURS = r"(?!(?:workflowType=machine_learning|selectedQueueId=rq-[0-9a-f]{32})(?:[\s)\]]|$))"
 
+_SECRET = r"(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|signature|sig|credential)"
+_WORD = r"[^\s'\",;]+"
 
-def _before_the_last_at(shown: str) -> Callable[[re.Match[str]], str]:
-    """Show this in place of all before the last @ of what was found; all of it where there is no @."""
-
-    def hide(found: re.Match[str]) -> str:
-        _, at, rest = found[0].rpartition("@")
-        return f"{shown}@{rest}" if at else found[0]
-
-    return hide
-
-
-def _after_the_first(mark: str) -> Callable[[re.Match[str]], str]:
-    """Hide all behind the first such mark of what was found, if there is one."""
-
-    def hide(found: re.Match[str]) -> str:
-        shown, at, _ = found[0].partition(mark)
-        return f"{shown}{at}***" if at else found[0]
-
-    return hide
-
-
-_LOGIN = _before_the_last_at("://***")
-
+# Bounds keep the time linear in a text's length, and so do rules that take all there is, and then look for a mark.
 _RULES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(pattern, re.IGNORECASE), shown)
     for pattern, shown in (
-        # A login is all up to the last @, whatever stands in it, unless a host (and a port) ends before.
-        (rf"://(?!/)(?!{_HOST}(?::\d*)?{_END})[^@]*(?:@(?:{_ANY}@)?)?", _LOGIN),
-        # `me:12/34@host` may be a port and a path or a login: it is taken for the latter.
-        (rf"://{_HOST}:\d+[/?][^\s#]*", _LOGIN),
-        (rf"(?<!http)(?<!https)://{_HOST}\S*", _LOGIN),
-        # Without a scheme, and with the slashes alone.
-        (r"(?<![^\s'\"(=,</])(?<!//)[^\s:@/]{1,255}:(?!/)\S*", _before_the_last_at("***")),
-        (r"(?<![^\s'\"(=,<])//[^\s:@/]{1,255}:\S*", _before_the_last_at("//***")),
-        (r"(/services/T\w{1,99}/B\w{1,99}/|/api/webhooks/\d{1,99}/)[\w-]+", r"\1***"),  # of Slack and Discord
+        # Logins in addresses. Those of databases may hold slashes; after a colon stands a port or a password.
+        (r"(?<=://)[^\s/?#]*@", "***@"),
         (
-            rf"(\bauthorization['\"]?\s{{0,9}}[:=]\s{{0,9}}['\"]?){_WORD}(?:\s{{1,9}}{_WORD})?",
-            r"\1***",
-        ),  # scheme, token
-        (rf"(\bbearer\s{{1,9}}){_WORD}", r"\1***"),
-        (rf"://[^\s?]*(?:\?{_OURS}\S+)?", _after_the_first("?")),
-        (rf"(/[^\s?/]{{0,255}})\?{_OURS}{_ANY}=\S*", r"\1?***"),  # libraries name a path and its query alone
-        # In the path of a file it is a character like others.
-        (r"(?<!sqlite)(?<!file)://[^\s#]*(?:#(?!/)\S+)?", _after_the_first("#")),
-        # As libpq takes them: password=secret or password = 'a \' secret'.
+            r"(?:(?<!http)(?<!https)://(?!/)|://[^\s:/?#@\[]*:(?!\d))\S*",
+            lambda found: re.sub(r"^://.*@", "://***@", found[0]),
+        ),
+        (r"(?<![^\s'\"(=,/])[^\s:@/]{1,255}:[^\s@/]{1,255}@", "***@"),
+        # Queries of addresses, and what is named as a secret, quoted as libpq takes it.
+        (rf"(://[^\s?]*)(\?{_OURS}\S+)?", lambda found: found[1] + ("?***" if found[2] else "")),
         (rf"({_SECRET}\s{{0,9}}=\s{{0,9}})(?:'(?:[^'\\]|\\.)*'?|\S+)", r"\1***"),
+        # Headers: scheme and token.
+        (rf"(\bauthorization['\"]?\s{{0,9}}[:=]\s{{0,9}}['\"]?){_WORD}(?:\s{{1,9}}{_WORD})?", r"\1***"),
+        (rf"(\bbearer\s{{1,9}}){_WORD}", r"\1***"),
     )
 ]
 
 
 def redact(text: str) -> str:
-    """An address, or a text that may hold some, without what may be secret: logins, queries, passwords.
+    """A text without secrets: logins and queries of addresses, passwords, headers, values of known variables.
 
     Where it is in doubt, more is left out than need be. The path stays.
 
@@ -79,6 +54,9 @@ def redact(text: str) -> str:
         >>> redact("no answer from https://token@mlflow.example/x: password=secret is wrong")
         'no answer from https://***@mlflow.example/x: password=*** is wrong'
     """
+    for name in _VARIABLES:
+        if len(value := os.environ.get(name, "")) >= _SHORT:
+            text = text.replace(value, "***")
     for pattern, shown in _RULES:
         text = pattern.sub(shown, text)
     return text
