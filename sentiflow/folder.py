@@ -12,9 +12,8 @@ VARIABLE = "_SENTIFLOW_FOLDER"  # has that folder, for children, too; not set wh
 
 ROOT = "/"  # working directory of commands and children: only the administrator can put files there
 
-# Variables of other programs whose value is a path. Those that hold several, with colons, are left.
-_PLACES = re.compile(r"(HOME|DIR|PATH|(?<!PRO)FILE|FOLDER|BUNDLE|_CERT|__KEY|_APPLICATION_CREDENTIALS)$")
-_typed: dict[str, str] = {}  # what the user typed for a path
+# Ends of the names of other programs' variables whose value is a path.
+_PATHS = ("_HOME", "_DIR", "_PATH", "_FILE", "_BUNDLE", "_CREDENTIALS")
 
 
 def leave() -> None:
@@ -29,7 +28,7 @@ def leave() -> None:
     for name, value in os.environ.items():  # what other programs read means what it meant
         if name == "PYTHONPATH":
             os.environ[name] = os.pathsep.join(str(here() / each) for each in value.split(os.pathsep) if each)
-        elif _PLACES.search(name) and value and not value.startswith(("/", "~")) and ":" not in value:
+        elif name.endswith(_PATHS) and value and not value.startswith(("/", "~")) and ":" not in value:
             os.environ[name] = str(here() / value)
     os.chdir(ROOT)
 
@@ -44,15 +43,6 @@ def expanded(path: str | Path) -> Path:
     return Path(os.environ.get(VARIABLE, ""), os.path.expanduser(path))  # noqa: PTH111 - pathlib's fails then
 
 
-def typed(text: str) -> Path:
-    """A path of the command line; ``as_typed`` shows it as it was typed."""
-    path = expanded(text)
-    _typed[str(path)] = text
-    return path
-
-
-def as_typed(message: str) -> str:
-    """A message with the paths of the command line as they were typed."""
-    for path in sorted(_typed, key=len, reverse=True):
-        message = re.sub(rf"(?<![\w/.-]){re.escape(path)}", _typed[path].replace("\\", r"\\"), message)
-    return message
+def shortened(message: str) -> str:
+    """A message in which paths below this folder are relative, as they were typed."""
+    return re.sub(rf"(?<![\w/.-]){re.escape(str(here()))}/", "", message)

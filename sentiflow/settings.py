@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BeforeValidator, Field, SecretStr, StringConstraints, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from sentiflow.env_file import lines_of, say_places, warn_if_elsewhere, warn_if_unknown
+from sentiflow.env_file import lines_of, warn_if_elsewhere, warn_if_unknown
 from sentiflow.errors import UsageError, plain_reason
 from sentiflow.folder import here
 from sentiflow.redaction import redact
@@ -316,8 +316,6 @@ def load_settings(**options: Any) -> Settings:
             name, hint = f"--{field.removeprefix('schedule_').replace('_', '-')}", ""
         # Without pydantic's own error, which shows the value: it may hold a password.
         raise UsageError(f"{name}: {plain_reason(first['msg'])}{got}.", hint) from None
-    named = {line.key.upper() for line in lines if line.key and line.value}
-    say_places(file, settings, named, ours=_checkout() is not None)
     if "tracking_uri" not in settings.model_fields_set:
         warn_if_elsewhere(os.environ.get("MLFLOW_TRACKING_URI", ""), settings.tracking_uri)
     return settings

@@ -100,11 +100,8 @@ def test_the_whole_way_in_an_empty_folder(programs: Path, tmp_path: Path) -> Non
     assert "champion" in run("promote", "--dataset", "sample")
     assert re.search(r"(positive|negative) +0\.\d+", run("predict", "--dataset", "sample", "A wonderful film."))
     assert {path.name for path in home.iterdir()} == {"mlruns", "data"}
-    with hostile(tmp_path / "came", ".env", "mlruns", "data") as theirs:
-        with (theirs.folder / ".env").open("a") as file:
-            file.write("SENTIFLOW_UI_URL=http://127.0.0.1:7\nSENTIFLOW_GATE_MARGIN=0.1\n")
-        told = run("train", "--dataset", "sample", "--recipe", "tutorial", "--set", "epochs=1", at=theirs.folder)
-        assert told.count(f"{theirs.folder}/.env sets SENTIFLOW_UI_URL.") == 1
+    with hostile(tmp_path / "came", "mlruns", "data") as theirs:
+        run("train", "--dataset", "sample", "--recipe", "tutorial", "--set", "epochs=1", at=theirs.folder)
         assert json.loads(run("runs", "--json", at=theirs.folder, errors=False))
     assert theirs.reached == []
     (tmp_path / "celery").mkdir()

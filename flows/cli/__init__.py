@@ -30,7 +30,6 @@ def main() -> None:
     began = time.time() - time.process_time()
     from sentiflow import folder, signals
     from sentiflow.children import collect_less
-    from sentiflow.environment import isolate
 
     outlive_readers()
     folder.leave()
@@ -39,7 +38,6 @@ def main() -> None:
     signals.leave_at_exit()
     signals.listen()
     try:
-        isolate()
         _run(began)
     except BaseException as err:  # noqa: BLE001 - whatever ended the command, its exit code is given
         signals.decide(1)  # from here on signals raise nothing
@@ -118,8 +116,10 @@ def _end(err: BaseException) -> None:
     elif isinstance(err, SystemExit):
         signals.decide(err.code if isinstance(err.code, int) else 1)
     else:
-        from flows.cli.output import as_ours, exit_seconds, report
+        from flows.cli.output import as_ours, report
+        from sentiflow.errors import prefect_away
 
-        signals.decide(as_ours(err).exit_code, exit_seconds(err))
+        # A Prefect server that is gone will not take what is still to be sent.
+        signals.decide(as_ours(err).exit_code, 2.0 if prefect_away(err) else signals.EXIT_SECONDS)
         with suppress(OSError):
             report(err, debug="--debug" in sys.argv)

@@ -11,7 +11,7 @@ from typer.core import TyperCommand
 
 from flows.cli import output
 from sentiflow.errors import UsageError
-from sentiflow.folder import typed
+from sentiflow.folder import expanded
 
 if TYPE_CHECKING:
     from sentiflow.data.table import TableOptions
@@ -96,7 +96,7 @@ def path(text: str) -> Path:
     """A path of the command line; an empty one, such as of a variable that is not set, would be this folder."""
     if not text.strip():
         raise UsageError("A path is empty.", "Is the variable set that should hold it?")
-    return typed(text)
+    return expanded(text)
 
 
 class _Command(TyperCommand):

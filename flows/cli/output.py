@@ -21,9 +21,8 @@ from rich.table import Table
 from sentiflow.console import CONSOLE, Console, escape
 from sentiflow.errors import ExternalError, SentiflowError, UsageError, first_line, out_of_memory, prefect_away
 from sentiflow.files import publish
-from sentiflow.folder import as_typed, expanded, here
+from sentiflow.folder import expanded, here, shortened
 from sentiflow.redaction import printable, redact
-from sentiflow.signals import EXIT_SECONDS
 
 if TYPE_CHECKING:
     from sentiflow.promotion.candidate import Candidate
@@ -135,7 +134,7 @@ def check_page(option: str, path: Path | None, ending: str = ".html") -> None:
 def write_page(path: Path, text: str, console: Console) -> None:
     """Publish a page and say where; bytes that were no text show as ?."""
     publish(path, lambda target: target.write_text(text, encoding="utf-8", errors="replace"))
-    console.say(f"Written: {escape(as_typed(str(path)))}")
+    console.say(f"Written: {escape(shortened(str(path)))}")
 
 
 def to_open(page: str, settings: "Settings") -> str:
@@ -253,11 +252,6 @@ class _Lines(io.TextIOBase):
         return self._terminal.fileno()
 
 
-def exit_seconds(err: BaseException) -> float:
-    """How long the exit may take: a Prefect server that is gone will not take what is still to be sent."""
-    return 2.0 if prefect_away(err) else EXIT_SECONDS
-
-
 def report(err: BaseException, *, debug: bool) -> None:
     """Print what went wrong and what to do; the traceback only when asked for."""
     if debug:
@@ -269,8 +263,8 @@ def report(err: BaseException, *, debug: bool) -> None:
 
 
 def _indented(text: str) -> str:
-    """As markup, with paths as they were typed, without secrets; a further line cannot pass for one of ours."""
-    return "\n       ".join(map(escape, redact(as_typed(text)).splitlines()))
+    """As markup, with short paths, without secrets; a further line cannot pass for one of ours."""
+    return "\n       ".join(map(escape, redact(shortened(text)).splitlines()))
 
 
 def as_ours(err: BaseException) -> SentiflowError:

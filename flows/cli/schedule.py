@@ -9,7 +9,6 @@ import typer
 
 from flows.cli.options import OPERATE, DebugOption, command
 from flows.cli.output import relayed, shown_login
-from sentiflow import environment
 from sentiflow.console import CONSOLE, escape
 from sentiflow.errors import UsageError
 from sentiflow.redaction import without_login
@@ -120,7 +119,6 @@ def _serve(specs: "list[Deployment]", server: "Server", settings: "Settings") ->
 def _announce(applied: "list[Applied]", server: "Server", settings: "Settings") -> None:
     from sentiflow.operations.prefect_server import OUR_USER, server_note
 
-    CONSOLE.say(*map(escape, environment.ignored()))
     CONSOLE.print("Prefect: started here" if server.login else "Prefect: the server that is set")
     for each in applied:
         _print_schedule(each)

@@ -65,7 +65,6 @@ def job(named: Callable[[dict[str, Any], str], str] | None = None) -> Callable[[
     def decorate(function: Callable[P, R]) -> Flow[P, R]:
         @wraps(function)
         def summarized(*args: P.args, **kwargs: P.kwargs) -> R:
-            isolate()  # what runs flows may be a worker, or a program of the user's
             run_logs.collect()
             ours = by_deployment() or signals.abandons_threads()  # else the process is a program of the user's
             if ours and threading.current_thread() is threading.main_thread():

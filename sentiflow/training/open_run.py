@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 from mlflow.entities import LoggedModelInput
 from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
 
-from sentiflow import children, environment, signals
+from sentiflow import children, signals
 from sentiflow.data.prepare import Prepared
 from sentiflow.environment import startup_seconds, user
 from sentiflow.errors import DeletedError, UsageError, first_line, prefect_away
@@ -119,8 +119,6 @@ def training_run(
     table decides, are not logged as parameters yet: MLflow lets no parameter be changed.
     """
     settings = load_settings()
-    for line in environment.ignored():
-        logger.warning(line)
     planned = RunContext(
         "", ready.started.name, ready.experiment, settings, ready.started,
         config, ready.dataset, seed, work_folder(model_name(ready.dataset), settings), ready.since - ready.startup,

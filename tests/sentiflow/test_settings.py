@@ -1,8 +1,6 @@
 """Tests of the settings."""
 
 import logging
-import os
-import re
 import traceback
 from pathlib import Path
 
@@ -10,7 +8,7 @@ import pytest
 
 from sentiflow import settings as module
 from sentiflow.errors import UsageError
-from sentiflow.settings import Settings, load_settings, project_root
+from sentiflow.settings import load_settings, project_root
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -201,77 +199,7 @@ def test_a_line_of_the_file_env_that_cannot_be_read_is_refused(empty_root: Path,
         load_settings()
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "TRACKING_URI=http://10.0.0.5:5000", "export SENTIFLOW_DASK_ADDRESS=tcp://10.0.0.5:8786",
-        "sentiflow_notify_url='json://10.0.0.5'", "NOTIFY_URL=${MINE}", "IMDB_URL=http://10.0.0.5/${MINE}",
-        "NOTIFY_URL='file:///x json://10.0.0.5'",
-    ],
-)  # fmt: skip
-def test_the_file_env_of_the_current_folder_names_no_server(
-    empty_root: Path, monkeypatch: pytest.MonkeyPatch, line: str
-) -> None:
-    """It would get logins of the environment, or, as Dask's scheduler, run code; a checkout's file may."""
-    monkeypatch.setenv("MINE", "json://10.0.0.5/secret")
-    given = line if "sentiflow" in line.lower() else f"SENTIFLOW_{line}"
-    (empty_root / ".env").write_text(f"{given}\nSENTIFLOW_IMDB_SHA256={'a' * 64}\n")
-    assert load_settings()
-    monkeypatch.setattr(module, "_checkout", lambda: None)
-    with pytest.raises(UsageError, match=r"\.env sets SENTIFLOW_[A-Z_]+: who made this folder"):
-        load_settings()
-    name = given.removeprefix("export ").partition("=")[0].upper()
-    monkeypatch.setenv(name, os.environ["MINE"] if "NOTIFY" in name else given.rpartition("=")[2].strip("'"))
-    assert load_settings()
-
-
-def test_the_file_env_of_the_current_folder_may_name_files_and_where_to_listen(
-    empty_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_checkout", lambda: None)
-    places = "TRACKING_URI=sqlite:///mine.db", "IMDB_URL=file:///imdb.npz", "UI_URL=http://127.0.0.1:7"
-    lines = [f"SENTIFLOW_{line}\n" for line in (*places, "DATA_DIR=d", f"IMDB_SHA256={'a' * 64}")]
-    (empty_root / ".env").write_text("".join(lines))
-    assert load_settings().imdb_url == "file:///imdb.npz"
-
-
 def test_a_file_of_settings_that_is_not_utf8_is_refused(empty_root: Path) -> None:
     (empty_root / ".env").write_bytes(b"# Passw\xf6rter\n")
     with pytest.raises(UsageError, match=r"\.env is not UTF-8"):
         load_settings()
-
-
-PLACES = (
-    "TRACKING_URI", "ARTIFACT_ROOT", "DATA_DIR", "IMDB_URL", "WORD_INDEX_URL", "UI_URL", "SERVE_HOST",
-    "SERVE_HOSTS", "SERVE_TOKEN_FILE", "DASK_ADDRESS", "SCHEDULE_RECIPE", "SCHEDULE_DATASET",
-    "SCHEDULE_PARAMETERS", "NOTIFY_URL", "PREDICTION_LOG_DIR", "GATE_BEHAVIOUR",
-)  # fmt: skip
-GIVEN = {"IMDB_URL": "http://x/a", "UI_URL": "http://x", "NOTIFY_URL": "slack://x", "SCHEDULE_PARAMETERS": "{}"}
-GIVEN |= {"DASK_ADDRESS": "tcp://x:1", "TRACKING_URI": "http://x", "WORD_INDEX_URL": "http://x/b"}
-
-
-def test_addresses_and_paths_of_the_file_are_named_once_and_no_values_or_other_settings(
-    empty_root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setenv("_SENTIFLOW_SAID_OF_ENV_FILE", "")
-    monkeypatch.setenv("SENTIFLOW_DATA_DIR", str(empty_root))  # that of the file does not count
-    lines = [f"sentiflow_{name}={GIVEN.get(name, 'word')}" for name in PLACES]
-    (empty_root / ".env").write_text("\n".join([*lines, "SENTIFLOW_GATE_MARGIN=0.1", "PREFECT_API_URL=http://x"]))
-    for _ in range(2):
-        load_settings()
-    (said,) = caplog.messages
-    named = said.removeprefix(f"{empty_root}/.env sets ").removesuffix(".").split(", ")
-    assert set(named) == {f"SENTIFLOW_{name}" for name in PLACES} - {"SENTIFLOW_DATA_DIR"}
-
-
-def test_a_setting_that_may_be_a_path_or_an_address_is_known_as_one() -> None:
-    plain = {
-        "experiment", "imdb_sha256", "word_index_sha256", "serve_token", "schedule_train", "schedule_promote",
-        "schedule_score", "schedule_housekeeping", "schedule_monitor",
-    }  # fmt: skip
-    texts = {
-        name
-        for name, field in Settings.model_fields.items()
-        if re.search("str|Secret|Path|_Hash", str(field.annotation))
-    }
-    assert texts - plain - {each.lower() for each in PLACES} == {"schedule_table"}

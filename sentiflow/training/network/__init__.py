@@ -2,7 +2,7 @@
 
 import os
 
-from sentiflow.environment import NUMERIC, isolate
+from sentiflow.environment import KERAS
 
-isolate(NUMERIC)  # Keras, TensorFlow and numba read these variables as they are imported
+os.environ |= KERAS  # read as Keras is imported
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no notes on processors and GPUs, but for the first ones
