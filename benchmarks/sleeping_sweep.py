@@ -10,7 +10,7 @@ os.environ.pop("PREFECT_API_URL", None)
 os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
 
 from benchmarks.sweep import SECONDS
-from flows.cli import main
+from flows.cli.main import main
 from sentiflow.data.prepare import Prepared
 from sentiflow.evaluation.scores import Epoch
 from sentiflow.results import COMPLETE

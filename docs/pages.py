@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from typer.main import get_command
 
-from flows.cli import application
+from flows.cli.main import application
 from flows.cli.options import GROUPS
 from sentiflow.settings import PREFIX, Settings, project_root
 

@@ -13,11 +13,11 @@ _ROOT = Path(__file__).parents[1]
 
 
 def main() -> None:
-    """Run ``flows.cli:main``, see there."""
+    """Run ``flows.cli.main:main``, see there."""
     try:
         for name in ("flows", "tasks"):
             _need_own(name)
-        run = resolve_name("flows.cli:main")
+        run = resolve_name("flows.cli.main:main")
     except Exception as err:  # noqa: BLE001 - all that is known to fail here
         ours = out_of_memory(err) or err
         if not isinstance(ours, SentiflowError):

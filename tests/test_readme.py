@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from docs import notebook
 from docs.pages import all_options, with_settings
-from flows.cli import application
+from flows.cli.main import application
 from sentiflow.settings import PREFIX, Settings
 from sentiflow.training.recipes import RECIPES, TrainConfig
 from tests.world import ROOT

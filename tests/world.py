@@ -102,7 +102,7 @@ def refusal(*arguments: str) -> SentiflowError:
     """The error that a command ends with, run in this process."""
     from typer.testing import CliRunner
 
-    from flows.cli import application
+    from flows.cli.main import application
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("flows.cli.output.set_up", lambda **_: None)
@@ -117,7 +117,7 @@ def telling_modules(*arguments: str) -> str:
     return (
         "import json, sys\n"
         f"sys.argv = ['sentiflow', *{list(arguments)!r}]\n"
-        "from flows.cli import main\n"
+        "from flows.cli.main import main\n"
         "try:\n    main()\n"
         "finally:\n    print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})))\n"
     )

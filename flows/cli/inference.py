@@ -20,6 +20,8 @@ from flows.cli.options import (
     TextColumnOption,
     VersionOption,
     command,
+    file_option,
+    path,
     table_options,
 )
 from flows.cli.output import check_page, print_table, stdout_for, write_page
@@ -48,9 +50,7 @@ app = typer.Typer()
 def predict(
     texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="One or more texts.")],
     explain: Annotated[bool, typer.Option("--explain", help="Show the score after each word.")] = False,
-    html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write the explanation of a text as a page.")
-    ] = None,
+    html: Annotated[Path | None, file_option("--html", help="Write the explanation of a text as a page.")] = None,
     model_version: VersionOption = None,
     dataset: AnsweringOption = None,
     as_json: JsonOption = False,
@@ -175,11 +175,11 @@ def _shown(word: "Word") -> str:
 def score(
     source: Annotated[
         Path,
-        typer.Argument(metavar="INPUT", help="A .csv, .tsv, .jsonl or .parquet table, or a folder of .txt files."),
+        typer.Argument(
+            parser=path, metavar="INPUT", help="A .csv, .tsv, .jsonl or .parquet table, or a folder of .txt files."
+        ),
     ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write: .csv, .jsonl or .parquet.")
-    ],
+    output: Annotated[Path, file_option("--output", "-o", help="The file to write: .csv, .jsonl or .parquet.")],
     text_column: TextColumnOption = None,
     with_text: Annotated[bool, typer.Option("--with-text", help="Copy the texts to the output.")] = False,
     keep: KeepOption = None,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import OPERATE, JsonOption, WhoseOption, command
+from flows.cli.options import OPERATE, JsonOption, WhoseOption, command, file_option
 from flows.cli.output import stdout_for, to_open
 from sentiflow.console import escape, progress_bar
 from sentiflow.errors import UsageError
@@ -25,11 +25,9 @@ def label(
     texts: Annotated[int, typer.Option(min=20, max=10_000, help="How many texts to draw.")] = 200,
     dataset: WhoseOption = None,
     export: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the newest sample to a .csv file.")
+        Path | None, file_option(help="Write the newest sample to a .csv file.")
     ] = None,
-    import_: Annotated[
-        Path | None, typer.Option("--import", metavar="FILE", help="Read labels from such a file.")
-    ] = None,
+    import_: Annotated[Path | None, file_option("--import", help="Read labels from such a file.")] = None,
     by: Annotated[
         str | None,
         typer.Option(

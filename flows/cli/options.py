@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperCommand
@@ -99,6 +99,10 @@ def path(text: str) -> Path:
     return expanded(text)
 
 
+def file_option(*names: str, help: str) -> Any:
+    return typer.Option(*names, parser=path, metavar="FILE", help=help)
+
+
 class _Command(TyperCommand):
     """A command that answers a field of a recipe, given as an option, with ``--set``."""
 
@@ -139,9 +143,6 @@ def command(
     def decorate(function: Function) -> Function:
         own = signature(function).parameters
         options = {name: each for name, each in own.items() if name != "debug"} | {"debug": _DEBUG}
-        for kind in (get_args(each.annotation) for each in options.values()):
-            if kind and Path in (kind[0], *get_args(kind[0])):
-                kind[1].parser = path
         parameters = [one for each in options.values() for one in (_TABLE if each.name == "table" else [each])]
 
         @wraps(function)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from flows.cli.options import INSPECT, JsonOption, command
+from flows.cli.options import INSPECT, JsonOption, command, file_option
 from flows.cli.output import (
     check_page,
     print_json,
@@ -220,10 +220,10 @@ def compare(
     ],
     everything: Annotated[bool, typer.Option("--all", help="Show every metric, not only the main ones.")] = False,
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write an HTML report with plots and reviews.")
+        Path | None, file_option("--html", help="Write an HTML report with plots and reviews.")
     ] = None,
     markdown: Annotated[
-        Path | None, typer.Option("--markdown", metavar="FILE", help="Write the report's summary as Markdown.")
+        Path | None, file_option("--markdown", help="Write the report's summary as Markdown.")
     ] = None,
     artifact: Annotated[
         bool, typer.Option("--log-artifact", help="Store the HTML report as an artifact of the first run.")

@@ -14,6 +14,7 @@ from flows.cli.options import (
     SetOption,
     StartOption,
     command,
+    file_option,
     table_arguments,
 )
 from flows.cli.output import print_table, program, stdout_for
@@ -57,7 +58,7 @@ def sweep(
     dataset: DatasetOption = "imdb",
     table: "TableOptions",
     space: Annotated[
-        Path | None, typer.Option("--space", metavar="FILE", help="TOML file of recipe fields and their ranges.")
+        Path | None, file_option("--space", help="TOML file of recipe fields and their ranges.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed of the search and the trials.")] = 0,
     repeats: Annotated[int, typer.Option(min=1, max=1000, help="Seeds to train the best recipe with.")] = 3,

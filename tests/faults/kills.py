@@ -49,7 +49,7 @@ def killed(*given, **named):
     os.kill(os.getpid(), signal.SIGKILL)
 setattr(owner, name, killed)
 sys.argv = ["sentiflow", *{arguments!r}]
-from flows.cli import main
+from flows.cli.main import main
 main()
 """
 

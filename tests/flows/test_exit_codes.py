@@ -29,11 +29,11 @@ def hold(seconds):
         time.sleep(0.01)
 def app():
 {body}
-from flows import cli
-cli.application = lambda: app
+from flows.cli import main
+main.application = lambda: app
 from sentiflow import signals
 signals.EXIT_SECONDS, signals.decide.__defaults__ = {closing}, ({closing},)
-cli.main()
+main.main()
 """
 
 

@@ -180,7 +180,7 @@ def test_a_dirty_tree_reproduces_from_its_patch(world: World, prefect_server: No
 
 def run(checkout: Path, world: World, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """The command line of a checkout."""
-    code = [sys.executable, "-c", "from flows.cli import main; main()"]
+    code = [sys.executable, "-c", "from flows.cli.main import main; main()"]
     return subprocess.run(
         [*code, *arguments],
         env=world.environment(PYTHONPATH=str(checkout)),

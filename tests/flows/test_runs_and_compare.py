@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from flows.cli import application
+from flows.cli.main import application
 from sentiflow.store.client import connect
 from tests.world import Registry, World
 
@@ -134,7 +134,7 @@ def test_the_printed_comparison_shows_only_what_differs_and_a_verdict(
 def test_listing_and_comparing_import_neither_mlflow_nor_pandas(registry: World, run_ids: dict[int, str]) -> None:
     """They take seconds; so the commands would."""
     script = (
-        "import sys; from flows.cli import application; application()(sys.argv[1:], standalone_mode=False);"
+        "import sys; from flows.cli.main import application; application()(sys.argv[1:], standalone_mode=False);"
         "sys.exit(', '.join({'mlflow', 'pandas', 'prefect', 'tensorflow', 'sklearn'} & set(sys.modules)) or 0)"
     )
     for arguments in (("runs",), ("compare", run_ids[1], run_ids[2])):

@@ -9,7 +9,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from flows.cli import application
+from flows.cli.main import application
 from sentiflow.locks import training_lock
 from sentiflow.store.client import connect
 from sentiflow.store.find import open_store

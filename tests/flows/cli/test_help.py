@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from flows.cli import application
+from flows.cli.main import application
 
 GROUPS = {
     "Train": ["train", "data", "sweep", "reproduce"],

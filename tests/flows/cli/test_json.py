@@ -9,7 +9,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from benchmarks import sample
-from flows.cli import application
+from flows.cli.main import application
 from sentiflow.monitoring.log import SERVED, Entry, TextLog
 from tests.world import World
 

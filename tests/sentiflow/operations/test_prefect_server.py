@@ -58,7 +58,7 @@ COMMAND = """
 import os
 os.environ.pop("PREFECT_API_URL")
 from sentiflow.operations import due_runs
-from flows.cli import main
+from flows.cli.main import main
 due_runs._LAST_SECONDS = {last}
 main()
 """

@@ -10,7 +10,7 @@ from mlflow.tracking import MlflowClient
 from typer.testing import CliRunner
 
 from benchmarks.made_runs import fill
-from flows.cli import application
+from flows.cli.main import application
 from sentiflow.errors import UsageError
 from sentiflow.settings import Settings
 from sentiflow.store import rest as reader
