@@ -125,9 +125,8 @@ def test_it_leaves_the_current_folder_and_imports_nothing_of_it(ui: Ui, place: W
 @pytest.mark.parametrize(
     "host",
     [
-        "evil.example", "10.evil.example:{port}", "192.168.evil.example:{port}", "127.0.0.1.evil.example:{port}",
-        "localhost", "localhost:1", "127.0.0.1:80{port}", "0.0.0.0:{port}", "127.0.0.1:{port}\r\nHost: evil",
-        "localhost.:{port}", "127.0.0.1:{port}@evil.example",
+        "evil.example", "10.evil.example:{port}", "localhost", "localhost:1", "127.0.0.1:{port}\r\nHost: evil",
+        "127.0.0.1:{port}@evil.example",
     ],
 )  # fmt: skip
 def test_it_answers_to_no_foreign_name(ui: Ui, host: str) -> None:
@@ -192,18 +191,10 @@ def test_what_runs_code_or_calls_others_is_not_there(ui: Ui, path: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "//ajax-api/3.0/mlflow/assistant/config", "/./ajax-api/3.0/mlflow/assistant/config",
-        "/ajax-api/3.0/mlflow//assistant/config", "/AJAX-API/3.0/mlflow/assistant/config",
-        "/ajax-api/3.0/mlflow/traces/../assistant/config", "/ajax-api/3.0/mlflow/traces/%2e%2e/assistant/config",
-        "/ajax-api/3.0/mlflow/traces%2f..%2fassistant%2fconfig", "/ajax-api/3.0/mlflow/%61ssistant/config",
-        "/ajax-api/3.0/mlflow/assistant%2fconfig", "/ajax-api/3.0/mlflow/assistant;x/config",
-        "/ajax-api/3.0/mlflow/assistant/config;x", "/ajax-api/3.0/mlflow/assistant/config/",
-        "/ajax-api/3.0/mlflow/assistant%2Fconfig%3F", "/ajax-api/3.0/mlflow/assistant/config%23",
-        "/ajax-api/3.0/mlflow/assistant/config%00", "/ajax-api/3.0/mlflow/assistant/config%0a",
-        "/static-files/../ajax-api/3.0/mlflow/assistant/config", "/health/../ajax-api/3.0/mlflow/assistant/config",
-        "/static-files%2f..%2fajax-api%2f3.0%2fmlflow%2fassistant%2fconfig", "/static-files/../../__init__.py",
-        "/static-files/..%2f..%2f__init__.py", "/static-files/%2e%2e/%2e%2e/__init__.py",
-        "http://127.0.0.1/ajax-api/3.0/mlflow/assistant/config", "*",
+        "//ajax-api/3.0/mlflow/assistant/config", "/AJAX-API/3.0/mlflow/assistant/config",
+        "/ajax-api/3.0/mlflow/traces/../assistant/config", "/ajax-api/3.0/mlflow/traces%2f..%2fassistant%2fconfig",
+        "/ajax-api/3.0/mlflow/assistant/config%0a", "/static-files/../ajax-api/3.0/mlflow/assistant/config",
+        "/static-files/%2e%2e/%2e%2e/__init__.py", "http://127.0.0.1/ajax-api/3.0/mlflow/assistant/config",
     ],
 )  # fmt: skip
 def test_no_other_spelling_of_a_path_leads_there(ui: Ui, path: str) -> None:
