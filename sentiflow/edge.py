@@ -3,7 +3,7 @@
 import asyncio
 import ipaddress
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import h11
@@ -13,6 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 ANY_PORT = 0
+
+Headers = Mapping[bytes, bytes]
+"""Of a request, by their names in small letters."""
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
 """Names of this machine, to this machine."""
@@ -44,37 +47,33 @@ class Origins:
     ) -> None:
         self._hint = hint
         self._names, self._links, self._every_address = frozenset(names), links, every_address
-        self._public = "/".join(public.split("/")[:3])
+        self._public = "/".join(public.split("/")[:3]).encode()
 
-    def check(self, scope: Scope) -> None:
+    def check(self, scope: Scope, headers: Headers) -> None:
         """Refuse a request to another name by 421, and that of another site's page by 403."""
-        hosts = [host.lower() for host in values(scope, b"host")]  # HTTP/1.0 may leave it out; browsers do not
-        own = {f"{scheme}://{host}" for host in hosts for scheme in ("http", "https")}
-        if self._public and {self._public} <= own:
-            own = {self._public}
-        elif not all(map(self._is_here, hosts)):
+        host, origin = headers.get(b"host"), headers.get(b"origin")
+        known = host is None or self._is_here(host.lower())  # HTTP/1.0 may leave it out; browsers do not
+        own: tuple[bytes, ...] = () if host is None else (b"http://" + host.lower(), b"https://" + host.lower())
+        if self._public and self._public in own:
+            known, own = True, (self._public,)
+        if not known:
             raise HTTPException(421, f"Not known by this host name: {self._hint}.")
-        strange = not {origin.lower() for origin in values(scope, b"origin")} <= own
-        elsewhere = not set(values(scope, b"sec-fetch-site")) <= {"same-origin", "none"}
-        if strange or (elsewhere and not self._is_link(scope)):
+        strange = origin is not None and origin.lower() not in own
+        elsewhere = headers.get(b"sec-fetch-site", b"none") not in (b"same-origin", b"none")
+        if strange or (elsewhere and not self._is_link(scope, headers)):
             raise HTTPException(403, "Pages of other sites, other ports of this machine among them, may not ask.")
 
-    def _is_here(self, host: str) -> bool:
-        if not (found := _HOST.fullmatch(host)):
+    def _is_here(self, host: bytes) -> bool:
+        if not (found := _HOST.fullmatch(host.decode("latin-1"))):
             return False
-        name, port = found[1] or found[2], int(found[3] or 80)
-        known = not self._names.isdisjoint([(name, port), (name, ANY_PORT)])
+        name = found[1] or found[2]
+        known = (name, ANY_PORT) in self._names or (name, int(found[3] or 80)) in self._names
         return known or (self._every_address and _is_address(name))
 
-    def _is_link(self, scope: Scope) -> bool:
+    def _is_link(self, scope: Scope, headers: Headers) -> bool:
         """Whether a person follows a link: the page here replaces the other site's, which learns nothing."""
-        shown = values(scope, b"sec-fetch-mode"), values(scope, b"sec-fetch-dest")
-        return scope["method"] == "GET" and scope["path"] in self._links and shown == (["navigate"], ["document"])
-
-
-def values(scope: Scope, name: bytes) -> list[str]:
-    """The values of a request's header."""
-    return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
+        shown = headers.get(b"sec-fetch-mode"), headers.get(b"sec-fetch-dest")
+        return scope["method"] == "GET" and scope["path"] in self._links and shown == (b"navigate", b"document")
 
 
 def _is_address(name: str) -> bool:
@@ -91,9 +90,9 @@ class Edge:
     def __init__(self, app: ASGIApp, origins: Origins, headers: dict[bytes, bytes]) -> None:
         self._app, self._origins, self._headers = app, origins, headers
 
-    def check(self, scope: Scope) -> Response | None:
+    def check(self, scope: Scope, headers: Headers) -> Response | None:
         """Refuse a request by an HTTPException, or answer it in place of the app."""
-        self._origins.check(scope)
+        self._origins.check(scope, headers)
         return None
 
     def refusal(self, err: HTTPException) -> Response:
@@ -110,7 +109,7 @@ class Edge:
             await send(message)
 
         try:
-            app = self.check(scope) or self._app
+            app = self.check(scope, dict(scope["headers"])) or self._app
         except HTTPException as err:
             app = self.refusal(err)
         await app(scope, receive, complete)

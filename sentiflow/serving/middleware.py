@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from sentiflow.edge import ANY_PORT, LOCAL, Edge, Origins, values
+from sentiflow.edge import ANY_PORT, LOCAL, Edge, Headers, Origins
 from sentiflow.serving.metrics import Metrics
 
 SOON = {"Retry-After": "1"}
@@ -56,7 +56,7 @@ class ServiceEdge(Edge):
         self, app: FastAPI, origins: Origins, token: str | None, open_paths: Collection[str], metrics: Metrics
     ) -> None:
         super().__init__(app, origins, _HEADERS)
-        self._metrics, self._token, self._open = metrics, token, open_paths
+        self._metrics, self._token, self._open = metrics, token and token.encode(), open_paths
         self._paths = {route.path for route in app.routes if isinstance(route, Route)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,14 +82,13 @@ class ServiceEdge(Edge):
             self._metrics.requests.labels(path, str(status)).inc()
             self._metrics.seconds.labels(path).observe(time.perf_counter() - began)
 
-    def check(self, scope: Scope) -> None:
-        if values(scope, b"transfer-encoding") and values(scope, b"content-length"):
-            # RFC 9112, 6.1: perhaps two requests
+    def check(self, scope: Scope, headers: Headers) -> None:
+        if b"transfer-encoding" in headers and b"content-length" in headers:  # RFC 9112, 6.1: perhaps two requests
             raise HTTPException(400, "Expected Content-Length or Transfer-Encoding, got both.", CLOSE)
-        super().check(scope)
+        super().check(scope, headers)
         if self._token and scope["path"] not in self._open:
-            scheme, _, given = "".join(values(scope, b"authorization")).partition(" ")
-            if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token.encode()):
+            scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
+            if scheme.lower() != b"bearer" or not hmac.compare_digest(given.strip(), self._token):
                 challenge = {"WWW-Authenticate": "Bearer"}
                 raise HTTPException(401, "This service asks for a token: `Authorization: Bearer ...`.", challenge)
 

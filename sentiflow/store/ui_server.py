@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Scope
 
-from sentiflow.edge import LOCAL, Edge, Origins, PromptHeads, values
+from sentiflow.edge import LOCAL, Edge, Headers, Origins, PromptHeads
 from sentiflow.environment import raise_open_files
 from sentiflow.store.ui import LOGIN, USER
 
@@ -147,10 +147,10 @@ class MlflowEdge(Edge):
         super().__init__(app, origins, _HEADERS)
         self._served, self._password = _expression(paths), login.partition(":")[2].encode()
 
-    def check(self, scope: Scope) -> Response | None:
-        super().check(scope)
+    def check(self, scope: Scope, headers: Headers) -> Response | None:
+        super().check(scope, headers)
         asked = "GET" if scope["method"] == "HEAD" else scope["method"], scope["path"]
-        if asked != ("GET", "/health") and self._password and (person := self._person(scope)) != USER:
+        if asked != ("GET", "/health") and self._password and (person := self._person(headers)) != USER:
             if asked == _PERSON:
                 shown = {"id": 0, "username": person, "is_admin": False}
                 return JSONResponse({"user": shown, "is_basic_auth": False})
@@ -165,15 +165,15 @@ class MlflowEdge(Edge):
     def headers(self, own: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         return super().headers(each for each in own if not each[0].lower().startswith(b"access-control-"))
 
-    def _person(self, scope: Scope) -> str:
+    def _person(self, headers: Headers) -> str:
         """The name that a person gave: any that can be read, as it only says who labelled a text."""
-        scheme, _, login = "".join(values(scope, b"authorization")).partition(" ")
+        scheme, _, login = headers.get(b"authorization", b"").partition(b" ")
         try:
             person, _, password = b64decode(login.strip(), validate=True).partition(b":")
         except ValueError:
             person = password = b""
         name = person.decode("utf-8", "replace")
-        right = scheme.lower() == "basic" and hmac.compare_digest(password, self._password)
+        right = scheme.lower() == b"basic" and hmac.compare_digest(password, self._password)
         if not right or not name.strip() or not name.isprintable():
             challenge = {"WWW-Authenticate": 'Basic realm="MLflow", charset="UTF-8"'}
             raise HTTPException(401, "This server asks for a login.", challenge)

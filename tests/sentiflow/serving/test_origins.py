@@ -93,8 +93,8 @@ def test_on_every_address_any_address_may_be_asked_but_no_unknown_name(
 ) -> None:
     asked = origins(listens, [])
     for host in allowed:
-        asked.check({"method": "GET", "path": "/", "headers": [(b"host", host.encode())]})
+        asked.check({"method": "GET", "path": "/"}, {b"host": host.encode()})
     for host in refused:
         with pytest.raises(HTTPException) as told:
-            asked.check({"method": "GET", "path": "/", "headers": [(b"host", host.encode())]})
+            asked.check({"method": "GET", "path": "/"}, {b"host": host.encode()})
         assert told.value.status_code == 421
