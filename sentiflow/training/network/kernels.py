@@ -12,8 +12,6 @@ What was compiled is kept on disk for the next process; files that cannot be rea
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,8 +19,6 @@ import scipy.linalg.cython_blas  # noqa: F401 - the products' BLAS, loaded befor
 from numba import njit
 from numba.core.caching import FunctionCache
 from numpy.typing import NDArray
-
-from sentiflow.errors import first_line
 
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "arcp", "nsz"}}
 
@@ -40,41 +36,21 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             made._cache = _Cache(function)  # noqa: SLF001 - where numba's `cache=True` sets its own
         except RuntimeError as err:  # no folder can be written
-            _warn(f"Each process compiles for itself, as compiled code cannot be kept on disk: {first_line(err)}.")
+            _logger.warning("Each process compiles for itself: %s", err)
     return made  # type: ignore[no-any-return]
 
 
 class _Cache(FunctionCache):  # type: ignore[misc]
-    """numba's cache, but that a file which cannot be read or written ends no training.
-
-    A pickle that was cut, as a loss of power leaves it, can raise anything.
-    """
+    """numba's cache, but that a damaged file, as a loss of power leaves it, ends no training."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Give what was compiled for these types; None if there is none, or its files are damaged."""
         try:
             return super().load_overload(sig, target_context)
-        except OSError:  # told as what is compiled cannot be kept
+        except Exception:  # noqa: BLE001 - a pickle that was cut can raise anything
+            _logger.warning("Compiled code in %s is damaged: it is compiled again.", self.cache_path)
+            self.flush()
             return None
-        except Exception:  # noqa: BLE001
-            _warn(f"Compiled code in {self.cache_path} is damaged: it is compiled again.")
-            with suppress(OSError):
-                self.flush()
-            return None
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep what was compiled."""
-        try:
-            super().save_overload(sig, data)
-        except Exception as err:  # noqa: BLE001
-            reason = getattr(err, "strerror", None) or first_line(err)
-            _warn(f"Compiled code cannot be kept in {self.cache_path}: {reason}.")
-
-
-@cache
-def _warn(line: str) -> None:
-    """Once a process: every function has files of its own."""
-    _logger.warning(line)
 
 
 Array = NDArray[Any]

@@ -5,7 +5,7 @@ The kernels around it are tested through ``Recurrence``.
 
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,6 @@ import pytest
 from sentiflow.training.network import kernels
 
 SOURCE = "def double(x):\n    return x + x\n"
-
-
-@pytest.fixture(autouse=True)
-def _fresh() -> Iterator[None]:
-    kernels._warn.cache_clear()
-    yield
-    kernels._warn.cache_clear()
 
 
 @pytest.fixture
@@ -81,20 +74,6 @@ def test_damaged_files_are_made_again_with_a_line(
     assert [line.split(" in ")[0] for line in caplog.messages] == ["Compiled code"]
     last = load()
     assert last(21) == 42 and hits(last) == 1
-
-
-def test_code_that_cannot_be_kept_is_used_all_the_same(
-    kept: Path, load: Callable[[], Any], caplog: pytest.LogCaptureFixture
-) -> None:
-    """Red if a cache on a full or read-only disk ended a training."""
-    function = load()
-    (folder,) = kept.iterdir()
-    for file in folder.iterdir():
-        file.unlink()
-    folder.rmdir()
-    folder.write_text("in the way")
-    assert function(21) == 42
-    assert caplog.messages == [f"Compiled code cannot be kept in {folder}: File exists."]
 
 
 @pytest.mark.parametrize("scale", [1e-6, 0.1, 1, 5, 50])
