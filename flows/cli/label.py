@@ -24,9 +24,7 @@ def label(
     *,
     texts: Annotated[int, typer.Option(min=20, max=10_000, help="How many texts to draw.")] = 200,
     dataset: WhoseOption = None,
-    export: Annotated[
-        Path | None, file_option(help="Write the newest sample to a .csv file.")
-    ] = None,
+    export: Annotated[Path | None, file_option(help="Write the newest sample to a .csv file.")] = None,
     import_: Annotated[Path | None, file_option("--import", help="Read labels from such a file.")] = None,
     by: Annotated[
         str | None,
