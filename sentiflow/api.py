@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from sentiflow.console import progress_bar
-from sentiflow.environment import isolate, send_no_usage_data
+from sentiflow.environment import send_no_usage_data
 from sentiflow.evaluation.metrics import Baseline
 from sentiflow.names import AUTO, BASE, is_model_name, model_name
 from sentiflow.reports.blocks import Report, explanation_page, framed
@@ -174,7 +174,6 @@ def promote(run: str | Run, *, reason: str = "", force: bool = False) -> "Candid
 
 def _begin() -> None:
     """Set up this process before TensorFlow and MLflow are imported, as a command is."""
-    isolate()
     send_no_usage_data()
     os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")  # a line for each model that is loaded
 

@@ -30,8 +30,6 @@ def send_no_usage_data() -> None:
         os.environ.setdefault(name, value)
 
 
-
-
 process_started: ContextVar[float | None] = ContextVar("process_started", default=None)
 """When this process began (seconds since the epoch), set by a command that runs one job; else unknown."""
 
