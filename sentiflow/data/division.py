@@ -1,11 +1,12 @@
 """Rows to train on: which are kept, which of them test, and how they become reviews.
 
 The words of each text alone decide: however a user's table grows, is sorted, is put into several files or is
-written with other capitals and punctuation, none changes sides.
+written with other capitals, punctuation, quotes, emoji or markup, none changes sides.
 """
 
 import csv
 import gzip
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -25,6 +26,8 @@ from sentiflow.scoring.vocabulary import PAD, START, tokenize
 TEST_SHARE = 0.2  # of the texts of a table without a split
 
 _ID = "text-"
+_WORD, _TAG = re.compile(r"[^\W_]+(?:'[^\W_]+)*"), re.compile(r"</?[a-z][^<>]*>")
+_LINE_BREAK = "br"  # what IMDB's words have of such a tag
 _DIGITS = 16  # 64 bits: two of a million texts share them with a probability of 3e-8
 
 Hashes = NDArray[np.uint64]
@@ -36,11 +39,13 @@ def text_id(text: str) -> str:
 
 
 def word_hash(text: str) -> int:
-    """The beginning of the SHA-256 of a text's words with a space between: equal for what the model reads alike.
+    """The beginning of the SHA-256 of a text's letters and digits, in lower case, with a space between words.
 
-    A text without any word stands for itself.
+    Texts that differ in capitals, punctuation, quotes, emoji or markup alone have one; also where the model reads
+    those as words, as then one is nearly the other. A text without letters and digits stands for itself.
     """
-    words = " ".join(tokenize(text)) or text
+    found = _WORD.findall(_TAG.sub(" ", text.lower().replace("’", "'")))
+    words = " ".join(word for word in found if word != _LINE_BREAK) or text
     return int(sha256(words.encode()).hexdigest()[:_DIGITS], 16)
 
 
@@ -73,18 +78,19 @@ class Labelled(NamedTuple):
 
 
 def each_once(rows: Sequence[Labelled]) -> tuple[list[Labelled], int, Counter[str]]:
-    """The first row of each text's words; how many others there were, and of those with another label, which one.
+    """The first row of each text as it is read, how many others, and of those with another label, which one.
 
     It has the split that a table gives the text, whichever table that is.
     """
     first: dict[int, Labelled] = {}
     relabelled = Counter[str]()
     for row in rows:
-        kept = first.setdefault(row.words, row)
+        read = hash(" ".join(tokenize(row.text)) or row.text)  # an emoji may decide the label: it is a word here
+        kept = first.setdefault(read, row)
         if kept.label != row.label:
             relabelled[row.name or LABEL_NAMES[row.label]] += 1
         if row.split and not kept.split:
-            first[row.words] = kept._replace(split=row.split)
+            first[read] = kept._replace(split=row.split)
     return list(first.values()), len(rows) - len(first), relabelled
 
 
@@ -116,7 +122,7 @@ def divided(rows: Sequence[Labelled], text_column: str) -> tuple[list[Labelled],
 
 def in_fixed_order(rows: Sequence[Labelled]) -> list[Labelled]:
     """Rows in the order of their words' hashes: those that validate, the last, are beyond a threshold of it."""
-    return sorted(rows, key=lambda row: row.words)
+    return sorted(rows, key=lambda row: (row.words, row.review_id))
 
 
 def _one_label(where: str, rows: Sequence[Labelled]) -> str:

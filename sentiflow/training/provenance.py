@@ -6,14 +6,16 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from sentiflow.base import model as base
-from sentiflow.data.prepare import find_prepared
+from sentiflow.data.prepare import fetch, find_prepared, prepare
 from sentiflow.data.table import TableOptions
 from sentiflow.environment import processor
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.names import AUTO, BASE, BUILT_IN, NONE, model_name
 from sentiflow.redaction import printable
 from sentiflow.scoring import cores
@@ -145,14 +147,17 @@ def trained_already(
     config: TrainConfig, dataset: str, seed: int, settings: Settings, table: TableOptions, start_from: str
 ) -> Version | None:
     """Find a version made by the same recipe, data, start, code, packages and seed; None if a training is due."""
-    if (prepared := find_prepared(dataset, settings, table)) is None:
+    name = model_name(dataset)
+    versions = [each for each in open_store(settings).versions(name) if TRAINING_KEY in each.tags]
+    prepared = find_prepared(dataset, settings, table)
+    if prepared is None and versions and dataset not in BUILT_IN:  # other files may hold the same data
+        with suppress(UsageError, ExternalError):  # the training says what is wrong, and its run keeps it
+            prepared = prepare(fetch(dataset, settings, options=table), settings)
+    if prepared is None:
         return None
     key = training_key(config, prepared.digest, seed, asked_key(start_from, dataset, settings))
-    name = model_name(dataset)
-    for version in reversed(open_store(settings).versions(name)):
-        if version.tags.get(TRAINING_KEY) == key:
-            return Version(name, version.number, "trained already")
-    return None
+    equal = [each.number for each in versions if each.tags[TRAINING_KEY] == key]
+    return Version(name, equal[-1], "trained already") if equal else None
 
 
 def training_key(config: TrainConfig, digest: str, seed: int, start: str) -> str:

@@ -87,6 +87,8 @@ def test_a_grown_table_starts_from_its_champion_and_all_that_stands_on_versions_
     assert trained_already(QUICK, str(table), 0, settings, DEFAULT_OPTIONS, "auto") == Version(
         NAME, 2, "trained already"
     )
+    write(table, ROWS[:99:-1])  # the same data in other bytes
+    assert trained_already(QUICK, str(table), 0, settings, DEFAULT_OPTIONS, "auto") is not None
     for other in ("none", f"{NAME}/1"):
         assert trained_already(QUICK, str(table), 0, settings, DEFAULT_OPTIONS, other) is None
     assert reproduce(f"{NAME}/2").identical

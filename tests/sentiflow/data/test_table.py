@@ -382,11 +382,21 @@ def test_capitals_and_punctuation_make_no_other_text(tmp_path: Path) -> None:
     assert len(both.rows) == 200 and {row.place.split()[0] for row in both.rows} == {"mine.csv"}
 
 
-def test_the_hash_of_words_is_that_of_lower_case_words_with_a_space_between(tmp_path: Path) -> None:
+def test_the_hash_of_words_is_that_of_letters_and_digits_with_a_space_between_words(tmp_path: Path) -> None:
     content, _ = to_reviews(read(table(tmp_path, [("Well-made; I DON'T regret it!", "1"), *rows(9)])).rows)
     expected = sha256(b"well made i don't regret it").digest()[:8]
     assert content.words is not None and int(content.words[0]) == int.from_bytes(expected, "big")
-    assert word_hash("a") != word_hash("b")
+    assert word_hash("a") != word_hash("b") != word_hash("🙂") != word_hash("🙁")
+
+
+def test_texts_that_differ_in_emoji_are_two_on_one_side_of_the_test(tmp_path: Path) -> None:
+    """Red if one is left out, though it may have the other label, or if one tests what the other teaches."""
+    pairs = [(f"{text} {sign}", label) for text, _ in rows(60) for sign, label in (("👍", "1"), ("👎", "0"))]
+    made = read(table(tmp_path, [*pairs, *((f"<p>{text}!</p>", "0") for text, _ in rows(60))])).rows
+    assert len(made) == 180
+    sides = {key: {row.split for row in made if row.words == key} for key in {row.words for row in made}}
+    assert len(sides) == 60 and {*map(len, sides.values())} == {1}
+    assert set.union(*sides.values()) == {"train", "test"}
 
 
 def test_a_text_keeps_the_split_that_one_of_two_tables_gives_it(tmp_path: Path) -> None:
