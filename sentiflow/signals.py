@@ -36,15 +36,14 @@ def listen() -> None:
             signal.signal(number, _end)
         elif callable(handler) and handler is not _end and not isinstance(handler, partial):
             signal.signal(number, partial(_note, handler))
+    signal.signal(signal.SIGALRM, _exit)
 
 
 def decide(code: int, seconds: float = EXIT_SECONDS) -> None:
     """Decide the exit code: signals raise nothing any more, and after these seconds the process has ended."""
     global _outcome
     _outcome = code
-    last = threading.Timer(seconds, _exit)
-    last.daemon = True
-    last.start()
+    signal.setitimer(signal.ITIMER_REAL, seconds)  # a thread to wait may lack the memory to start
 
 
 def abandons_threads() -> bool:
@@ -121,7 +120,7 @@ def _raise(number: int) -> NoReturn:
     sys.exit(128 + number)
 
 
-def _exit() -> NoReturn:
+def _exit(*_of_handler: object) -> NoReturn:
     """End this process at once: with the code that was decided, else with that of the first signal."""
     number = first_signal()
     os._exit(_outcome if _outcome is not None else 128 + number if number else 1)

@@ -26,8 +26,9 @@ from sentiflow.scoring.vocabulary import PAD, START, tokenize
 TEST_SHARE = 0.2  # of the texts of a table without a split
 
 _ID = "text-"
-_WORD, _TAG = re.compile(r"[^\W_]+(?:'[^\W_]+)*"), re.compile(r"</?[a-z][^<>]*>")
-_LINE_BREAK = "br"  # what IMDB's words have of such a tag
+_WORD, _TAG = re.compile(r"[^\W_]+(?:'[^\W_]+)*"), re.compile(r"<[a-z][^<>]*>")
+# Names of plain tags count nowhere, nor do they as words: IMDB's reviews come as ids, which hold i for I and <i>.
+_TAGS = {"a", "b", "br", "center", "div", "em", "hr", "i", "li", "ol", "p", "small", "span", "strong", "u", "ul"}
 _DIGITS = 16  # 64 bits: two of a million texts share them with a probability of 3e-8
 
 Hashes = NDArray[np.uint64]
@@ -41,12 +42,16 @@ def text_id(text: str) -> str:
 def word_hash(text: str) -> int:
     """The beginning of the SHA-256 of a text's letters and digits, in lower case, with a space between words.
 
-    Texts that differ in capitals, punctuation, quotes, emoji or markup alone have one; also where the model reads
-    those as words, as then one is nearly the other. A text without letters and digits stands for itself.
+    Texts that differ in capitals, punctuation, quotes, emoji or plain markup alone have one; also where the model
+    reads those as words, as then one is nearly the other. A text without letters and digits stands for itself.
     """
-    found = _WORD.findall(_TAG.sub(" ", text.lower().replace("’", "'")))
-    words = " ".join(word for word in found if word != _LINE_BREAK) or text
+    found = _WORD.findall(_TAG.sub(_without_attributes, text.lower().replace("’", "'")))
+    words = " ".join(word for word in found if word not in _TAGS) or " ".join(found) or text
     return int(sha256(words.encode()).hexdigest()[:_DIGITS], 16)
+
+
+def _without_attributes(tag: re.Match[str]) -> str:
+    return " " if "=" in tag[0] else tag[0]
 
 
 def text_hashes(review_ids: NDArray[np.str_]) -> Hashes:

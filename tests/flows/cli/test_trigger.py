@@ -7,7 +7,8 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.sorting import FlowRunSort
 
-from flows.cli import admin, application
+from flows.cli import admin
+from flows.cli.main import application
 from flows.schedules import deployments
 from sentiflow.errors import UsageError
 from sentiflow.operations.deployments import Applied, apply
