@@ -122,8 +122,8 @@ def test_the_whole_way_in_an_empty_folder(programs: Path, tmp_path: Path) -> Non
         until((home / "data" / "ui" / f"127.0.0.1:{port}.json").exists, "a note of the address")
         assert httpx.get(f"http://127.0.0.1:{port}", trust_env=False, timeout=60).status_code == 401
     environment["SENTIFLOW_PREFECT_PORT"] = str(free_port())
-    options = ["--dataset", "sample", "--recipe", "tutorial", "--set", "epochs=1"]
-    with running("schedule", *options, at=home, environment=environment, log=log):
+    environment["SENTIFLOW_SCHEDULE_RECIPE"] = "tutorial"
+    with running("schedule", "--dataset", "sample", at=home, environment=environment, log=log):
         until(lambda: "Prefect UI: " in log.read_text(), "the schedule")
         run("trigger", "train")
     assert "v2" in run("runs")

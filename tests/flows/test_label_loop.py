@@ -51,7 +51,7 @@ def test_labels_become_rows_of_the_next_training_and_the_gate_tells_how_many_it_
     folder.mkdir()
     write(folder / "base.csv", 3, NAMES)
     train = ("train", "--dataset", "reviews", "--labels", LABELS, "--promote", *RECIPE)
-    run(world, *train)
+    run(world, *(word for word in train if word != "--promote"))
     told = run(world, "promote", "1", "--dataset", "reviews", "--reason", "the first one")
     assert "version 1 is now the champion" in told
     truth = {text: label for text, label, _ in sample_rows(2, 60, 5)}
@@ -95,7 +95,7 @@ def test_labels_become_rows_of_the_next_training_and_the_gate_tells_how_many_it_
 
 
 def is_test(text: str) -> bool:
-    words = " ".join(re.findall(r"[a-z0-9']+", text.lower()))
+    words = " ".join(word for word in re.findall(r"[a-z0-9']+", text.lower()) if word not in ("a", "i"))
     return int(sha256(words.encode()).hexdigest()[:16], 16) < 0.2 * 2**64
 
 
