@@ -12,8 +12,8 @@ from sentiflow.promotion.candidate import Candidate
 from sentiflow.promotion.history import MAX_REASON, check_request, judged_already, nothing_new
 from sentiflow.results import Skipped
 from sentiflow.settings import load_settings
-from tasks.register import Decision
-from tasks.register import promote as promote_version
+from tasks.promote import Decision
+from tasks.promote import promote as promote_version
 
 logger = logging.getLogger(f"sentiflow.{__name__}")
 

@@ -101,8 +101,10 @@ def warnings(table: Path) -> list[str]:
 
 def _pairs(content: Reviews) -> list[tuple[int, int]]:
     """The places of test reviews and of learnt ones that they are nearly equal to."""
+    if content.alike is None or not (ones := np.flatnonzero(content.alike != "").tolist()):
+        return []
     places = {name: place for place, name in enumerate(content.review_id.tolist())}
-    return [(one, places[learnt]) for one, learnt in enumerate(content.near.tolist()) if learnt]
+    return [(one, places[content.alike[one]]) for one in ones]
 
 
 def _short(text: str) -> str:

@@ -57,9 +57,7 @@ class Reviews:
     tokens: list[NDArray[np.int32]]  # n arrays of int32 ids, rare words included, the start marker first
     label_names: tuple[str, str] = LABEL_NAMES  # what the source calls 0 and 1
     words: NDArray[np.uint64] | None = None  # shape (n,), of a user's table hashes of the words; 0 if not known
-    alike: NDArray[np.str_] | None = (
-        None  # shape (n,), ids of learnt reviews as ``sentiflow.data.near`` finds them
-    )
+    alike: NDArray[np.str_] | None = None  # shape (n,), as ``near``; None where nobody has looked
 
     def __len__(self) -> int:
         return len(self.label)

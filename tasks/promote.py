@@ -1,4 +1,4 @@
-"""Tasks: make a version the champion."""
+"""Task: make a version the champion."""
 
 import logging
 from typing import Literal
