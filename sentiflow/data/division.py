@@ -46,7 +46,7 @@ def word_hash(text: str) -> int:
     reads those as words, as then one is nearly the other. A text without letters and digits stands for itself.
     """
     found = _WORD.findall(_TAG.sub(_without_attributes, text.lower().replace("’", "'")))
-    words = " ".join(word for word in found if word not in _TAGS) or " ".join(found) or text
+    words = " ".join([word for word in found if word not in _TAGS]) or " ".join(found) or text
     return int(sha256(words.encode()).hexdigest()[:_DIGITS], 16)
 
 
@@ -87,15 +87,16 @@ def each_once(rows: Sequence[Labelled]) -> tuple[list[Labelled], int, Counter[st
 
     It has the split that a table gives the text, whichever table that is.
     """
-    first: dict[int, Labelled] = {}
-    relabelled = Counter[str]()
+    first: dict[tuple[int, str], Labelled] = {}
+    relabelled, alike = Counter[str](), Counter(row.words for row in rows)
     for row in rows:
-        read = hash(" ".join(tokenize(row.text)) or row.text)  # an emoji may decide the label: it is a word here
-        kept = first.setdefault(read, row)
+        # An emoji may decide the label: of texts with the same letters those are one that are read as one.
+        read = (" ".join(tokenize(row.text)) or row.text) if alike[row.words] > 1 else ""
+        kept = first.setdefault((row.words, read), row)
         if kept.label != row.label:
             relabelled[row.name or LABEL_NAMES[row.label]] += 1
         if row.split and not kept.split:
-            first[read] = kept._replace(split=row.split)
+            first[row.words, read] = kept._replace(split=row.split)
     return list(first.values()), len(rows) - len(first), relabelled
 
 
