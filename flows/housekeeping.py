@@ -1,6 +1,6 @@
 """Clean-up of stores and folders."""
 
-from sentiflow.operations.flow_runs import job
+from sentiflow.operations.job import job
 from sentiflow.operations.repair import CleanupReport
 from tasks.housekeeping import close_killed, publish_report, remove_old_files, retire_flow_runs, retire_runs
 

@@ -3,7 +3,7 @@
 from sentiflow.monitoring import live
 from sentiflow.monitoring.check import CheckOutcome, drift_check
 from sentiflow.names import dataset_name
-from sentiflow.operations.flow_runs import job
+from sentiflow.operations.job import job
 from tasks.monitor import collect, compare, mark_checked, measure_accuracy, report
 
 

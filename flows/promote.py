@@ -7,7 +7,7 @@ from pydantic import Field
 
 from sentiflow.errors import SentiflowError
 from sentiflow.names import model_name
-from sentiflow.operations.flow_runs import by_deployment, job
+from sentiflow.operations.job import by_deployment, job
 from sentiflow.promotion.candidate import Candidate
 from sentiflow.promotion.history import MAX_REASON, check_request, judged_already, nothing_new
 from sentiflow.results import Skipped

@@ -6,18 +6,16 @@ from typing import Annotated
 from pydantic import Field
 
 from flows.promote import after_training
-from flows.train import Seed, baseline_of, train_below
+from flows.train import Seed, train_below
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.names import AUTO
-from sentiflow.operations.flow_runs import job
-from sentiflow.operations.started import this_flow_run
+from sentiflow.operations.job import job, this_flow_run
 from sentiflow.results import RepeatsResult, best_of
 from sentiflow.run.record import REPEAT, REPEATS
 from sentiflow.training.open_run import alone, planned_name, seeds_label, training_run
 from sentiflow.training.preload import preload
 from sentiflow.training.recipes import TUNED, TrainConfig, check_seeds
-from tasks.summarize import summarize_repeats
-from tasks.training import fetch, fit, prepare, register
+from tasks.training import TRAINING, fetch, fit, prepare, register, summarize_repeats
 
 
 @job(lambda given, due: planned_name(given, due, given["repeats"]))
@@ -55,7 +53,7 @@ def repeat(
         parent.params({"repeats": repeats})
         prepared = prepare(parent, fetch(parent, table))
         parent = fit(parent, prepared, start_from)
-        baseline, seeds = baseline_of(parent, prepared), []
+        baseline, seeds = TRAINING.baseline_of(parent, prepared), []
         for each in range(seed, seed + repeats):
             name = parent.name.replace(seeds_label(seed, repeats), seeds_label(each))
             seeds.append(train_below(parent, prepared, name, REPEAT, f"seed {each}", each, baseline))

@@ -4,14 +4,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sentiflow.operations.flow_runs import job
-from sentiflow.operations.started import this_flow_run
+from sentiflow.operations.job import job, this_flow_run
 from sentiflow.results import Reproduction
 from sentiflow.run.record import REPRODUCTION
 from sentiflow.training.open_run import alone, start_from_it, training_run
 from sentiflow.training.preload import preload
-from tasks.summarize import check_original, summarize_reproduction
-from tasks.training import evaluate, prepare_again, train
+from tasks.training import check_original, evaluate, prepare_again, summarize_reproduction, train
 
 
 @job(lambda given, due: f"reproduction:{given['run']}-{due}")

@@ -13,7 +13,7 @@ from sentiflow.console import progress_bar
 from sentiflow.data.advice import Label
 from sentiflow.data.table import as_options
 from sentiflow.folder import expanded
-from sentiflow.operations.flow_runs import job
+from sentiflow.operations.job import job
 from sentiflow.redaction import escape_markdown
 from sentiflow.settings import load_settings
 

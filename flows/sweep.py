@@ -9,13 +9,12 @@ from prefect import runtime
 from pydantic import Field
 
 from flows.promote import after_training
-from flows.train import Seed, baseline_of
+from flows.train import Seed
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.errors import DivergedError, UsageError
 from sentiflow.names import AUTO
-from sentiflow.operations.flow_runs import job
-from sentiflow.operations.started import this_flow_run
+from sentiflow.operations.job import job, this_flow_run
 from sentiflow.operations.task_runners import Runner, check_runner, running, workers_of
 from sentiflow.results import DIVERGED, SeedResult, SweepResult, TrialRow, best_of, by_loss
 from sentiflow.run.record import SWEEP
@@ -28,7 +27,7 @@ from sentiflow.training.context import RunContext
 from sentiflow.training.open_run import alone, planned_name, training_run
 from sentiflow.training.recipes import TUNED, TrainConfig
 from tasks.sweep import begin, start_worker, summarize_sweep, train_best, trial
-from tasks.training import fetch, fit, prepare, register
+from tasks.training import TRAINING, fetch, fit, prepare, register
 
 logger = logging.getLogger(f"sentiflow.{__name__}")
 
@@ -126,7 +125,12 @@ def _train_best(
     """The best recipe, and its trainings by seed; if one diverges, the same command takes the next best recipe."""
     best = _best(sweep)
     config = sweep.best(best.values)
-    given = {"parent": run, "prepared": prepared, "config": config, "baseline": baseline_of(run, prepared)}
+    given = {
+        "parent": run,
+        "prepared": prepared,
+        "config": config,
+        "baseline": TRAINING.baseline_of(run, prepared),
+    }
     calls = ({**given, "seed": seed} for seed in range(repeats))
     try:
         return config, sorted(runner.side_by_side(train_best, calls), key=lambda each: each.run.seed)

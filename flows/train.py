@@ -1,6 +1,5 @@
 """The main job: fetch, prepare, train, evaluate, register, summarize."""
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -10,28 +9,18 @@ from pydantic import Field
 from flows.promote import after_training
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
-from sentiflow.names import AUTO, BUILT_IN
-from sentiflow.operations.flow_runs import job
-from sentiflow.operations.started import this_flow_run
-from sentiflow.results import Registered, SeedResult, Skipped, TrainingResult
-from sentiflow.settings import load_settings
+from sentiflow.names import AUTO
+from sentiflow.operations.job import job, this_flow_run
+from sentiflow.pipeline.training import train as in_order
+from sentiflow.results import SeedResult, Skipped, TrainingResult
 from sentiflow.training.context import RunContext
-from sentiflow.training.open_run import alone, child_run, planned_name, training_run
-from sentiflow.training.preload import preload
-from sentiflow.training.provenance import nothing_to_train, trained_already
+from sentiflow.training.open_run import child_run, planned_name
 from sentiflow.training.recipes import TUNED, TrainConfig
-from tasks.training import evaluate, fetch, fit, fit_baseline, prepare, register, summarize
+from tasks.training import TRAINING, evaluate
 from tasks.training import train as train_network
-
-logger = logging.getLogger(f"sentiflow.{__name__}")
 
 # What each parameter is for is in a flow's docstring: Prefect's form shows that, not a field's description.
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-
-
-def baseline_of(run: RunContext, prepared: Prepared) -> Path | None:
-    """The file of the baseline's scores of the test reviews; None for datasets that are not a user's table."""
-    return None if prepared.name in BUILT_IN else fit_baseline(run, prepared)
 
 
 def train_below(
@@ -84,20 +73,7 @@ def train(
         table: How a table of your own is read: its columns, its labels, how many rows may be rejected.
         start_from: What the training starts from: auto, none, base, or a version, such as reviews-sentiment/3.
     """
-    settings = load_settings()
-    with alone(this_flow_run(), dataset) as ready:  # what was trained until then may be the same
-        equal = None if force else trained_already(config, dataset, seed, settings, table, start_from)
-        if equal is None:
-            preload()
-            with training_run(ready, config, seed) as run:
-                prepared = prepare(run, fetch(run, table))
-                run = fit(run, prepared, start_from)
-                trained = train_network(run, prepared)
-                measured = evaluate(run, prepared, trained, baseline_of(run, prepared))
-                model = register(run, prepared, trained, measured)
-                result = summarize(run, prepared, measured, model)
-    if equal is None:
-        return replace(result, promotion=after_training(model.name, model.version)) if promote else result
-    promotion = after_training(equal.name, equal.number) if promote else None
-    logger.info(nothing_to_train(equal))
-    return Skipped(nothing_to_train(equal), Registered(equal.name, equal.number), promotion)
+    result = in_order(this_flow_run(), config, dataset, seed, table, start_from, force=force, by=TRAINING)
+    if not promote or (model := result.model) is None:
+        return result
+    return replace(result, promotion=after_training(model.name, model.version))

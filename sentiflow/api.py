@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,8 +113,10 @@ def train(
     _begin()
     from sentiflow.data.prepare import check_data
     from sentiflow.data.table import TableOptions, as_options
-    from sentiflow.pipeline import plain
+    from sentiflow.pipeline import training
+    from sentiflow.training.open_run import planned_name
     from sentiflow.training.recipes import check_seeds, default_recipe, load_recipe
+    from sentiflow.training.started import Started
 
     read = {name: fields.pop(name) for name in TableOptions.model_fields.keys() & fields}
     name, table = str(dataset), as_options(read, "The options of the table")
@@ -121,7 +124,8 @@ def train(
     changes = [f"{key}={value}" for key, value in fields.items()]
     config, settings = load_recipe(recipe or default_recipe(name), changes), load_settings()
     check_data(name, settings, table, progress_bar)
-    result = plain.train(config, name, seed, settings, table, start_from, force=force)
+    called = planned_name({"config": config, "dataset": name, "seed": seed}, f"{datetime.now(UTC):%y%m%d-%H%M%S}")
+    result = training.train(Started(called), config, name, seed, table, start_from, force=force)
     return _run(f"{result.model.name}/{result.model.version}" if result.model else "")
 
 

@@ -13,7 +13,7 @@ from sentiflow.monitoring.accuracy import LiveAccuracy
 from sentiflow.monitoring.check import DriftCheck, DriftResult, RecentTexts
 from sentiflow.names import dataset_of
 from sentiflow.notifications import announce
-from sentiflow.operations.started import this_flow_run
+from sentiflow.operations.job import this_flow_run
 from sentiflow.reports.blocks import PAGE, Section
 from sentiflow.run.record import DIGEST, KIND, MONITOR
 from sentiflow.settings import Notification

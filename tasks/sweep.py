@@ -12,7 +12,7 @@ from prefect import task
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import DeletedError, ExternalError
 from sentiflow.evaluation.metrics import spread
-from sentiflow.operations import run_logs
+from sentiflow.operations.job import collect_logs
 from sentiflow.pipeline.steps import evaluate, train
 from sentiflow.reports.blocks import PAGE
 from sentiflow.reports.several_runs import report_on
@@ -55,7 +55,7 @@ def trial(parent: RunContext, prepared: Prepared, asked: Trial, config: TrainCon
     The test split is not used. After a kill, and after a failure of the store say, the trial still runs: the same
     sweep tries it again.
     """
-    run_logs.collect()  # a worker runs no flow
+    collect_logs()  # a worker runs no flow
     name = f"trial{asked.number:02d}-{parent.name.removeprefix('sweep-')}"
     tags = {"trial.number": str(asked.number)}
     try:
@@ -80,7 +80,7 @@ def train_best(
     parent: RunContext, prepared: Prepared, config: TrainConfig, seed: int, baseline: Path | None
 ) -> SeedResult:
     """Train the best recipe with one seed, and evaluate it on the test split, as ``repeat`` does."""
-    run_logs.collect()
+    collect_logs()
     name = f"best-{seeds_label(seed)}-{parent.name.removeprefix('sweep-')}"
     with child_run(parent, name, REPEAT, prepared, config=config, seed=seed) as run:
         trained = train(run, prepared)

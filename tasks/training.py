@@ -1,4 +1,4 @@
-"""Tasks of a training: the steps of ``sentiflow.pipeline``, as Prefect runs and shows them."""
+"""Tasks of trainings: the steps of ``sentiflow.pipeline``, as Prefect runs and shows them."""
 
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -8,6 +8,7 @@ from prefect import Task
 from sentiflow.pipeline import register as registering
 from sentiflow.pipeline import steps
 from sentiflow.pipeline import summarize as summarizing
+from sentiflow.pipeline.training import Steps
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,3 +28,8 @@ train = _task(steps.train)
 evaluate = _task(steps.evaluate)
 register = _task(registering.register)
 summarize = _task(summarizing.summarize)
+TRAINING = Steps(fetch, prepare, fit, train, fit_baseline, evaluate, register, summarize)
+
+check_original = _task(steps.check_original, "check")
+summarize_repeats = _task(summarizing.summarize_repeats, "summarize")
+summarize_reproduction = _task(summarizing.summarize_reproduction, "compare")

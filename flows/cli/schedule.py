@@ -78,8 +78,8 @@ def _register(specs: "list[Deployment]", pool: str, settings: "Settings") -> Non
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
 
-    from sentiflow.operations.alarm import write_alarm
     from sentiflow.operations.deployments import apply
+    from sentiflow.operations.flow_runs import write_alarm
     from sentiflow.operations.prefect_server import connect_to_running
 
     server = connect_to_running(settings)

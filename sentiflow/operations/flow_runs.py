@@ -1,39 +1,37 @@
-"""Prefect's flow runs: started, found, marked as crashed, deleted; and the notifications of their ends."""
+"""Prefect's flow runs: started, found, marked as crashed, deleted; messages of their ends, and of late ones."""
 
-import os
+import logging
 import re
 import signal
-import tempfile
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime
-from functools import wraps
-from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 import httpx
-from prefect import Flow, runtime
+from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas import filters
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, StateType
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound, PrefectException, PrefectHTTPStatusError
 from prefect.logging.loggers import flow_run_logger
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-from prefect.states import Completed, Crashed
+from prefect.states import Crashed
 
-from sentiflow import folder, signals
-from sentiflow.children import end_with_schedule
-from sentiflow.console import Logger, outlive_readers
+from sentiflow import signals
+from sentiflow.console import Logger
 from sentiflow.errors import SentiflowError, UsageError, first_line
-from sentiflow.notifications import send, wanted
-from sentiflow.operations import run_logs
+from sentiflow.notifications import as_apprise, send, wanted
 from sentiflow.operations.deployments import TAG
 from sentiflow.operations.prefect_server import flow_run_url
-from sentiflow.settings import Notification, load_settings
+from sentiflow.settings import Notification, Settings, load_settings
+from sentiflow.store.records import ATTEMPT
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+logger = logging.getLogger(__name__)
 
 BEGUN = (StateType.RUNNING, StateType.CANCELLING)
 ANSWERED = ("Refused", "Declined", "Waits")  # final states of a promotion that has sent a message of its own
@@ -42,76 +40,16 @@ _NOT_SENT = "The notification of %s %s was not sent: %s"
 _LONGEST = 1_000
 ENCOUNTERED = re.compile(r"(?:Flow|Task) run encountered an exception:? (\w+): ")
 
-P = ParamSpec("P")
+ALARM = "sentiflow: no worker takes a run"
+_PATIENCE = timedelta(minutes=10)
+_LATE = (
+    "Sentiflow: {{ flow.name }} {{ flow_run.name }} is late, and no worker has taken it. Does a worker run? "
+    "{{ flow_run|ui_url or '' }}"
+)
+# What happens to a run that is not left alone.
+_TAKEN = ("Pending", "Running", "AwaitingConcurrencySlot", "Cancelling", "Cancelled", "Crashed", "Failed")
+
 R = TypeVar("R")
-
-
-class _Job(Flow[P, R]):
-    """A flow that sends no heartbeats when it is called: Prefect waits a second for the end of their thread."""
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:  # type: ignore[override]
-        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-            return super().__call__(*args, **kwargs)
-
-
-def job(named: Callable[[dict[str, Any], str], str] | None = None) -> Callable[[Callable[P, R]], Flow[P, R]]:
-    """Prefect's ``flow``, with what all our flows share.
-
-    They end with the schedule, their ends are notified, and the result's ``summary`` becomes the message of the
-    flow run's final state, its ``state_name`` the name. ``named`` gives the name of a run, from its parameters and
-    the moment that it is due.
-    """
-
-    def decorate(function: Callable[P, R]) -> Flow[P, R]:
-        @wraps(function)
-        def summarized(*args: P.args, **kwargs: P.kwargs) -> R:
-            run_logs.collect()
-            ours = by_deployment() or signals.abandons_threads()  # else the process is a program of the user's
-            if ours and threading.current_thread() is threading.main_thread():
-                signals.listen()
-            if by_deployment():
-                outlive_readers()
-                _find_folder()
-            try:
-                result = function(*args, **kwargs)
-            except Exception:
-                signals.stop_if_asked()  # native code and pydantic make errors of what a signal raises
-                raise
-            summary = getattr(result, "summary", None)
-            if summary is None:
-                return result
-            # Called by hand, a flow that returns a state gives the state's data.
-            name = getattr(result, "state_name", None)
-            return cast("R", Completed(message=summary, data=result, name=name))
-
-        return _Job(
-            summarized,
-            version=TAG,
-            flow_run_name=None if named is None else lambda: named(runtime.flow_run.parameters, _due()),
-            persist_result=False, on_running=[end_with_schedule], on_completion=[notify_end],
-            on_failure=[notify_end], on_crashed=[notify_end],
-        )  # fmt: skip
-
-    return decorate
-
-
-def by_deployment() -> bool:
-    """Whether this flow run is a deployment's; ``runtime.deployment`` waits for ever without a free thread."""
-    context = FlowRunContext.get()
-    return bool(context and context.flow_run and context.flow_run.deployment_id)
-
-
-def _find_folder() -> None:
-    """Take relative paths from where the worker was started: it removes a run's own folder with all in it."""
-    here = Path.cwd()
-    is_removed = here.parent == Path(tempfile.gettempdir()).resolve() and here.name.endswith("prefect")
-    if is_removed and folder.VARIABLE not in os.environ:
-        os.environ[folder.VARIABLE] = str(Path(f"/proc/{os.getppid()}/cwd").readlink())
-
-
-def _due() -> str:
-    """The moment that the current flow run is due, as it ends the names of runs."""
-    return f"{runtime.flow_run.scheduled_start_time:%y%m%d-%H%M%S}"
 
 
 def start(client: SyncPrefectClient, deployment: DeploymentResponse, parameters: dict[str, Any]) -> FlowRun:
@@ -200,6 +138,14 @@ def _was_retried(flow_run: FlowRun, attempt: str) -> bool:
     return state.is_scheduled() or state.is_pending() or attempt != str(flow_run.run_count)
 
 
+def crash_flow_run(run: "Run", why: str) -> None:
+    """Mark the flow run of a run of MLflow as crashed, if the server knows it and it was not started again."""
+    with get_client(sync_client=True) as prefect:
+        flow_run = find(prefect, run.data.tags.get("prefect.flow_run_id"))
+        if flow_run is not None:
+            crash(prefect, flow_run, why, logger, run.data.tags.get(ATTEMPT))
+
+
 def close_tasks(prefect: SyncPrefectClient, run: FlowRun, end: State[Any], attempt: str | None = None) -> None:
     """Give the unfinished tasks of a flow run, or those that one attempt began, their final state."""
     unfinished = [each for each in StateType if each not in TERMINAL_STATES]
@@ -274,3 +220,36 @@ def _message(flow: str, flow_run: FlowRun, state: State[Any]) -> tuple[str, dict
     word = (state.name or state.type.value).lower()
     fields = {"flow": flow, "flow_run": flow_run.name, "state": state.type.value, "reason": reason}
     return f"{flow} {flow_run.name} {word}. {reason} {url}", {**fields, "flow_run_url": url}
+
+
+def write_alarm(client: SyncPrefectClient, settings: Settings, patience: timedelta = _PATIENCE) -> bool:
+    """Write an alarm of the server's own for runs that no worker takes: a worker that died cannot send one.
+
+    It is removed where the settings want none; what is paused stays paused.
+    """
+    from prefect.blocks.notifications import SlackWebhook
+    from prefect.events.actions import SendNotification
+    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+
+    existing = client.read_automations_by_name(ALARM)
+    for each in existing:
+        client.delete_automation(each.id)
+    if not wanted(settings, "late"):
+        return False
+    trigger = EventTrigger(
+        posture=Posture.Proactive,
+        after={"prefect.flow-run.Late"},
+        expect={f"prefect.flow-run.{state}" for state in _TAKEN},
+        for_each={"prefect.resource.id"},
+        threshold=1,
+        within=patience,
+    )
+    # Prefect keeps a block encrypted; what is no address of Slack's, this one leaves to Apprise.
+    blocks = [
+        SlackWebhook(url=url).save(f"sentiflow-{number}", overwrite=True)
+        for number, url in enumerate(as_apprise(settings, "late"), 1)
+    ]
+    actions = [SendNotification(block_document_id=each, subject="Sentiflow", body=_LATE) for each in blocks]
+    enabled = all(each.enabled for each in existing)
+    client.create_automation(AutomationCore(name=ALARM, trigger=trigger, actions=actions, enabled=enabled))
+    return True

@@ -17,7 +17,7 @@ from sentiflow.console import Logger
 from sentiflow.errors import BusyError, SentiflowError, first_line
 from sentiflow.locks import HOUSEKEEPING, place_of, training_lock
 from sentiflow.operations import flow_runs
-from sentiflow.operations.started import crash_flow_run
+from sentiflow.operations.flow_runs import crash_flow_run
 from sentiflow.redaction import escape_markdown, redact
 from sentiflow.settings import Settings
 from sentiflow.store.client import connect, tracking_errors

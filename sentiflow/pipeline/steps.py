@@ -23,9 +23,10 @@ from sentiflow.evaluation.metrics import Measured, at_chance
 from sentiflow.evaluation.scores import BASELINE, best_epoch
 from sentiflow.names import BUILT_IN
 from sentiflow.reports.one_run import record_evaluation
-from sentiflow.reproduction import Original, need_data
+from sentiflow.reproduction import Original, find_original, need_data
 from sentiflow.run.record import CAVEAT, epoch_tags
 from sentiflow.scoring import is_positive
+from sentiflow.settings import load_settings
 from sentiflow.store.client import EpochLog
 from sentiflow.store.records import SCORER_DIGEST
 from sentiflow.training.context import RunContext, TrainedFiles, content_of, log_dataset, scorer_of, tested_on
@@ -74,6 +75,15 @@ def prepare_again(run: RunContext, original: Original) -> Prepared:
         prepared = need_data(original, run.settings)
     log_dataset(run, prepared)
     return prepared
+
+
+def check_original(called: str) -> Original:
+    """Find a run, with the data that it was trained on: what is gone is named before the training."""
+    settings = load_settings()
+    original = find_original(called, settings)
+    load_start(original.start, settings)
+    need_data(original, settings)
+    return original
 
 
 def fit(run: RunContext, prepared: Prepared, start_from: str, searched: Collection[str] = ()) -> RunContext:

@@ -7,7 +7,7 @@ from mlflow.entities import Run
 
 @dataclass(frozen=True)
 class Started:
-    """A start by a call of a function; ``operations.started`` has that of a flow run of Prefect's."""
+    """A start by a call of a function; ``operations.job`` has that of a flow run of Prefect's."""
 
     name: str
     source: str = "sentiflow.train"

@@ -84,7 +84,7 @@ def test_a_cluster_of_two_workers_runs_every_trial_once_as_threads_and_processes
 ENDED_IN_A_TRIAL = """
 import time
 from prefect import flow, task
-from sentiflow.operations.started import this_flow_run
+from sentiflow.operations.job import this_flow_run
 from sentiflow.operations.task_runners import running
 from sentiflow.training.recipes import load_recipe
 from sentiflow.training.open_run import alone, training_run

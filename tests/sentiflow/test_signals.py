@@ -10,14 +10,14 @@ import pytest
 FLOW = """
 import os, signal
 from sentiflow import signals
-from sentiflow.operations import flow_runs
+from sentiflow.operations import job
 
-flow_runs.by_deployment = lambda: "DEPLOYED" in os.environ
+job.by_deployment = lambda: "DEPLOYED" in os.environ
 
 def handler(number, frame):
     raise KeyError("the signal's own")
 
-@flow_runs.job()
+@job.job()
 def train():
     assert not signals.first_signal()
     try:

@@ -9,8 +9,8 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.states import Pending, Scheduled
 from pydantic import SecretStr
 
-from sentiflow.operations.alarm import NAME, write_alarm
 from sentiflow.operations.deployments import Deployment, apply
+from sentiflow.operations.flow_runs import ALARM, write_alarm
 from sentiflow.settings import Settings
 from tests.polling import until
 from tests.receiver import receiver
@@ -47,13 +47,13 @@ def test_the_alarm_follows_the_settings_and_a_person_who_paused_it(client: SyncP
     try:
         for _ in range(2):
             assert write_alarm(client, two)
-        (made,) = client.read_automations_by_name(NAME)
+        (made,) = client.read_automations_by_name(ALARM)
         assert made.enabled and len(made.actions) == 2 and "secret" not in made.model_dump_json()
         client.request("PATCH", f"/automations/{made.id}", json={"enabled": False})
         write_alarm(client, two)
-        (made,) = client.read_automations_by_name(NAME)
+        (made,) = client.read_automations_by_name(ALARM)
         assert not made.enabled
         assert not write_alarm(client, settings("https://hooks.example/a", notify_on=("failed",)))
-        assert not client.read_automations_by_name(NAME)
+        assert not client.read_automations_by_name(ALARM)
     finally:
         write_alarm(client, settings(None))

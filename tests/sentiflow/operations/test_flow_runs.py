@@ -11,7 +11,7 @@ from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.logging.handlers import APILogWorker
 
 from sentiflow import folder
-from sentiflow.operations.flow_runs import job
+from sentiflow.operations.job import job
 from tests.world import World
 
 
@@ -23,7 +23,7 @@ def where() -> str:
 def test_a_run_works_in_the_folder_of_prefects_worker(
     world: World, prefect_server: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sentiflow.operations.flow_runs.by_deployment", lambda: True)
+    monkeypatch.setattr("sentiflow.operations.job.by_deployment", lambda: True)
     with tempfile.TemporaryDirectory(suffix="prefect") as removed:
         monkeypatch.chdir(removed)
         monkeypatch.setenv(folder.VARIABLE, "")  # so that it is unset at the end

@@ -12,7 +12,7 @@ from prefect.states import AwaitingRetry, Crashed, Pending, Running
 
 from sentiflow.errors import ExternalError
 from sentiflow.locks import lock_tag
-from sentiflow.operations.started import crash_flow_run
+from sentiflow.operations.flow_runs import crash_flow_run
 from sentiflow.store.client import _clients as clients
 from sentiflow.store.client import connect, experiment_id
 from sentiflow.store.left_open import reconcile

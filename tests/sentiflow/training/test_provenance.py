@@ -55,7 +55,7 @@ def change(project: Path) -> None:
     """What somebody at work leaves: changes, one staged, a new file, a removed one, and what git ignores."""
     (project / CODE).write_text((project / CODE).read_text() + "# caf\xe9\n", encoding="latin-1")
     (project / "tasks" / "new.py").write_bytes(b"# new, without a line's end")
-    (project / "tasks" / "summarize.py").unlink()
+    (project / "tasks" / "sweep.py").unlink()
     (project / SETTING).write_bytes(bytes(range(256)))
     git(project, "add", str(SETTING))
     (project / "docs" / "mine.md").write_text("notes\n")
@@ -91,7 +91,7 @@ def test_the_patch_holds_our_own_files_alone_and_leaves_the_index_as_it_is(proje
     patch = found().patch
     assert b"S3CRET" not in patch and b"mine.md" not in patch
     assert {line.split()[-1] for line in patch.splitlines() if line.startswith(b"diff --git ")} == {
-        f"b/{name}".encode() for name in (CODE, SETTING, "tasks/new.py", "tasks/summarize.py")
+        f"b/{name}".encode() for name in (CODE, SETTING, "tasks/new.py", "tasks/sweep.py")
     }
     assert git(project, "status", "--porcelain") == before
     assert list((project / ".git").rglob("objects/*/*")) == objects

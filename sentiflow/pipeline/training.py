@@ -1,0 +1,62 @@
+"""A training as one call: its steps in their order, as plain functions or as the tasks of a flow."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sentiflow.data.prepare import Prepared, Source
+from sentiflow.data.table import TableOptions
+from sentiflow.evaluation.metrics import Measured
+from sentiflow.names import BUILT_IN
+from sentiflow.pipeline import steps
+from sentiflow.pipeline.register import register
+from sentiflow.pipeline.summarize import summarize
+from sentiflow.results import Registered, Skipped, TrainingResult
+from sentiflow.settings import load_settings
+from sentiflow.training.context import RunContext, TrainedFiles
+from sentiflow.training.open_run import alone, training_run
+from sentiflow.training.preload import preload
+from sentiflow.training.provenance import nothing_to_train, trained_already
+from sentiflow.training.recipes import TrainConfig
+from sentiflow.training.started import Started
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What a training calls."""
+
+    fetch: Callable[[RunContext, TableOptions], Source] = steps.fetch
+    prepare: Callable[[RunContext, Source], Prepared] = steps.prepare
+    fit: Callable[[RunContext, Prepared, str], RunContext] = steps.fit
+    train: Callable[[RunContext, Prepared], TrainedFiles] = steps.train
+    fit_baseline: Callable[[RunContext, Prepared], Path | None] = steps.fit_baseline
+    evaluate: Callable[[RunContext, Prepared, TrainedFiles, Path | None], Measured] = steps.evaluate
+    register: Callable[[RunContext, Prepared, TrainedFiles, Measured], Registered] = register
+    summarize: Callable[[RunContext, Prepared, Measured, Registered], TrainingResult] = summarize
+
+    def baseline_of(self, run: RunContext, prepared: Prepared) -> Path | None:
+        """The file of the baseline's scores of the test reviews; None for datasets that are not a user's table."""
+        return None if prepared.name in BUILT_IN else self.fit_baseline(run, prepared)
+
+
+def train(
+    started: Started, config: TrainConfig, dataset: str, seed: int, table: TableOptions, start_from: str, *,
+    force: bool, by: Steps = Steps(),
+) -> TrainingResult | Skipped:  # fmt: skip
+    """Train a recipe on a dataset and register the model, unless an equal version is there."""
+    with alone(started, dataset) as ready:  # what was trained until then may be the same
+        equal = None if force else trained_already(config, dataset, seed, load_settings(), table, start_from)
+        if equal is not None:
+            logger.info(nothing_to_train(equal))
+            return Skipped(nothing_to_train(equal), Registered(equal.name, equal.number))
+        preload()
+        with training_run(ready, config, seed) as run:
+            prepared = by.prepare(run, by.fetch(run, table))
+            run = by.fit(run, prepared, start_from)
+            trained = by.train(run, prepared)
+            measured = by.evaluate(run, prepared, trained, by.baseline_of(run, prepared))
+            model = by.register(run, prepared, trained, measured)
+            return by.summarize(run, prepared, measured, model)
