@@ -14,7 +14,7 @@ from flows.cli.main import main
 from sentiflow.data.prepare import Prepared
 from sentiflow.evaluation.scores import Epoch
 from sentiflow.results import COMPLETE
-from sentiflow.sweeps import outcome
+from sentiflow.sweeps import study
 from sentiflow.training.context import RunContext
 
 
@@ -29,5 +29,5 @@ def sleep(run: RunContext, _prepared: Prepared, on_epoch: Callable[[Epoch], None
 
 
 if __name__ == "__main__":
-    with patch.object(outcome, "_trained", sleep):
+    with patch.object(study, "_trained", sleep):
         main()

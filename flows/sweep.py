@@ -20,14 +20,13 @@ from sentiflow.results import DIVERGED, SeedResult, SweepResult, TrialRow, best_
 from sentiflow.run.record import SWEEP
 from sentiflow.settings import load_settings
 from sentiflow.sweeps import study
-from sentiflow.sweeps.outcome import trial_rows
 from sentiflow.sweeps.space import load_space
-from sentiflow.sweeps.study import Sweep, ask, open_study, study_errors
+from sentiflow.sweeps.study import Sweep, ask, open_study, study_errors, trial_rows
 from sentiflow.training.context import RunContext
 from sentiflow.training.open_run import alone, planned_name, training_run
 from sentiflow.training.recipes import TUNED, TrainConfig
-from tasks.sweep import begin, start_worker, summarize_sweep, train_best, trial
-from tasks.training import TRAINING, fetch, fit, prepare, register
+from tasks.sweep import begin, start_worker, train_best, trial
+from tasks.training import TRAINING, fetch, fit, prepare, register, summarize_sweep
 
 logger = logging.getLogger(f"sentiflow.{__name__}")
 
@@ -93,7 +92,8 @@ def sweep(
         best_config, seeds = _train_best(runner, started, repeats, run, prepared)
         best = best_of(seeds)
         model = register(best.run, prepared, best.trained, best.measured)
-        result = summarize_sweep(run, prepared, started, best_config, seeds, best, model)
+        rows = trial_rows(open_study(started))
+        result = summarize_sweep(run, prepared, started, rows, best_config, seeds, best, model)
     study.end(started)
     return replace(result, promotion=after_training(model.name, model.version)) if promote else result
 

@@ -176,8 +176,6 @@ class SweepResult(ModelResult):
     trials: tuple[TrialRow, ...]
     config: TrainConfig  # the best recipe
     recipe: str = field(repr=False)  # its file in the store, whose URI may hold a login
-    importance: Mapping[str, float]  # share of the variance that each field explains; empty with too few trials
-    importance_text: str
     seeds: tuple[SeedResult, ...]
     best: SeedResult  # of the lowest validation loss, which is registered
     accuracy: Spread | None
@@ -195,14 +193,13 @@ class SweepResult(ModelResult):
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Lowest loss, accuracy over the seeds, or of a single seed with its interval, and importances."""
+        """Lowest loss, accuracy over the seeds, or of a single seed with its interval."""
         if self.accuracy is not None:
             found = self.accuracy.as_metrics("test/accuracy")
         else:
             names = ("accuracy", "accuracy_ci_low", "accuracy_ci_high")
             found = {f"test/{name}": getattr(self.best.measured, name) for name in names}
-        importances = {f"importance/{name}": share for name, share in self.importance.items()}
-        return {"val/loss": by_loss(self.trials)[0].loss or 0.0, **found, **importances}
+        return {"val/loss": by_loss(self.trials)[0].loss or 0.0, **found}
 
 
 @dataclass(frozen=True)

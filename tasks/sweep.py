@@ -1,8 +1,7 @@
-"""Tasks of a sweep: its beginning, a trial, a seed of its best recipe, the summary."""
+"""Tasks of a sweep: its beginning, a trial, a seed of its best recipe."""
 
 import gc
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 from optuna.exceptions import UpdateFinishedTrialError
@@ -11,18 +10,15 @@ from prefect import task
 
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import DeletedError, ExternalError
-from sentiflow.evaluation.metrics import spread
 from sentiflow.operations.job import collect_logs
 from sentiflow.pipeline.steps import evaluate, train
-from sentiflow.reports.blocks import PAGE
-from sentiflow.reports.several_runs import report_on
-from sentiflow.results import Registered, SeedResult, SweepResult, by_loss
-from sentiflow.run.record import CAVEAT, REPEAT, TRIAL
-from sentiflow.sweeps import outcome, study
+from sentiflow.results import SeedResult
+from sentiflow.run.record import REPEAT, TRIAL
+from sentiflow.sweeps import study
 from sentiflow.sweeps.space import SearchSpace
 from sentiflow.sweeps.study import Sweep, open_study, study_errors
-from sentiflow.training.context import RunContext, tested_on
-from sentiflow.training.open_run import changed_fields, child_run, log_baseline, publish_summary, seeds_label
+from sentiflow.training.context import RunContext
+from sentiflow.training.open_run import child_run, seeds_label
 from sentiflow.training.recipes import TrainConfig
 
 logger = logging.getLogger(f"sentiflow.{__name__}")
@@ -32,11 +28,11 @@ logger = logging.getLogger(f"sentiflow.{__name__}")
 def begin(run: RunContext, prepared: Prepared, space: SearchSpace, name: str, restart: bool) -> Sweep:
     """Start a sweep, or continue the unfinished one that is the same; what was running is tried again."""
     if outside := space.outside(run.config):
-        values = outcome.format_values(outside)
+        values = study.format_values(outside)
         logger.warning("the recipe is outside of the space, and so not tried itself: %s", values)
     sweep = study.begin(run, prepared.digest, space, name, restart=restart)
     if done := len(study.finished(open_study(sweep))):
-        logger.info("continuing an unfinished sweep: %s done", outcome.count_of_trials(done))
+        logger.info("continuing an unfinished sweep: %s done", study.count_of_trials(done))
     return sweep
 
 
@@ -60,7 +56,7 @@ def trial(parent: RunContext, prepared: Prepared, asked: Trial, config: TrainCon
     tags = {"trial.number": str(asked.number)}
     try:
         with study_errors(), child_run(parent, name, TRIAL, prepared, config=config, tags=tags) as run:
-            return outcome.run_trial(asked, run, prepared)
+            return study.run_trial(asked, run, prepared)
     except UpdateFinishedTrialError:  # Dask gives a trial to another worker when it hears nothing from the first
         return f"trial {asked.number} was given up: another worker or sweep has ended it"
     except DeletedError:
@@ -86,51 +82,3 @@ def train_best(
         trained = train(run, prepared)
         measured = evaluate(run, prepared, trained, baseline)
     return SeedResult(run, trained, measured)
-
-
-@task(name="summarize", task_run_name="summarize", persist_result=False)
-def summarize_sweep(
-    run: RunContext,
-    prepared: Prepared,
-    sweep: Sweep,
-    config: TrainConfig,
-    seeds: Sequence[SeedResult],
-    best: SeedResult,
-    model: Registered,
-) -> SweepResult:
-    """Sum a sweep up: the table of trials, the best recipe and its figures, on the parent and in Prefect."""
-    tried = open_study(sweep)
-    rows, shares = outcome.trial_rows(tried), outcome.importance_of(tried)
-    complete, importance = by_loss(rows), outcome.describe_importance(shares, rows)
-    folder = run.work / "artifacts"
-    outcome.write_files(folder, rows, config, run.name)
-    run.upload(folder)
-    title = f"{run.name}: the best recipe, seed by seed"
-    run.text(report_on(run.settings, [each.run.run_id for each in seeds], title).page(), PAGE)
-    result = SweepResult(
-        run_id=run.run_id,
-        run_name=run.name,
-        run_url=run.url,
-        trials=tuple(rows),
-        config=config,
-        recipe=f"{run.record().artifact_uri}/best.toml",
-        importance=shares,
-        importance_text=importance,
-        seeds=tuple(seeds),
-        best=best,
-        model=model,
-        accuracy=spread([each.measured.accuracy for each in seeds]) if len(seeds) > 1 else None,
-        seconds=run.seconds,
-        baseline=log_baseline(run, best.run),
-        caveat=best.run.record().tags.get(CAVEAT, ""),
-        tested_on=tested_on(prepared),
-        rejected=prepared.rejected,
-    )
-    run.log(result.metrics)
-    run.tag_seconds({"total": result.seconds})
-    run.params({name: getattr(config, name) for name in sweep.space.fields})
-    changes = changed_fields(sweep.recipe({name: getattr(config, name) for name in sweep.space.fields}))
-    trials = {"trials.complete": str(len(complete)), "trials.pruned": str(len(rows) - len(complete))}
-    run.tag({**trials, "recipe.changes": changes or "none"})
-    publish_summary(run, run.started, outcome.markdown(result, prepared, sweep), "sweep-summary")
-    return result

@@ -32,4 +32,5 @@ TRAINING = Steps(fetch, prepare, fit, train, fit_baseline, evaluate, register, s
 
 check_original = _task(steps.check_original, "check")
 summarize_repeats = _task(summarizing.summarize_repeats, "summarize")
+summarize_sweep = _task(summarizing.summarize_sweep, "summarize")
 summarize_reproduction = _task(summarizing.summarize_reproduction, "compare")

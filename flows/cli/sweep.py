@@ -118,7 +118,7 @@ def sweep(
 
 def _show_trials(result: "SweepResult", given: dict[str, Any], stdout: Console) -> None:
     from sentiflow.results import by_loss
-    from sentiflow.sweeps.outcome import count_of_trials, format_values
+    from sentiflow.sweeps.study import count_of_trials, format_values
 
     best = by_loss(result.trials)
     pruned = len(result.trials) - len(best)
@@ -126,11 +126,8 @@ def _show_trials(result: "SweepResult", given: dict[str, Any], stdout: Console) 
     shown = best[:_SHOWN]
     rows = [(str(row.number), f"{row.loss:.4f}", format_values(row.values)) for row in shown]
     print_table(Table(("trial", "validation loss", "tried"), rows, words=3), stdout)
-    stdout.say(
-        "",
-        f"What mattered: {result.importance_text}",
-        *(["No trial was better than the given recipe."] if dict(best[0].values) == given else []),
-    )
+    if dict(best[0].values) == given:
+        stdout.say("", "No trial was better than the given recipe.")
 
 
 def _to_use(result: "SweepResult", dataset: str, table: "TableOptions", start_from: str) -> list[str]:

@@ -16,7 +16,6 @@ from uuid import UUID
 from prefect import runtime
 from prefect.client.orchestration import get_client
 from prefect.futures import PrefectFuture, as_completed
-from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_UI_API_URL, get_current_settings, temporary_settings
 from prefect.states import Crashed
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
@@ -89,7 +88,7 @@ def running(run: OpenRun, workers: int, start: "Task[Any, Any]") -> Iterator[Run
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return runner
 
-    with _one_server(settings), ExitStack() as opened:
+    with ExitStack() as opened:
         try:
             yield Runner(begin, workers)
         except BaseException:
@@ -117,20 +116,6 @@ def _end_workers() -> bool:
     workers = multiprocessing.active_children()
     stop(workers)
     return bool(workers)
-
-
-@contextmanager
-def _one_server(settings: Settings) -> Iterator[None]:
-    """Let workers use this process's temporary server, if it has one: each would else start its own."""
-    if get_current_settings().api.url:
-        yield
-        return
-    with get_client(sync_client=True) as client:
-        url = str(client.api_url)
-    # Its pages are shown by a server that lasts.
-    lasting = f"http://127.0.0.1:{settings.prefect_port}"
-    with temporary_settings({PREFECT_API_URL: url, PREFECT_SERVER_UI_API_URL: f"{lasting}/api"}):
-        yield
 
 
 def _one_of(pending: "set[PrefectFuture[Any]]") -> "PrefectFuture[Any]":

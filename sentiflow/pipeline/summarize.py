@@ -1,13 +1,18 @@
-"""The summary of a training, repeats or a reproduction: on its run, for what started it, and for the caller."""
+"""Summaries of a training, repeats, a sweep, a reproduction: on the run, where it was started, for the caller."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from sentiflow.data.prepare import Prepared
 from sentiflow.evaluation.metrics import Baseline, Measured, spread
 from sentiflow.names import BUILT_IN
 from sentiflow.redaction import escape_markdown
 from sentiflow.reports import one_run as run_report
-from sentiflow.reports.blocks import PAGE
+from sentiflow.reports.blocks import PAGE, Table
 from sentiflow.reports.one_run import STAGES
 from sentiflow.reports.several_runs import report_on
 from sentiflow.reports.summary import RunSummary
@@ -17,14 +22,23 @@ from sentiflow.results import (
     RepeatsResult,
     Reproduction,
     SeedResult,
+    SweepResult,
     TrainingResult,
+    TrialRow,
+    by_loss,
     seed_metrics,
     seeds_table,
 )
-from sentiflow.run.record import CAVEAT
+from sentiflow.run.record import CAVEAT, value_text
 from sentiflow.store.ui import run_url
 from sentiflow.training.context import RunContext, TrainedFiles, content_of, scorer_of, tested_on
 from sentiflow.training.open_run import changed_fields, log_baseline, publish_summary
+from sentiflow.training.recipes import TUTORIAL, TrainConfig
+
+if TYPE_CHECKING:  # Optuna, which only a sweep needs
+    from sentiflow.sweeps.study import Sweep
+
+_MAX_SHOWN = 10  # trials in the description; the table has all
 
 
 def summarize(run: RunContext, prepared: Prepared, measured: Measured, model: Registered) -> TrainingResult:
@@ -87,6 +101,96 @@ def summarize_reproduction(
     lines = [f"**{escape_markdown(result.summary)}**", f"Repeats [{escape_markdown(name)}]({url})."]
     publish_summary(run, run.started, "\n\n".join(lines) + "\n", "reproduction")
     return result
+
+
+def summarize_sweep(
+    run: RunContext,
+    prepared: Prepared,
+    sweep: "Sweep",
+    rows: Sequence[TrialRow],
+    config: TrainConfig,
+    seeds: Sequence[SeedResult],
+    best: SeedResult,
+    model: Registered,
+) -> SweepResult:
+    """Sum a sweep up: the table of trials, the best recipe and its figures, on the parent and in Prefect."""
+    folder = run.work / "artifacts"
+    write_files(folder, rows, config, run.name)
+    run.upload(folder)
+    title = f"{run.name}: the best recipe, seed by seed"
+    run.text(report_on(run.settings, [each.run.run_id for each in seeds], title).page(), PAGE)
+    result = SweepResult(
+        run_id=run.run_id,
+        run_name=run.name,
+        run_url=run.url,
+        trials=tuple(rows),
+        config=config,
+        recipe=f"{run.record().artifact_uri}/best.toml",
+        seeds=tuple(seeds),
+        best=best,
+        model=model,
+        accuracy=spread([each.measured.accuracy for each in seeds]) if len(seeds) > 1 else None,
+        seconds=run.seconds,
+        baseline=log_baseline(run, best.run),
+        caveat=best.run.record().tags.get(CAVEAT, ""),
+        tested_on=tested_on(prepared),
+        rejected=prepared.rejected,
+    )
+    run.log(result.metrics)
+    run.tag_seconds({"total": result.seconds})
+    searched = {name: getattr(config, name) for name in sweep.space.fields}
+    run.params(searched)
+    complete = len(by_loss(rows))
+    trials = {"trials.complete": str(complete), "trials.pruned": str(len(rows) - complete)}
+    run.tag({**trials, "recipe.changes": changed_fields(sweep.recipe(searched)) or "none"})
+    publish_summary(run, run.started, _of_sweep(result, prepared, sweep), "sweep-summary")
+    return result
+
+
+def _of_sweep(result: SweepResult, prepared: Prepared, sweep: "Sweep") -> str:
+    fields = list(sweep.space.fields)
+    best = by_loss(result.trials)
+    trials = [
+        [str(row.number), f"{row.loss:.4f}", str(row.epochs)] + [value_text(row.values[name]) for name in fields]
+        for row in best[:_MAX_SHOWN]
+    ]
+    return f"""**{result.accuracy_line}**
+
+- trials: {len(best)} complete, {len(result.trials) - len(best)} pruned; trial {best[0].number} has the lowest \
+validation loss
+- searched: {", ".join(fields)}, from the recipe {escape_markdown(sweep.config.recipe)}
+- dataset: {prepared.name}, digest `{prepared.digest[:12]}`
+- registered: {result.model.name} version {result.model.version}, of seed {result.best.run.seed}, whose \
+validation loss is lowest{"".join(f"; {sentence}" for sentence in result.comparisons)}
+- the best recipe: `best.toml` among the artifacts, for `sentiflow train --recipe best.toml`
+
+{Table(("trial", "validation loss", "epochs trained", *fields), trials, words=0).markdown()}
+
+The best recipe, seed by seed, on the test split, which no trial has seen. All trials used seed {sweep.seed}: its \
+validation loss is optimistic, as the best of the trials was chosen by it.
+
+{seeds_table(result.seeds).markdown()}
+"""
+
+
+def recipe_file(config: TrainConfig, head: str) -> str:
+    """A recipe of its own name as ``--recipe FILE`` reads it: what differs from tutorial."""
+    base = TUTORIAL.model_dump(exclude={"recipe"})
+    fields = {name: value for name, value in config.model_dump().items() if base.get(name) != value}
+    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in fields.items()]
+    return f"# {' '.join(head.split())}\n{''.join(lines)}".replace("\x7f", "\\u007f")
+
+
+def write_files(folder: Path, rows: Sequence[TrialRow], config: TrainConfig, name: str) -> None:
+    """Write ``trials.csv`` and ``best.toml`` (the best recipe) of a sweep into a folder."""
+    folder.mkdir(parents=True)
+    own = pd.DataFrame([vars(row) for row in rows]).drop(columns="values")
+    own = own.rename(columns={"number": "trial", "loss": "val_loss", "epochs": "epochs_trained"})
+    trials = own.join(pd.DataFrame([row.values for row in rows]))  # whose fields may be epochs, too
+    trials["run_id"] = trials.pop("run_id")  # last
+    trials.to_csv(folder / "trials.csv", index=False)
+    text = recipe_file(config, f"The best of the {len(rows)} trials of {name}, by validation.")
+    (folder / "best.toml").write_text(text, encoding="utf-8")
 
 
 def recipe_text(run: RunContext) -> str:

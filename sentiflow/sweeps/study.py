@@ -1,19 +1,20 @@
-"""A sweep's Optuna study: a SQLite file in the data folder, until the sweep is finished."""
+"""A sweep's Optuna study, a SQLite file in the data folder until the sweep is finished, and its trials."""
 
 import hashlib
 import json
+import logging
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import optuna
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import StorageInternalError, TrialPruned
 from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
@@ -22,15 +23,23 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
-from sentiflow.errors import ExternalError, UsageError, first_line, plain_reason
+from sentiflow.console import progress_bar
+from sentiflow.data import reviews
+from sentiflow.data.prepare import Prepared
+from sentiflow.errors import DivergedError, ExternalError, UsageError, first_line, plain_reason
+from sentiflow.evaluation.scores import Epoch
 from sentiflow.files import make_folder
 from sentiflow.redaction import redact
-from sentiflow.run.record import PARENT_RUN
-from sentiflow.store.find import open_store
-from sentiflow.store.records import Store
+from sentiflow.results import COMPLETE, DIVERGED, PRUNED, TrialRow
+from sentiflow.run.record import epoch_tags, value_text
+from sentiflow.store.client import EpochLog
+from sentiflow.store.records import NOTE
 from sentiflow.sweeps.space import SearchSpace
 from sentiflow.training.context import RunContext
 from sentiflow.training.recipes import TrainConfig
+from sentiflow.training.start_from import load_start
+
+logger = logging.getLogger(__name__)
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 RUN_ID, ENDED_AS = "run_id", "ended_as"  # attributes of a trial
@@ -70,26 +79,27 @@ def identity(config: TrainConfig, seed: int, **others: str) -> str:
 def begin(run: RunContext, dataset: str, space: SearchSpace, name: str, *, restart: bool) -> Sweep:
     """Start a sweep, or continue an unfinished one with the same recipe, space, seed, dataset, store and name.
 
-    ``dataset`` is the digest of the prepared one. No two starts share a folder: a remote worker that still trains
-    for the old one would report to trials of the new one.
+    ``dataset`` is the digest of the prepared one. A restart has a folder of its own: a remote worker that still
+    trains for the old one would report to trials of the new one.
     """
     settings = run.settings
     others = {"store": redact(settings.tracking_uri), "experiment": settings.experiment}
     others["start"] = f"{run.start.name} {run.start.digest}"  # losses from another one cannot be compared
     key = identity(run.config, run.seed, dataset=dataset, space=space.digest, name=name, **others)
     home = settings.data_dir / "sweeps" / run.model_name / key
-    sweep = Sweep(home / run.run_id, space, run.config, run.seed)
-    store = open_store(settings)
+    unfinished = None if restart else next(home.glob("*/study.db"), None)
+    folder = unfinished.parent if unfinished else home / run.run_id
+    for other in home.glob("*/"):
+        if other != folder:
+            shutil.rmtree(other)
+    sweep = Sweep(folder, space, run.config, run.seed)
     with run.errors(), study_errors():
-        for folder in sorted(home.glob("*/")):
-            earlier = replace(sweep, folder=folder)
-            if not restart and _goes_on(store, earlier):
-                sweep = earlier
-            else:
-                shutil.rmtree(folder)
         study = open_study(sweep)
-        if PARENT in study.user_attrs:
-            _continue(run, study, store)
+        if earlier := study.user_attrs.get(PARENT):
+            run.tag({"continues": earlier})
+            for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):  # its process was killed
+                study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+                study.enqueue_trial(trial.params)
         elif not space.outside(run.config):  # the recipe itself first: the best is then at least as good
             study.enqueue_trial(run.config.model_dump(include=set(space.fields)))
         study.set_user_attr(PARENT, run.run_id)
@@ -101,41 +111,6 @@ def end(sweep: Sweep) -> None:
     shutil.rmtree(sweep.folder, ignore_errors=True)
     with suppress(OSError):  # the same sweep was started again, in a folder of its own
         sweep.folder.parent.rmdir()
-
-
-def _goes_on(store: Store, earlier: Sweep) -> bool:
-    """Whether an earlier sweep has begun and did not finish, and the store still has runs of its trials."""
-    study = open_study(earlier)
-    if PARENT not in study.user_attrs or _status(store, study.user_attrs[PARENT]) == "FINISHED":
-        return False
-    done = finished(study)
-    return not done or any(_status(store, trial.user_attrs[RUN_ID]) for trial in done)
-
-
-def _status(store: Store, run_id: str) -> str | None:
-    """Status of a run; None if it does not exist or was deleted."""
-    try:
-        return store.record(run_id).status
-    except UsageError:
-        return None
-
-
-def _continue(run: RunContext, study: Study, store: Store) -> None:
-    """Try again what was running; runs of finished trials, left open or not, go below the new parent."""
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-        study.enqueue_trial(trial.params)
-    client = run.client
-    for trial in finished(study):
-        with suppress(UsageError):  # a person deleted its run
-            record = store.record(trial.user_attrs[RUN_ID])
-            client.set_tag(record.run_id, PARENT_RUN, run.run_id)
-            if record.status != "FINISHED":
-                ended = int(trial.datetime_complete.timestamp() * 1000) if trial.datetime_complete else None
-                client.set_terminated(record.run_id, "FINISHED", end_time=ended)
-                if "end" in record.tags:
-                    client.delete_tag(record.run_id, "end")
-    run.tag({"continues": study.user_attrs[PARENT]})
 
 
 @contextmanager
@@ -190,3 +165,78 @@ def ask(study: Study, sweep: Sweep) -> tuple[Trial, TrainConfig]:
             why = plain_reason(err.errors()[0]["msg"])
             study.tell(trial, state=TrialState.FAIL)
     raise UsageError(f"The search space's values do not go together: {why}.", "Leave some of its choices out.")
+
+
+def trial_rows(study: Study) -> list[TrialRow]:
+    """The finished trials, by their numbers."""
+    unstable = study.user_attrs.get(UNSTABLE, [])
+    return [_row(trial, unstable) for trial in finished(study)]
+
+
+def _row(trial: FrozenTrial, unstable: Sequence[int]) -> TrialRow:
+    losses = trial.intermediate_values.values()
+    complete = trial.state == TrialState.COMPLETE
+    return TrialRow(
+        number=trial.number,
+        state=DIVERGED if trial.number in unstable else trial.user_attrs[ENDED_AS],
+        loss=trial.value if complete else min(losses, default=None),
+        epochs=len(losses),
+        seconds=trial.duration.total_seconds() if trial.duration else 0.0,
+        values=trial.params,
+        run_id=trial.user_attrs[RUN_ID],
+    )
+
+
+def run_trial(asked: Trial, run: RunContext, prepared: Prepared) -> str:
+    """Train to the end, the pruner's no or a divergence, which counts as pruned; gives how it ended."""
+    asked.set_user_attr(RUN_ID, run.run_id)  # fails if the trial was ended meanwhile
+    epochs: list[Epoch] = []
+    log = EpochLog(run, run.config.epochs)
+
+    def on_epoch(epoch: Epoch) -> None:
+        epochs.append(epoch)
+        log.add(epoch)
+        asked.report(epoch.val_loss, epoch.number)
+        if epoch.number < run.config.epochs and asked.should_prune():
+            raise TrialPruned
+
+    title = f"trial {asked.number} tries {format_values(asked.params)}"
+    logger.info("%s", title)
+    state, kept = _trained(run, prepared, on_epoch)
+    loss = "".join(f", val loss {epoch.val_loss:.4f}" for epoch in ([kept] if kept else epochs[-1:]))
+    line = f"trial {asked.number} {state} after {len(epochs)} epoch{'' if len(epochs) == 1 else 's'}{loss}"
+    log.end(kept)
+    best = kept.number if kept and run.config.early_stopping_patience else None
+    run.tag({"trial.state": state, **epoch_tags(len(epochs), best), NOTE: f"{title}\n\n{line}"})
+    logger.info("%s", line)
+    # The study before the run's end: an open run of a finished trial is complete, and closed with the next sweep.
+    asked.set_user_attr(ENDED_AS, state)
+    if kept is None:
+        asked.study.tell(asked, state=TrialState.PRUNED)
+    else:
+        asked.study.tell(asked, kept.val_loss)
+    return line
+
+
+def _trained(run: RunContext, prepared: Prepared, on_epoch: Callable[[Epoch], None]) -> tuple[str, Epoch | None]:
+    """Train; gives the trial's state, and if it is complete the epoch whose weights are kept."""
+    train_split, validation = reviews.read(prepared.table).learning_splits(run.config.validation_fraction)
+    from sentiflow.training.network.loop import train_from
+
+    try:
+        start, words = load_start(run.start, run.settings), reviews.read_vocabulary(prepared.table)
+        config = run.config.model_copy(update={"final_training": False})  # a trial is judged before it
+        trained = train_from(start, words, train_split, validation, config, run.seed, on_epoch, progress_bar)
+    except TrialPruned:
+        return PRUNED, None
+    except DivergedError:
+        return DIVERGED, None
+    return COMPLETE, trained.kept
+
+
+def count_of_trials(count: int) -> str:
+    return f"{count:,} trial{'' if count == 1 else 's'}"
+
+
+def format_values(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value_text(value)}" for name, value in values.items())

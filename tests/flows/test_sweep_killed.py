@@ -54,19 +54,16 @@ def workers_of(process: "subprocess.Popen[bytes]") -> list[int]:
 
 
 def check_whole(world: World) -> None:
-    """All trials finished below one parent, each once, and nothing that says it runs."""
+    """All trials are finished, each once, and nothing says that it runs."""
     client = connect(world.settings)
     (parent,) = [run for run in runs(client, "sweep") if run.info.status == "FINISHED"]
     trials = runs(client, "trial")
     done = [run for run in trials if run.info.status == "FINISHED"]
     assert Counter(run.info.status for run in trials)["RUNNING"] == 0
     assert len(done) == TRIALS
-    assert {run.data.tags["mlflow.parentRunId"] for run in done} == {parent.info.run_id}
     assert len({run.data.tags["trial.number"] for run in done}) == TRIALS
     assert all(run.data.tags["trial.state"] in ("complete", "pruned") for run in done)
-    mine = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
-    children = client.search_runs([parent.info.experiment_id], mine)
-    assert Counter(run.data.tags["kind"] for run in children) == {"trial": TRIALS, "repeat": 2}
+    assert len(runs(client, "repeat")) == 2
     assert int(parent.data.tags["trials.complete"]) + int(parent.data.tags["trials.pruned"]) == TRIALS
     assert parent.data.metrics["val/loss"] == min(
         run.data.metrics["val/loss"] for run in done if run.data.tags["trial.state"] == "complete"

@@ -4,7 +4,6 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from sentiflow.errors import UsageError
-from sentiflow.sweeps.outcome import recipe_file
 from sentiflow.sweeps.space import load_space
 from sentiflow.training.recipes import TUNED, TUTORIAL, TrainConfig, load_recipe
 
@@ -79,12 +78,3 @@ def test_the_digest_is_of_the_values_and_not_of_the_file(tmp_path: Path) -> None
 def test_what_cannot_be_searched_is_refused_with_its_reason(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         space_of(tmp_path, text)
-
-
-@pytest.mark.parametrize("name", ["tuned-best", "tuned", "fitted"])
-def test_a_recipe_written_to_a_file_is_the_same_when_read(tmp_path: Path, name: str) -> None:
-    """Red if a value that ``tutorial`` has, too, were left out, and then taken from the recipe of the name."""
-    config = TUNED.model_copy(update={"recipe": name, "learning_rate": 1.234567890123e-05, "mask_zero": False})
-    path = tmp_path / "best.toml"
-    path.write_text(recipe_file(config, "The best."))
-    assert load_recipe(str(path)) == config
