@@ -186,8 +186,6 @@ class Settings(BaseSettings):
     """Days after which prepared datasets and unfinished sweeps that nothing used are removed."""
     keep_runs_days: float | None = Field(None, gt=0, le=100_000)
     """Days after which MLflow runs without a version are deleted; without it never."""
-    keep_flow_runs_days: float | None = Field(None, gt=0, le=100_000)
-    """Days after which ended flow runs are deleted from Prefect; without it never."""
 
     # Monitoring
     prediction_log_dir: Path | None = None

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 from contextlib import suppress
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlparse
 
@@ -33,11 +32,11 @@ _WAITS = (
     "waits: another run of this deployment has its place. One that was killed gives it back after some minutes, "
     "or at once with: sentiflow trigger housekeeping"
 )
-_QUEUED_SECONDS = 30  # a worker of the stack asks every 5
 _QUEUED = (
     "Still queued: no worker has picked it up. In the stack see `docker compose ps worker` and `make logs`; "
     "on one machine, whether `sentiflow schedule` runs."
 )
+_SAID_OF = {"prefect.flow-run.AwaitingConcurrencySlot": _WAITS, "prefect.flow-run.Late": _QUEUED}
 _AGAIN = "See the lines above, or try another port: sentiflow ui --port 5001"
 
 app = typer.Typer()
@@ -230,29 +229,16 @@ async def _follow(flow_run_id: "UUID") -> None:
     from prefect.events.subscribers import FlowRunSubscriber
     from websockets.exceptions import WebSocketException
 
-    queued = asyncio.create_task(_tell_if_queued(flow_run_id))
     try:
         async with FlowRunSubscriber(flow_run_id) as stream:
             async for item in stream:
                 if isinstance(item, Log):
                     step = "flow" if item.task_run_id is None else "task"
                     show(item.timestamp.astimezone(), step, item.message, item.level)
-                elif item.event == "prefect.flow-run.AwaitingConcurrencySlot":
-                    show(item.occurred.astimezone(), "flow", _WAITS, logging.INFO)
+                elif told := _SAID_OF.get(item.event):
+                    show(item.occurred.astimezone(), "flow", told, logging.WARNING)
     except (OSError, WebSocketException) as err:
         raise ExternalError(f"The Prefect server was lost: {err}.", "The run may continue: see its page.") from err
-    finally:
-        queued.cancel()
-
-
-async def _tell_if_queued(flow_run_id: "UUID") -> None:
-    from prefect.client.orchestration import get_client
-
-    await asyncio.sleep(_QUEUED_SECONDS)
-    async with get_client() as client:
-        state = (await client.read_flow_run(flow_run_id)).state
-    if state is not None and state.name in ("Scheduled", "Late"):
-        show(datetime.now().astimezone(), "flow", _QUEUED, logging.WARNING)
 
 
 def _end(state: "State[Any] | None") -> None:

@@ -1,6 +1,5 @@
 """``sentiflow schedule``: flows when they are due."""
 
-import logging
 from datetime import UTC, datetime
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from sentiflow.operations.prefect_server import Server
     from sentiflow.settings import Settings
 
-logger = logging.getLogger(__name__)
 app = typer.Typer()
 
 
@@ -103,14 +101,14 @@ def _serve(specs: "list[Deployment]", server: "Server", settings: "Settings") ->
 
     from sentiflow.operations.deployments import apply
     from sentiflow.operations.due_runs import close_orphaned, run_until_signal
-    from sentiflow.operations.repair import close_killed
+    from sentiflow.operations.housekeeping import close_killed
 
     with get_client(sync_client=True) as client:
         applied = [apply(client, spec) for spec in specs]
         dead = close_orphaned(client, [each.id for each in applied])
         CONSOLE.say(*(f"Marked as crashed: {escape(run.name)}, whose process was killed." for run in dead))
         if dead:  # their runs in MLflow, too
-            close_killed(settings, logger, datetime.now(UTC))
+            close_killed(settings, datetime.now(UTC))
         _announce(applied, server, settings)
         run_until_signal(applied, lambda: CONSOLE.print("Ending: running flows are cancelled and closed ..."))
     CONSOLE.print("Ended.")

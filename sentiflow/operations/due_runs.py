@@ -1,7 +1,6 @@
 """Due runs of deployments: Prefect's runner starts them until a signal comes; those of a killed one are closed."""
 
 import asyncio
-import logging
 import os
 import signal
 import threading
@@ -21,8 +20,6 @@ from sentiflow.children import mark_children
 from sentiflow.errors import ExternalError, first_line
 from sentiflow.operations import flow_runs
 from sentiflow.operations.deployments import TAG, Applied
-
-logger = logging.getLogger(__name__)
 
 _POLL = 2.0  # seconds: a run that somebody asks for begins soon
 _LAST_SECONDS = 60.0  # the most that the end may take, with a server that does not answer
@@ -68,7 +65,7 @@ def close_orphaned(client: SyncPrefectClient, deployment_ids: Sequence[UUID]) ->
     """Mark the runs of a killed schedule as crashed, which frees their places at once; gives them."""
     begun = flow_runs.of_deployments(client, deployment_ids)
     for run in begun:
-        flow_runs.crash(client, run, "Its process was killed; closed by the next `sentiflow schedule`.", logger)
+        flow_runs.crash(client, run, "Its process was killed; closed by the next `sentiflow schedule`.")
     return begun
 
 

@@ -4,8 +4,7 @@ import logging
 import re
 import signal
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
@@ -109,9 +108,7 @@ def of_deployments(prefect: SyncPrefectClient, deployment_ids: Sequence[UUID]) -
     return [each for each in found if not (each.state and each.state.state_details.pause_reschedule)]
 
 
-def crash(
-    prefect: SyncPrefectClient, flow_run: FlowRun, message: str, logger: Logger, attempt: str | None = None
-) -> None:
+def crash(prefect: SyncPrefectClient, flow_run: FlowRun, message: str, attempt: str | None = None) -> None:
     """Mark a flow run whose process was killed, and its tasks, as crashed, and notify of it.
 
     One that has a final state keeps it; its tasks, which Prefect leaves running, are closed all the same. If it
@@ -143,7 +140,7 @@ def crash_flow_run(run: "Run", why: str) -> None:
     with get_client(sync_client=True) as prefect:
         flow_run = find(prefect, run.data.tags.get("prefect.flow_run_id"))
         if flow_run is not None:
-            crash(prefect, flow_run, why, logger, run.data.tags.get(ATTEMPT))
+            crash(prefect, flow_run, why, run.data.tags.get(ATTEMPT))
 
 
 def close_tasks(prefect: SyncPrefectClient, run: FlowRun, end: State[Any], attempt: str | None = None) -> None:
@@ -155,23 +152,6 @@ def close_tasks(prefect: SyncPrefectClient, run: FlowRun, end: State[Any], attem
     ):  # fmt: skip
         if attempt in (None, str(task_run.flow_run_run_count)):
             prefect.set_task_run_state(task_run.id, end, force=True)
-
-
-def delete_ended(prefect: SyncPrefectClient, before: datetime) -> int:
-    """Delete flow runs that ended before a moment, with their tasks, logs and artifacts; gives how many."""
-    ended = {"type": {"any_": list(TERMINAL_STATES)}}
-    found = search(prefect, state=ended, end_time={"before_": before})
-    deleted = 0
-    for flow_run in found:
-        mine = filters.ArtifactFilter(flow_run_id={"any_": [flow_run.id]})
-        while artifacts := prefect.read_artifacts(artifact_filter=mine):
-            for artifact in artifacts:
-                with suppress(ObjectNotFound):  # somebody else deletes it, too
-                    prefect.delete_artifact(artifact.id)
-        with suppress(ObjectNotFound):
-            prefect.delete_flow_run(flow_run.id)  # the server deletes its tasks with it, and its logs soon after
-            deleted += 1
-    return deleted
 
 
 def notify_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:

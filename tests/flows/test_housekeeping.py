@@ -1,6 +1,5 @@
 """What a killed training leaves, and how housekeeping closes it; a living one is left alone."""
 
-import logging
 import os
 import shutil
 import signal
@@ -18,17 +17,15 @@ from mlflow.entities import LoggedModelStatus
 from mlflow.tracking import MlflowClient
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.states import Completed, Crashed, Failed, Running
+from prefect.states import Crashed, Failed, Running
 
 from flows.housekeeping import housekeeping
 from flows.train import train
 from sentiflow.errors import ExternalError
 from sentiflow.locks import lock_tag, work_folder
 from sentiflow.operations.deployments import TAG
-from sentiflow.operations.flow_runs import delete_ended
-from sentiflow.operations.repair import close_killed
+from sentiflow.operations.housekeeping import close_killed
 from sentiflow.settings import load_settings
 from sentiflow.store.client import connect, experiment_id
 from sentiflow.store.records import LOCK
@@ -190,14 +187,14 @@ def test_a_run_of_another_data_folder_at_the_same_path_is_one_of_elsewhere(
     flow_run = flow_run_in(prefect, Running())
     run = run_under_own_lock(world, name, flow_run.id)
     own = data.rename(world.root / "of the first machine")
-    report = close_killed(world.settings, logging.getLogger(), datetime.now(UTC))
+    report = close_killed(world.settings, datetime.now(UTC))
     place = f"on {socket.gethostname()} with the data folder {data}"
     left = f"run night: it began {place}; if it was killed, what runs next there closes it"
     assert (report.closed, report.left) == ([], [left])
     assert client.get_run(run).info.status == "RUNNING"
     shutil.rmtree(data)
     own.rename(data)
-    report = close_killed(world.settings, logging.getLogger(), datetime.now(UTC))
+    report = close_killed(world.settings, datetime.now(UTC))
     assert report.closed == ["run night, whose process is gone"]
 
 
@@ -230,7 +227,7 @@ def test_a_run_whose_model_is_a_path_costs_no_folder(
     client = connect(world.settings)
     tags = {"registered_model": name, LOCK: lock_tag(name, world.settings)}
     client.create_run(experiment_id(client, world.settings), tags=tags)
-    close_killed(world.settings, logging.getLogger("test"), datetime.now(UTC))
+    close_killed(world.settings, datetime.now(UTC))
     assert photo.read_text() == work.read_text() == "precious"
 
 
@@ -261,7 +258,7 @@ def test_a_training_that_prefect_takes_for_running_is_crashed_when_it_cannot_be(
             ended_run(client, experiment, flow_run.id, ended)
     for later, state in ((hours - 0.1, "Running"), (hours + 0.1, "Crashed")):
         now = datetime.now(UTC) + timedelta(hours=later)
-        report = close_killed(load_settings(), logging.getLogger(), now)
+        report = close_killed(load_settings(), now)
         assert prefect.read_flow_run(flow_run.id).state_name == state
     why = "its MLflow run ended long ago" if opened else "it never opened an MLflow run"
     assert report.closed == [f"flow run {flow_run.name}: {why}"]
@@ -275,16 +272,6 @@ def test_a_training_that_prefect_takes_for_running_is_crashed_when_it_cannot_be(
 def ended_run(client: MlflowClient, experiment: str, flow_run: UUID, ended: datetime) -> None:
     run = client.create_run(experiment, tags={"prefect.flow_run_id": str(flow_run)}).info.run_id
     client.set_terminated(run, end_time=round(ended.timestamp() * 1000))
-
-
-def test_old_flow_runs_of_ours_are_deleted_from_prefect_and_no_others(prefect: SyncPrefectClient) -> None:
-    old = [flow_run_in(prefect, state).id for state in (Completed(), Crashed())]
-    others, running = flow_run_in(prefect, Completed(), foreign).id, flow_run_in(prefect, Running()).id
-    moment = datetime.now(UTC)
-    young = flow_run_in(prefect, Completed()).id
-    assert delete_ended(prefect, moment) >= 2  # those of other tests, too
-    mine = FlowRunFilter(id=FlowRunFilterId(any_=[*old, young, others, running]))
-    assert {run.id for run in prefect.read_flow_runs(flow_run_filter=mine)} == {young, others, running}
 
 
 def test_what_cannot_be_done_keeps_nothing_else_from_it_and_fails_the_flow(

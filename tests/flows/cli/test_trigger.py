@@ -1,11 +1,13 @@
 """What ``trigger`` makes of its options, and what it says without a server to ask."""
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.sorting import FlowRunSort
+from prefect.states import Scheduled
 
 from flows.cli import admin
 from flows.cli.main import application
@@ -77,12 +79,14 @@ def test_without_a_server_it_says_how_to_start_one_and_loads_nothing_of_a_traini
 
 
 def test_a_run_that_no_worker_takes_is_said_to_be_queued(
-    client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    client: SyncPrefectClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = start(client, deployed(client, "train").on_server, {})
-    monkeypatch.setattr(admin, "_QUEUED_SECONDS", 0.2)
+    late = threading.Timer(
+        1, client.set_flow_run_state, (run.id, Scheduled(name="Late"), True)
+    )  # as the server says
     with pytest.raises(TimeoutError):
-        asyncio.run(asyncio.wait_for(admin._follow(run.id), 4))
+        asyncio.run(asyncio.wait_for(admin._follow(run.id), 5))
     told = capsys.readouterr()
     assert (told.out + told.err).count("Still queued: no worker has picked it up") == 1
 

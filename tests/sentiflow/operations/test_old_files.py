@@ -12,8 +12,7 @@ from sentiflow.data import prepare
 from sentiflow.data.imdb import fetch_file
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import vocabulary_file
-from sentiflow.operations.cleanup import delete_old_files
-from sentiflow.operations.repair import CleanupReport
+from sentiflow.operations.housekeeping import CleanupReport, delete_old_files
 from sentiflow.settings import Settings
 from sentiflow.store.client import connect
 from tasks.housekeeping import remove_old_files

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sentiflow.operations.cleanup import delete_old_runs
-from sentiflow.operations.repair import CleanupReport
+from sentiflow.operations.housekeeping import CleanupReport, delete_old_runs
 from sentiflow.settings import Settings
 from sentiflow.store.client import connect, experiment_id
 from tests.servers import mlflow
