@@ -82,9 +82,8 @@ def test_a_run_that_no_worker_takes_is_said_to_be_queued(
     client: SyncPrefectClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = start(client, deployed(client, "train").on_server, {})
-    late = threading.Timer(
-        1, client.set_flow_run_state, (run.id, Scheduled(name="Late"), True)
-    )  # as the server says
+    late = Scheduled(name="Late")  # as the server says after a while
+    threading.Timer(1, client.set_flow_run_state, (run.id, late, True)).start()
     with pytest.raises(TimeoutError):
         asyncio.run(asyncio.wait_for(admin._follow(run.id), 5))
     told = capsys.readouterr()
