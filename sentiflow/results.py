@@ -63,7 +63,7 @@ class ModelResult(RunResult):
         compared = "".join(f" {sentence}" for sentence in self.comparisons)
         registered = f" Registered as {self.model.name} version {self.model.version}."
         promoted = "" if self.promotion is None else f" {self.promotion.summary}"
-        rejected = f" {self.rejected.text}: {self.rejected.kept}." if self.rejected else ""
+        rejected = f" {self.rejected}." if self.rejected else ""
         return f"{self.accuracy_line}{compared}{registered}{rejected}{promoted}"
 
     @property

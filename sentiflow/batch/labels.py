@@ -8,12 +8,11 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from sentiflow.data.advice import KINDS, advice
 from sentiflow.data.division import text_id, word_hash
 from sentiflow.data.parquet import to_values
 from sentiflow.data.prepare import kept_table
 from sentiflow.data.rows import Chunk, beginning, by_label, count_left_out
-from sentiflow.data.table import TableOptions, options_of, plain, written
+from sentiflow.data.table import KINDS, TableOptions, advice, options_of, plain, written
 from sentiflow.errors import UsageError
 from sentiflow.evaluation.metrics import Accuracy, accuracy_of
 from sentiflow.evaluation.statistics import newcombe

@@ -336,24 +336,13 @@ def open_input(path: Path) -> Input:
         problem = f"{path}: not a supported table."
         raise UsageError(problem, f"Give {_SUPPORTED}; for `score`, also a folder of .txt files.")
     kind = _KINDS[path.suffix.lower()]
-    if kind is not ParquetTable and (encoding := _wide(path)):
-        written = f"iconv -f {encoding} -t utf-8 {quote(str(path))} > utf8-{quote(path.name)}"
-        raise UsageError(f"{path}: not UTF-8, but {encoding}.", f"Convert it: {written}")
+    if kind is not ParquetTable and _is_utf_16(path):
+        written = f"iconv -f UTF-16 -t utf-8 {quote(str(path))} > utf8-{quote(path.name)}"
+        raise UsageError(f"{path}: not UTF-8, but UTF-16.", f"Convert it: {written}")
     return kind(path)
 
 
-_MARKS = {  # in this order: the first begins like the third
-    codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32",
-    codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16",
-}  # fmt: skip
-_ZEROS = {"x000": "UTF-32LE", "000x": "UTF-32BE", "x0x0": "UTF-16LE", "0x0x": "UTF-16BE"}
-"""Which of four bytes are mostly zero in a header of Latin letters."""
-
-
-def _wide(path: Path) -> str:
-    """The encoding of a text whose characters are of two or four bytes, as iconv calls it; else empty."""
+def _is_utf_16(path: Path) -> bool:
+    """Whether a file begins as what Excel saves as Unicode text does."""
     with path.open("rb") as file:
-        head = file.read(256)
-    if marked := next((name for mark, name in _MARKS.items() if head.startswith(mark)), ""):
-        return marked
-    return _ZEROS.get("".join("0" if 2 * head[k::4].count(0) > len(head[k::4]) else "x" for k in range(4)), "")
+        return file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)

@@ -1,16 +1,14 @@
 """From the name of a dataset to its canonical, checked table, and its figures."""
 
 import hashlib
-import json
 import logging
-import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from sentiflow import files
 from sentiflow.base import model as base
@@ -18,7 +16,7 @@ from sentiflow.console import Progress, no_progress
 from sentiflow.data import division, imdb, inputs, near, parquet, reviews, rows, table
 from sentiflow.data.division import Labelled, in_fixed_order
 from sentiflow.data.reviews import Reviews
-from sentiflow.data.rows import Rejected, changed, is_kept, rejects_of
+from sentiflow.data.rows import Rejected, changed
 from sentiflow.data.table import DEFAULT_OPTIONS, Joined, Table, TableOptions
 from sentiflow.errors import UsageError
 from sentiflow.files import PARTIAL, publish
@@ -123,14 +121,12 @@ def find_prepared(dataset: str, settings: Settings, options: TableOptions = DEFA
 
 def find_kept(dataset: str, digest: str, settings: Settings, options: TableOptions) -> Prepared | None:
     """The table of this digest that was made of a dataset once, whatever its source holds now; or None."""
-    source = Source(dataset_name(dataset), (), "", located(dataset), fetched=False, options=options)
-    folder = settings.data_dir / "datasets" / source.name
-    noted = (_noted(note, source) for note in sorted(folder.glob(".*.json")))
-    kept = next((each for each in noted if each is not None and each.digest == digest), None)
-    if kept is None or not kept.table.exists():
+    name = dataset_name(dataset)
+    path = settings.data_dir / "datasets" / name / f"{digest}.parquet"
+    if not path.exists():
         return None
-    reviews.read(kept.table)
-    return kept
+    reviews.read(path)
+    return Prepared(name, digest, path, located(dataset), made=False, options=options)
 
 
 def kept_table(dataset: str, digest: str, settings: Settings) -> Path:
@@ -145,44 +141,41 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
     """Make the checked canonical table of a source, or find the one made earlier.
 
     Found again by what the result depends on: the source's content, how it is read, and this code. A table that is
-    gone or damaged is made again. Rejected rows of a user's table are written beside it, or beside what is made
-    of it where that folder cannot be written to; those of the last readings are kept with what is made of it.
+    gone or damaged is made again. Rejected rows of a user's table are kept with what is made of it.
     """
     folder = settings.data_dir / "datasets" / source.name
     note = folder / f".{_key(source)}.json"
-    rejects = rejects_of(Path(source.origin))
-    if not os.access(rejects.parent, os.W_OK):
-        rejects = folder / rejects.name
     what = f"Another preparation of {source.name}"
     with file_lock(folder / ".lock", what, "preparation", patience=_PATIENCE, logger=logger):
         found = _noted(note, source)
         if found is None and note.exists():
             logger.warning("Damaged: %s. The reviews are prepared again.", note)
-        if found and reviews.find(found.table, source.digest) and is_kept(found.rejected, rejects):
+        if found and found.rejected and not Path(found.rejected.file).is_file():
+            found = None  # its rejects were cleared away
+        if found and reviews.find(found.table, source.digest):
             return found
         for leftover in folder.glob(f".*{PARTIAL}"):
             leftover.unlink()
-        content, words, rows, read = _read(source, folder, rejects, progress)
+        content, words, rows, read = _read(source, folder, progress)
         files = source.files if read is None else tuple(inputs.tables_of(Path(source.origin)))
         if inputs.digest_of(files) != source.digest:
             raise changed(source.origin)
         places, texts = [row.place for row in rows], [row.text for row in rows]
         origins = [row.origin for row in rows]
         made = reviews.write(content, words, folder, places, texts, source.digest, origins)
-        rejected, left_out, joined = (read.rejected, read.left_out, read.joined) if read else (None, {}, None)
-        noted = {
-            "digest": made.stem,
-            "rejected": rejected and asdict(rejected),
-            "left_out": left_out,
-            "joined": joined and asdict(joined),
-        }
-        signed = json.dumps(noted | {"sha256": _signature(noted)})
-        publish(note, lambda path: path.write_text(signed, encoding="utf-8"))
-    return Prepared(source.name, made.stem, made, source.origin, True, rejected, left_out, joined, source.options)
+        prepared = Prepared(source.name, made.stem, made, source.origin, True, options=source.options)
+        if read is not None:
+            prepared = replace(prepared, rejected=read.rejected, left_out=read.left_out, joined=read.joined)
+        noted = _NOTE.dump_json(prepared)
+        publish(note, lambda path: path.write_bytes(_signature(noted) + b"\n" + noted))
+    return prepared
+
+
+_NOTE = TypeAdapter(Prepared)
 
 
 def _read(
-    source: Source, folder: Path, rejects: Path, progress: Progress
+    source: Source, folder: Path, progress: Progress
 ) -> tuple[Reviews, Vocabulary, Sequence[Labelled], Table | None]:
     """The reviews of a source and their words; of a user's table also its rows, in that order, and the table."""
     if source.name == "imdb":
@@ -193,7 +186,7 @@ def _read(
         return content, words, (), None
     if source.name == "sample":
         return *division.to_reviews(division.sample_rows()), (), None
-    read = table.read_table(Path(source.origin), source.options, rejects, folder / "rejects", progress)
+    read = table.read_table(Path(source.origin), source.options, folder / "rejects", progress)
     rows = in_fixed_order(read.rows)
     content, words = division.to_reviews(rows, base.base().scorer.vocabulary.words)
     if told := reviews.changed_sides(content, folder):
@@ -203,25 +196,20 @@ def _read(
 
 def _noted(note: Path, source: Source) -> Prepared | None:
     """What a note says, unless it is gone or is not as it was written."""
-    try:
-        noted = json.loads(note.read_text(encoding="utf-8"))
-        signed = noted.pop("sha256", None)
-        if signed != _signature(noted) and (signed or "joined" in noted):  # before 1.0 there was neither
-            return None
-        rejected = noted["rejected"] and Rejected(**noted["rejected"])
-        left_out, joined = noted["left_out"], noted.get("joined") and Joined(**noted["joined"])
-        if joined and isinstance(joined.relabelled, int):  # before 1.0 a count, whatever their labels
-            joined = replace(joined, relabelled={"not noted": joined.relabelled} if joined.relabelled else {})
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+    if not note.exists():
         return None
-    table = note.with_name(f"{noted['digest']}.parquet")
-    return Prepared(
-        source.name, table.stem, table, source.origin, False, rejected, left_out, joined, source.options
-    )
+    signature, _, noted = note.read_bytes().partition(b"\n")
+    if signature != _signature(noted):
+        return None
+    try:
+        found = _NOTE.validate_json(noted)
+    except ValueError:  # of other code
+        return None
+    return replace(found, table=note.with_name(f"{found.digest}.parquet"), origin=source.origin, made=False)
 
 
-def _signature(noted: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(noted).encode()).hexdigest()
+def _signature(noted: bytes) -> bytes:
+    return hashlib.sha256(noted).hexdigest().encode()
 
 
 def _key(source: Source) -> str:

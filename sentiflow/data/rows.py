@@ -70,7 +70,7 @@ REJECTS = ".rejects.jsonl"
 
 
 def rejects_of(path: Path) -> Path:
-    """The file of rejects beside an output or a training table."""
+    """The file of rejects beside an output."""
     return path.with_name(f"{path.name}{REJECTS}")
 
 
@@ -144,41 +144,27 @@ class Rejected:
 
     rows: int  # of the table, those left out not counted; rejected ones are among them
     reasons: dict[str, int]
-    file: str  # of the rejected rows, an object a line; the next reading of the table replaces it
-    kept: str  # a copy of that file, which stays for some readings
-
-    @property
-    def text(self) -> str:
-        count = sum(self.reasons.values())
-        return f"{count:,} of {self.rows:,} rows rejected ({count_reasons(self.reasons)})"
+    file: str  # of the rejected rows, an object a line
 
     def __str__(self) -> str:
-        return f"{self.text}: {self.file}"
+        count = sum(self.reasons.values())
+        return f"{count:,} of {self.rows:,} rows rejected ({count_reasons(self.reasons)}): {self.file}"
 
 
 _READINGS = 10  # whose rejects are kept
 
 
-def keep_rejects(rejects: Sequence[Reject], rows: int, file: Path, folder: Path) -> Rejected | None:
-    """Write the rejects of so many rows, or remove an earlier file; the last readings' stay in the folder."""
+def keep_rejects(rejects: Sequence[Reject], rows: int, folder: Path) -> Rejected | None:
+    """Write the rejects of so many rows into a folder, where those of the last readings stay."""
     if not rejects:
-        file.unlink(missing_ok=True)
         return None
     content = "".join(f"{reject.to_json()}\n" for reject in rejects).encode()
+    file = folder / f"{sha256(content).hexdigest()[:12]}{REJECTS}"
     publish_private(file, content)
-    kept = folder / f"{sha256(content).hexdigest()[:12]}{REJECTS}"
-    publish_private(kept, content)
     for old in sorted(folder.glob(f"*{REJECTS}"), key=lambda each: each.stat().st_mtime_ns)[:-_READINGS]:
         old.unlink()
     reasons = Counter(kind_of(reject.reason) for reject in rejects)
-    return Rejected(rows, dict(reasons.most_common()), str(file), str(kept))
-
-
-def is_kept(rejected: Rejected | None, file: Path) -> bool:
-    """Whether a file holds the rejects that were written, or is absent where there were none."""
-    if rejected is None or not file.is_file() or not Path(rejected.kept).is_file():
-        return rejected is None and not file.exists()
-    return rejected.file == str(file) and file.read_bytes() == Path(rejected.kept).read_bytes()
+    return Rejected(rows, dict(reasons.most_common()), str(file))
 
 
 def numbers(values: NDArray[np.int64] | NDArray[np.int32] | NDArray[np.float64]) -> pa.Array:

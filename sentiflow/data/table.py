@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from shlex import quote
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sentiflow.console import Progress, no_progress
-from sentiflow.data.advice import Label, advice
 from sentiflow.data.division import Labelled, divided, each_once, text_id, word_hash
 from sentiflow.data.inputs import open_input, shown, tables_of
 from sentiflow.data.parquet import to_values
@@ -37,12 +37,19 @@ from sentiflow.scoring import is_name
 from sentiflow.scoring.scorer import MAX_NAME
 from sentiflow.scoring.vocabulary import FILTERED
 
+Label = Literal[0, 1, "skip"]
+
 LABELS: dict[str, Label] = {
     "0": 0, "1": 1, "negative": 0, "positive": 1, "neg": 0, "pos": 1, "false": 0, "true": 1,
 }  # fmt: skip
 _SPLITS = f"Known splits: {', '.join(SPLITS)}. Without the column a fifth is set aside for the test."
 _SHOWN = 3  # rejected rows of a kind in a message
 _WORD = re.compile(f"[^ {re.escape(FILTERED)}]")
+
+KINDS = 20  # different labels of a table that are told apart
+_FORM = 200  # characters of --labels that are shown
+_NUMBER = re.compile(r"(-?\d+(?:\.\d+)?)(?: ?/ ?\d+| out of .*| stars?)?")
+_PLAIN: dict[Label, str] = {1: "positi.*|good", 0: "n[eé]gati.*|bad", "skip": "|neutr.*|mixed"}
 
 
 class TableOptions(BaseModel):
@@ -118,6 +125,46 @@ def as_options(given: Mapping[str, Any], what: str = "") -> TableOptions:
         raise UsageError(f"{named}: {problem}.", _FORMS.get(name, "Give the name of a column.")) from err
 
 
+def advice(found: Sequence[str], given: Mapping[str, Label], known: Mapping[str, Label], column: str) -> str:
+    """What to type for labels that are not ``known``, those ``given`` aside; numbers are taken as a scale."""
+    unknown = [label for label in found if label not in known]
+    meanings = _scale([label for label in found if given.get(label) != "skip"])
+    agrees = all(meanings.get(label, meaning) in (meaning, "skip") for label, meaning in given.items())
+    if any(unknown) and meanings and agrees:
+        lead = "If higher is better:"
+    else:
+        lead = "Say what each means, 1, 0 or skip, such as"
+        meanings = {label: known[label] for label in found if label in known} | _guessed(unknown)
+        missing: list[Label] = [meaning for meaning in (1, 0) if meaning not in meanings.values()]
+        for label in unknown:
+            meanings.setdefault(label, missing.pop(0) if missing else "skip")
+    new = {label: meanings[label] for label in unknown}
+    named = {**(meanings if set(new.values()) - {"skip"} else new), **given}  # known ones stay beside a skip
+    parts = [f"{name}={value}" for value in (1, "skip", 0) for name in named if named[name] == value]
+    option = quote(",".join(parts))
+    if len(found) > KINDS or len(option) > _FORM:
+        return f"{column} has many different values, or long ones: --label-column names the column of labels."
+    return f"{lead} --labels {option}"
+
+
+def _scale(labels: Sequence[str]) -> dict[str, Label]:
+    """What labels mean that are all numbers, the highest first; stars have their middle at 3."""
+    values = {label: float(number[1]) for label in labels if (number := _NUMBER.fullmatch(label))}
+    if len(values) < max(len([*filter(None, labels)]), 2):
+        return {}
+    low, high = min(values.values()), max(values.values())
+    middle = 3.0 if high == 5 and 1 <= low < 3 else (low + high) / 2
+    scale: dict[str, Label] = {}
+    for label in sorted(values, key=lambda label: -values[label]):
+        scale[label] = "skip" if values[label] == middle else 1 if values[label] > middle else 0
+    return scale | dict.fromkeys(set(labels) - set(values), "skip")  # of rows without a label
+
+
+def _guessed(labels: Sequence[str]) -> dict[str, Label]:
+    """The meaning of words that are plain in several languages."""
+    return {label: meaning for label in labels for meaning, word in _PLAIN.items() if re.fullmatch(word, label)}
+
+
 def options_of(params: Mapping[str, str]) -> TableOptions:
     """How a user's table was read, by the parameters of its run; as usual for a built-in dataset."""
     given = {name: params[f"table.{name}"] for name in TableOptions.model_fields if f"table.{name}" in params}
@@ -158,10 +205,8 @@ class Table:
     joined: Joined
 
 
-def read_table(
-    path: Path, options: TableOptions, rejects_file: Path, kept: Path, progress: Progress = no_progress
-) -> Table:
-    """Read a table, or all tables of a folder; write rejected rows to a file, and a copy into the folder ``kept``.
+def read_table(path: Path, options: TableOptions, rejects_folder: Path, progress: Progress = no_progress) -> Table:
+    """Read a table, or all tables of a folder; write rejected rows to a file in a folder.
 
     Raises:
         UsageError: they cannot be trained on; the message lists all problems, with the first rows that have them.
@@ -201,9 +246,9 @@ def read_table(
         problems += more
         hints += [_SPLITS] if more and has_splits else []
     hints = [*_hints(rejects, path, options, labels), *hints]
-    rejected = keep_rejects(rejects, total, rejects_file, kept)
+    rejected = keep_rejects(rejects, total, rejects_folder)
     if problems:
-        lines = [*problems, *_kinds(rejects), *([f"All rejected rows: {rejects_file}"] if rejects else [])]
+        lines = [*problems, *_kinds(rejects), *([f"All rejected rows: {rejected.file}"] if rejected else [])]
         message = "\n  ".join([f"{path} cannot be trained on: {lines[0]}", *lines[1:]])
         raise UsageError(message, "\n".join(dict.fromkeys(hints)))
     joined = Joined(len(files) - len(outputs), outputs, repeated, by_label(relabelled))

@@ -200,6 +200,6 @@ def recipe_text(run: RunContext) -> str:
 
 def dataset_line(prepared: Prepared) -> str:
     came = "" if prepared.name in BUILT_IN else f": {content_of(prepared)}"
-    rejected = f"; {prepared.rejected.text}" if prepared.rejected else ""
+    rejected = f"; {prepared.rejected}" if prepared.rejected else ""
     named = f"- dataset: {escape_markdown(prepared.name)}, digest `{prepared.digest[:12]}`"
     return f"{named}{came}{escape_markdown(rejected)}"

@@ -120,7 +120,7 @@ def test_beside_the_accuracy_stands_which_rows_it_is_of(
 
 
 def test_its_last_line_names_the_rejects_and_the_file_that_keeps_them(result: TrainingResult, own: World) -> None:
-    """Red if a night's rejects stood in a log alone, or in a file that the next night replaces."""
+    """Red if a night's rejects stood in a log alone, or where the next night replaces them."""
     kept = own.settings.data_dir / "datasets" / "mine" / "rejects"
     (file,) = kept.iterdir()
     assert f"1 of 601 rows rejected (1 unknown label): {file}." in result.summary

@@ -155,8 +155,8 @@ def test_a_table_of_ones_own_trains_and_predicts(world: World, prefect_server: N
     read = ("--text-column", "review", "--labels", "up=1,down=0,so-so=skip", "--max-rejects", "2%")
     done = world.run("train", "--dataset", "my reviews.csv", *read, *QUICK)
     assert done.returncode == 0, done.stderr
-    rejects = world.root / "my reviews.csv.rejects.jsonl"
-    assert f"1 of 81 rows rejected (1 no text): {rejects}" in done.stderr and rejects.exists()
+    (rejects,) = (world.settings.data_dir / "datasets" / "my-reviews" / "rejects").iterdir()
+    assert f"1 of 81 rows rejected (1 no text): {rejects}" in done.stderr
     assert "2 rows left out (label so-so)" in done.stderr
     (run,) = connect(world.settings).search_runs(["1"])
     told = {name: value for name, value in run.data.params.items() if name.startswith("table.")}

@@ -68,4 +68,4 @@ def test_a_table_whose_known_labels_are_all_the_same_gets_advice_for_the_others(
     assert "--labels" not in evaluated(["1", "0", "neutral"], [0.2, 0.8, 0.9]).lines[-1]
     with pytest.raises(UsageError) as refused:
         evaluated(["oui", "non", "oui"], [0.2, 0.8, 0.9])
-    assert refused.value.hint == "Which of them means 1? --labels oui=1,non=0 or --labels non=1,oui=0"
+    assert "--labels oui=1,non=0" in refused.value.hint

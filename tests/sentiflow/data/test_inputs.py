@@ -88,23 +88,16 @@ def test_a_table_is_known_by_the_same_endings_everywhere() -> None:
     assert tuple(inputs._KINDS) == TABLE_SUFFIXES
 
 
-@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl"])
 @pytest.mark.parametrize(
-    ("encoding", "mark", "name"),
-    [
-        ("utf-16", b"", "UTF-16"), ("utf-16-be", b"\xfe\xff", "UTF-16"), ("utf-16-le", b"", "UTF-16LE"),
-        ("utf-16-be", b"", "UTF-16BE"), ("utf-32", b"", "UTF-32"), ("utf-32-be", b"\0\0\xfe\xff", "UTF-32"),
-        ("utf-32-le", b"", "UTF-32LE"), ("utf-32-be", b"", "UTF-32BE"),
-    ],
-)  # fmt: skip
-def test_wide_characters_are_named_with_the_command_that_helps(
-    tmp_path: Path, ending: str, encoding: str, mark: bytes, name: str
+    ("ending", "encoding", "mark"), [("csv", "utf-16-le", b"\xff\xfe"), ("jsonl", "utf-16-be", b"\xfe\xff")]
+)
+def test_what_a_spreadsheet_saves_as_unicode_text_is_named_with_the_command_that_helps(
+    tmp_path: Path, ending: str, encoding: str, mark: bytes
 ) -> None:
-    """Red if their zeros were shown as names of columns, or another encoding was advised."""
     made = tmp_path / f"a b.{ending}"
     content = "text,label\nnaïve,1\n"
     made.write_bytes(mark + content.encode(encoding))
-    with pytest.raises(UsageError, match=rf"not UTF-8, but {name}\.") as err:
+    with pytest.raises(UsageError, match=r"not UTF-8, but UTF-16") as err:
         open_input(made)
     command = err.value.hint.removeprefix("Convert it: ")
     subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True)
