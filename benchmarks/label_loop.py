@@ -27,7 +27,7 @@ from sentiflow.data.prepare import fetch, prepare
 from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.evaluation.statistics import wilson
 from sentiflow.monitoring.accuracy import Tested, live_accuracy
-from sentiflow.monitoring.exchange import csv_table
+from sentiflow.monitoring.labelling import csv_table
 from sentiflow.monitoring.log import SERVED, Entry, TextLog
 from sentiflow.monitoring.sample import Sample, draw
 from sentiflow.promotion.candidate import cost_of

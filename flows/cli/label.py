@@ -42,7 +42,7 @@ def label(
     Draws at random from the texts that were scored and served since the last sample, and puts them into a review
     queue of MLflow, without the model's answer. From the labels, sentiflow monitor tells the accuracy in use.
     """
-    from sentiflow.monitoring import exchange, labelling
+    from sentiflow.monitoring import labelling
     from sentiflow.monitoring.log import need_log
     from sentiflow.settings import load_settings
     from sentiflow.store import review
@@ -61,20 +61,19 @@ def label(
         need_log(settings)
     model = model_named(settings, dataset)
     if delete is not None:
-        reports = labelling.quoting(delete, model, settings)
-        sample = labelling.delete(delete, model, settings)
+        sample, reports = labelling.delete(delete, model, settings)
         done = f"Deleted {delete} from the log, from {sample.title} and from MLflow."
         if moved := [table for table in sample.tables if not Path(table).exists()]:
             done += f" Not found, so look whether it is in them: {', '.join(moved)}"
         if reports:
             done += f" Reports of these runs may quote it (delete what does in MLflow): {', '.join(reports)}"
     elif export is not None:
-        exchange.export(sample := labelling.need_samples(model, settings)[-1], export)
+        labelling.export(sample := labelling.need_samples(model, settings)[-1], export)
         done = f"Wrote {len(sample.texts):,} texts of {sample.title} to {export}"
     elif import_ is not None:
-        sample, given = exchange.read_labels(labelling.need_samples(model, settings), import_)
-        labelling.add_labels(given, people[0], sample, settings)
-        done = f"Added {len(given):,} labels of {people[0]} to {sample.title}"
+        samples = labelling.need_samples(model, settings)
+        sample, count = labelling.add_labels(import_, people[0], samples, settings)
+        done = f"Added {count:,} labels of {people[0]} to {sample.title}"
     else:
         sample = labelling.new_sample(model, texts, people, settings, progress_bar)
         done = f"{sample.title}: {len(sample.texts):,} of {sum(sample.population):,} texts, drawn at random"

@@ -3,8 +3,8 @@
 import csv
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,11 @@ import pyarrow.parquet as pq
 from sentiflow.console import Progress, no_progress
 from sentiflow.data import reviews
 from sentiflow.data.division import text_id
+from sentiflow.data.inputs import open_input
+from sentiflow.data.parquet import to_values
 from sentiflow.data.prepare import fetch, prepare
 from sentiflow.data.reviews import LABEL_SAMPLE, ORIGIN
+from sentiflow.data.rows import NO_TEXT, no_formula
 from sentiflow.data.table import TableOptions, plain
 from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.files import empty_folder, leftovers, make_folder, publish, publish_private, read_csv
@@ -23,7 +26,6 @@ from sentiflow.folder import expanded
 from sentiflow.locks import work_folder
 from sentiflow.monitoring import sample as sampling
 from sentiflow.monitoring.accuracy import Verdicts, verdicts
-from sentiflow.monitoring.exchange import csv_table
 from sentiflow.monitoring.log import TextLog, check_folder, damage_told, need_log
 from sentiflow.monitoring.sample import Drawn, Sample
 from sentiflow.names import IMDB, dataset_of, model_name
@@ -34,6 +36,8 @@ from sentiflow.store.find import find_version, load_scorer, open_store
 from sentiflow.store.records import QUOTED
 
 _PATIENCE = 60.0  # seconds
+_COLUMNS = ("id", "text", "label")  # alone: who labels does not see what the model said
+_HINT = "Give a table with the columns id and label."
 
 
 def new_sample(
@@ -81,10 +85,69 @@ def need_samples(model: str, settings: Settings) -> list[Sample]:
     return samples
 
 
-def add_labels(given: Mapping[str, str], by: str, sample: Sample, settings: Settings) -> None:
-    """Add what a person said outside of MLflow's pages, by the ids of texts."""
+def export(sample: Sample, file: Path) -> None:
+    """Write the texts of a sample, with a column to fill in."""
+    if file.suffix != ".csv":
+        raise UsageError(f"{file} is no .csv file.", "Name one: --export texts.csv")
+    rows = [(drawn.id, no_formula(drawn.text), "") for drawn in sample.texts if drawn.text]
+    publish_private(file, csv_table([_COLUMNS, *rows]).encode())
+
+
+def csv_table(rows: Iterable[tuple[str, ...]]) -> str:
+    """Rows as CSV."""
+    lines = StringIO()
+    csv.writer(lines).writerows(rows)
+    return lines.getvalue()
+
+
+def add_labels(file: Path, by: str, samples: Sequence[Sample], settings: Settings) -> tuple[Sample, int]:
+    """Add what a person said in a file; gives of which sample, and of how many texts."""
+    sample, given = read_labels(samples, file)
     labels = [review.Label(each.trace, by, given[each.id]) for each in sample.texts if each.id in given]
     review.add_labels(sample.title, sample.experiment, labels, settings)
+    return sample, len(labels)
+
+
+def read_labels(samples: Sequence[Sample], file: Path) -> tuple[Sample, dict[str, str]]:
+    """What a file says of the texts of one of the samples, by their id; rows without a label are left out.
+
+    Raises:
+        UsageError: it cannot be read, or has no label, two labels of a text, or what the sample lacks.
+    """
+    rows = list(_labels_in(file))
+    if not rows:
+        raise UsageError(f"{file} has no label.", _HINT)
+    holding = (each for each in samples if rows[0][1] in {drawn.id for drawn in each.texts})
+    sample = next(holding, samples[-1])
+    known, answers = {drawn.id for drawn in sample.texts}, {plain(name): name for name in sample.answers}
+    given: dict[str, str] = {}
+    for place, name, label in rows:
+        answer = answers.get(plain(label), "")
+        if name not in known:
+            problem = f"{sample.title} has no text {name!r}"
+        elif not answer:
+            problem = f"unknown label {label!r}, expected {', '.join(sample.answers)}"
+        elif given.setdefault(name, answer) != answer:
+            problem = f"{name} has another label before"
+        else:
+            continue
+        raise UsageError(f"{file}, {place}: {problem}.", "Correct that row, or take it out.")
+    return sample, given
+
+
+def _labels_in(file: Path) -> Iterator[tuple[str, str, str]]:
+    """Place, id and label of each row of a table that has a label."""
+    table = open_input(file)
+    try:
+        table.select("label", ["id"])
+    except UsageError as err:
+        raise UsageError(str(err.args[0]), _HINT) from err
+    for chunk in table.chunks():
+        for reject in chunk.rejects:
+            if reject.reason != NO_TEXT:
+                raise UsageError(f"{file}, line {reject.line}: {reject.reason}.", _HINT)
+        names = to_values(chunk.columns.column(0))
+        yield from ((f"line {line}", *row) for line, *row in zip(chunk.lines, names, chunk.texts, strict=True))
 
 
 def said(sample: Sample, settings: Settings) -> Verdicts:
@@ -92,12 +155,8 @@ def said(sample: Sample, settings: Settings) -> Verdicts:
     return verdicts(sample, review.labels(sample.title, sample.experiment, settings))
 
 
-def quoting(name: str, model: str, settings: Settings) -> list[str]:
-    """Runs with reports that quote a text, or may: drift checks, and trainings on a table with it; newest first.
-
-    What is prepared here says which trainings these are, so ask before the text is deleted.
-    """
-    _, text = _find(name, model, settings)
+def _quoting(text: str, settings: Settings) -> list[str]:
+    """Runs with reports that quote a text, or may: drift checks, and trainings on a table with it; newest first."""
     digests = {table.stem for table in reviews.holding(text, settings.data_dir)}
     return [
         f"{run.run_id[:8]} ({run.name})"
@@ -117,26 +176,27 @@ def _find(name: str, model: str, settings: Settings) -> tuple[int, str]:
     raise UsageError(f"No sample of {model} has a text {name}.", hint)
 
 
-def delete(name: str, model: str, settings: Settings) -> Sample:
+def delete(name: str, model: str, settings: Settings) -> tuple[Sample, list[str]]:
     """Delete a text, by the id of an export or by its trace: from the log, the samples, the tables and MLflow.
 
-    Deleted is, too, what was prepared of a dataset with it. Reports that quote it stay: see ``quoting``.
+    Deleted is, too, what was prepared of a dataset with it. Reports that quote it stay: gives their runs, too. What
+    is prepared here says which trainings these are, so they are looked for before it goes.
 
     A drift check, which may have read the text, is waited for, a minute at most.
     """
     log, (number, text) = need_log(settings), _find(name, model, settings)
+    reports = _quoting(text, settings)
     # The model's own sample last: a killed deletion is found by it, and done again.
-    models = sorted(sampling.sampled_models(settings), key=lambda other: other == model)
-    for delete_in, each in product((_delete_here, _delete), models):
+    for each in sorted(sampling.sampled_models(settings), key=lambda other: other == model):
         with check_folder(each, settings, _PATIENCE), sampling.alone(each, settings):
             for sample in sampling.samples(each, settings):
                 if drawn := next((drawn for drawn in sample.texts if drawn.id == text), None):
-                    delete_in(drawn, sample, log, settings)
-    return next(sample for sample in sampling.samples(model, settings) if sample.number == number)
+                    _delete(drawn, sample, log, settings)
+    return next(sample for sample in sampling.samples(model, settings) if sample.number == number), reports
 
 
-def _delete_here(drawn: Drawn, sample: Sample, log: TextLog, settings: Settings) -> None:
-    """Delete a text from the files of this machine; its sample keeps the id until the store has lost it, too."""
+def _delete(drawn: Drawn, sample: Sample, log: TextLog, settings: Settings) -> None:
+    """Delete a text of a sample, which keeps the id until the store has lost the text, too."""
     log.delete(lambda logged: text_id(logged) == drawn.id)
     shutil.rmtree(_work(sample.model, settings), ignore_errors=True)  # of a killed draw
     reviews.forget(drawn.id, settings.data_dir)
@@ -144,9 +204,6 @@ def _delete_here(drawn: Drawn, sample: Sample, log: TextLog, settings: Settings)
         _drop_row(sample, drawn.text)
         drawn.text = ""
         sampling.keep(sample, settings)
-
-
-def _delete(drawn: Drawn, sample: Sample, _log: TextLog, settings: Settings) -> None:
     review.delete(drawn.trace, sample.experiment, settings)
     sample.population[drawn.stratum] -= 1
     sample.texts.remove(drawn)

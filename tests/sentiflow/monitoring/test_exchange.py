@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sentiflow.errors import UsageError
-from sentiflow.monitoring.exchange import csv_table, export, read_labels
+from sentiflow.monitoring.labelling import csv_table, export, read_labels
 from tests.sentiflow.monitoring.test_accuracy import sample
 
 ASKED = sample(0.123456, 0.987654, 0.5, population=[10, 20])

@@ -14,7 +14,7 @@ from sentiflow.data.table import Label, TableOptions
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring import labelling, sample
 from sentiflow.monitoring.accuracy import Verdicts
-from sentiflow.monitoring.exchange import csv_table
+from sentiflow.monitoring.labelling import csv_table
 from sentiflow.monitoring.log import Entry, TextLog
 from sentiflow.run.record import DIGEST, KIND, MONITOR, TRAINING
 from sentiflow.settings import Settings
@@ -43,7 +43,7 @@ def test_a_killed_deletion_is_done_again(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(UsageError, match="There is no log"):
         labelling.delete("text-0", asked.model, without)
     (tmp_path / ".labelled-1.csv.a.partial").write_text("text 0")  # of a killed writing
-    left = labelling.delete("text-0", asked.model, settings)
+    left, _ = labelling.delete("text-0", asked.model, settings)
     assert not list(tmp_path.glob(".labelled*"))
     csv.field_size_limit(2_000_000)
     assert [row[1] for row in csv.reader(table.open())] == ["label", "bad"]
@@ -64,7 +64,7 @@ def test_a_table_that_was_edited_loses_the_text_too_or_stops_the_deletion(
         with pytest.raises(ExternalError, match=r"labelled-1\.csv cannot be read"):
             labelling.delete("text-0", asked.model, settings)
     table.write_text("label,text\ngood,text 0\nbad,text 1\n")
-    assert [each.id for each in labelling.delete("text-0", asked.model, settings).texts] == ["text-1"]
+    assert [each.id for each in labelling.delete("text-0", asked.model, settings)[0].texts] == ["text-1"]
     assert list(csv.reader(table.open())) == [["label", "text"], ["bad", "text 1"]]
 
 
@@ -139,11 +139,11 @@ def test_what_the_store_stops_has_left_log_and_sample(world: World, monkeypatch:
     held = [path for path in world.root.rglob("*") if path.is_file()]
     assert held and not any(asked.texts[0].text.encode() in path.read_bytes() for path in held)
     monkeypatch.setattr("sentiflow.store.review.delete", lambda *_: None)
-    left = labelling.delete(asked.texts[0].id, asked.model, settings)
+    left, _ = labelling.delete(asked.texts[0].id, asked.model, settings)
     assert [each.id for each in left.texts] == [asked.texts[1].id]
 
 
-def test_reports_that_quote_a_text_are_named(world: World) -> None:
+def test_reports_that_quote_a_text_are_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the tag of a drift check, and by the prepared table that a training tested with."""
     settings, table = world.settings, prepared("text-0", world.settings.data_dir)
     client = connect(settings)
@@ -154,7 +154,9 @@ def test_reports_that_quote_a_text_are_named(world: World) -> None:
     ]  # fmt: skip
     runs = [client.create_run(experiment, tags=each, run_name="quotes").info.run_id for each in tags]
     sample.keep(asked := made(0.9, 0.1, population=[9]), settings)
-    named = labelling.quoting("tr-0", asked.model, settings)
+    monkeypatch.setattr("sentiflow.store.review.delete", lambda *_: None)
+    with_log = settings.model_copy(update={"prediction_log_dir": world.root / "log"})
+    _, named = labelling.delete("tr-0", asked.model, with_log)
     assert sorted(named) == sorted(f"{run[:8]} (quotes)" for run in (runs[0], runs[2]))
 
 
