@@ -156,7 +156,7 @@ def said(sample: Sample, settings: Settings) -> Verdicts:
 
 
 def _quoting(text: str, settings: Settings) -> list[str]:
-    """Runs with reports that quote a text, or may: drift checks, and trainings on a table with it; newest first."""
+    """Runs with reports that quote a text, or may: drift checks, and trainings on a table with it."""
     digests = {table.stem for table in reviews.holding(text, settings.data_dir)}
     return [
         f"{run.run_id[:8]} ({run.name})"
@@ -179,8 +179,8 @@ def _find(name: str, model: str, settings: Settings) -> tuple[int, str]:
 def delete(name: str, model: str, settings: Settings) -> tuple[Sample, list[str]]:
     """Delete a text, by the id of an export or by its trace: from the log, the samples, the tables and MLflow.
 
-    Deleted is, too, what was prepared of a dataset with it. Reports that quote it stay: gives their runs, too. What
-    is prepared here says which trainings these are, so they are looked for before it goes.
+    Deleted is, too, what was prepared of a dataset with it. Reports that quote it stay, and their runs are given:
+    what is prepared here says which trainings these are, so they are looked for before it goes.
 
     A drift check, which may have read the text, is waited for, a minute at most.
     """
