@@ -48,7 +48,7 @@ def measure_accuracy(check: DriftCheck) -> list[LiveAccuracy]:
 @task(name="collect", task_run_name="collect", persist_result=False)
 def collect(check: DriftCheck) -> RecentTexts:
     """Collect the texts since the last check, each once."""
-    texts = checking.collect_texts(check.log, check.model, check.work / "texts.parquet")
+    texts = checking.collect_texts(check.log, check.model)
     logger.info("%s", f"{texts.distinct:,} new texts, {texts.repeated:,} repeated")
     if not texts.distinct and not open_store(check.settings).versions(check.model):
         logger.warning("No version is registered as %s", check.model)

@@ -8,10 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
 
 from sentiflow.data import prepare, reviews
 from sentiflow.errors import ExternalError
@@ -23,17 +22,14 @@ from sentiflow.names import BUILT_IN, dataset_of, model_name
 from sentiflow.reports import plots
 from sentiflow.reports.blocks import PAGE, Picture, Quote, Report, Section, Table, Text
 from sentiflow.reports.plots import BLUE, ORANGE, describe
-from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings, load_settings
 from sentiflow.store.find import find_version, load_scorer, need_dataset, need_versions, open_store, with_dataset
 from sentiflow.store.records import Version, need_number
 
-_BATCH = 2_048  # texts in memory at a time
 _UNUSUAL, _CHARACTERS = 6, 600  # texts shown in the report, and characters of each
 _REFERENCE = {"oov": "training reviews", "length": "training reviews", "score": "test reviews"}
 _SHOWN = 0.99  # of all texts; the longest would squeeze the others together
 _BARS = 30
-_SCHEMA = pa.schema([("text", pa.string())])
 
 
 @dataclass(frozen=True)
@@ -56,14 +52,17 @@ class DriftCheck:
 class RecentTexts:
     """The texts since the last check."""
 
-    file: Path  # a Parquet table, each text once
-    distinct: int
+    texts: NDArray[np.object_]  # each once
     repeated: int  # how many more were equal to one of the distinct ones
     first: str  # when it was scored, UTC; empty without texts
     last: str
     sources: dict[str, int]
     last_id: int  # of the last text in the log; 0 without texts
-    key: str  # identifies the first text: a check that is repeated has the same
+
+    @property
+    def distinct(self) -> int:
+        """How many different ones there are."""
+        return len(self.texts)
 
 
 @dataclass(frozen=True)
@@ -147,22 +146,20 @@ def drift_check(dataset: str) -> Iterator[DriftCheck]:
         yield DriftCheck(model, settings, log, work.name, work)
 
 
-def collect_texts(log: TextLog, model: str, file: Path) -> RecentTexts:
-    """Write the texts since the last check to a Parquet table, each once: a repeated probe is no drift."""
+def collect_texts(log: TextLog, model: str) -> RecentTexts:
+    """The texts since the last check, each once: a repeated probe is no drift."""
     sources: Counter[str] = Counter()
-    seen: set[int] = set()
-    key = first = last = ""
+    texts: dict[str, None] = {}
+    at: set[str] = set()
     last_id = 0
-    with damage_told(), pq.ParquetWriter(file, _SCHEMA) as table:
+    with damage_told():
         for batch in log.unchecked(model):
-            new = {number: entry.text for entry in batch if (number := hash(entry.text)) not in seen}
-            seen |= new.keys()
-            table.write_table(pa.table([list(new.values())], schema=_SCHEMA))
+            texts |= dict.fromkeys(entry.text for entry in batch)
             sources.update(entry.source for entry in batch)
-            at = [entry.at for entry in batch]
-            first, last = min(first or at[0], *at), max(last, *at)
-            key, last_id = key or f"{batch[0].id} {batch[0].at}", batch[-1].id
-    return RecentTexts(file, len(seen), sources.total() - len(seen), first, last, dict(sources), last_id, key)
+            at |= {entry.at for entry in batch}
+            last_id = batch[-1].id
+    repeated, first, last = sources.total() - len(texts), min(at, default=""), max(at, default="")
+    return RecentTexts(np.array([*texts], np.object_), repeated, first, last, dict(sources), last_id)
 
 
 def compare(check: DriftCheck, texts: RecentTexts, more: Sequence[Section]) -> DriftResult:
@@ -175,7 +172,8 @@ def compare(check: DriftCheck, texts: RecentTexts, more: Sequence[Section]) -> D
     scorer = load_scorer(settings, version)
     digest, reviewed = _training_reviews(version, settings)
     reference = drift.features_of_reviews(reviews.read(reviewed), scorer)
-    recent, unusual = measure(texts.file, scorer, reference)
+    recent = drift.features_of_texts(texts.texts.tolist(), scorer)
+    unusual = drift.most_unusual(texts.texts.tolist(), recent, reference, _UNUSUAL, _CHARACTERS)
     limits = settings.monitor_psi, settings.monitor_alpha
     features = drift.compare(reference, recent, *limits)
     sources = " and ".join(f"{count:,} {source}" for source, count in sorted(texts.sources.items()))
@@ -219,21 +217,6 @@ def _training_reviews(version: Version, settings: Settings) -> tuple[str, Path]:
         )
     reviews.mark_used(table)  # housekeeping removes what is not
     return digest, table
-
-
-def measure(
-    file: Path, scorer: TextScorer, reference: dict[str, Floats]
-) -> tuple[dict[str, Floats], list[UnusualText]]:
-    """Features of all texts in a table, shape (n,) each, and the most unusual texts."""
-    parts: list[dict[str, Floats]] = []
-    unusual: list[UnusualText] = []
-    with pq.ParquetFile(file) as table:
-        for batch in table.iter_batches(_BATCH):
-            texts = batch["text"].to_pylist()
-            parts.append(drift.features_of_texts(texts, scorer))
-            unusual += drift.most_unusual(texts, parts[-1], reference, _UNUSUAL, _CHARACTERS)
-            unusual = sorted(unusual, key=lambda text: -text.surprise)[:_UNUSUAL]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, unusual
 
 
 def table(result: DriftResult) -> Table:

@@ -1,6 +1,5 @@
 """Monitoring: the log of scored texts, one SQLite file that the service and scoring write, and checks read."""
 
-import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,7 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, Field
 
 from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.files import empty_folder, make_folder, publish_private
@@ -22,10 +21,9 @@ _TIMEOUT = 15.0  # seconds to wait for other processes; SQLite serves those that
 _OWNER_ONLY = 0o600  # texts are whatever people wrote
 _BATCH = 2_048  # texts read at a time
 _ROW = 100  # bytes of a text's other columns, rounded up
-_CHECKED, _ACCURACY = ".checked.json", ".accuracy.json"
+_CHECKED = ".checked.json"
 _MAX_NOTE = 100_000  # bytes
 _KILLED = "a process was killed while it wrote; the next text that is logged repairs the file"
-_NUMBER = TypeAdapter(float)
 
 _TEXTS = """
 CREATE TABLE IF NOT EXISTS texts (
@@ -62,11 +60,12 @@ class DamagedLogError(OSError):
     """The file of the log is no database, or a damaged one."""
 
 
-class _Checked(BaseModel):
-    """What a check notes: the id up to which the texts of a model have been checked, and each feature's PSI."""
+class _Note(BaseModel):
+    """What checks note of a model."""
 
-    id: int = Field(ge=0, lt=2**63)
-    psi: dict[str, float]
+    id: int = Field(0, ge=0, lt=2**63)  # up to which its texts have been checked
+    psi: dict[str, float] = {}  # of each feature, by the last check
+    accuracy: float | None = None  # in use, by the last sample that was labelled
 
 
 class TextLog:
@@ -91,8 +90,8 @@ class TextLog:
         rows = [row for row in rows if 2 * (len(row[-1].encode()) + _ROW) <= self._max]
         make_folder(self.folder)
         if not self.file.exists():  # a new log begins again with the first id
-            for note in self._notes():
-                note.unlink(missing_ok=True)
+            for model in self._noted():
+                self._mark(model, id=0)
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
         os.close(os.open(self.file, flags, _OWNER_ONLY))  # SQLite's journal gets the same mode
         with self._open("rw") as db:
@@ -107,7 +106,7 @@ class TextLog:
 
     def unchecked(self, model: str) -> Iterator[list[Entry]]:
         """Texts of a model that no check has seen, oldest first, in batches, without those written meanwhile."""
-        yield from self.after(model, self._last_checked(model))
+        yield from self.after(model, self._note(model).id)
 
     def after(self, model: str, last: int) -> Iterator[list[Entry]]:
         """Texts of a model behind that id, as ``unchecked`` gives them.
@@ -140,35 +139,37 @@ class TextLog:
 
     def mark_checked(self, model: str, last: int, psi: Mapping[str, float]) -> None:
         """Note the id up to which the texts of a model have been checked, and the PSI of each feature."""
-        note = json.dumps({"id": last, "psi": dict(psi)}).encode()
-        publish_private(self.folder / f"{model}{_CHECKED}", note)
+        self._mark(model, id=last, psi=dict(psi))
 
     def last_psi(self) -> dict[str, dict[str, float]]:
         """By model, the PSI of each feature at the last check."""
-        return {note.name.removesuffix(_CHECKED): _read(note).psi for note in self._notes()}
+        return {model: self._note(model).psi for model in self._noted()}
 
     def mark_accuracy(self, model: str, value: float) -> None:
         """Note a model's accuracy in use."""
-        publish_private(self.folder / f"{model}{_ACCURACY}", json.dumps(value).encode())
+        self._mark(model, accuracy=value)
 
     def last_accuracy(self) -> dict[str, float]:
         """By model, the accuracy in use by the last sample that was labelled."""
-        return {
-            note.name.removesuffix(_ACCURACY): _NUMBER.validate_json(_bytes(note))
-            for note in self.folder.glob(f"*{_ACCURACY}")
-        }
+        found = {model: self._note(model).accuracy for model in self._noted()}
+        return {model: value for model, value in found.items() if value is not None}
 
-    def _last_checked(self, model: str) -> int:
+    def _noted(self) -> list[str]:
+        return sorted(note.name.removesuffix(_CHECKED) for note in self.folder.glob(f"*{_CHECKED}"))
+
+    def _mark(self, model: str, **found: object) -> None:
+        note = self._note(model).model_copy(update=found)
+        publish_private(self.folder / f"{model}{_CHECKED}", note.model_dump_json().encode())
+
+    def _note(self, model: str) -> _Note:
         note = self.folder / f"{model}{_CHECKED}"
         try:
-            return _read(note).id
+            with os.fdopen(os.open(note, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+                return _Note.model_validate_json(file.read(_MAX_NOTE))
         except FileNotFoundError:
-            return 0
+            return _Note()
         except ValueError as err:
             raise DamagedLogError(f"{note}: {first_line(err)}") from err
-
-    def _notes(self) -> list[Path]:
-        return sorted(self.folder.glob(f"*{_CHECKED}"))
 
     @contextmanager
     def _open(self, mode: str) -> Iterator[sqlite3.Connection]:
@@ -198,15 +199,6 @@ def damage_told() -> Iterator[None]:
         raise ExternalError(
             f"The log of texts is damaged: {err}.", "Move that file away; the next text makes a new one."
         ) from err
-
-
-def _read(note: Path) -> _Checked:
-    return _Checked.model_validate_json(_bytes(note))
-
-
-def _bytes(note: Path) -> bytes:
-    with os.fdopen(os.open(note, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-        return file.read(_MAX_NOTE)
 
 
 @contextmanager
