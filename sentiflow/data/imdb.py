@@ -35,20 +35,6 @@ logger = logging.getLogger(__name__)
 _PATIENCE = 1_800.0  # seconds: imdb.npz at 10 kB a second
 _CHUNK = 2**14  # bytes
 
-
-def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    """Read arrays of an npz; it may hold pickles, which run code: only of a file whose hash has been checked."""
-    try:
-        with np.load(path, allow_pickle=True) as arrays:
-            return {name: arrays[name] for name in names}
-    except (
-        OSError, LookupError, ValueError, TypeError, EOFError,
-        zipfile.BadZipFile, zlib.error, pickle.UnpicklingError,
-    ) as err:  # fmt: skip
-        hint = "The file is damaged or not the IMDB dataset: check SENTIFLOW_IMDB_URL and SENTIFLOW_IMDB_SHA256."
-        raise ExternalError(f"Cannot read {path}: {str(err) or type(err).__name__}.", hint) from err
-
-
 REVIEWS_PER_SPLIT = 25_000
 SHUFFLE_SEED = 113  # `load_data`'s own: the order of the reviews, and so the validation split, depend on it
 
@@ -182,18 +168,31 @@ def _reason(err: requests.RequestException) -> str:
     return redact(str(err))
 
 
+# What reading a file raises that is not what it should be.
+_DAMAGE = (
+    OSError, LookupError, ValueError, TypeError, OverflowError, AttributeError, EOFError,
+    zipfile.BadZipFile, zlib.error, pickle.UnpicklingError,
+)  # fmt: skip
+
+
 def load(reviews_file: Path, word_index_file: Path) -> tuple[Reviews, Vocabulary]:
-    """Turn the two files into reviews in ``load_data``'s order, with every word's own id."""
-    arrays = read_arrays(reviews_file, ("x_train", "y_train", "x_test", "y_test"))
+    """Turn the two files into reviews in ``load_data``'s order, with every word's own id.
+
+    The reviews are pickled, and pickles run code: only files whose hashes have been checked are read.
+    """
     generator = np.random.RandomState(SHUFFLE_SEED)
-    splits = [_split(split, arrays[f"x_{split}"], arrays[f"y_{split}"], generator) for split in ("train", "test")]
-    reviews = Reviews(
-        np.concatenate([part.review_id for part in splits]),
-        np.concatenate([part.split for part in splits]),
-        np.concatenate([part.label for part in splits]),
-        [ids for part in splits for ids in part.tokens],
-    )
-    return reviews, _vocabulary(word_index_file)
+    try:
+        with np.load(reviews_file, allow_pickle=True) as arrays:
+            train, test = (
+                _split(name, arrays[f"x_{name}"], arrays[f"y_{name}"], generator) for name in ("train", "test")
+            )
+        return train.joined(test), _vocabulary(word_index_file)
+    except _DAMAGE as err:
+        raise ExternalError(
+            f"Cannot read {reviews_file} and {word_index_file}: {str(err) or type(err).__name__}.",
+            "A file is damaged or not of the IMDB dataset: check SENTIFLOW_IMDB_URL and SENTIFLOW_IMDB_SHA256, or "
+            "those of the word index.",
+        ) from err
 
 
 def check(reviews: Reviews, vocabulary: Vocabulary) -> None:
@@ -214,24 +213,17 @@ def check(reviews: Reviews, vocabulary: Vocabulary) -> None:
 
 def _split(name: str, x: NDArray[Any], y: NDArray[Any], generator: np.random.RandomState) -> Reviews:
     if x.shape != y.shape or x.ndim != 1:
-        raise ExternalError(f"IMDB {name} split: expected one label per review, got {x.shape} and {y.shape}.")
+        raise ValueError(f"{name} split: expected one label per review, got {x.shape} and {y.shape}")
     order = np.arange(len(x))
     generator.shuffle(order)
-    try:
-        tokens = [np.concatenate([[START], np.asarray(x[i], np.int64) + OFFSET]).astype(np.int32) for i in order]
-        label = y[order].astype(np.int8)
-    except (TypeError, ValueError, OverflowError) as err:
-        raise ExternalError(f"IMDB {name} split: expected lists of word ranks: {err}.") from err
-    return Reviews(np.array([f"{name}-{i}" for i in range(len(x))]), np.full(len(x), name), label, tokens)
+    tokens = [np.concatenate([[START], np.asarray(x[i], np.int64) + OFFSET]).astype(np.int32) for i in order]
+    names = np.array([f"{name}-{i}" for i in range(len(x))])
+    return Reviews(names, np.full(len(x), name), y[order].astype(np.int8), tokens)
 
 
 def _vocabulary(path: Path) -> Vocabulary:
-    try:
-        index: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))
-        words = sorted(index, key=index.__getitem__)
-        if [index[word] for word in words] != list(range(1, len(words) + 1)):
-            raise ValueError("expected each rank from 1 on once")
-    except (OSError, ValueError, AttributeError, TypeError) as err:
-        problem = f"Cannot read the word index {path}: {err}."
-        raise ExternalError(problem, "Check SENTIFLOW_WORD_INDEX_URL and SENTIFLOW_WORD_INDEX_SHA256.") from err
+    index: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))
+    words = sorted(index, key=index.__getitem__)
+    if [index[word] for word in words] != list(range(1, len(words) + 1)):
+        raise ValueError("expected each rank of a word from 1 on once")
     return Vocabulary(words)
