@@ -279,10 +279,6 @@ def match(name: str, found: Sequence[str]) -> list[str]:
     return exact or [each for each in found if each.strip().lower() == name.strip().lower()]
 
 
-# What stands in a first line that is a row already: numbers, labels, texts.
-_VALUE = re.compile(r"[\W\d_]+|pos(itive)?|neg(ative)?|neutral|.{40,}", re.IGNORECASE)
-
-
 def find_columns(
     path: Path, found: Sequence[str], text: str, others: Sequence[str] = (), label: str = ""
 ) -> tuple[str, list[str]]:
@@ -297,8 +293,6 @@ def find_columns(
         problems.append(f"there are: {', '.join(map(_shown, found)) or 'none':.2000}")
         given = " ".join(f"{option} NAME" for option in dict.fromkeys(options[name] for name in missing))
         hints.append(f"Name a {column} that is there: {given}")
-    if len(missing) == len(matches) and suffix in (".csv", ".tsv", ".txt") and any(map(_VALUE.fullmatch, found)):
-        hints.append("If the first line is a row already, put a line above it that names the columns.")
     for name, there in matches.items():
         if len(there) > 1:
             names = list(dict.fromkeys(map(_shown, there)))

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from sentiflow.data import prepare, reviews
 from sentiflow.errors import ExternalError
 from sentiflow.evaluation.statistics import format_p
 from sentiflow.monitoring import drift
-from sentiflow.monitoring.drift import FEATURES, UNKNOWN, FeatureDrift, Floats, UnusualText
+from sentiflow.monitoring.drift import FEATURES, FeatureDrift, Floats, UnusualText
 from sentiflow.monitoring.log import TextLog, check_folder, damage_told, need_log
 from sentiflow.names import BUILT_IN, dataset_of, model_name
 from sentiflow.reports import plots
@@ -181,24 +180,14 @@ def compare(check: DriftCheck, texts: RecentTexts, more: Sequence[Section]) -> D
         "model": f"{version.name} version {version.number} ({version.why})",
         "dataset digest": digest,
         "texts": f"{texts.distinct:,} different ones, {texts.repeated:,} repeated; {sources}",
-        "from": moment(texts.first),
-        "until": moment(texts.last),
-        "unknown words": f"{recent[UNKNOWN].mean():.2%} of a text on average are not in the vocabulary, against "
-        f"{reference[UNKNOWN].mean():.2%} of a training review that only this one brought into it",
+        "from": texts.first,
+        "until": texts.last,
     }
     result = DriftResult(check.model, version.number, digest, features, *limits, facts, unusual)
     figures = {each.name: picture(each, reference[each.name], recent[each.name]) for each in features}
     plots.save(figures, check.artifacts / "plots")
     (check.artifacts / PAGE).write_text(report(result, figures, more).page(), encoding="utf-8")
     return result
-
-
-def moment(text: str) -> str:
-    """A moment in ISO format, for people; what is none, as whoever writes the log may put there, stays."""
-    try:
-        return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    except (ValueError, OverflowError, OSError):
-        return text
 
 
 def _training_reviews(version: Version, settings: Settings) -> tuple[str, Path]:

@@ -98,10 +98,6 @@ def surprise(reference: Floats, recent: Floats) -> Floats:
     return far
 
 
-UNKNOWN = "unknown"
-"""Share of words that the vocabulary does not hold; reported, but not compared, as it is a part of ``oov``."""
-
-
 @dataclass(frozen=True)
 class UnusualText:
     """The beginning of a text that is unlike the reviews, with the features of the whole text."""
@@ -113,19 +109,17 @@ class UnusualText:
 
 
 def features_of_texts(texts: Sequence[str], scorer: TextScorer) -> dict[str, Floats]:
-    """Every feature of some raw texts, and the share of unknown words; shape (n,) each."""
+    """Every feature of some raw texts; shape (n,) each."""
     known = len(scorer.weights.embedding)
-    counts = np.zeros((3, len(texts)))  # words, out of vocabulary, unknown
+    counts = np.zeros((2, len(texts)))  # words, and those out of vocabulary
     for column, text in enumerate(texts):
         ids = [scorer.vocabulary.id_of(word) for word in tokenize(text)]
-        unknown = ids.count(None)
-        rare = sum(1 for i in ids if i is not None and i >= known)
-        counts[:, column] = len(ids), rare + unknown, unknown
+        counts[:, column] = len(ids), sum(1 for i in ids if i is None or i >= known)
     return _shares(*counts) | {"score": scorer.score(texts)}
 
 
 def features_of_reviews(content: Reviews, scorer: TextScorer) -> dict[str, Floats]:
-    """Every feature of the training reviews, the scores of the test reviews, and the share of unknown words.
+    """Every feature of the training reviews, and the scores of the test reviews.
 
     Each training review is measured as if it were new: a word that occurs in no other review counts as unknown,
     unless the vocabulary holds it all the same, as it holds the base's words beside those of a user's table.
@@ -139,12 +133,11 @@ def features_of_reviews(content: Reviews, scorer: TextScorer) -> dict[str, Float
     once = _in_one_review(words, review)[words]  # (w,)
     own, besides = learnt_ids(content.of("train"), FIRST_WORD + len(scorer.vocabulary))
     there = _of_base(scorer)[words] if besides > own else np.zeros(len(words), bool)
-    alone = once & ~there
     # A word of the base would stand among the others of the base, which the network knows or not.
-    out = alone | (once & (known <= own)) | (words >= known) | (words < FIRST_WORD)
-    outside, unknown = (np.bincount(review, mask, len(train)).astype(float) for mask in (out, alone))
+    out = (once & ~there) | (once & (known <= own)) | (words >= known) | (words < FIRST_WORD)
+    outside = np.bincount(review, out, len(train)).astype(float)
     scores = scorer.network.score(test.padded(scorer.sequence_length, known))
-    return _shares(lengths.astype(float), outside, unknown) | {"score": scores}
+    return _shares(lengths.astype(float), outside) | {"score": scores}
 
 
 def _of_base(scorer: TextScorer) -> NDArray[np.bool_]:
@@ -186,9 +179,8 @@ def _in_one_review(words: NDArray[np.int32], review: NDArray[np.int64]) -> NDArr
     return alone
 
 
-def _shares(words: Floats, out: Floats, unknown: Floats) -> dict[str, Floats]:
-    divisor = np.maximum(words, 1)  # of a text without words, no share is out of vocabulary
-    return {"oov": out / divisor, "length": words, UNKNOWN: unknown / divisor}
+def _shares(words: Floats, out: Floats) -> dict[str, Floats]:
+    return {"oov": out / np.maximum(words, 1), "length": words}  # of a text without words no share is out
 
 
 def _cut(text: str, characters: int) -> str:

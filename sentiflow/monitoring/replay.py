@@ -1,6 +1,5 @@
 """Two versions on the logged texts: where their answers differ. Without labels that is no verdict."""
 
-from collections import defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +15,7 @@ from sentiflow.settings import Settings
 from sentiflow.store.find import load_scorer
 from sentiflow.store.records import Version
 
-_SHOWN, _WORDS = 20, 15
+_SHOWN = 20
 _NO_VERDICT = (
     "This is no verdict: without labels nobody knows which answer is right. To know: sentiflow label, "
     "docs/labels.md"
@@ -68,13 +67,11 @@ class Replay:
                 quote(text, second, f"as read by {other}:"),
             ]
         lead = f"They differ on {share}; the scores by {self.moved:.4f} on average."
-        read = [Section("Words that they read differently", _words(self))] if self.shown else []
         return Report(
             f"{one} and {other} on the log",
             [Text(lead, strong=True), Text(_NO_VERDICT)],
             [
                 Section("Answers", [Table(heading, rows)]),
-                *read,
                 Section("Texts that are farthest apart", quotes, brief=False),
             ],
         )
@@ -106,16 +103,3 @@ def replay(one: Version, other: Version, settings: Settings) -> Replay:
         float(np.abs(scores[0] - scores[1]).mean()),
         [(text, scorers[0].explain(text), scorers[1].explain(text)) for text in shown],
     )
-
-
-def _words(found: Replay) -> list[Block]:
-    """The words of the texts shown whose effects on the two scores differ most."""
-    effects: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for _, *readings in found.shown:
-        for side, reading in enumerate(readings):
-            for word in reading.words:
-                effects[word.text][side] += word.change
-    most = sorted(effects.items(), key=lambda each: -abs(each[1][0] - each[1][1]))[:_WORDS]
-    rows = [(word, f"{one:+.3f}", f"{other:+.3f}") for word, (one, other) in most]
-    note = f"What they added to the scores of the {len(found.shown)} texts that are farthest apart, in sum."
-    return [Text(note), Table(("word", *found.versions), rows)]

@@ -12,7 +12,6 @@ from sentiflow.data import division
 from sentiflow.data.reviews import Reviews
 from sentiflow.monitoring import drift
 from sentiflow.monitoring.drift import (
-    UNKNOWN,
     features_of_reviews,
     features_of_texts,
     most_unusual,
@@ -55,7 +54,6 @@ def test_rare_and_unknown_words_are_out_of_the_vocabulary_of_a_text() -> None:
     scorer = scorer_of(Vocabulary(("the", "film", "dull")), 6)  # ids 4 and 5 are read as themselves
     features = features_of_texts(["The dull film: zyzzyva!", "the film", "", "?!"], scorer)
     assert features["oov"].tolist() == [0.5, 0, 0, 0]
-    assert features[UNKNOWN].tolist() == [0.25, 0, 0, 0]
     assert features["length"].tolist() == [4, 2, 0, 0]
     assert features["score"].tolist() == scorer.score(["The dull film: zyzzyva!", "the film", "", "?!"]).tolist()
 
@@ -66,7 +64,6 @@ def test_a_training_review_is_measured_as_if_it_were_new() -> None:
     tokens = [[1, 4, 5], [1, 4, 6, 6, 5], [1, 4, 7], [1, 7, 4, 4, 4], [1, 5, 5]]
     features = features_of_reviews(reviews_of(tokens, ["train"] * 4 + ["test"]), scorer)
     assert features["oov"].tolist() == [0, 0.5, 0.5, 0.25]
-    assert features[UNKNOWN].tolist() == [0, 0.5, 0, 0]
     assert features["length"].tolist() == [2, 4, 2, 4]
 
 
@@ -93,11 +90,10 @@ def test_leaving_each_review_out_of_the_vocabulary_gives_the_same_features() -> 
     tokens = [vocabulary.encode(text) for text in texts]
     content = reviews_of([*tokens, tokens[0]], ["train"] * len(tokens) + ["test"])
     reference = features_of_reviews(content, scorer_of(vocabulary, 1_000))
-    assert reference[UNKNOWN].max() > 0
     for k, text in enumerate(texts):
         others = words_of(texts[:k] + texts[k + 1 :])
         alone = features_of_texts([text], scorer_of(others, 1_000))
-        for name in ("oov", "length", UNKNOWN):
+        for name in ("oov", "length"):
             assert reference[name][k] == alone[name][0], (name, k)
 
 
@@ -117,7 +113,7 @@ def test_leaving_each_review_of_a_table_out_leaves_it_the_words_of_the_base(know
     reference = features_of_reviews(reviews_of([*tokens, tokens[0]], ["train"] * 3 + ["test"]), whole)
     for k, text in enumerate(texts):
         alone = features_of_texts([text], scorer(texts[:k] + texts[k + 1 :]))
-        for name in ("oov", "length", UNKNOWN):
+        for name in ("oov", "length"):
             assert reference[name][k] == alone[name][0], (name, k)
 
 
