@@ -26,7 +26,7 @@ COPY requirements-serve.lock .
 RUN pip install --require-hashes -r requirements-serve.lock
 
 FROM serve-dependencies AS wheel
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY sentiflow sentiflow
 COPY tasks tasks
 COPY flows flows
@@ -46,8 +46,10 @@ FROM base AS pipeline
 COPY --from=pipeline-dependencies /opt/venv /opt/venv
 RUN --mount=type=bind,from=wheel,source=/dist,target=/dist pip install --no-cache-dir --no-deps /dist/*.whl
 USER sentiflow
-# Compiled code of the training core stays on the volume; a read-only container has no home to write to.
+# Compiled code of the training core stays on the volume; a read-only container has no home to write to. Workers of
+# Prefect and Dask find the packages flows and tasks by PYTHONPATH.
 ENV NUMBA_CACHE_DIR=/data/numba \
+    PYTHONPATH=/opt/venv/lib/python3.11/site-packages/sentiflow/bundled \
     PREFECT_HOME=/tmp/prefect \
     MPLCONFIGDIR=/tmp/matplotlib
 # No server of its own: each service of docker-compose.yml has a check that fits it.
