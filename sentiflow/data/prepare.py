@@ -160,9 +160,8 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
         files = source.files if read is None else tuple(inputs.tables_of(Path(source.origin)))
         if inputs.digest_of(files) != source.digest:
             raise changed(source.origin)
-        places, texts = [row.place for row in rows], [row.text for row in rows]
-        origins = [row.origin for row in rows]
-        made = reviews.write(content, words, folder, places, texts, source.digest, origins)
+        beside = {name: [getattr(row, name) for row in rows] for name in ("place", "text", "origin") if rows}
+        made = reviews.write(content, words, folder, source.digest, beside)
         prepared = Prepared(source.name, made.stem, made, source.origin, True, options=source.options)
         if read is not None:
             prepared = replace(prepared, rejected=read.rejected, left_out=read.left_out, joined=read.joined)

@@ -5,7 +5,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -137,32 +137,30 @@ def write(
     reviews: Reviews,
     vocabulary: Vocabulary,
     folder: Path,
-    places: Sequence[str] | None = None,
-    texts: Sequence[str] | None = None,
     source: str = "",
-    origins: Sequence[str] | None = None,
+    beside: Mapping[str, Sequence[str]] | None = None,
 ) -> Path:
     """Publish the table as ``<digest>.parquet`` with ``<digest>.vocabulary.json`` beside it.
 
-    The table appears last and by one rename: a table that is there is whole. ``places`` say where each review
-    stands in a source of that digest, if its id does not; an equal table of another source has others. Of
-    ``texts`` those of test reviews are kept.
+    The table appears last and by one rename: a table that is there is whole. ``beside`` has each review's place in
+    the source of that digest, its text and its origin; an equal table of another source has others.
     """
     name = digest(reviews, vocabulary)
     table = folder / f"{name}.parquet"
     ends = np.cumsum([0, *reviews.n_tokens], dtype=np.int32)
-    splits, all_texts = reviews.split.tolist(), texts or [""] * len(reviews)
+    splits, none = reviews.split.tolist(), [""] * len(reviews)
+    known = {"place": reviews.review_id.tolist(), "origin": none, "text": none, **(beside or {})}
     columns = [
         pa.array(reviews.review_id.tolist()),
         pa.array(splits),
         pa.array(reviews.label),
         pa.ListArray.from_arrays(ends, _in_one(reviews.tokens)),
         pa.array(reviews.n_tokens),
-        pa.array(places or reviews.review_id.tolist()),
-        pa.array(origins or [""] * len(reviews)),
-        pa.array([text if split == "test" else "" for text, split in zip(all_texts, splits, strict=True)]),
+        pa.array(known["place"]),
+        pa.array(known["origin"]),
+        pa.array([text if split == "test" else "" for text, split in zip(known["text"], splits, strict=True)]),
         pa.array(np.zeros(len(reviews), np.uint64) if reviews.words is None else reviews.words),
-        pa.array([""] * len(reviews) if reviews.alike is None else reviews.alike.tolist()),
+        pa.array(reviews.near.tolist()),
     ]
     metadata = {
         _SOURCE: source,

@@ -135,7 +135,7 @@ def test_names_of_labels_stay_with_the_table_and_each_part_of_it(tmp_path: Path)
 
 def test_places_and_the_texts_of_test_reviews_are_kept_beside_the_content(tmp_path: Path) -> None:
     places, texts = [f"a.csv line {k}" for k in range(5)], [f"Text {k}, as it is." for k in range(5)]
-    table = write(FIVE, VOCABULARY, tmp_path, places, texts, "source")
+    table = write(FIVE, VOCABULARY, tmp_path, "source", {"place": places, "text": texts})
     assert table.stem == digest(FIVE, VOCABULARY) and same(read(table), FIVE)
     assert find(table, "source") and not find(table, "another")
     assert of_test(table, "place") == {"r1": places[1], "r4": places[4]}
@@ -196,6 +196,6 @@ def test_a_table_counts_as_used_when_it_is_marked_or_its_words_are_read(tmp_path
 
 def test_texts_in_use_are_known_by_their_origin_and_by_no_name_of_a_file(tmp_path: Path) -> None:
     places = ["labelled-a-1.jsonl line 1", "labelled-old-2024.csv line 2", "labelled.csv line 1", "a.csv", "b.csv"]
-    assert labelled(write(FIVE, VOCABULARY, tmp_path / "a", places)) == []
+    assert labelled(write(FIVE, VOCABULARY, tmp_path / "a", beside={"place": places})) == []
     origins = ["", LABEL_SAMPLE, LABEL_SAMPLE, "", "elsewhere"]  # of r0 to r4: r1 and r4 are test reviews
-    assert labelled(write(FIVE, VOCABULARY, tmp_path / "b", places, origins=origins)) == ["r1"]
+    assert labelled(write(FIVE, VOCABULARY, tmp_path / "b", beside={"place": places, "origin": origins})) == ["r1"]
