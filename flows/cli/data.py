@@ -12,7 +12,6 @@ from sentiflow.reports.blocks import Table
 
 if TYPE_CHECKING:
     from sentiflow.data.prepare import DatasetFacts, Prepared
-    from sentiflow.data.reviews import Reviews
     from sentiflow.data.table import TableOptions
     from sentiflow.training.recipes import TrainConfig
 
@@ -60,19 +59,18 @@ def data(
         start, config = choose_and_fit(AUTO, dataset, config, rows, known, settings)
     facts = describe(rows, known, config.vocabulary_size, config.sequence_length)
     stdout = stdout_for({"dataset": prepared, "facts": facts}, as_json=as_json)
-    _show(prepared, rows, facts, config, None if start is None else start.text(), stdout)
+    _show(prepared, facts, config, None if start is None else start.text(), stdout)
 
 
 def _show(
     prepared: "Prepared",
-    rows: "Reviews",
     facts: "DatasetFacts",
     config: "TrainConfig",
     start: str | None,
     stdout: Console,
 ) -> None:
     """Print what was read, its splits, its words and its first review."""
-    from sentiflow.data import near, reviews
+    from sentiflow.data import division
     from sentiflow.data.rows import count_left_out
     from sentiflow.scoring.vocabulary import FIRST_WORD
     from sentiflow.training.fitting import fitted_text
@@ -84,7 +82,7 @@ def _show(
         stdout.say(escape(count_left_out(prepared.left_out)))
     for sentence in prepared.joined.sentences() if prepared.joined else ():
         stdout.say(escape(sentence))
-    for warning in (*reviews.warnings(rows), *near.warnings(prepared.table)):
+    for warning in division.warnings(prepared.table):
         stdout.say(f"[yellow]{escape(warning)}[/]")
     if start is not None:
         stdout.say(f"A training now starts {escape(start)}: {fitted_text(config)}")

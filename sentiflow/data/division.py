@@ -1,4 +1,4 @@
-"""Rows to train on: which are kept, which of them test, and how they become reviews.
+"""Rows to train on: which are kept, which of them test, how they become reviews, and what such a test tells.
 
 The words of each text alone decide: however a user's table grows, is sorted, is put into several files or is
 written with other capitals, punctuation, quotes, emoji or markup, none changes sides.
@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiflow.data import near
 from sentiflow.data.imdb import SHUFFLE_SEED
-from sentiflow.data.reviews import Reviews
+from sentiflow.data.reviews import Reviews, of_test, read, read_vocabulary
 from sentiflow.data.rows import by_label
+from sentiflow.redaction import printable
 from sentiflow.scoring import LABEL_NAMES, Vocabulary, is_name
 from sentiflow.scoring.vocabulary import PAD, START, tokenize
 
@@ -169,7 +169,7 @@ def to_reviews(rows: Sequence[Labelled], base_words: Sequence[str] = ()) -> tupl
     ids = np.array([vocabulary.id_of(word) or PAD for word in numbers], np.int32)
     review_id, split = (np.array([getattr(row, name) for row in rows]) for name in ("review_id", "split"))
     words = np.array([row.words for row in rows], np.uint64)
-    nearest = near.nearest_learnt(texts, (split == "test") & (words > 0))  # the sample's have no hash
+    nearest = nearest_learnt(texts, (split == "test") & (words > 0))  # the sample's have no hash
     reviews = Reviews(
         review_id,
         split,
@@ -202,3 +202,139 @@ def sample_rows() -> list[Labelled]:
         read = [(row["text"], int(row["label"]), row["split"]) for row in csv.DictReader(stream)]
     rows = [Labelled(f"row-{k}", *each, "", 0) for k, each in enumerate(read)]
     return [rows[k] for k in np.random.RandomState(SHUFFLE_SEED).permutation(len(rows))]
+
+
+# Test texts that are nearly equal to learnt ones are found by MinHash, then compared triple by triple.
+NEAR_SHARE = 0.9  # of the different word triples of the text that has more of them
+_SHORTEST = 5  # words: of fewer than ten triples none may differ, and a shorter text says too little to tell
+_MANY = 0.1  # of the test reviews
+# Pairs with just that share are found with a probability of 99% (docs/own-tables.md), whatever the texts' number.
+_BANDS, _IN_A_BAND = 8, 4
+_ALIKE = 0.5  # of a pair's values, below which its triples are not compared: of a pair with that share, 0.82 agree
+_AT_ONCE = 2_000  # texts
+_EXAMPLES, _SHOWN = 2, 80  # pairs, and characters of each text
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+
+Words = NDArray[np.int32]
+
+
+def triples(words: Words) -> NDArray[np.uint64]:
+    """A number for each three words in a row of a text, shape (words - 2,)."""
+    wide = words.astype(np.uint64)
+    return ((wide[:-2] * _MIX + wide[1:-1]) * _MIX + wide[2:]) * _MIX
+
+
+def share(one: Words, other: Words) -> float:
+    """The share of two texts' different word triples that they have in common, of those of the one with more."""
+    mine, theirs = np.unique(triples(one)), np.unique(triples(other))
+    return len(np.intersect1d(mine, theirs, assume_unique=True)) / max(len(mine), len(theirs))
+
+
+def nearest_learnt(texts: Sequence[Words], tests: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """For each text that tests the place of a nearly equal one that does not, else -1; shape (texts,).
+
+    Of all learnt texts at most one for each band of a test text is compared with it.
+    """
+    found = np.full(len(texts), -1)
+    places = np.flatnonzero([len(text) >= _SHORTEST for text in texts])
+    mine, theirs = np.flatnonzero(tests[places]), np.flatnonzero(~tests[places])
+    if not (len(mine) and len(theirs)):
+        return found
+    values = _minima([texts[place] for place in places.tolist()])
+    for band in np.split(values, _BANDS, axis=1):
+        keys = (band * _MIX ** np.arange(_IN_A_BAND, dtype=np.uint64)).sum(axis=1)
+        known, first = np.unique(keys[theirs], return_index=True)
+        at = np.searchsorted(known, keys[mine]).clip(max=len(known) - 1)
+        same = known[at] == keys[mine]
+        test, learnt = mine[same], theirs[first[at[same]]]
+        likely = (values[test] == values[learnt]).mean(1) >= _ALIKE
+        for one, other in zip(places[test[likely]], places[learnt[likely]], strict=True):
+            if found[one] < 0 and share(texts[one], texts[other]) >= NEAR_SHARE:
+                found[one] = other
+    return found
+
+
+def _minima(texts: Sequence[Words]) -> NDArray[np.uint32]:
+    """The least hash of each text's triples under some permutations, shape (texts, permutations)."""
+    from rensa import RMinHash  # only what prepares tables needs it
+
+    rows = []
+    for begin in range(0, len(texts), _AT_ONCE):
+        part = texts[begin : begin + _AT_ONCE]
+        ends = np.cumsum([len(text) for text in part])
+        within = np.ones(ends[-1], bool)  # no triple begins at a text's last two words
+        within[ends - 1] = within[ends - 2] = False
+        offsets = [0, *(ends - 2 * np.arange(1, len(part) + 1)).tolist()]
+        hashes = triples(np.concatenate(part))[within[:-2]]
+        made = RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, _BANDS * _IN_A_BAND, seed=0)
+        rows.append(np.array(made.to_rows(), np.uint32))
+    return np.concatenate(rows)
+
+
+_UNREAD = 0.2  # of the test reviews
+_FEW = 10  # test reviews of a label
+_USUAL = 3.0  # standard errors
+
+
+def weak_test(content: Reviews) -> list[str]:
+    """What to say of a dataset whose test tells little: unread, few of a label, or unlike the rest."""
+    test, others = content.of("test"), content.label[content.split != "test"]
+    found = []
+    unread = float((test.n_tokens == 1).mean())  # the start marker alone
+    if unread > _UNREAD:  # as ids or numbers would be
+        share = f"{unread:.0%} of the test reviews share no word with any training review."
+        found.append(f"{share} Is the column of texts right?")
+    positive = int(test.label.sum())
+    few = min(positive, len(test) - positive)
+    if few < _FEW:
+        label = content.label_names[few == positive]
+        found.append(
+            f"Only {few} of the {len(test):,} test reviews {'is' if few == 1 else 'are'} {label}: the test says "
+            f"little about {'it' if few == 1 else 'these'}."
+        )
+    here, there, share = test.label.mean(), others.mean(), content.label.mean()
+    error = np.sqrt(share * (1 - share) * (1 / len(test) + 1 / len(others)))
+    if abs(here - there) > _USUAL * error:
+        one = content.label_names[1]
+        found.append(
+            f"{here:.1%} of the test reviews are {one}, and {there:.1%} of the others: more than chance makes."
+        )
+    return found
+
+
+def near_told(content: Reviews) -> str:
+    """What to say where so many test reviews are nearly equal to learnt ones that the test is not honest."""
+    pairs, tests = _pairs(content), int((content.split == "test").sum())
+    if len(pairs) <= _MANY * tests:
+        return ""
+    other = sum(content.label[one] != content.label[learnt] for one, learnt in pairs)
+    share = f"{NEAR_SHARE:.0%} of their word triples"
+    said = f"{len(pairs):,} of {tests:,} test reviews share {share} with learnt ones"
+    return f"{said} ({other:,} of these have the other label)" if other else said
+
+
+def warnings(table: Path) -> list[str]:
+    """What to say of a prepared table whose test tells little; of nearly equal texts with two examples."""
+    content = read(table)
+    found = weak_test(content)
+    if said := near_told(content):
+        words, texts = read_vocabulary(table), of_test(table, "text")
+        shown = [
+            f'"{_short(texts[content.review_id[one]])}" with "{_short(words.decode(content.tokens[learnt], ""))}"'
+            for one, learnt in _pairs(content)[:_EXAMPLES]
+        ]
+        found.append(f"{said}: {'; '.join(shown)}. The test says little of new texts: keep one of such texts.")
+    return found
+
+
+def _pairs(content: Reviews) -> list[tuple[int, int]]:
+    """The places of test reviews and of learnt ones that they are nearly equal to."""
+    if content.alike is None or not (ones := np.flatnonzero(content.alike != "").tolist()):
+        return []
+    places = {name: place for place, name in enumerate(content.review_id.tolist())}
+    return [(one, places[content.alike[one]]) for one in ones]
+
+
+def _short(text: str) -> str:
+    line = printable(" ".join(text.split()))
+    return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 3]}..."

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from sentiflow import files
 from sentiflow.base import model as base
 from sentiflow.console import Progress, no_progress
-from sentiflow.data import division, imdb, inputs, near, parquet, reviews, rows, table
+from sentiflow.data import division, imdb, inputs, parquet, reviews, rows, table
 from sentiflow.data.division import Labelled, in_fixed_order
 from sentiflow.data.reviews import Reviews
 from sentiflow.data.rows import Rejected, changed
@@ -219,7 +219,7 @@ def _key(source: Source) -> str:
 @cache
 def _code_version() -> str:
     """Digest of the code that decides what a table holds; any edit of it makes the tables again."""
-    modules = (division, files, imdb, inputs, near, parquet, reviews, rows, table, vocabulary)
+    modules = (division, files, imdb, inputs, parquet, reviews, rows, table, vocabulary)
     return inputs.digest_of([*(Path(str(module.__file__)) for module in modules), base.FILE, division.SAMPLE])
 
 

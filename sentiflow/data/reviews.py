@@ -352,34 +352,3 @@ def in_both_splits(reviews: Reviews) -> int:
     """Test reviews whose very ids stand in the training split, too."""
     learnt = {ids.tobytes() for ids in reviews.of("train").tokens}
     return sum(ids.tobytes() in learnt for ids in reviews.of("test").tokens)
-
-
-_UNREAD = 0.2  # of the test reviews
-_FEW = 10  # test reviews of a label
-_USUAL = 3.0  # standard errors
-
-
-def warnings(reviews: Reviews) -> list[str]:
-    """What to say of a dataset whose test tells little: unread, few of a label, or unlike the rest."""
-    test, others = reviews.of("test"), reviews.label[reviews.split != "test"]
-    found = []
-    unread = float((test.n_tokens == 1).mean())  # the start marker alone
-    if unread > _UNREAD:  # as ids or numbers would be
-        share = f"{unread:.0%} of the test reviews share no word with any training review."
-        found.append(f"{share} Is the column of texts right?")
-    positive = int(test.label.sum())
-    few = min(positive, len(test) - positive)
-    if few < _FEW:
-        label = reviews.label_names[few == positive]
-        found.append(
-            f"Only {few} of the {len(test):,} test reviews {'is' if few == 1 else 'are'} {label}: the test says "
-            f"little about {'it' if few == 1 else 'these'}."
-        )
-    here, there, share = test.label.mean(), others.mean(), reviews.label.mean()
-    error = np.sqrt(share * (1 - share) * (1 / len(test) + 1 / len(others)))
-    if abs(here - there) > _USUAL * error:
-        one = reviews.label_names[1]
-        found.append(
-            f"{here:.1%} of the test reviews are {one}, and {there:.1%} of the others: more than chance makes."
-        )
-    return found

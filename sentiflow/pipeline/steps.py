@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sentiflow import baselines
 from sentiflow.console import AT_THE_END, progress_bar
-from sentiflow.data import near, reviews
+from sentiflow.data import division, reviews
 from sentiflow.data import prepare as preparing
 from sentiflow.data.prepare import Prepared, Source
 from sentiflow.data.reviews import Reviews
@@ -113,7 +113,7 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
 
     epochs = EpochLog(run, config.epochs)
     logger.info("%s", f"training on {len(train_split):,} reviews, validating on {len(validation):,}")
-    for warning in (*reviews.warnings(table), *near.warnings(prepared.table)):
+    for warning in division.warnings(prepared.table):
         logger.warning("%s", warning)
     start = load_start(run.start, run.settings)
     trained = train_from(
@@ -175,7 +175,7 @@ def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles, baselin
 
 def _near(run: RunContext, content: Reviews, scores: NDArray[np.float64]) -> str:
     """What to say of a test with many reviews that are nearly equal to learnt ones, and the accuracy on others."""
-    if not (told := near.told(content)):
+    if not (told := division.near_told(content)):
         return ""
     test = content.of("test")
     others = test.near == ""

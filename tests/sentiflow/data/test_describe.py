@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from sentiflow.data.division import weak_test
 from sentiflow.data.prepare import DatasetFacts, describe
-from sentiflow.data.reviews import Reviews, in_both_splits, warnings
+from sentiflow.data.reviews import Reviews, in_both_splits
 from sentiflow.scoring import Vocabulary
 
 VOCABULARY = Vocabulary(["the", "film", "good", "bad", "rare"])  # ids 4 to 8; the recipe keeps 4 to 6
@@ -58,7 +59,7 @@ def test_many_test_reviews_without_a_known_word_are_told(unread: int, warns: boo
     split, label = np.array(["train"] + ["test"] * 5), np.ones(6, np.int8)
     reviews = Reviews(split, split, label, [np.array(each, np.int32) for each in tokens])
     expected = "40% of the test reviews share no word with any training review. Is the column of texts right?"
-    assert (expected in warnings(reviews)) == warns
+    assert (expected in weak_test(reviews)) == warns
 
 
 def balanced(train: tuple[int, int], test: tuple[int, int]) -> Reviews:
@@ -88,4 +89,4 @@ def balanced(train: tuple[int, int], test: tuple[int, int]) -> Reviews:
 def test_a_test_that_is_unlike_the_rest_or_has_few_of_a_label_is_told(
     train: tuple[int, int], test: tuple[int, int], expected: list[str]
 ) -> None:
-    assert warnings(balanced(train, test)) == expected
+    assert weak_test(balanced(train, test)) == expected

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sentiflow.data import near, reviews
-from sentiflow.data.near import nearest_learnt
+from sentiflow.data import division, reviews
+from sentiflow.data.division import NEAR_SHARE, nearest_learnt
 from sentiflow.data.prepare import fetch, prepare
 from sentiflow.settings import load_settings
 from tests.world import World
@@ -36,9 +36,9 @@ def test_constructed_pairs_are_found_as_by_comparing_all_and_nothing_else_is_sai
         for place in draw.integers(len(text), size=draw.integers(1, 13)):
             text[place] = str(draw.choice(WORDS))
     found = nearest([*learnt, *tested], [False] * 600 + [True] * 400)[600:]
-    by_all = {k for k, text in enumerate(tested) if max(shared(text, other) for other in learnt) >= near.SHARE}
+    by_all = {k for k, text in enumerate(tested) if max(shared(text, other) for other in learnt) >= NEAR_SHARE}
     said = {k for k, place in enumerate(found) if place >= 0}
-    assert said <= by_all and all(shared(tested[k], learnt[found[k]]) >= near.SHARE for k in said)
+    assert said <= by_all and all(shared(tested[k], learnt[found[k]]) >= NEAR_SHARE for k in said)
     assert 100 < len(by_all) < 300
     assert len(said) >= 0.97 * len(by_all)
 
@@ -61,7 +61,7 @@ def test_the_share_is_of_the_different_triples_of_the_text_with_more(
 ) -> None:
     assert nearest([learnt.split(), tested.split()], [False, True]) == [-1, 0 if is_near else -1]
     if is_near:
-        assert shared(learnt.split(), tested.split()) >= near.SHARE
+        assert shared(learnt.split(), tested.split()) >= NEAR_SHARE
 
 
 def test_tables_of_one_side_or_of_short_texts_have_no_such_pair() -> None:
@@ -86,7 +86,7 @@ def test_more_than_a_tenth_of_the_test_is_told_with_two_examples(
     content = reviews.read(made)
     ids = dict(zip(content.review_id.tolist(), content.near.tolist(), strict=True))
     assert sum(map(bool, ids.values())) == sum(map(bool, content.of("test").near.tolist())) == near_ones
-    said = near.warnings(made)
+    said = division.warnings(made)
     assert len(said) == tells
     if tells:
         assert "5 of 40 test reviews share 90% of their word triples with learnt ones (3 of these have" in said[0]
