@@ -15,8 +15,8 @@ from prefect.exceptions import ParameterTypeError, SignatureMismatchError
 
 from sentiflow.console import CONSOLE, escape
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions, as_options
+from sentiflow.environment import install, lacking
 from sentiflow.errors import UsageError
-from sentiflow.extras import install, lacking
 from sentiflow.names import BUILT_IN, located, model_name
 from sentiflow.operations.deployments import Deployment, Schedule, parse_schedule
 from sentiflow.settings import PREFIX, Settings

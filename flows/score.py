@@ -11,7 +11,7 @@ from pydantic import Field
 from sentiflow.batch.job import Request, Scored, score_input
 from sentiflow.console import progress_bar
 from sentiflow.data.table import Label, as_options
-from sentiflow.folder import expanded
+from sentiflow.environment import expanded
 from sentiflow.operations.job import job
 from sentiflow.redaction import escape_markdown
 from sentiflow.settings import load_settings

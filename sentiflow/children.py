@@ -83,15 +83,15 @@ class Child(subprocess.Popen[bytes]):
         output: "IO[bytes] | None" = None,
         descriptors: Sequence[int] = (),
     ) -> None:
-        from sentiflow import folder
+        from sentiflow.environment import FOLDER, ROOT, here
 
         super().__init__(
             [sys.executable, "-P", __file__, *command],
             env={
-                folder.VARIABLE: str(folder.here()), **environment,
+                FOLDER: str(here()), **environment,
                 "PYTHONSAFEPATH": "1", _PARENT: str(os.getpid()),
             },
-            cwd=folder.ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             pass_fds=descriptors, start_new_session=True,
         )  # fmt: skip
         self.stopping = False

@@ -1,4 +1,4 @@
-"""What this process runs in: variables of Keras, user, machine and network addresses."""
+"""What this process runs in: its folder, variables of Keras, extras of the package, user, machine and network."""
 
 import getpass
 import os
@@ -9,8 +9,51 @@ import socket
 import time
 from contextvars import ContextVar
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sentiflow.errors import ExternalError
+from sentiflow.errors import ExternalError, UsageError
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+FOLDER = "_SENTIFLOW_FOLDER"  # has the folder of relative paths, also for children; unset for the current one
+
+ROOT = "/"  # working directory of commands and children: only the administrator can put files there
+
+
+def leave_folder() -> None:
+    """Change to the root folder, for children, too, before anything is imported.
+
+    Prefect, numba, MLflow, matplotlib and Python take code and configuration from the current folder, whose files
+    may be another user's. Relative paths are still taken from where the command was started.
+    """
+    try:
+        folder = str(Path.cwd())
+    except OSError:  # it was removed
+        folder = os.environ.get("PWD", ROOT)
+    if folder != ROOT or FOLDER not in os.environ:  # else this is a child of a command
+        os.environ[FOLDER] = folder
+    os.environ["PYTHONSAFEPATH"] = "1"
+    if modules := os.environ.get("PYTHONPATH"):  # what is relative there means what it meant
+        places = filter(None, modules.split(os.pathsep))
+        os.environ["PYTHONPATH"] = os.pathsep.join(str(here() / each) for each in places)
+    os.chdir(ROOT)
+
+
+def here() -> Path:
+    """The folder that relative paths are taken from: where a command was started, else the current one."""
+    return Path(os.environ.get(FOLDER) or Path.cwd())
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with a home folder in place of ``~``, as it is if there is no such user; in a command absolute."""
+    return Path(os.environ.get(FOLDER, ""), os.path.expanduser(path))  # noqa: PTH111 - pathlib's fails then
+
+
+def shortened(message: str) -> str:
+    """A message in which paths below this folder are relative, as they were typed."""
+    return re.sub(rf"(?<![\w/.-]){re.escape(str(here()))}/", "", message)
+
 
 KERAS = {
     "KERAS_BACKEND": "tensorflow",
@@ -94,3 +137,39 @@ def ask_directly(host: str) -> None:
     """Let no proxy of the environment have the requests of this process, and of its children, to a host."""
     for name in ("no_proxy", "NO_PROXY"):
         os.environ[name] = ",".join(filter(None, (os.environ.get(name), host)))
+
+
+def lacking(extra: str) -> str:
+    """What an extra needs and is not installed, or in a version that does not fit; else nothing."""
+    # Not at the top: every command loads this module, and few need an extra.
+    from importlib.metadata import requires
+
+    from packaging.requirements import Requirement
+
+    needed = map(Requirement, requires("sentiflow") or [])
+    brought = (
+        each
+        for each in needed
+        if each.marker and each.marker.evaluate({"extra": extra}) and not each.marker.evaluate({"extra": ""})
+    )
+    return next((f"{each.name}{each.specifier}" for each in brought if not _fits(each)), "")
+
+
+def _fits(needed: "Requirement") -> bool:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return needed.specifier.contains(version(needed.name), prereleases=True)
+    except PackageNotFoundError:
+        return False
+
+
+def install(extra: str) -> str:
+    """The command that adds an extra."""
+    return f"pip install 'sentiflow[{extra}]'"
+
+
+def need(extra: str, what: str) -> None:
+    """Refuse what cannot be done without an extra."""
+    if missing := lacking(extra):
+        raise UsageError(f"{what} needs {missing}: {install(extra)}")

@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 from unicodedata import normalize
 
-from sentiflow.folder import expanded
+from sentiflow.environment import expanded
 
 IMDB = "imdb"
 BUILT_IN = (IMDB, "sample")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from sentiflow.console import Logger
-from sentiflow.extras import install, lacking, need
+from sentiflow.environment import install, lacking, need
 from sentiflow.settings import Notification, Settings
 
 if TYPE_CHECKING:

@@ -1,19 +1,25 @@
 """Settings, read from `SENTIFLOW_*` variables and `.env`."""
 
+import difflib
+import logging
 import os
 import re
+from functools import cache
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlparse
 from zoneinfo import ZoneInfo
 
+from dotenv.parser import parse_stream
 from pydantic import BeforeValidator, Field, SecretStr, StringConstraints, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from sentiflow.env_file import lines_of, warn_if_elsewhere, warn_if_unknown
-from sentiflow.errors import UsageError, plain_reason
-from sentiflow.folder import here
+from sentiflow.environment import here
+from sentiflow.errors import UsageError, first_line, plain_reason
 from sentiflow.redaction import redact
+
+logger = logging.getLogger(__name__)
 
 PREFIX = "SENTIFLOW_"
 OFF = "off"  # no schedule
@@ -293,11 +299,9 @@ def _check_login(address: str) -> None:
 def load_settings(**options: Any) -> Settings:
     """Read the settings from options, then the environment, then ``.env`` at the root of the project."""
     file = project_root() / ".env"
-    lines = lines_of(file, PREFIX)
-    known = frozenset(PREFIX + field.upper() for field in Settings.model_fields)
-    for name in [*os.environ, *(line.key for line in lines if line.key)]:
+    for name in [*os.environ, *_names_in(file)]:
         if name.startswith(PREFIX):
-            warn_if_unknown(name, known)
+            _warn_if_unknown(name)
     hint = "Correct it in the environment or in .env."
     try:
         settings = Settings(_env_file=file if file.is_file() else None, **options)
@@ -315,5 +319,37 @@ def load_settings(**options: Any) -> Settings:
         # Without pydantic's own error, which shows the value: it may hold a password.
         raise UsageError(f"{name}: {plain_reason(first['msg'])}{got}.", hint) from None
     if "tracking_uri" not in settings.model_fields_set:
-        warn_if_elsewhere(os.environ.get("MLFLOW_TRACKING_URI", ""), settings.tracking_uri)
+        _warn_if_elsewhere(os.environ.get("MLFLOW_TRACKING_URI", ""), settings.tracking_uri)
     return settings
+
+
+def _names_in(file: Path) -> list[str]:
+    """The names that ``.env`` sets; of its lines pydantic-settings ignores those that it cannot read."""
+    if not file.is_file():
+        return []
+    try:
+        lines = list(parse_stream(StringIO(file.read_text(encoding="utf-8"))))
+    except (OSError, UnicodeDecodeError) as err:
+        hint = "Save it as UTF-8, and see whose it is: what `sudo make` made may be root's."
+        raise UsageError(f"{file} cannot be read: {first_line(err)}.", hint) from None
+    for line in lines:
+        if PREFIX in line.original.string.upper() and (line.error or (line.key and line.value is None)):
+            problem = f"{file}: line {line.original.line} cannot be read."
+            raise UsageError(problem, "Write NAME=value, and close its quotes.")
+    return [line.key for line in lines if line.key]
+
+
+@cache
+def _warn_if_unknown(name: str) -> None:
+    """Warn of a variable that is no setting, once in a process: settings are read again and again."""
+    known = [PREFIX + field.upper() for field in Settings.model_fields]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)  # all begin alike
+        logger.warning("Setting %s is unknown%s", name, f"; did you mean {near[0]}?" if near else ".")
+
+
+@cache
+def _warn_if_elsewhere(named: str, store: str) -> None:
+    """Warn whoever named another store by MLflow's own variable; MLflow sets it, too, to the store in use."""
+    if named and not store.endswith(named.removeprefix("sqlite:///")):
+        logger.warning("MLFLOW_TRACKING_URI is not read; name the store by SENTIFLOW_TRACKING_URI.")

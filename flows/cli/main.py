@@ -28,17 +28,19 @@ def main() -> None:
     """
     # The interpreter's own start is all computing, so its CPU time is about the time since it began.
     began = time.time() - time.process_time()
-    from sentiflow import folder, signals
+    from sentiflow import signals
     from sentiflow.children import collect_less
+    from sentiflow.environment import leave_folder, process_started
 
     outlive_readers()
-    folder.leave()
+    leave_folder()
     _ignore_warnings()
     collect_less()
     signals.leave_at_exit()
     signals.listen()
     try:
-        _run(began)
+        process_started.set(began)
+        _run()
     except BaseException as err:  # noqa: BLE001 - whatever ended the command, its exit code is given
         signals.decide(1)  # from here on signals raise nothing
         try:
@@ -59,16 +61,12 @@ def _ignore_warnings() -> None:
     os.environ["PYTHONWARNINGS"] = action
 
 
-def _run(began: float) -> None:
+def _run() -> None:
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     if not os.environ.get("PREFECT_API_URL"):
         os.environ.pop("PREFECT_API_URL", None)  # empty, Prefect's events go to no server and are lost
-    app = application()
-    from sentiflow.environment import process_started
-
-    process_started.set(began)
-    app()
+    application()()
 
 
 def application() -> "Typer":

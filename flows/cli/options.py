@@ -10,8 +10,8 @@ import typer
 from typer.core import TyperCommand
 
 from flows.cli import output
+from sentiflow.environment import expanded
 from sentiflow.errors import UsageError
-from sentiflow.folder import expanded
 
 if TYPE_CHECKING:
     from sentiflow.data.table import TableOptions

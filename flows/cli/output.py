@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 from rich.table import Table
 
 from sentiflow.console import CONSOLE, Console, escape
+from sentiflow.environment import expanded, here, shortened
 from sentiflow.errors import ExternalError, SentiflowError, UsageError, first_line, out_of_memory, prefect_away
 from sentiflow.files import publish
-from sentiflow.folder import expanded, here, shortened
 from sentiflow.redaction import printable, redact
 
 if TYPE_CHECKING:

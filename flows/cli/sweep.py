@@ -21,8 +21,8 @@ from flows.cli.output import print_table, program, stdout_for
 from flows.cli.train import begin, show_seeds, show_version, start_up
 from sentiflow import signals
 from sentiflow.console import CONSOLE, Console, escape, working
+from sentiflow.environment import need
 from sentiflow.errors import RejectedError, UsageError
-from sentiflow.extras import need
 from sentiflow.names import AUTO, model_name
 from sentiflow.reports.blocks import Table
 from sentiflow.training.preload import preload

@@ -19,8 +19,8 @@ from flows.cli.options import (
 )
 from flows.cli.output import print_table, program, show_judgement, show_promotion, stdout_for, to_open
 from sentiflow.console import CONSOLE, Console, escape, progress_bar
+from sentiflow.environment import need
 from sentiflow.errors import UnreachableError
-from sentiflow.extras import need
 from sentiflow.names import AUTO, dataset_of, model_name
 from sentiflow.redaction import redact
 

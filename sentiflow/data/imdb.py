@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from sentiflow.console import Progress, no_progress
 from sentiflow.data.reviews import Reviews
+from sentiflow.environment import expanded
 from sentiflow.errors import ExternalError, UnreachableError, UsageError
-from sentiflow.folder import expanded
 from sentiflow.locks import file_lock
 from sentiflow.redaction import redact
 from sentiflow.scoring import START, Vocabulary

@@ -18,9 +18,9 @@ from sentiflow.data.division import Labelled, in_fixed_order
 from sentiflow.data.reviews import Reviews
 from sentiflow.data.rows import Rejected, changed
 from sentiflow.data.table import DEFAULT_OPTIONS, Joined, Table, TableOptions
+from sentiflow.environment import expanded
 from sentiflow.errors import UsageError
 from sentiflow.files import PARTIAL, publish
-from sentiflow.folder import expanded
 from sentiflow.locks import file_lock
 from sentiflow.names import BASE, BUILT_IN, dataset_name, located
 from sentiflow.redaction import redact

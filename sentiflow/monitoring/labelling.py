@@ -20,9 +20,9 @@ from sentiflow.data.prepare import fetch, prepare
 from sentiflow.data.reviews import LABEL_SAMPLE, ORIGIN
 from sentiflow.data.rows import NO_TEXT, no_formula
 from sentiflow.data.table import TableOptions, plain
+from sentiflow.environment import expanded
 from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.files import empty_folder, leftovers, make_folder, publish, publish_private, read_csv
-from sentiflow.folder import expanded
 from sentiflow.locks import work_folder
 from sentiflow.monitoring import sample as sampling
 from sentiflow.monitoring.accuracy import Verdicts, verdicts

@@ -20,8 +20,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.server.schemas.schedules import SCHEDULE_TYPES
 from pydantic import TypeAdapter, ValidationError
 
+from sentiflow.environment import here
 from sentiflow.errors import UsageError
-from sentiflow.folder import here
 from sentiflow.operations.prefect_server import lasting_api_url, page_url, to_choose_another
 from sentiflow.settings import OFF
 

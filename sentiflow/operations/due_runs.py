@@ -15,8 +15,8 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.runner import Runner
 
-from sentiflow import folder
 from sentiflow.children import mark_children
+from sentiflow.environment import FOLDER, here
 from sentiflow.errors import ExternalError, first_line
 from sentiflow.operations import flow_runs
 from sentiflow.operations.deployments import TAG, Applied
@@ -75,7 +75,7 @@ def run_until_signal(applied: Sequence[Applied], ending: Callable[[], None]) -> 
     What is late waits in turn, by the deployment's concurrency limit on the server. The first signal calls
     ``ending``.
     """
-    os.environ[folder.VARIABLE] = str(folder.here())
+    os.environ[FOLDER] = str(here())
     mark_children()
     try:
         asyncio.run(_run([each.id for each in applied], ending))

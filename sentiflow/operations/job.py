@@ -17,9 +17,10 @@ from prefect.exceptions import MissingContextError
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Completed
 
-from sentiflow import folder, signals
+from sentiflow import signals
 from sentiflow.children import end_with_schedule
 from sentiflow.console import outlive_readers
+from sentiflow.environment import FOLDER
 from sentiflow.operations.deployments import TAG
 from sentiflow.operations.flow_runs import crash_flow_run, notify_end
 from sentiflow.operations.prefect_server import flow_run_url, lasting_api_url
@@ -95,8 +96,8 @@ def _find_folder() -> None:
     """Take relative paths from where the worker was started: it removes a run's own folder with all in it."""
     here = Path.cwd()
     is_removed = here.parent == Path(tempfile.gettempdir()).resolve() and here.name.endswith("prefect")
-    if is_removed and folder.VARIABLE not in os.environ:
-        os.environ[folder.VARIABLE] = str(Path(f"/proc/{os.getppid()}/cwd").readlink())
+    if is_removed and FOLDER not in os.environ:
+        os.environ[FOLDER] = str(Path(f"/proc/{os.getppid()}/cwd").readlink())
 
 
 def _due() -> str:

@@ -24,10 +24,9 @@ from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, get_current_se
 
 from sentiflow.children import END_SECONDS, Child, stop
 from sentiflow.console import CONSOLE
-from sentiflow.environment import ask_directly, open_socket
+from sentiflow.environment import ROOT, ask_directly, expanded, open_socket
 from sentiflow.errors import ExternalError
 from sentiflow.files import leftovers, make_folder, own_folder, publish, publish_private
-from sentiflow.folder import ROOT, expanded
 from sentiflow.locks import brief_lock, if_free
 from sentiflow.redaction import redact, without_login
 from sentiflow.settings import Settings, load_settings

@@ -21,7 +21,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sentiflow.extras import install
+from sentiflow.environment import install
 from sentiflow.names import BASE, BUILT_IN, dataset_of
 from sentiflow.serving import schemas
 from sentiflow.serving.batching import Batcher, Keeper

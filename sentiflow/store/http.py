@@ -17,9 +17,9 @@ from urllib.parse import quote, urlparse
 import requests
 from requests.adapters import HTTPAdapter, Retry
 
+from sentiflow.environment import expanded
 from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.files import publish
-from sentiflow.folder import expanded
 from sentiflow.redaction import redact, without_secrets
 from sentiflow.store.records import HTTP, MISSING, hint_for
 

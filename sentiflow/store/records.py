@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlparse
 
+from sentiflow.environment import here
 from sentiflow.errors import ExternalError, UsageError
-from sentiflow.folder import here
 from sentiflow.names import BASE, dataset_of, is_model_name
 from sentiflow.redaction import redact
 from sentiflow.run.record import DIGEST, RunRecord, number

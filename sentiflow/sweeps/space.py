@@ -18,8 +18,8 @@ from optuna.distributions import (
 from optuna.trial import create_trial
 from pydantic import ValidationError
 
+from sentiflow.environment import expanded
 from sentiflow.errors import UsageError, first_line, plain_reason
-from sentiflow.folder import expanded
 from sentiflow.training.recipes import TrainConfig, nearest_field, read_toml
 
 DEFAULT = Path(__file__).with_name("search_space.toml")

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import ErrorDetails
 
 from sentiflow.console import CONSOLE, escape
+from sentiflow.environment import expanded
 from sentiflow.errors import UsageError, plain_reason
-from sentiflow.folder import expanded
 from sentiflow.names import BUILT_IN
 
 LAST_SEED = 2**32 - 1

@@ -127,7 +127,7 @@ def test_an_unknown_variable_is_warned_of_with_the_near_one(
     load_settings()
     near = "Setting SENTIFLOW_IMDB_SHA is unknown; did you mean SENTIFLOW_IMDB_SHA256?"
     none = "Setting SENTIFLOW_FOO is unknown."
-    assert caplog.record_tuples == [("sentiflow.env_file", logging.WARNING, told) for told in (near, none)]
+    assert caplog.record_tuples == [("sentiflow.settings", logging.WARNING, told) for told in (near, none)]
 
 
 def test_an_unknown_name_in_the_file_env_is_warned_of_once(
@@ -201,5 +201,5 @@ def test_a_line_of_the_file_env_that_cannot_be_read_is_refused(empty_root: Path,
 
 def test_a_file_of_settings_that_is_not_utf8_is_refused(empty_root: Path) -> None:
     (empty_root / ".env").write_bytes(b"# Passw\xf6rter\n")
-    with pytest.raises(UsageError, match=r"\.env is not UTF-8"):
+    with pytest.raises(UsageError, match=r"\.env cannot be read"):
         load_settings()

@@ -10,14 +10,14 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.logging.handlers import APILogWorker
 
-from sentiflow import folder
+from sentiflow.environment import FOLDER, here
 from sentiflow.operations.job import job
 from tests.world import World
 
 
 @job()
 def where() -> str:
-    return str(folder.here())
+    return str(here())
 
 
 def test_a_run_works_in_the_folder_of_prefects_worker(
@@ -26,8 +26,8 @@ def test_a_run_works_in_the_folder_of_prefects_worker(
     monkeypatch.setattr("sentiflow.operations.job.by_deployment", lambda: True)
     with tempfile.TemporaryDirectory(suffix="prefect") as removed:
         monkeypatch.chdir(removed)
-        monkeypatch.setenv(folder.VARIABLE, "")  # so that it is unset at the end
-        monkeypatch.delenv(folder.VARIABLE)
+        monkeypatch.setenv(FOLDER, "")  # so that it is unset at the end
+        monkeypatch.delenv(FOLDER)
         parent = psutil.Process().parent()
         assert parent is not None and where() == parent.cwd()
         assert Path.cwd() == Path(removed)  # where nothing lies that a library could obey
