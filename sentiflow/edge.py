@@ -1,16 +1,12 @@
-"""What surrounds the apps of HTTP servers: who may ask, headers of each answer, and heads that do not come."""
+"""What surrounds the apps of HTTP servers: who may ask, and headers of each answer."""
 
-import asyncio
 import ipaddress
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
 
-import h11
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 ANY_PORT = 0
 
@@ -117,32 +113,3 @@ class Edge:
     def headers(self, own: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """Headers of an answer: the app's, and ours in place of some."""
         return [*(each for each in own if each[0].lower() not in self._headers), *self._headers.items()]
-
-
-HEAD_SECONDS = 10.0  # from a connection's start, or from the first byte of a further head
-
-
-class PromptHeads(H11Protocol):
-    """Uvicorn's, which has a limit of time only for connections that are silent after an answer."""
-
-    _late: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._late = self.loop.call_later(HEAD_SECONDS, transport.close)
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:  # the head is there
-            self._forget()
-        elif self._late is None:
-            self._late = self.loop.call_later(HEAD_SECONDS, self.transport.close)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._forget()
-        super().connection_lost(exc)
-
-    def _forget(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None

@@ -21,7 +21,6 @@ from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
 from sentiflow.children import collect_less, end_with_parent, stop
-from sentiflow.edge import PromptHeads
 from sentiflow.environment import BACKLOG, address_of, open_socket, raise_open_files
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring.log import configured_log
@@ -83,7 +82,7 @@ async def _queue(listener: socket.socket) -> None:
 def _config(app: ASGIApp | Callable[[], ASGIApp], listener: socket.socket, **more: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=PromptHeads,
+        http="h11",
         ws="none",
         lifespan="on",
         backlog=_ACCEPT_AT_ONCE,

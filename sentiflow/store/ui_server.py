@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Scope
 
-from sentiflow.edge import LOCAL, Edge, Headers, Origins, PromptHeads
+from sentiflow.edge import LOCAL, Edge, Headers, Origins
 from sentiflow.environment import raise_open_files
 from sentiflow.store.ui import LOGIN, USER
 
@@ -181,7 +181,7 @@ class MlflowEdge(Edge):
 
 
 UVICORN: Mapping[str, Any] = {
-    "http": PromptHeads, "ws": "none", "log_level": "warning",
+    "http": "h11", "ws": "none", "log_level": "warning",
     "lifespan": "off",  # MLflow's cleans up after its assistant
     "proxy_headers": False,  # else a client could say which scheme it used
     "server_header": False,
