@@ -80,7 +80,7 @@ class Settings(BaseSettings):
     download_timeout: float = Field(30.0, gt=0, le=1_800)
     """Seconds without an answer after which a download attempt ends."""
     download_retries: int = Field(3, ge=0, le=10)
-    """Further attempts after a failed download, some seconds apart."""
+    """Further attempts after a failed download, some seconds apart; all together end after 30 minutes a file."""
     ui_url: str = "http://127.0.0.1:5000"
     """Address of `sentiflow ui`, and of links to MLflow runs; unset, they lead to a store that is a server, else
     to the `sentiflow ui` that runs."""

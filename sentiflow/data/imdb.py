@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 import shutil
+import time
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -32,8 +33,9 @@ from sentiflow.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_PATIENCE = 1_800.0  # seconds: imdb.npz at 10 kB a second
-_CHUNK = 2**14  # bytes
+DEADLINE = 1_800.0  # seconds a file, retries included: imdb.npz at 10 kB a second
+MAX_SIZE = 500_000_000  # bytes: thirty times imdb.npz
+_CHUNK = 2**10  # bytes; the time is looked at with each
 
 REVIEWS_PER_SPLIT = 25_000
 SHUFFLE_SEED = 113  # `load_data`'s own: the order of the reviews, and so the validation split, depend on it
@@ -95,11 +97,12 @@ def fetch_file(
 ) -> bool:
     """Copy an http(s) or file URL, or a path, unless the target, in a folder of its own, has the right hash.
 
-    Gives whether it did. An attempt ends after ``timeout`` seconds without an answer; over http(s) there are
-    ``retries`` further ones. Nothing is kept of what has another hash.
+    Gives whether it did. An attempt ends after ``timeout`` seconds without an answer, all together
+    after ``DEADLINE`` seconds; over http(s) there are ``retries`` further ones. Nothing is kept of what is too
+    large or has another hash.
     """
     lock = target.with_name(f".{target.name}.lock")
-    with file_lock(lock, f"Another download of {target.name}", "download", patience=_PATIENCE, logger=logger):
+    with file_lock(lock, f"Another download of {target.name}", "download", patience=DEADLINE, logger=logger):
         if target.exists() and pooch.hashes.hash_matches(target, sha256):
             with contextlib.suppress(OSError):  # of a read-only folder, which is never cleared
                 os.utime(target)  # its last use
@@ -111,7 +114,8 @@ def fetch_file(
         local = _local_path(url)
         registry, urls, retry = {target.name: sha256}, {target.name: url}, 0 if local else retries
         source = pooch.create(target.parent, base_url="", registry=registry, urls=urls, retry_if_failed=retry)
-        copy = partial(_copy, local) if local else partial(_download, timeout, progress)
+        until = time.monotonic() + DEADLINE
+        copy = partial(_copy, local) if local else partial(_download, timeout, until, progress)
         # What libraries say of a failure may name the address, and Prefect stores it: it is left out.
         try:
             source.fetch(target.name, downloader=copy)
@@ -124,7 +128,7 @@ def fetch_file(
         return True
 
 
-def _download(timeout: float, progress: Progress, url: str, output_file: str, _: object) -> None:
+def _download(timeout: float, until: float, progress: Progress, url: str, output_file: str, _: object) -> None:
     try:
         with requests.get(url, stream=True, timeout=timeout) as response:
             response.raise_for_status()
@@ -133,6 +137,9 @@ def _download(timeout: float, progress: Progress, url: str, output_file: str, _:
             name = Path(urlparse(url).path).name
             with progress(f"downloading {name}", size) as advance, Path(output_file).open("wb") as file:
                 for chunk in response.iter_content(_CHUNK):
+                    if file.tell() + len(chunk) > MAX_SIZE or time.monotonic() >= until:
+                        limits = f"{MAX_SIZE:,} bytes or {DEADLINE:,.0f} s"
+                        raise UnreachableError(f"Cannot download {redact(url)}: it takes more than {limits}.")
                     file.write(chunk)
                     advance(len(chunk))
     except requests.RequestException as err:

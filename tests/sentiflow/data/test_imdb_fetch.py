@@ -1,5 +1,6 @@
 """Tests of fetching a file, from a real server on this machine."""
 
+import contextlib
 import hashlib
 import os
 import socket
@@ -52,6 +53,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_silent(self) -> None:
         self.server.released.wait(10)
+
+    def do_endless(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):
+            while not self.server.released.wait(0.01):
+                self.wfile.write(b"x" * 600)
 
     def log_message(self, *_arguments: object) -> None:
         """Stay quiet."""
@@ -163,6 +171,17 @@ def test_two_fetches_at_once_ask_the_server_once(server: Server, target: Path) -
     for thread in threads:
         thread.join()
     assert server.asked == ["/good"]
+
+
+@pytest.mark.parametrize(("limit", "value"), [("DEADLINE", 1), ("MAX_SIZE", 10_000)])
+def test_what_never_ends_is_given_up_while_it_arrives(
+    server: Server, target: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
+) -> None:
+    """Red if only the time between two bytes were bounded, or each attempt had a deadline of its own."""
+    monkeypatch.setattr(f"sentiflow.data.imdb.{limit}", value)
+    with pytest.raises(UnreachableError, match="/endless: it takes more than"):
+        fetch(server.url("endless"), target, timeout=20, retries=3)
+    assert (files_of(target.parent), server.asked) == ([], ["/endless"])
 
 
 def test_what_is_no_file_here_is_told(tmp_path: Path, target: Path) -> None:
