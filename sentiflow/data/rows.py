@@ -283,24 +283,20 @@ def find_columns(
     path: Path, found: Sequence[str], text: str, others: Sequence[str] = (), label: str = ""
 ) -> tuple[str, list[str]]:
     """The columns that names mean by ``match``, as the table writes them: of texts, then of labels and others."""
-    suffix, kept = path.suffix.lower(), [label, *others] if label else others
-    column = "key" if suffix in (".jsonl", ".ndjson") else "column"
+    kept = [label, *others] if label else others
     options = dict.fromkeys(others, "--keep") | {label: "--label-column", text: "--text-column"}
     matches = {name: match(name, found) for name in (text, *kept)}
     missing = [name for name, there in matches.items() if not there]
-    problems, hints = [f"no {column} {name}" for name in missing], list[str]()
+    problems = [f"no column {name}" for name in missing]
+    hint = "Rename one of them in the table."
     if missing:
         problems.append(f"there are: {', '.join(map(_shown, found)) or 'none':.2000}")
         given = " ".join(f"{option} NAME" for option in dict.fromkeys(options[name] for name in missing))
-        hints.append(f"Name a {column} that is there: {given}")
-    for name, there in matches.items():
-        if len(there) > 1:
-            names = list(dict.fromkeys(map(_shown, there)))
-            means = f"may mean {' or '.join(names)}" if len(names) > 1 else "appears twice"
-            problems.append(f"the {column} {name} {means}")
-            hints.append("Rename one of them in the table.")
+        hint = f"Name a column that is there: {given}"
+    several = {name: " or ".join(map(_shown, there)) for name, there in matches.items() if len(there) > 1}
+    problems += [f"the column {name} may mean {names}" for name, names in several.items()]
     if problems:
-        raise UsageError(f"{path}: {'; '.join(problems)}.", "\n".join(dict.fromkeys(hints)))
+        raise UsageError(f"{path}: {'; '.join(problems)}.", hint)
     return matches[text][0], list(dict.fromkeys(matches[name][0] for name in kept))
 
 

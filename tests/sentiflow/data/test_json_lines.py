@@ -87,5 +87,5 @@ def test_kept_values_are_text_or_json(path: Path, job: Callable) -> None:
 
 def test_columns_are_looked_for_in_the_first_thousand_lines(path: Path) -> None:
     path.write_text('{"first": 1}\n' + "{}\n" * 998 + '{"last": 1}\n{"beyond": 1}\n')
-    with pytest.raises(UsageError, match="no key text; there are: first, last\\."):
+    with pytest.raises(UsageError, match="no column text; there are: first, last\\."):
         JsonLines(path).select("text")
