@@ -142,15 +142,15 @@ def command(
 
     def decorate(function: Function) -> Function:
         own = signature(function).parameters
-        options = {name: each for name, each in own.items() if name != "debug"} | {"debug": _DEBUG}
-        parameters = [one for each in options.values() for one in (_TABLE if each.name == "table" else [each])]
+        options = [one for each in own.values() for one in (_TABLE if each.name == "table" else [each])]
+        parameters = [*options, _DEBUG]
 
         @wraps(function)
         def run(*, debug: bool, **given: Any) -> None:
             output.set_up(debug=debug)
             if "table" in own:
                 given["table"] = table_options(*(given.pop(each.name) for each in _TABLE))
-            function(**given, **({"debug": debug} if "debug" in own else {}))
+            function(**given)
 
         vars(run)["__signature__"] = Signature(parameters)
         run.__annotations__ = {each.name: each.annotation for each in parameters}

@@ -212,36 +212,28 @@ _FORMATS = {
     "PREFECT_LOGGING_FORMATTERS_STANDARD_DATEFMT": "%H:%M:%S",
 }
 
-_LOGGED = re.compile(r"\d\d:\d\d:\d\d ")
-
 
 @contextmanager
-def relayed(*, debug: bool) -> Iterator[None]:
-    """Pass on what children say, whole lines at a time, without tracebacks unless debugging."""
+def relayed() -> Iterator[None]:
+    """Pass on what children say, whole lines at a time, without secrets and orders to the terminal."""
     for name, value in _FORMATS.items():
         os.environ.setdefault(name, value)
     CONSOLE.file = sys.stderr  # what the command itself says is no child's
     try:
-        with redirect_stdout(_Lines(sys.stdout, debug=debug)), redirect_stderr(_Lines(sys.stderr, debug=debug)):
+        with redirect_stdout(_Lines(sys.stdout)), redirect_stderr(_Lines(sys.stderr)):
             yield
     finally:
         CONSOLE.file = None  # type: ignore[assignment]  # to sys.stderr again, whatever that is
 
 
 class _Lines(io.TextIOBase):
-    def __init__(self, terminal: TextIO, *, debug: bool) -> None:
-        self._terminal, self._debug = terminal, debug
-        self._begun = ""
-        self._in_traceback = False
+    def __init__(self, terminal: TextIO) -> None:
+        self._terminal, self._begun = terminal, ""
 
     def write(self, text: str) -> int:
         *lines, self._begun = (self._begun + text).split("\n")
         for line in lines:
-            # The line before a traceback has the error, Prefect's UI all of it.
-            starts = line.startswith("Traceback (most recent call last):")
-            self._in_traceback = not self._debug and (starts or (self._in_traceback and not _LOGGED.match(line)))
-            if not self._in_traceback:
-                self._terminal.write(printable(redact(line), keep="\t") + "\n")
+            self._terminal.write(printable(redact(line), keep="\t") + "\n")
         self._terminal.flush()
         return len(text)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.options import OPERATE, DebugOption, command
+from flows.cli.options import OPERATE, command
 from flows.cli.output import relayed, shown_login
 from sentiflow.console import CONSOLE, escape
 from sentiflow.errors import UsageError
@@ -38,7 +38,6 @@ def schedule(
     pool: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only register the deployments, for this work pool.")
     ] = None,
-    debug: DebugOption = False,
 ) -> None:
     """Run the flows on their schedules, with a Prefect UI.
 
@@ -65,7 +64,7 @@ def schedule(
         with (
             file_lock(schedule_folder(settings) / "lock", what, "schedule", hint="End that one first."),
             running_server(settings) as server,
-            relayed(debug=debug),
+            relayed(),
         ):
             _serve(specs, server, settings)
     except KeyboardInterrupt:

@@ -24,18 +24,6 @@ def test_a_refusal_quotes_no_word_of_the_body_and_its_cause_neither(body: bytes)
     assert "input_value" not in str(caught.value.__cause__)
 
 
-def test_besides_its_texts_a_body_may_hold_2_bytes_for_each_and_64() -> None:
-    def kinds_of(size: int) -> set[str]:
-        digits = size - len("{:[]}")  # what else stands outside of strings
-        with pytest.raises(HTTPException) as caught:
-            predicted(b'{"texts":[' + b"1" * digits + b"]}")
-        return {fault["type"] for fault in caught.value.detail}
-
-    most = 2 * 3 + 64
-    assert kinds_of(most) == {"string_type"}
-    assert kinds_of(most + 1) == {"too_complex"}
-
-
 def test_large_bodies_are_read_one_after_the_other() -> None:
     both_asked = threading.Event()
 
