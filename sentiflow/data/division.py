@@ -288,10 +288,7 @@ def weak_test(content: Reviews) -> list[str]:
     few = min(positive, len(test) - positive)
     if few < _FEW:
         label = content.label_names[few == positive]
-        found.append(
-            f"Only {few} of the {len(test):,} test reviews {'is' if few == 1 else 'are'} {label}: the test says "
-            f"little about {'it' if few == 1 else 'these'}."
-        )
+        found.append(f"Of {len(test):,} test reviews only {few} are {label}: the test says little about these.")
     here, there, share = test.label.mean(), others.mean(), content.label.mean()
     error = np.sqrt(share * (1 - share) * (1 / len(test) + 1 / len(others)))
     if abs(here - there) > _USUAL * error:

@@ -145,9 +145,7 @@ class LiveAccuracy:
         """The outcome in a sentence, without a full stop."""
         texts, of = len(self.sample.texts), f"of sample {self.sample.number}, of version {self.sample.version}"
         if not self.enough:
-            more = FEWEST - self.labels
-            told = f"{self.labels} of the {texts:,} texts {of}, {'has' if self.labels == 1 else 'have'} one"
-            return f"{more} more label{'s' * (more > 1)} until an accuracy in use: {told}"
+            return f"An accuracy in use needs {FEWEST} labels: it has those of {self.labels} of the {texts:,} texts {of}"
         intervals = f"{_ends(self.interval)} on texts like these"
         if _ends(self.interval) != _ends(self.logged):
             intervals += f", {_ends(self.logged)} on the {sum(self.sample.population):,} that were logged"

@@ -92,8 +92,7 @@ class DriftResult:
         """The outcome in a sentence."""
         if not self.drifted:
             return "No drift: the texts are still like the reviews"
-        *others, last = self.drifted
-        return f"Drift: {', '.join(others)}{' and ' if others else ''}{last} moved beyond the limits"
+        return f"Drift: {', '.join(self.drifted)} moved beyond the limits"
 
     def metrics(self) -> dict[str, float]:
         """What is logged in MLflow."""

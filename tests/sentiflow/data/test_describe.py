@@ -81,9 +81,9 @@ def balanced(train: tuple[int, int], test: tuple[int, int]) -> Reviews:
             ["62.5% of the test reviews are positive, and 50.0% of the others: more than chance makes."],
         ),
         ((400, 40), (100, 10), []),
-        ((400, 40), (100, 9), ["Only 9 of the 109 test reviews are positive: the test says little about these."]),
-        ((400, 4), (100, 1), ["Only 1 of the 101 test reviews is positive: the test says little about it."]),
-        ((40, 400), (9, 100), ["Only 9 of the 109 test reviews are negative: the test says little about these."]),
+        ((400, 40), (100, 9), ["Of 109 test reviews only 9 are positive: the test says little about these."]),
+        ((400, 4), (100, 1), ["Of 101 test reviews only 1 are positive: the test says little about these."]),
+        ((40, 400), (9, 100), ["Of 109 test reviews only 9 are negative: the test says little about these."]),
     ],
 )
 def test_a_test_that_is_unlike_the_rest_or_has_few_of_a_label_is_told(

@@ -52,10 +52,10 @@ def test_the_table_shows_each_feature_with_its_outcome() -> None:
     [
         ((SAME,), "No drift: the texts are still like the reviews"),
         ((MOVED, SAME), "Drift: out-of-vocabulary share moved beyond the limits"),
-        ((MOVED, SCORE), "Drift: out-of-vocabulary share and score moved beyond the limits"),
+        ((MOVED, SCORE), "Drift: out-of-vocabulary share, score moved beyond the limits"),
         (
             (MOVED, replace(SAME, drifted=True), SCORE),
-            "Drift: out-of-vocabulary share, length in words and score moved beyond the limits",
+            "Drift: out-of-vocabulary share, length in words, score moved beyond the limits",
         ),
     ],
 )
