@@ -145,7 +145,7 @@ class LiveAccuracy:
         """The outcome in a sentence, without a full stop."""
         texts, of = len(self.sample.texts), f"of sample {self.sample.number}, of version {self.sample.version}"
         if not self.enough:
-            return f"An accuracy in use needs {FEWEST} labels: it has those of {self.labels} of the {texts:,} texts {of}"
+            return f"An accuracy in use needs {FEWEST} labels: {self.labels} of the {texts:,} texts {of} have one"
         intervals = f"{_ends(self.interval)} on texts like these"
         if _ends(self.interval) != _ends(self.logged):
             intervals += f", {_ends(self.logged)} on the {sum(self.sample.population):,} that were logged"

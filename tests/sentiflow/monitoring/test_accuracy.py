@@ -114,7 +114,7 @@ def test_an_accuracy_needs_20_labels() -> None:
     asked, tested = sample(*[0.9] * 20, population=[10, 10]), Tested(0.95, 0.94)
     live = live_accuracy(asked, labels(*["good", "bad"] * 6), tested)
     assert live is not None and not live.dropped
-    assert live.headline.startswith("An accuracy in use needs 20 labels: it has those of 12 of the 20 texts")
+    assert live.headline.startswith("An accuracy in use needs 20 labels: 12 of the 20 texts")
     assert not [name for name in metrics(live) if "accuracy" in name or "ci" in name]
     assert "| 12 of 20 | - | - | - | 95.0% | 90.0% |" in section([live]).markdown()
     whole = live_accuracy(sample(*[0.9] * 12, population=[12]), labels(*["bad"] * 12), tested)
