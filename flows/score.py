@@ -29,7 +29,6 @@ def score(
     dataset: str | None = None,
     version: Annotated[int | None, Field(ge=1)] = None,
     workers: Annotated[int | None, Field(ge=1, le=64)] = None,
-    escape_formulas: bool = False,
     label_column: str | None = None,
     labels: dict[str, Label] = {},  # noqa: B006
 ) -> Scored:
@@ -46,7 +45,6 @@ def score(
         dataset: The model's dataset: imdb, sample, or your table's name. By default imdb, or the only one.
         version: A version; without it the champion, else the best by validation.
         workers: Processes that score; by default one a core.
-        escape_formulas: In a .csv output, put ' before texts that a spreadsheet would take for formulas.
         label_column: The table's column of labels, if the scores are to be compared with them.
         labels: What they mean, 0, 1 or skip, such as {"neutral": "skip"}; alone, of a column label.
     """
@@ -54,7 +52,7 @@ def score(
     labelled = as_options(options, "The options of the table") if label_column or labels else None
     request = Request(
         expanded(source), expanded(output), text_column, with_text, tuple(keep), dataset, version, workers,
-        escape_formulas, labelled,
+        labelled,
     )  # fmt: skip
     return score_task(request)
 

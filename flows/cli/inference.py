@@ -188,13 +188,6 @@ def score(
     workers: Annotated[
         int | None, typer.Option(min=1, max=64, help="Processes that score; by default one a core.")
     ] = None,
-    escape_formulas: Annotated[
-        bool,
-        typer.Option(
-            "--escape-formulas",
-            help="In a .csv output, put ' before texts that a spreadsheet would take for formulas.",
-        ),
-    ] = False,
     label_column: LabelColumnOption = None,
     labels: LabelsOption = None,
     as_json: JsonOption = False,
@@ -210,7 +203,7 @@ def score(
 
     column = "text" if text_column is None else text_column
     request = Request(
-        source, output, column, with_text, tuple(keep or ()), dataset, version, workers, escape_formulas,
+        source, output, column, with_text, tuple(keep or ()), dataset, version, workers,
         None if label_column is labels is None else table_options(None, label_column, labels, None),
     )  # fmt: skip
     scored = score_input(request, load_settings(), progress_bar, _say)

@@ -56,7 +56,6 @@ class Request:
     dataset: str | None = None  # whose model; by default imdb's, or the only one that there is
     version: int | None = None  # its number; by default the champion, else the best by validation
     workers: int | None = None  # processes that score; by default as many as are worth it
-    escape_formulas: bool = False  # in a .csv output: put ' before what a spreadsheet takes for a formula
     labelled: TableOptions | None = None  # of a labelled table: its column of labels, and what they mean
 
 
@@ -99,7 +98,7 @@ def check_request(request: Request) -> tuple[Input, pa.Schema]:
     keep = [one for name in request.keep for one in ([name] if match(name, source.names) else name.split(","))]
     label = request.labelled.label_column if request.labelled else ""
     source.select(request.text_column, keep, label)
-    check_output(request.output.resolve(), request.source, escape_formulas=request.escape_formulas)
+    check_output(request.output.resolve(), request.source)
     return source, output_schema(source, request.with_text, source.schema.names[0] if label else "")
 
 
@@ -154,7 +153,7 @@ def score_input(
         blank = float(scorer.score([""])[0])
         chunks = score_chunks(source.chunks(), scorer, pool)
         with closing(tables()) as scored:
-            totals = write_output(scored, output, schema, blank, escape_formulas=request.escape_formulas)
+            totals = write_output(scored, output, schema, blank)
         if log is not None:
             _log(sample, version, log, say)
     evaluation = None if evaluator is None else evaluator.result()

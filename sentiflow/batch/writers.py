@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sentiflow.data.parquet import to_values
-from sentiflow.data.rows import Chunk, Input, grouped_tables, kind_of, no_formula, numbers, rejects_of, strings
+from sentiflow.data.rows import Chunk, Input, grouped_tables, kind_of, numbers, rejects_of, strings
 from sentiflow.errors import UsageError
 from sentiflow.files import PARTIAL, create_private, leftovers, publish
 from sentiflow.locks import file_lock
@@ -88,19 +87,13 @@ def _cell(value: Any) -> Any:
     return None if value != value else value
 
 
-def _no_formula(value: Any) -> Any:
-    """A cell; of a text with a ' where a spreadsheet needs one."""
-    cell = _cell(value)
-    return no_formula(cell) if isinstance(cell, str) else cell
-
-
 @contextmanager
-def _csv(file: BinaryIO, schema: pa.Schema, cell: Callable[[Any], Any] = _cell) -> Iterator[Write]:
+def _csv(file: BinaryIO, schema: pa.Schema) -> Iterator[Write]:
     """A header and a line a row; a missing value is an empty field."""
     stream = _UnixLines(file, "utf-8", newline="")
     out = csv.writer(stream, lineterminator="\r\n")
-    out.writerow(map(cell, schema.names))
-    yield lambda table: out.writerows(zip(*(map(cell, to_values(each)) for each in table.columns), strict=True))
+    out.writerow(schema.names)
+    yield lambda table: out.writerows(zip(*(map(_cell, to_values(each)) for each in table.columns), strict=True))
     stream.detach()
 
 
@@ -127,15 +120,12 @@ def _json_lines(file: BinaryIO, schema: pa.Schema) -> Iterator[Write]:
     yield write
 
 
-_CSV = ".csv"
-_WRITERS = {_CSV: _csv, ".jsonl": _json_lines, ".parquet": _parquet}
+_WRITERS = {".csv": _csv, ".jsonl": _json_lines, ".parquet": _parquet}
 _HINT = f"-o names the file to write; it ends in {', '.join(_WRITERS)}, and rejects go to a file beside it."
 
 
-def check_output(output: Path, source: Path | None = None, *, escape_formulas: bool = False) -> None:
+def check_output(output: Path, source: Path | None = None) -> None:
     """Check that an output can be put there at all, and would not replace its input."""
-    if escape_formulas and output.suffix.lower() != _CSV:
-        raise UsageError(f"{output}: only a .csv output can hold formulas.", "Leave --escape-formulas out.")
     if output.suffix.lower() not in _WRITERS:
         raise UsageError(f"{output}: not a supported format.", _HINT)
     if not output.parent.is_dir():
@@ -168,19 +158,14 @@ class Totals:
 
 
 def write_output(
-    scored: Iterable[tuple[Chunk, pa.Table]],
-    output: Path,
-    schema: pa.Schema,
-    blank_score: float,
-    *,
-    escape_formulas: bool = False,
+    scored: Iterable[tuple[Chunk, pa.Table]], output: Path, schema: pa.Schema, blank_score: float
 ) -> Totals:
     """Write chunks with the table of each to the output, and their rejects beside it, for their owner alone.
 
     Texts with the score of an empty text are counted: the model knows no word of them. An exception of the chunks,
     or a full disk, leaves what was there before.
     """
-    writer = partial(_csv, cell=_no_formula) if escape_formulas else _WRITERS[output.suffix.lower()]
+    writer = _WRITERS[output.suffix.lower()]
     rejects, lines = rejects_of(output), output.with_name(f".{output.name}.rejects{PARTIAL}")
     reasons: Counter[str] = Counter()
     count = blank = 0

@@ -49,13 +49,12 @@ def test_an_explanation_and_its_page_say_them(named: tuple[World, Path]) -> None
     assert "from 0 (&lt;i&gt;Complaint&lt;/i&gt; [b]) to 1 (=praise|*you*)" in page.read_text()
 
 
-def test_an_output_of_score_holds_them_and_no_formula_if_that_is_asked_for(named: tuple[World, Path]) -> None:
+def test_an_output_of_score_holds_them(named: tuple[World, Path]) -> None:
     world, _ = named
     (world.root / "in.csv").write_text(f"text\n{LOW}\n{HIGH}\n")
-    for options, sign in (((), ""), (("--escape-formulas",), "'")):
-        assert world.run("score", "in.csv", "-o", "out.csv", *options).returncode == 0
-        with (world.root / "out.csv").open(newline="") as stream:
-            assert [row["label"] for row in csv.DictReader(stream)] == [ZERO, sign + ONE]
+    assert world.run("score", "in.csv", "-o", "out.csv").returncode == 0
+    with (world.root / "out.csv").open(newline="") as stream:
+        assert [row["label"] for row in csv.DictReader(stream)] == [ZERO, ONE]
 
 
 def test_mlflow_gives_them(named: tuple[World, Path]) -> None:

@@ -50,8 +50,6 @@ def test_an_output_that_would_mislead_or_destroy_is_refused(
     (tmp_path / source).write_text("text\ngood\n")
     with pytest.raises(UsageError, match=message):
         check_output(tmp_path / output, tmp_path / source)
-    with pytest.raises(UsageError, match="only a .csv output can hold formulas"):
-        check_output(tmp_path / "out.parquet", escape_formulas=True)
 
 
 COLUMNS = {
@@ -98,28 +96,10 @@ def test_json_lines_and_parquet_hold_the_same_rows_typed(written: Callable[[str]
                         "text": COLUMNS["text"][1], "id": None, "tag": None}  # fmt: skip
 
 
-def finished(output: Path, columns: dict[str, pa.Array], *, escape_formulas: bool = False) -> str:
+def finished(output: Path, columns: dict[str, pa.Array]) -> str:
     table = pa.table({**columns, "score": pa.array([0.5] * len(next(iter(columns.values()))))})
-    write_output([(done(0)[0], table)], output, table.schema, -1.0, escape_formulas=escape_formulas)
+    write_output([(done(0)[0], table)], output, table.schema, -1.0)
     return output.read_text("utf-8")
-
-
-FORMULAS = ["=1+1", "+1+1", "-1-1", "-1\n", "@x", "\t1", "\r=1", "  =1", "\u00a0=1", "\ufeff=1", "\x00=1", "＝1"]
-PLAIN = ["", None, "a=1", "'=1", "1-1", "film - good", " good", "-1", "+1.5", "-1,5e-3"]
-
-
-def test_formulas_are_escaped_only_when_it_is_asked_for(tmp_path: Path) -> None:
-    """Red if a spreadsheet could be made to run what a review says, or texts were changed without being asked."""
-    texts = pa.array(FORMULAS + PLAIN)
-    columns = {"=name": texts, "number": pa.array([-1] * len(texts))}
-    for escaped in (False, True):
-        finished(tmp_path / "out.csv", columns, escape_formulas=escaped)
-        with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as stream:
-            header, *rows = csv.reader(stream)
-        sign = "'" if escaped else ""
-        assert header == [f"{sign}=name", "number", "score"]
-        assert [row[0] for row in rows] == [*(sign + text for text in FORMULAS), *(text or "" for text in PLAIN)]
-        assert {tuple(row[1:]) for row in rows} == {("-1", "0.5")}
 
 
 @pytest.mark.parametrize("text", ["a\rb", "a\r\nb", "a\nb", "a\r", 'a,"\r"'])
