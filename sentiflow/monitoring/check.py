@@ -16,7 +16,7 @@ from sentiflow.errors import ExternalError
 from sentiflow.evaluation.statistics import format_p
 from sentiflow.monitoring import drift
 from sentiflow.monitoring.drift import FEATURES, FeatureDrift, Floats, UnusualText
-from sentiflow.monitoring.log import TextLog, check_folder, damage_told, need_log
+from sentiflow.monitoring.log import TextLog, check_folder, need_log
 from sentiflow.names import BUILT_IN, dataset_of, model_name
 from sentiflow.reports import plots
 from sentiflow.reports.blocks import PAGE, Picture, Quote, Report, Section, Table, Text
@@ -150,12 +150,11 @@ def collect_texts(log: TextLog, model: str) -> RecentTexts:
     texts: dict[str, None] = {}
     at: set[str] = set()
     last_id = 0
-    with damage_told():
-        for batch in log.unchecked(model):
-            texts |= dict.fromkeys(entry.text for entry in batch)
-            sources.update(entry.source for entry in batch)
-            at |= {entry.at for entry in batch}
-            last_id = batch[-1].id
+    for batch in log.unchecked(model):
+        texts |= dict.fromkeys(entry.text for entry in batch)
+        sources.update(entry.source for entry in batch)
+        at |= {entry.at for entry in batch}
+        last_id = batch[-1].id
     repeated, first, last = sources.total() - len(texts), min(at, default=""), max(at, default="")
     return RecentTexts(np.array([*texts], np.object_), repeated, first, last, dict(sources), last_id)
 

@@ -26,7 +26,7 @@ from sentiflow.files import empty_folder, leftovers, make_folder, publish, publi
 from sentiflow.locks import work_folder
 from sentiflow.monitoring import sample as sampling
 from sentiflow.monitoring.accuracy import Verdicts, verdicts
-from sentiflow.monitoring.log import TextLog, check_folder, damage_told, need_log
+from sentiflow.monitoring.log import TextLog, check_folder, need_log
 from sentiflow.monitoring.sample import Drawn, Sample
 from sentiflow.names import IMDB, dataset_of, model_name
 from sentiflow.run.record import DIGEST, MONITOR
@@ -48,8 +48,7 @@ def new_sample(
     with sampling.alone(model, settings):
         version = find_version(settings, model, None)
         before, scorer = sampling.samples(model, settings), load_scorer(settings, version)
-        with damage_told():
-            sample = sampling.draw(log, version, scorer, size, before, np.random.default_rng())
+        sample = sampling.draw(log, version, scorer, size, before, np.random.default_rng())
         while not review.is_free(sample.title, settings):  # another data folder has it
             sample.number += 1
         with empty_folder(_work(model, settings)) as work:

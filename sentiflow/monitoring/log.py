@@ -56,8 +56,12 @@ class Entry:
     id: int = 0  # in the log; 0 until it is read from there
 
 
-class DamagedLogError(OSError):
-    """The file of the log is no database, or a damaged one."""
+class DamagedLogError(ExternalError, OSError):
+    """A file of the log is not what was written."""
+
+    def __init__(self, file: Path, err: Exception) -> None:
+        hint = "Move that file away; the next text makes a new one."
+        super().__init__(f"The log of texts is damaged: {file}: {first_line(err)}.", hint)
 
 
 class _Note(BaseModel):
@@ -169,7 +173,7 @@ class TextLog:
         except FileNotFoundError:
             return _Note()
         except ValueError as err:
-            raise DamagedLogError(f"{note}: {first_line(err)}") from err
+            raise DamagedLogError(note, err) from err
 
     @contextmanager
     def _open(self, mode: str) -> Iterator[sqlite3.Connection]:
@@ -182,23 +186,12 @@ class TextLog:
             killed = getattr(err, "sqlite_errorname", "") == "SQLITE_READONLY_ROLLBACK"
             raise OSError(f"{self.file}: {_KILLED if killed else err}") from err
         except sqlite3.Error as err:
-            raise DamagedLogError(f"{self.file}: {err}") from err
+            raise DamagedLogError(self.file, err) from err
 
 
 def _has_table(db: sqlite3.Connection) -> bool:
     """A log has none at first, and if the process that began it was killed."""
     return bool(db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'texts'").fetchone()[0])
-
-
-@contextmanager
-def damage_told() -> Iterator[None]:
-    """Turn a damaged log into an error that says what to do."""
-    try:
-        yield
-    except DamagedLogError as err:
-        raise ExternalError(
-            f"The log of texts is damaged: {err}.", "Move that file away; the next text makes a new one."
-        ) from err
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import numpy as np
 
 from sentiflow.data.division import text_id
 from sentiflow.errors import UsageError
-from sentiflow.monitoring.log import damage_told, need_log
+from sentiflow.monitoring.log import need_log
 from sentiflow.monitoring.sample import sampled_models, samples
 from sentiflow.reports.blocks import Block, Heading, Legend, Report, Section, Table, Text
 from sentiflow.reports.one_run import quote
@@ -85,8 +85,7 @@ def replay(one: Version, other: Version, settings: Settings) -> Replay:
         known = (" and ".join(scorer.label_names) for scorer in scorers)
         raise UsageError(f"The versions know different labels: {'; '.join(known)}.", "Compare two of one dataset.")
     models = sorted({one.name, other.name})
-    with damage_told():
-        texts = list({entry.text: None for model in models for batch in log.after(model, 0) for entry in batch})
+    texts = list({entry.text: None for model in models for batch in log.after(model, 0) for entry in batch})
     if not texts:
         raise UsageError(f"The log has no text of {' or '.join(models)}.", "sentiflow serve and score log theirs.")
     scores = np.array([scorer.score(texts) for scorer in scorers])
