@@ -103,13 +103,8 @@ def _words(facts: "DatasetFacts", kept: int, name: str) -> str:
     # The vocabulary of imdb is that of both splits; that of a table of one's own has the base's words, too.
     held, mine = (facts.words, kept) if name in BUILT_IN else (facts.training_words, facts.kept_words)
     of = "" if name in BUILT_IN else " of the training reviews"
-    words = f"All {mine:,} words{of} are kept."
-    if mine < held:
-        words = f"Of {held:,} words{of} the {mine:,} commonest are kept; others become the id 2, shown as ?."
-    if kept > mine:
-        words += f" So are {kept - mine:,} others of the base."
-    left_out = {"imdb": "", "sample": " Words in no training review are left out."}
-    return words + left_out.get(name, " Words that neither the training reviews nor the base have are left out.")
+    base = f" So are {kept - mine:,} others of the base." if kept > mine else ""
+    return f"{mine:,} of {held:,} words{of} are kept, the commonest; others become the id 2, shown as ?.{base}"
 
 
 def _splits(facts: "DatasetFacts", config: "TrainConfig") -> Table:
