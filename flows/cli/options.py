@@ -1,13 +1,12 @@
 """How commands are registered, and options that several of them share."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from typer.core import TyperCommand
 
 from flows.cli import output
 from sentiflow.environment import expanded
@@ -32,7 +31,7 @@ StartOption = Annotated[
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a field of the recipe; repeatable."),
+    typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a field of the recipe: epochs=3; repeatable."),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Random seed.")]
 DatasetOption = Annotated[
@@ -103,29 +102,6 @@ def file_option(*names: str, help: str) -> Any:
     return typer.Option(*names, parser=path, metavar="FILE", help=help)
 
 
-class _Command(TyperCommand):
-    """A command that answers a field of a recipe, given as an option, with ``--set``."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        options = {option for param in self.params for option in param.opts + param.secondary_opts}
-        end = args.index("--") if "--" in args else len(args)
-        if "--set" in options:
-            for word, after in zip(args[:end], [*args[1:], ""], strict=False):
-                name, _, value = word.partition("=")
-                if name.startswith("--") and name not in {*options, "--help"}:
-                    _refuse_field(name, value or after, options)
-        return super().parse_args(ctx, args)
-
-
-def _refuse_field(name: str, value: str, options: Collection[str]) -> None:
-    from sentiflow.training.recipes import nearest_field
-
-    names = [each.lstrip("-").replace("-", "_") for each in (name, *options)]
-    if field := nearest_field(names[0], names[1:]):
-        given = value if value and not value.startswith("-") else "VALUE"
-        raise UsageError(f"There is no option {name}.", f"To change a field of the recipe: --set {field}={given}")
-
-
 Function = TypeVar("Function", bound=Callable[..., None])
 
 
@@ -138,7 +114,7 @@ def command(
     Below the options stand the note, which is Markdown, and the examples.
     """
     shown = "\n\n".join(filter(None, (note, "Examples:", *(f"- `{example}`" for example in examples))))
-    register = app.command(name, cls=_Command, rich_help_panel=group, epilog=shown)
+    register = app.command(name, rich_help_panel=group, epilog=shown)
 
     def decorate(function: Function) -> Function:
         own = signature(function).parameters

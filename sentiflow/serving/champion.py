@@ -20,7 +20,7 @@ from sentiflow.store.records import ANSWERS_NOW
 logger = logging.getLogger(__name__)
 
 _TEST_TEXT = "A quiet film that stays with you, although the ending was a mess."
-_MAX_SECONDS = 60.0  # between two attempts to load files that cannot be loaded
+_RETRY_SECONDS = 5.0  # between two attempts to load files that cannot be loaded
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Watcher:
         self._settings, self._name, self._metrics = settings, name, metrics
         self._seen = False
         self._broken: Champion | None = None
-        self._pause, self._retry_at = 0.0, 0.0
+        self._retry_at = 0.0
         self._stopped = threading.Event()
         # A daemon: a registry that does not answer must not delay the end of the process.
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
@@ -114,10 +114,7 @@ class Watcher:
         try:
             loaded = _load(found, self._settings)
         except Exception as err:  # noqa: BLE001 - files can be broken in any way, and the service must outlive it
-            before = self._pause if found == self._broken else self._settings.serve_poll
-            self._pause = min(2 * before, _MAX_SECONDS)
-            self._broken = found
-            self._retry_at = time.monotonic() + self._pause
+            self._broken, self._retry_at = found, time.monotonic() + _RETRY_SECONDS
             self._fail("load", f"{found.version} is the champion, but cannot be loaded", err)
             return
         self._broken = None

@@ -247,12 +247,10 @@ def make_recipe(fields: Mapping[str, Any], overrides: Sequence[str], name: str) 
     return made.model_copy(update={"fit_to_table": left})
 
 
-def nearest_field(name: str, others: Sequence[str] = ()) -> str | None:
-    """The field that is probably meant, unless one of the other names is more like it."""
-    fields = TrainConfig.model_fields
-    near = difflib.get_close_matches(name, [*fields, *_ELSEWHERE, *others], n=1)
-    field = _ELSEWHERE.get(near[0], near[0]) if near else None
-    return field if field in fields else None
+def nearest_field(name: str) -> str | None:
+    """The field that is probably meant."""
+    near = difflib.get_close_matches(name, [*TrainConfig.model_fields, *_ELSEWHERE], n=1)
+    return _ELSEWHERE.get(near[0], near[0]) if near else None
 
 
 def split_changes(overrides: Sequence[str]) -> dict[str, str]:
