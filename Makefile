@@ -71,7 +71,7 @@ format: setup-dev
 docs: setup-dev
 	$(BIN)/python -m docs.pages
 	$(BIN)/python -m docs.notebook
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 # Compares with PyTorch, too. Writes the table in docs/speed.md.
 bench: setup-dev

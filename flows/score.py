@@ -60,7 +60,7 @@ def score(
 @task(name="score", task_run_name="score", persist_result=False)
 def score_task(request: Request) -> Scored:
     """Score an input with a registered version."""
-    scored = score_input(request, load_settings(), progress_bar, logger.info)
+    scored = score_input(request, load_settings(), progress_bar)
     for line in scored.lines:
         logger.info("%s", line)
     lines = [*scored.lines, f"Input:   {request.source}"]

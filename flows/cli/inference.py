@@ -206,7 +206,7 @@ def score(
         source, output, column, with_text, tuple(keep or ()), dataset, version, workers,
         None if label_column is labels is None else table_options(None, label_column, labels, None),
     )  # fmt: skip
-    scored = score_input(request, load_settings(), progress_bar, _say)
+    scored = score_input(request, load_settings(), progress_bar)
     counts = {"output": scored.output, "totals": scored.totals, "seconds": scored.seconds}
     counts |= {"evaluation": scored.evaluation} if scored.evaluation else {}
     stdout = stdout_for({"model": _model(scored.version), **counts}, as_json=as_json)
@@ -219,13 +219,9 @@ def score(
         if found.swapped:
             stdout.say(f"[yellow]{escape(found.swapped)}[/]")
     for hint in hints_for(scored.totals.reasons, request.source):
-        _say(hint)
+        CONSOLE.say(escape(hint))
     if scored.totals.rejects:
         raise typer.Exit(ROWS_REJECTED)
-
-
-def _say(line: str) -> None:
-    CONSOLE.say(escape(line))
 
 
 @command(app, USE, "sentiflow serve", "sentiflow serve --port 8080 --dataset sample")

@@ -1,5 +1,6 @@
 """One scoring job, from the settings to the finished output: a sample for monitoring, the processes that score."""
 
+import logging
 import os
 import pickle
 import subprocess
@@ -39,7 +40,7 @@ from sentiflow.store.records import BASE_MODEL, Version
 if TYPE_CHECKING:
     from sentiflow.batch.labels import Evaluation
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
 
 _WORTH_WORKERS = 8_000_000  # bytes of text that one process scores while others would only be starting
 
@@ -102,13 +103,11 @@ def check_request(request: Request) -> tuple[Input, pa.Schema]:
     return source, output_schema(source, request.with_text, source.schema.names[0] if label else "")
 
 
-def score_input(
-    request: Request, settings: Settings, progress: Progress = no_progress, say: Say = lambda _line: None
-) -> Scored:
+def score_input(request: Request, settings: Settings, progress: Progress = no_progress) -> Scored:
     """Score an input.
 
     Written: the output, and its rejects beside it if there are any; each by one rename, at the end. A sample of
-    the texts goes to the text log, if there is one. ``say`` gets a sentence if that cannot be written.
+    the texts goes to the text log, if there is one.
     """
     began = time.monotonic()
     output = request.output.resolve()  # a link stays one, and what it leads to is written
@@ -155,7 +154,7 @@ def score_input(
         with closing(tables()) as scored:
             totals = write_output(scored, output, schema, blank)
         if log is not None:
-            _log(sample, version, log, say)
+            _log(sample, version, log)
     evaluation = None if evaluator is None else evaluator.result()
     return Scored(output, version, totals, time.monotonic() - began, evaluation)
 
@@ -185,13 +184,13 @@ class Sample:
         return sorted(row[1:] for row in self._kept)
 
 
-def _log(sample: Sample, version: Version, log: TextLog, say: Say) -> None:
+def _log(sample: Sample, version: Version, log: TextLog) -> None:
     """Write the sampled texts to the log for monitoring; a log that cannot be written fails no scoring."""
     at = datetime.now(UTC).isoformat(timespec="milliseconds")
     try:
         log.append([Entry(at, SCORED, version.name, version.number, each[2], each[1]) for each in sample.rows()])
     except OSError as err:
-        say(f"The scored texts are not logged for monitoring: {err}.")
+        logger.warning("The scored texts are not logged for monitoring: %s.", err)
 
 
 _ROOT = str(Path(sentiflow.__file__).parents[1])

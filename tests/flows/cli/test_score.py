@@ -166,19 +166,6 @@ def test_an_interrupted_run_ends_quietly_and_leaves_no_process(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.story
-def test_a_worker_that_is_killed_ends_the_run_with_3_and_leaves_nothing(
-    trained: Trained, many: Path, tmp_path: Path
-) -> None:
-    output = tmp_path / "out.parquet"
-    process = start(trained.world, str(many), "-o", str(output), "--workers", "2")
-    os.kill(wait_for_workers(process)[0], signal.SIGKILL)
-    _, errors = process.communicate(timeout=30)
-    assert process.returncode == 3
-    assert "A scoring process ended by signal 9" in errors and "Traceback" not in errors
-    assert not list(tmp_path.iterdir())
-
-
 def peak_megabytes(world: World, path: Path) -> float:
     """Most memory that the command held, or its largest worker."""
     code = (
