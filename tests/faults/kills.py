@@ -26,7 +26,7 @@ from tests.faults.worlds import (
 )  # fmt: skip
 from tests.mlflow_store import champion_of
 from tests.polling import until
-from tests.world import Registry, World
+from tests.world import ROOT, Registry, World
 
 QUICK = ("--set", "epochs=1", "--set", "sequence_length=40")
 SWEEP = ("sweep", *SAMPLE, "--recipe", "tutorial", "--workers", "1", "--repeats", "1", *QUICK)
@@ -157,7 +157,7 @@ def kill(
         step = random_.choice(list(command.steps))
         call = random_.randint(1, command.steps[step])
         code = AT_STEP.format(step=step, call=call, after=random_.choice([True, False]), arguments=arguments)
-        gone = start(world, sys.executable, "-c", code, **variables).wait(600) == -9
+        gone = start(world, sys.executable, "-c", code, PYTHONPATH=str(ROOT), **variables).wait(600) == -9
         assert gone, f"{name} never came by call {call} of {step}"
     else:
         process = start(world, "sentiflow", *arguments, **variables)
