@@ -1,6 +1,5 @@
 """Log lines and progress on a terminal or in a pipe. None of it ever ends what runs."""
 
-import codecs
 import errno
 import io
 import logging
@@ -96,10 +95,9 @@ def outlive_readers() -> None:
             continue
         stream.flush()
         file = LastingFile(stream.fileno(), "w", closefd=False)
-        plain = codecs.lookup(stream.encoding).name == "ascii"  # the locale C says so of any terminal
         lasting = io.TextIOWrapper(
             file if stream.write_through else io.BufferedWriter(file),
-            "utf-8" if plain else stream.encoding,
+            stream.encoding,
             "backslashreplace" if stream.errors == "strict" else stream.errors,
             line_buffering=stream.line_buffering, write_through=stream.write_through,
         )  # fmt: skip

@@ -29,7 +29,7 @@ Notification = Literal[
     "failed", "crashed", "approval", "promoted", "refused", "rolled-back", "drifted", "dropped",
     "late", "success",
 ]  # fmt: skip
-TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # of the service
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # of the service
 _Hash = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, pattern="^[0-9a-fA-F]{64}$")]
 _HostName = Annotated[str, StringConstraints(pattern=r"^([\w.-]+|\[[0-9A-Fa-f:.]+\])$")]
 
@@ -122,8 +122,6 @@ class Settings(BaseSettings):
     """Further host names under which the service may be called, with commas between them; others get 421."""
     serve_token: SecretStr | None = None
     """Bearer token that every request must carry, except those for pages and health checks."""
-    serve_token_file: Path | None = None
-    """File with that token instead, such as a container's secret."""
     serve_metrics_open: bool = False
     """/metrics asks for no token."""
     serve_max_body: int = Field(4_000_000, ge=1_000)
@@ -210,7 +208,7 @@ class Settings(BaseSettings):
     @field_validator("serve_token")
     @classmethod
     def _is_token(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not TOKEN.fullmatch(value.get_secret_value()):
+        if value is not None and not _TOKEN.fullmatch(value.get_secret_value()):
             raise ValueError("expected letters, digits and -._~+/= alone")
         return value
 
@@ -224,7 +222,7 @@ class Settings(BaseSettings):
                 raise ValueError("expected addresses with :// in each, and spaces between")
         return value
 
-    @field_validator("data_dir", "artifact_root", "prediction_log_dir", "serve_token_file", "gate_behaviour")
+    @field_validator("data_dir", "artifact_root", "prediction_log_dir", "gate_behaviour")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else _absolute(value)

@@ -22,7 +22,7 @@ from uvicorn.supervisors import Multiprocess
 
 from sentiflow.children import collect_less, end_with_parent, stop
 from sentiflow.environment import BACKLOG, address_of, open_socket, raise_open_files
-from sentiflow.errors import ExternalError, UsageError
+from sentiflow.errors import ExternalError
 from sentiflow.monitoring.log import configured_log
 from sentiflow.names import BASE
 from sentiflow.serving.app import build, describe_token, public_paths
@@ -31,7 +31,7 @@ from sentiflow.serving.champion import Watcher
 from sentiflow.serving.metrics import Metrics
 from sentiflow.serving.middleware import HEALTH, ServiceEdge, origins
 from sentiflow.serving.schemas import BodyParser
-from sentiflow.settings import TOKEN, Settings
+from sentiflow.settings import Settings
 from sentiflow.store.find import find_champion
 from sentiflow.store.ui import ui_url
 
@@ -144,7 +144,8 @@ def _edge(settings: Settings, name: str | None, address: str, host: str, prepare
         prepare()
         end_with_parent(parent.pid or 0, _END_SECONDS + _CLOSE_SECONDS)
     logging.getLogger(__package__).setLevel(logging.INFO)  # which version answers from when on
-    token, metrics = _token_of(settings), Metrics()
+    metrics = Metrics()
+    token = None if settings.serve_token is None else settings.serve_token.get_secret_value()
     watcher = Watcher(settings, name, metrics)
     # more texts than fit into the queue would get 429 again and again
     parser = BodyParser(settings.serve_max_text, min(settings.serve_max_texts, settings.serve_queue))
@@ -157,23 +158,6 @@ def _edge(settings: Settings, name: str | None, address: str, host: str, prepare
     if token is not None:
         describe_token(app, open_paths)
     return ServiceEdge(app, origins(address, [host, *settings.serve_hosts]), token, open_paths, metrics)
-
-
-def _token_of(settings: Settings) -> str | None:
-    """The service's token, from its setting or its file; None if it asks for none."""
-    if (file := settings.serve_token_file) is None:
-        return None if settings.serve_token is None else settings.serve_token.get_secret_value()
-    if settings.serve_token is not None:
-        raise UsageError("SENTIFLOW_SERVE_TOKEN and SENTIFLOW_SERVE_TOKEN_FILE are both set.", "Unset one.")
-    try:
-        token = file.read_text(encoding="ascii", errors="replace").strip()
-    except OSError as err:
-        problem = f"SENTIFLOW_SERVE_TOKEN_FILE cannot be read: {err.strerror}."
-        raise UsageError(problem, "Check its path and permissions.") from err
-    if not TOKEN.fullmatch(token):
-        problem = "SENTIFLOW_SERVE_TOKEN_FILE: expected letters, digits and -._~+/= alone."
-        raise UsageError(problem, "Write another: openssl rand -hex 32 > FILE")
-    return token
 
 
 @asynccontextmanager

@@ -192,7 +192,7 @@ def test_every_setting_of_a_flow_reaches_the_worker(services: dict[str, Any]) ->
     wanted = {f"SENTIFLOW_{name.upper()}" for name in Settings.model_fields if name not in elsewhere}
     serving = {name for name in wanted if name.startswith("SENTIFLOW_SERVE_")}
     assert wanted - serving <= set(services["worker"]["environment"])
-    own = {"SENTIFLOW_SERVE_HOST", "SENTIFLOW_SERVE_PORT", "SENTIFLOW_SERVE_TOKEN_FILE"}
+    own = {"SENTIFLOW_SERVE_HOST", "SENTIFLOW_SERVE_PORT"}
     assert serving - own <= set(services["api"]["environment"])
 
 
