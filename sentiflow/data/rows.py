@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -85,16 +84,6 @@ def by_label(counts: Mapping[str, int]) -> dict[str, int]:
     for label, count in sorted(counts.items(), key=lambda each: (-each[1], each[0])):
         found[spelled.setdefault(label.casefold(), label)] += count
     return dict(found.most_common())
-
-
-# Some programs skip what is blank before such a sign, and take its wide form for the same. A number is none.
-_NUMBER = r"[+-][0-9]+([.,][0-9]+)?([eE][+-]?[0-9]+)?\Z"
-_FORMULA = re.compile(rf"(?!{_NUMBER})([\s\x00-\x1f\ufeff\u200b]*[=+\-@＝＋－＠]|[\t\r\n])")
-
-
-def no_formula(text: str) -> str:
-    """A text with ' before it where a spreadsheet would take it for a formula."""
-    return f"'{text}" if _FORMULA.match(text) else text
 
 
 def count_left_out(labels: Mapping[str, int], of: str = "") -> str:

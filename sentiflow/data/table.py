@@ -136,8 +136,8 @@ def advice(found: Sequence[str], given: Mapping[str, Label], known: Mapping[str,
         lead = "Say what each means, 1, 0 or skip, such as"
         meanings = {label: known[label] for label in found if label in known} | _guessed(unknown)
         missing: list[Label] = [meaning for meaning in (1, 0) if meaning not in meanings.values()]
-        for label in unknown:
-            meanings.setdefault(label, missing.pop(0) if missing else "skip")
+        for label in [label for label in unknown if label not in meanings]:
+            meanings[label] = missing.pop(0) if missing else "skip"
     new = {label: meanings[label] for label in unknown}
     named = {**(meanings if set(new.values()) - {"skip"} else new), **given}  # known ones stay beside a skip
     parts = [f"{name}={value}" for value in (1, "skip", 0) for name in named if named[name] == value]

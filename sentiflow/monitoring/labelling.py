@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import StringIO
@@ -18,7 +19,7 @@ from sentiflow.data.inputs import open_input
 from sentiflow.data.parquet import to_values
 from sentiflow.data.prepare import fetch, prepare
 from sentiflow.data.reviews import LABEL_SAMPLE, ORIGIN
-from sentiflow.data.rows import NO_TEXT, no_formula
+from sentiflow.data.rows import NO_TEXT
 from sentiflow.data.table import TableOptions, plain
 from sentiflow.environment import expanded
 from sentiflow.errors import ExternalError, UsageError, first_line
@@ -38,6 +39,8 @@ from sentiflow.store.records import QUOTED
 _PATIENCE = 60.0  # seconds
 _COLUMNS = ("id", "text", "label")  # alone: who labels does not see what the model said
 _HINT = "Give a table with the columns id and label."
+# Some programs skip what is blank before such a sign, and take its wide form for the same.
+_FORMULA = re.compile(r"[\s\x00-\x1f\ufeff\u200b]*[=+\-@＝＋－＠]")
 
 
 def new_sample(
@@ -88,7 +91,8 @@ def export(sample: Sample, file: Path) -> None:
     """Write the texts of a sample, with a column to fill in."""
     if file.suffix != ".csv":
         raise UsageError(f"{file} is no .csv file.", "Name one: --export texts.csv")
-    rows = [(drawn.id, no_formula(drawn.text), "") for drawn in sample.texts if drawn.text]
+    texts = {drawn.id: drawn.text for drawn in sample.texts if drawn.text}
+    rows = [(name, f"'{text}" if _FORMULA.match(text) else text, "") for name, text in texts.items()]
     publish_private(file, csv_table([_COLUMNS, *rows]).encode())
 
 

@@ -174,6 +174,7 @@ def test_labels_add_to_the_known_ones_unless_they_give_both_meanings(
         (["positive", "negative", "neutral"], "--labels neutral=skip"),
         (["good", "bad", "so-so"], "--labels good=1,so-so=skip,bad=0"),
         (["joy", "joy", "fear", "x=y"], "such as --labels joy=1,x=y=skip,fear=0"),
+        (["good", "good", "terrible"], "such as --labels good=1,terrible=0"),
         ([f"kind {k}" for k in range(21)], "--label-column names the column of labels"),
         ([f"{'kind' * 9} {k}" for k in range(10)], "--label-column names the column of labels"),
         (["1", "2", "3", "4", "5"], "--labels 5=1,4=1,3=skip,2=0,1=0"),
