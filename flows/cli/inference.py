@@ -216,8 +216,6 @@ def score(
         of_labels = [(f"labelled {found.label_names[k]}", *map("{:,}".format, found.confusion[k])) for k in (0, 1)]
         print_table(Table(("", *(f"scored {name}" for name in found.label_names)), of_labels), stdout)
         stdout.say(*(escape(f"{each.heading}: {' '.join(each.text.split())}") for each in found.worst))
-        if found.swapped:
-            stdout.say(f"[yellow]{escape(found.swapped)}[/]")
     for hint in hints_for(scored.totals.reasons, request.source):
         CONSOLE.say(escape(hint))
     if scored.totals.rejects:

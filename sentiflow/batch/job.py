@@ -72,8 +72,7 @@ class Scored:
 
     @property
     def summary(self) -> str:
-        found = self.evaluation
-        accuracy = "" if found is None else ". ".join(["", found.lines[0], *filter(None, [found.swapped])])
+        accuracy = "" if self.evaluation is None else f". {self.evaluation.lines[0]}"
         return f"{self.lines[0]}{accuracy}: {self.output}"
 
     @property

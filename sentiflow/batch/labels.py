@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from shlex import quote
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,7 +14,6 @@ from sentiflow.data.rows import Chunk, beginning, by_label, count_left_out
 from sentiflow.data.table import KINDS, TableOptions, advice, options_of, plain, written
 from sentiflow.errors import UsageError
 from sentiflow.evaluation.metrics import Accuracy, accuracy_of
-from sentiflow.evaluation.statistics import newcombe
 from sentiflow.names import BUILT_IN
 from sentiflow.reports.summary import Misclassified
 from sentiflow.run.record import DIGEST
@@ -55,20 +53,6 @@ class Evaluation:
         if self.left_out:
             lines.append(count_left_out(self.left_out, " of the accuracy"))
         return [*lines, self.advice] if self.advice else lines
-
-    @property
-    def swapped(self) -> str:
-        """What to say of a balanced accuracy that is below that of guesses beyond chance; else empty."""
-        (others, false), (missed, hits) = self.confusion
-        if not (others + false and missed + hits):
-            return ""
-        low, high = ((1 + end) / 2 for end in newcombe(hits, hits + missed, false, false + others))
-        if high >= 0.5:
-            return ""
-        option = quote(",".join(f"{label}={1 - taken}" for label, taken in self.labels.items()))
-        balanced = f"{self.figures.balanced_accuracy:.2%} (95% interval {low:.2%} to {high:.2%})"
-        cause = f"The labels are probably swapped; then score with --labels {option}"
-        return f"Worse than guessing: balanced accuracy {balanced}. {cause}"
 
 
 def as_trained(given: TableOptions, version: Version, settings: Settings) -> TableOptions:

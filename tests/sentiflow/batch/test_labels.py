@@ -47,15 +47,6 @@ def test_the_names_of_a_version_go_before_what_numbers_mean_and_a_whole_set_of_l
     assert (found.confusion, found.left_out) == ([[1, 0], [0, 1]], {"1": 1, "3": 1})
 
 
-def test_swapped_labels_are_told_with_the_option_that_helps_where_chance_does_not_explain_them() -> None:
-    labels, scores = ["Bad one", "good", "BAD ONE"] * 4, [0.9, 0.1, 0.9] * 3 + [0.1, 0.1, 0.9]
-    found = evaluated(labels, scores, labels={"bad one": 0, "good": 1})
-    assert found.swapped.endswith("--labels 'good=0,Bad one=1'") and "balanced accuracy 6.25%" in found.swapped
-    assert evaluated(labels, [1 - each for each in scores], labels={"bad one": 0, "good": 1}).swapped == ""
-    assert evaluated(["bad", "good"], [0.9, 0.1]).swapped == ""
-    assert evaluated(["bad"] * 50, [0.9] * 50).swapped == ""  # nothing is known of the other label
-
-
 def test_a_table_of_one_label_has_an_accuracy() -> None:
     found = evaluated(["bad", "bad"], [0.2, 0.8])
     assert (found.figures.accuracy, found.figures.balanced_accuracy, found.figures.f1_positive) == (0.5, 0.5, 0.0)
