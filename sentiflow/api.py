@@ -12,17 +12,19 @@ import pandas as pd
 
 from sentiflow.console import progress_bar
 from sentiflow.environment import send_no_usage_data
+from sentiflow.errors import UsageError
 from sentiflow.evaluation.metrics import Baseline
-from sentiflow.names import AUTO, BASE, is_model_name, model_name
+from sentiflow.names import AUTO, BASE, NONE, dataset_name, is_model_name, model_name
 from sentiflow.reports.blocks import Report, explanation_page, framed
 from sentiflow.run.record import CAVEAT, EPOCH_METRICS, FIELDS
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import load_settings
-from sentiflow.store.find import find_runs, find_version, load_scorer, open_store
+from sentiflow.store.find import find_runs, find_version, load_scorer, need_explained, open_store
 from sentiflow.store.records import BASE_MODEL, Version
 
 if TYPE_CHECKING:  # MLflow, which is imported once it is set that it sends no usage data
     from sentiflow.promotion.candidate import Candidate
+    from sentiflow.training.context import Build
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ class Model:
         return pd.DataFrame({"label": labels, "score": scores}, index)
 
     def explain(self, text: str) -> Explanation:
-        """The score word by word."""
+        """The score word by word; a UsageError for a model of one's own."""
+        need_explained(self._scorer, self.name)
         found = self._scorer.explain(text)
         words, page = pd.DataFrame(map(vars, found.words)), explanation_page(found, self._scorer, self.name)
         return Explanation(self._scorer.label_of(found.score), found.score, words, page)
@@ -93,6 +96,7 @@ def train(
     dataset: str | Path,
     *,
     recipe: str | None = None,
+    build: "Build | None" = None,
     seed: int = 0,
     start_from: str = AUTO,
     force: bool = False,
@@ -105,6 +109,9 @@ def train(
     Args:
         dataset: imdb, sample, or the path of a table or of a folder of them.
         recipe: A name or a TOML file; by default that of the dataset.
+        build: A model of your own in place of a recipe's network: a function of vocabulary size and length that
+            returns a Keras model, not compiled, of int32 ids (n, length), padded in front with 0, to
+            probabilities (n, 1). Keras's own ``fit`` trains it, slower than a recipe's.
         seed: Of the first weights and of the order of reviews.
         start_from: What the training starts from: auto, none, base, or a version.
         force: Train even if an equal version is registered.
@@ -115,18 +122,33 @@ def train(
     from sentiflow.data.table import TableOptions, as_options
     from sentiflow.pipeline import training
     from sentiflow.training.open_run import planned_name
-    from sentiflow.training.recipes import check_seeds, default_recipe, load_recipe
+    from sentiflow.training.recipes import check_seeds, default_recipe, load_recipe, own_recipe
     from sentiflow.training.started import Started
 
     read = {name: fields.pop(name) for name in TableOptions.model_fields.keys() & fields}
     name, table = str(dataset), as_options(read, "The options of the table")
     check_seeds(seed, 1)
-    changes = [f"{key}={value}" for key, value in fields.items()]
-    config, settings = load_recipe(recipe or default_recipe(name), changes), load_settings()
+    if build is not None:
+        _check_build(build, recipe, start_from)
+        config, start_from = own_recipe(build.__name__, name, fields), NONE
+    else:
+        config = load_recipe(recipe or default_recipe(name), [f"{key}={value}" for key, value in fields.items()])
+    settings = load_settings()
     check_data(name, settings, table, progress_bar)
-    called = planned_name({"config": config, "dataset": name, "seed": seed}, f"{datetime.now(UTC):%y%m%d-%H%M%S}")
-    result = training.train(Started(called), config, name, seed, table, start_from, force=force)
+    moment = f"{datetime.now(UTC):%y%m%d-%H%M%S}"
+    called = planned_name({"config": config, "dataset": name, "seed": seed}, moment)
+    if build is not None:
+        called = f"{config.recipe}-{dataset_name(name)}-seed{seed}-{moment}"
+    result = training.train(Started(called), config, name, seed, table, start_from, force=force, build=build)
     return _run(f"{result.model.name}/{result.model.version}" if result.model else "")
+
+
+def _check_build(build: "Build", recipe: str | None, start_from: str) -> None:
+    if not callable(build) or not hasattr(build, "__name__"):
+        raise UsageError(f"build must be a function, got {type(build).__name__}.", "For example: examples/gru.py")
+    if recipe is not None or start_from not in (AUTO, NONE):
+        problem = "A model that a function builds has no recipe, and starts from nothing."
+        raise UsageError(problem, "Leave recipe= and start_from= out.")
 
 
 def load(name: str) -> Model:

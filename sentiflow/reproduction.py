@@ -7,7 +7,7 @@ from sentiflow.data.prepare import Prepared, fetch, find_kept, prepare
 from sentiflow.data.table import TableOptions, options_of
 from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.results import Reproduction
-from sentiflow.run.record import RunRecord
+from sentiflow.run.record import BUILD, RunRecord
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
 from sentiflow.store.find import find_run, open_store
@@ -38,6 +38,9 @@ def find_original(called: str, settings: Settings) -> Original:
         problem = f"it is no finished training with weights to compare with ({record.kind})"
         raise UsageError(f"{record.name} cannot be reproduced: {problem}.", "Name one: sentiflow runs --children")
     params = record.params
+    if BUILD in params:
+        problem = f"{record.name} trained a model that the function {params[BUILD]} built, which no run keeps"
+        raise UsageError(f"{problem}.", "Train it again in Python: sf.train(..., build=...)")
     try:
         config = TrainConfig(**{name: params[name] for name in TrainConfig.model_fields if name in params})
         dataset, seed, table = params["dataset"], int(params["seed"]), options_of(params)

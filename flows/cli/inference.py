@@ -68,6 +68,10 @@ def predict(
         raise UsageError("--html takes one text.", "Put quotes around the text, or leave --html out.")
     check_page("--html", html)
     found, scorer = _load(dataset, model_version)
+    if explain:
+        from sentiflow.store.find import need_explained
+
+        need_explained(scorer, str(found))
     readings = [scorer.explain(text) for text in texts] if explain else []
     scores = [reading.score for reading in readings] or scorer.score(texts).tolist()
     facts = [vars(reading) for reading in readings] or [{"score": score} for score in scores]

@@ -37,7 +37,7 @@ class BulkScorer:
         self._network = scorer.network
         # The empty word becomes a space, which no text gives as a word: what stands between two spaces is no word.
         self._words = strings([word.encode() or b" " for word in scorer.vocabulary.words])
-        self._size = len(scorer.weights.embedding)
+        self._size = scorer.weights.size
         self._length = scorer.sequence_length
 
     def score(self, texts: Sequence[str]) -> Scores:

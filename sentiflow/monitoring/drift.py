@@ -110,7 +110,7 @@ class UnusualText:
 
 def features_of_texts(texts: Sequence[str], scorer: TextScorer) -> dict[str, Floats]:
     """Every feature of some raw texts; shape (n,) each."""
-    known = len(scorer.weights.embedding)
+    known = scorer.weights.size
     counts = np.zeros((2, len(texts)))  # words, and those out of vocabulary
     for column, text in enumerate(texts):
         ids = [scorer.vocabulary.id_of(word) for word in tokenize(text)]
@@ -126,7 +126,7 @@ def features_of_reviews(content: Reviews, scorer: TextScorer) -> dict[str, Float
     Equal reviews count once, as equal texts do.
     """
     train, test = _distinct(content.of("train")), _distinct(content.of("test"))
-    known = len(scorer.weights.embedding)
+    known = scorer.weights.size
     words = np.concatenate([ids[1:] for ids in train.tokens])  # (w,), without the start markers
     lengths = train.n_tokens - 1  # (n,)
     review = np.repeat(np.arange(len(train)), lengths)  # (w,)

@@ -95,6 +95,8 @@ def replay(one: Version, other: Version, settings: Settings) -> Replay:
     sampled = {drawn.id for sample in every for drawn in sample.texts}
     order = (texts[row] for row in np.argsort(-apart, kind="stable") if apart[row] > 0)
     shown = [text for text in order if text_id(text) not in sampled][:_SHOWN]
+    if not all(scorer.explains for scorer in scorers):  # what is shown is what each word did
+        shown = []
     return Replay(
         (f"{one.name}/{one.number}", f"{other.name}/{other.number}"),
         scorers[0].label_names,

@@ -50,6 +50,8 @@ def register(run: RunContext, prepared: Prepared, trained: TrainedFiles, measure
         start = asked_key(asked, run.dataset, run.settings)
         key = training_key(run.config, prepared.digest, run.seed, start)
         identity = {TRAINING_KEY: key, SCORER_DIGEST: scorer.digest}
+        if run.build is not None:  # another function may have the same name
+            identity.pop(TRAINING_KEY)
         found = _equal(run, identity)
         if found is None:
             card = run_report.card(RunSummary(run.record(), {}))
@@ -78,7 +80,7 @@ def _log_model(
 ) -> str:
     """Store the packed model; READY only once it has been loaded back and scores as it should."""
     client, tags = run.client, _tags(run, prepared)
-    params = {key: str(value) for key, value in run.config.model_dump().items()}
+    params = {key: str(value) for key, value in run.fields().items()}
     logged = create_model(client, run.experiment, run.model_name, run.run_id, tags, params)
     model_id = str(logged.model_id)
     description = Model(logged.artifact_location, run.run_id, model_uuid=model_id, model_id=model_id)

@@ -110,20 +110,28 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
         train_split, validation = table.learning_splits(config.validation_fraction)
         from sentiflow.training.network import model  # TensorFlow: only here
         from sentiflow.training.network.loop import train_from
+        from sentiflow.training.network.own import train_own
 
     epochs = EpochLog(run, config.epochs)
     logger.info("%s", f"training on {len(train_split):,} reviews, validating on {len(validation):,}")
     for warning in division.warnings(prepared.table):
         logger.warning("%s", warning)
-    start = load_start(run.start, run.settings)
-    trained = train_from(
-        start, reviews.read_vocabulary(prepared.table), train_split, validation, config, run.seed, epochs.add,
-        progress_bar,
-    )  # fmt: skip
+    weights = None if run.build else run.work / "trained-weights.npz"
+    if run.build is not None:
+        trained = train_own(
+            run.build, train_split, validation, config, run.seed, run.work, epochs.add, progress_bar
+        )
+    else:
+        start = load_start(run.start, run.settings)
+        trained = train_from(
+            start, reviews.read_vocabulary(prepared.table), train_split, validation, config, run.seed, epochs.add,
+            progress_bar,
+        )  # fmt: skip
     kept = trained.kept
-    files = TrainedFiles(run.work / "model.keras", run.work / "trained-weights.npz", trained.history, kept)
+    files = TrainedFiles(run.work / "model.keras", weights, trained.history, kept)
     trained.network.save(files.keras)
-    model.weights_of(trained.network).save(files.weights)
+    if weights is not None:
+        model.weights_of(trained.network).save(weights)
     epochs.end(kept)
     run.text(model.summary_of(trained.network), "model_summary.txt")
     if prepared.name not in BUILT_IN and run.start.learnt is not None:

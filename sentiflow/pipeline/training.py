@@ -14,7 +14,7 @@ from sentiflow.pipeline.register import register
 from sentiflow.pipeline.summarize import summarize
 from sentiflow.results import Registered, Skipped, TrainingResult
 from sentiflow.settings import load_settings
-from sentiflow.training.context import RunContext, TrainedFiles
+from sentiflow.training.context import Build, RunContext, TrainedFiles
 from sentiflow.training.open_run import alone, training_run
 from sentiflow.training.preload import preload
 from sentiflow.training.provenance import nothing_to_train, trained_already
@@ -44,16 +44,18 @@ class Steps:
 
 def train(
     started: Started, config: TrainConfig, dataset: str, seed: int, table: TableOptions, start_from: str, *,
-    force: bool, by: Steps = Steps(),
+    force: bool, by: Steps = Steps(), build: Build | None = None,
 ) -> TrainingResult | Skipped:  # fmt: skip
-    """Train a recipe on a dataset and register the model, unless an equal version is there."""
+    """Train a recipe, or what a user's own function builds, and register it, unless an equal version is there."""
     with alone(started, dataset) as ready:  # what was trained until then may be the same
-        equal = None if force else trained_already(config, dataset, seed, load_settings(), table, start_from)
+        equal = (
+            None if force or build else trained_already(config, dataset, seed, load_settings(), table, start_from)
+        )
         if equal is not None:
             logger.info(nothing_to_train(equal))
             return Skipped(nothing_to_train(equal), Registered(equal.name, equal.number))
         preload()
-        with training_run(ready, config, seed) as run:
+        with training_run(ready, config, seed, build=build) as run:
             prepared = by.prepare(run, by.fetch(run, table))
             run = by.fit(run, prepared, start_from)
             trained = by.train(run, prepared)

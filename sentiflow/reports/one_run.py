@@ -294,7 +294,6 @@ def record_evaluation(
     from sentiflow.reports import plots
 
     test, words = content.of("test"), scorer.vocabulary
-    parameters = sum(each.size for each in scorer.weights.entries().values() if each.dtype.kind == "f")
     table = ScoreTable(test.review_id, test.label, scores, test.n_tokens, run.config.sequence_length)
     test_data = TestData.of(prepared.table, content, words)
     traits = metrics.traits_of(test, words, run.config.vocabulary_size)
@@ -308,10 +307,12 @@ def record_evaluation(
     run.tag(metrics.slice_tags(slices))
     truncated = f"{(test.n_tokens > run.config.sequence_length).mean():.4f}"
     in_both = in_both_splits(content)
-    run.params({PARAMETERS: parameters, "dataset.truncated": truncated, "dataset.in_both_splits": in_both})
+    run.params({PARAMETERS: scorer.weights.parameters, "dataset.truncated": truncated})
+    run.params({"dataset.in_both_splits": in_both})
     with run.timed("report"):
         about = {"dataset and digest": f"{prepared.name} {prepared.digest}"}
-        summary = RunSummary(run.record(), plots.curves_of(history), table, test_data, scorer, facts=about)
+        explaining = scorer if scorer.explains else None
+        summary = RunSummary(run.record(), plots.curves_of(history), table, test_data, explaining, facts=about)
         columns = {"review_id": table.review_id, "label": table.label, "score": table.score}
         columns |= {"n_tokens": table.n_tokens, "unknown": traits.unknown, "negated": traits.negated}
         columns |= {} if baseline is None else {BASELINE_SCORES: baseline}

@@ -19,7 +19,7 @@ from sentiflow.evaluation import metrics
 from sentiflow.evaluation.metrics import Measured, Reliability, Slice
 from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.redaction import printable
-from sentiflow.run.record import TRIAL, RunRecord
+from sentiflow.run.record import BUILD, TRIAL, RunRecord
 from sentiflow.scoring import Attribution, TextScorer, Vocabulary, is_positive
 from sentiflow.settings import Settings
 from sentiflow.store.find import SCORES, child_runs, load_scorer, score_table
@@ -235,6 +235,8 @@ def _with_texts(
             )
     if test_data is not None and run.version is None:
         missing.append("No version of it is registered: no word-by-word explanations.")
+    elif test_data is not None and BUILD in record.params:
+        missing.append("It is a model of one's own: no word-by-word explanations.")
     elif test_data is not None and run.version is not None:
         name, _, number = run.version.rpartition("/")
         try:

@@ -31,6 +31,7 @@ EPOCHS_TRAINED, BEST_EPOCH = "epochs_trained", "best_epoch"
 
 LABEL_PARAMS = ("table.name_of_0", "table.name_of_1")  # of a run on a table of one's own
 
+BUILD = "build"  # parameter: the function that built a model of the user's own
 START_FROM = "start_from"  # parameter: ``none``, ``base`` or a version, such as ``reviews-sentiment/3``
 # Tags of a run and of its version: the same; of what it started from the digest, the test accuracy on its own test
 # split, and the share of the training words that it knows.

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .forward import Network, ignore
+from .own import FILE, OwnNetwork
 from .vocabulary import FILTERED, OUT_OF_VOCABULARY, START, Vocabulary, pad, tokenize
 from .weights import Weights
 
@@ -40,7 +41,8 @@ class Attribution:
 
 
 FORMAT = 4  # of the three files below; 3 had no names of labels
-READ_FORMATS = (3, FORMAT)
+OWN_FORMAT = 5  # with a Keras model in place of the weights
+READ_FORMATS = (3, FORMAT, OWN_FORMAT)
 WEIGHTS = "weights.npz"
 VOCABULARY = "vocabulary.json"
 CONFIG = "scorer.json"
@@ -79,16 +81,28 @@ def is_name(text: object) -> bool:
 class TextScorer:
     """Tokeniser, vocabulary, padding and network in one."""
 
-    weights: Weights
-    vocabulary: Vocabulary  # every word that has a rank, also those beyond ``weights``' rows
+    weights: Weights | OwnNetwork
+    vocabulary: Vocabulary  # every word that has a rank, also those beyond ``weights``' size
     sequence_length: int  # ids read of each text, its last ones
     label_names: tuple[str, str] = LABEL_NAMES  # what 0 and 1 are called in answers
     format: int = FORMAT  # of its files; the digest of 3 is without the names of labels
 
     @cached_property
-    def network(self) -> Network:
+    def network(self) -> Network | OwnNetwork:
         """The weights made ready to read with, at the first call."""
-        return Network(self.weights)
+        return self.weights if isinstance(self.weights, OwnNetwork) else Network(self.weights)
+
+    @property
+    def arrays(self) -> Weights:
+        """The weights of a stock network; a ValueError for a model of a user's own."""
+        if isinstance(self.weights, Weights):
+            return self.weights
+        raise ValueError("a model of one's own has no arrays of a recipe")
+
+    @property
+    def explains(self) -> bool:
+        """Whether ``explain`` can tell how a score comes about: not with a model of a user's own."""
+        return isinstance(self.weights, Weights)
 
     @cached_property
     def digest(self) -> str:
@@ -97,7 +111,7 @@ class TextScorer:
 
     def has_digest(self, digest: str | None) -> bool:
         """Whether a digest that any version of Sentiflow wrote is of these weights and words."""
-        return any(digest == self._digest(form) for form in READ_FORMATS)
+        return any(digest == self._digest(form) for form in (3, FORMAT))
 
     def _digest(self, form: int) -> str:
         begin = f"{self.sequence_length}\n" if form < 4 else json.dumps([self.sequence_length, *self.label_names])
@@ -125,7 +139,7 @@ class TextScorer:
         batches = [np.empty(0)]
         for start in range(0, len(texts), _BATCH):
             ids = [self.vocabulary.encode(text) for text in texts[start : start + _BATCH]]
-            padded = pad(ids, self.sequence_length, len(self.weights.embedding))
+            padded = pad(ids, self.sequence_length, self.weights.size)
             batches.append(self.network.score(padded, threads, advance))
         return np.concatenate(batches)
 
@@ -134,11 +148,17 @@ class TextScorer:
         return self.label_names[int(score > THRESHOLD)]
 
     def explain(self, text: str) -> Attribution:
-        """Tell how a text's score comes about, word by word; its last score is what ``score`` says, to 1e-12."""
+        """Tell how a text's score comes about, word by word; its last score is what ``score`` says, to 1e-12.
+
+        Raises:
+            ValueError: the model is a user's own.
+        """
+        if isinstance(self.network, OwnNetwork):
+            raise ValueError("the scores of a model of one's own are not explained word by word")
         words = tokenize(text)
         ids = [self.vocabulary.id_of(word) for word in words]  # None where there is none
         known = [START, *(i for i in ids if i is not None)]
-        row = pad([known], self.sequence_length, len(self.weights.embedding))[0]
+        row = pad([known], self.sequence_length, self.weights.size)[0]
         steps = self.network.score_steps(row).tolist()  # one more than ids in the row
         at = self.sequence_length - len(known)  # where the row has the latest known id; below 0 if it was cut
         start = score = steps[max(at + 1, 0)]
@@ -156,16 +176,20 @@ class TextScorer:
 
     def save(self, folder: Path) -> dict[str, Path]:
         """Write the scorer as three files into an existing folder; returns them by name."""
+        weights, own = WEIGHTS, {}
+        if isinstance(self.weights, OwnNetwork):
+            weights, own = FILE, {"format": OWN_FORMAT, "vocabulary_size": self.weights.size}
         config: dict[str, Any] = {
             "format": FORMAT,
             "sentiflow": version("sentiflow"),
             "sequence_length": self.sequence_length,
             "label_names": self.label_names,
+            **own,
         }
-        self.weights.save(folder / WEIGHTS)
+        self.weights.save(folder / weights)
         (folder / VOCABULARY).write_text(json.dumps(self.vocabulary.words, ensure_ascii=False), encoding="utf-8")
         (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
-        return {Path(name).stem: folder / name for name in (WEIGHTS, VOCABULARY, CONFIG)}
+        return {Path(name).stem: folder / name for name in (weights, VOCABULARY, CONFIG)}
 
     @classmethod
     def load(cls, folder: Path) -> "TextScorer":
@@ -178,8 +202,8 @@ class TextScorer:
         config = _read_json(folder / CONFIG)
         form = config.get("format") if isinstance(config, dict) else config
         if type(form) is not int or form not in READ_FORMATS:
-            known = f"scorer format {form!r:.60}, this Sentiflow reads {READ_FORMATS[0]} to {FORMAT}"
-            if type(form) is int and form > FORMAT:
+            known = f"scorer format {form!r:.60}, this Sentiflow reads {READ_FORMATS[0]} to {OWN_FORMAT}"
+            if type(form) is int and form > OWN_FORMAT:
                 raise NewerFormatError(f"{folder}: {known}; written by Sentiflow {config.get('sentiflow')!s:.60}")
             raise ValueError(f"{folder}: {known}")
         length = config.get("sequence_length")
@@ -194,7 +218,15 @@ class TextScorer:
         if found := _IN_NO_WORD.search("".join(words)):  # a digest would not show where words begin and end
             raise ValueError(f"{folder / VOCABULARY}: no word has the character {found[0]!r}")
         "".join(words).encode()  # a UnicodeEncodeError, which is a ValueError, for half of a surrogate pair
-        return cls(Weights.load(folder / WEIGHTS), Vocabulary(words), length, (names[0], names[1]), form)
+        weights: Weights | OwnNetwork
+        if form == OWN_FORMAT:
+            size = config.get("vocabulary_size")
+            if type(size) is not int or size <= OUT_OF_VOCABULARY:
+                raise ValueError(f"{folder}: vocabulary_size must be larger than 2, got {size!r:.60}")
+            weights = OwnNetwork((folder / FILE).read_bytes(), size)
+        else:
+            weights = Weights.load(folder / WEIGHTS)
+        return cls(weights, Vocabulary(words), length, (names[0], names[1]), form)
 
 
 def _read_json(path: Path) -> Any:

@@ -74,6 +74,15 @@ class Weights:
             raise ValueError(f"each further network must know {v} words, and have none beside it")
 
     @property
+    def size(self) -> int:
+        """How many ids it has a row for."""
+        return len(self.embedding)
+
+    @property
+    def parameters(self) -> int:
+        return sum(each.size for each in self.entries().values() if each.dtype.kind == "f")
+
+    @property
     def members(self) -> tuple["Weights", ...]:
         """All networks, this one first."""
         return self, *self.others

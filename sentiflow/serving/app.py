@@ -185,6 +185,8 @@ def _add_predictions(
     async def explain(request: Request) -> Response:
         """The score after each word of a text, and what the word added to it."""
         body, loaded = await _body(request), watcher.loaded
+        if not loaded.scorer.explains:
+            raise HTTPException(409, "The version in use is a model of one's own: its scores are not explained.")
         (text,) = await parser.texts(parser.explain, body)
 
         def work() -> Response:  # a long text makes a long answer, so it is written in the thread, too

@@ -297,14 +297,31 @@ def need_dataset(name: str, version: VersionRecord) -> tuple[str, str]:
 
 
 def load_unchanged(folder: Path, tags: Mapping[str, str]) -> "TextScorer":
-    """Load what a version scores with; ValueError if it is damaged, or is not what its tag says."""
-    from sentiflow.scoring import TextScorer  # numpy, which listing does without
+    """Load what a version scores with; ValueError if it is damaged, or is not what its tag says.
+
+    Raises:
+        UsageError: it is a model of a user's own, and Keras is not installed.
+    """
+    from sentiflow.scoring import OwnNetwork, TextScorer  # numpy, which listing does without
 
     scorer = TextScorer.load(folder / "artifacts")
-    registered = tags.get(SCORER_DIGEST)
-    if registered is not None and registered != scorer.digest:
-        raise ValueError("its weights or words are not those that were registered")
+    try:
+        registered = tags.get(SCORER_DIGEST)
+        if registered is not None and registered != scorer.digest:
+            raise ValueError("its weights or words are not those that were registered")
+        if isinstance(scorer.weights, OwnNetwork):
+            _ = scorer.weights.model  # loaded here, where an error is told
+    except ImportError as err:
+        problem = f"A model of one's own is loaded by Keras, which is not installed: {err}."
+        raise UsageError(problem, "pip install tensorflow keras") from err
     return scorer
+
+
+def need_explained(scorer: "TextScorer", name: str) -> None:
+    """Refuse to explain the scores of a model of a user's own."""
+    if not scorer.explains:
+        problem = f"{name} is a model of one's own, whose scores are not explained word by word."
+        raise UsageError(problem, "Ask for labels and scores alone, or for another version.")
 
 
 def reproduction_of(tags: Mapping[str, str]) -> str:

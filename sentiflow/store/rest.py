@@ -153,8 +153,10 @@ class ServerStore:
         if place is not None:
             return place
         served = f"{_served(f'The files of {name} version {number}', location)}/{ARTIFACTS}"
-        for file in self._api.listed(served):
-            if not file.endswith(KERAS):  # what trains further; nothing that scores reads it
+        files = list(self._api.listed(served))
+        own = "weights.npz" not in files  # a model of a user's own, which Keras loads to score
+        for file in files:
+            if own or not file.endswith(KERAS):  # else it is what trains further
                 self._api.download(f"{served}/{file}", folder / ARTIFACTS / file)
         return folder
 

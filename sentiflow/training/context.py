@@ -5,6 +5,7 @@ Of a table of one's own a run also keeps which texts it has learnt from.
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,15 @@ from sentiflow.data.rows import share_kept
 from sentiflow.evaluation.scores import Epoch, ScoreTable
 from sentiflow.names import BUILT_IN
 from sentiflow.run.record import DIGEST, LABEL_PARAMS, TESTED_ON
-from sentiflow.scoring import TextScorer, Weights
+from sentiflow.scoring import OwnNetwork, TextScorer, Weights
 from sentiflow.store.client import OpenRun
 from sentiflow.store.find import open_store, score_table
-from sentiflow.training.recipes import TrainConfig
+from sentiflow.training.recipes import OWN_FIELDS, TrainConfig
 from sentiflow.training.start_from import Start
 from sentiflow.training.started import Started
+
+Build = Callable[[int, int], Any]
+"""Of the sizes of vocabulary and sequence: a Keras model of ids (n, length) to one probability (n, 1)."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class RunContext(OpenRun):
     began: float = field(repr=False)  # start of the process, in a shared one of the flow: seconds since the epoch
     start: Start = Start()
     parent: "RunContext | None" = field(default=None, repr=False)
+    build: Build | None = field(default=None, repr=False)  # a user's own function, in place of the network
 
     @property
     def dataset_name(self) -> str:
@@ -48,6 +53,12 @@ class RunContext(OpenRun):
     @property
     def model_name(self) -> str:
         return names.model_name(self.dataset)
+
+    def fields(self) -> dict[str, Any]:
+        """The fields of the recipe that hold for the run."""
+        every = self.config.model_dump()
+        own = ("recipe", "fit_to_table", *OWN_FIELDS)
+        return every if self.build is None else {name: every[name] for name in own}
 
     @property
     def seconds(self) -> float:
@@ -65,7 +76,7 @@ class TrainedFiles:
     """A training's files in the run's work folder, and the epoch of their weights."""
 
     keras: Path = field(repr=False)
-    weights: Path = field(repr=False)
+    weights: Path | None = field(repr=False)  # of the stock network
     history: tuple[Epoch, ...]
     kept: Epoch
 
@@ -121,7 +132,12 @@ def dataset_key(prepared: Prepared, split: str) -> tuple[str, str]:
 def scorer_of(run: RunContext, prepared: Prepared, trained: TrainedFiles) -> TextScorer:
     """What scores with the weights that a training left: the scorer that a version of it holds."""
     words, names = reviews.read_vocabulary(prepared.table), reviews.read(prepared.table).label_names
-    return TextScorer(Weights.load(trained.weights), words, run.config.sequence_length, names)
+    weights = (
+        OwnNetwork(trained.keras.read_bytes(), run.config.vocabulary_size)
+        if trained.weights is None
+        else Weights.load(trained.weights)
+    )
+    return TextScorer(weights, words, run.config.sequence_length, names)
 
 
 def _inputs(prepared: Prepared) -> list[DatasetInput]:

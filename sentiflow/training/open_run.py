@@ -25,14 +25,14 @@ from sentiflow.files import make_folder
 from sentiflow.locks import lock_tag, training_lock, work_folder
 from sentiflow.names import dataset_name, located, model_name
 from sentiflow.redaction import printable, redact
-from sentiflow.run.record import KIND, PARENT_RUN, START_FROM, TRAINING
+from sentiflow.run.record import BUILD, KIND, PARENT_RUN, START_FROM, TRAINING
 from sentiflow.settings import load_settings
 from sentiflow.store.client import OpenRun, connect, experiment_id
 from sentiflow.store.http import create_run
 from sentiflow.store.left_open import reconcile
 from sentiflow.store.records import LOCK, NOTE
 from sentiflow.store.ui import COLOURS, RUN_COLOUR
-from sentiflow.training.context import RunContext, log_dataset
+from sentiflow.training.context import Build, RunContext, log_dataset
 from sentiflow.training.provenance import provenance_tags, write_files
 from sentiflow.training.recipes import TrainConfig
 from sentiflow.training.start_from import Start
@@ -112,6 +112,7 @@ def training_run(
     kind: str = TRAINING,
     tags: Mapping[str, str] = NO_TAGS,
     later: Collection[str] | None = None,
+    build: Build | None = None,
 ) -> Iterator[RunContext]:
     """Keep an MLflow run open, of a model that is held ``alone``; its work folder is gone at the end.
 
@@ -122,6 +123,7 @@ def training_run(
     planned = RunContext(
         "", ready.started.name, ready.experiment, settings, ready.started,
         config, ready.dataset, seed, work_folder(model_name(ready.dataset), settings), ready.since - ready.startup,
+        build=build,
     )  # fmt: skip
     run = _open(planned, {KIND: kind, **tags})
     try:
@@ -268,7 +270,7 @@ def _close(run: OpenRun, err: BaseException) -> None:
 
 
 def _parameters(run: RunContext) -> dict[str, object]:
-    fields = run.config.model_dump()
+    fields = ({BUILD: run.build.__name__} if run.build else {}) | run.fields()
     by_rule = ", ".join(fields.pop("fit_to_table"))
     return {**fields, **({"fit_to_table": by_rule} if by_rule else {}), "seed": run.seed}
 

@@ -20,6 +20,7 @@ SIGNATURE = ModelSignature(outputs=Schema([ColSpec("string", "label"), ColSpec("
 EXAMPLE = pd.DataFrame({"text": ["A quiet film that stays with you.", "Two hours I will never get back."]})
 CARD = "README.md"
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "threadpoolctl")
+OF_OWN_MODELS = ("keras", "tensorflow", "h5py")
 
 _SCORING = Path(str(sentiflow.scoring.__file__)).parent
 _PACKAGE = re.compile(r"sentiflow_scoring_[0-9a-f]{12}")
@@ -34,7 +35,8 @@ def save(folder: Path, scorer: TextScorer, keras_file: Path, work: Path, model: 
     model card as ``README.md``. ``work`` is an existing folder for what is packed, ``model`` MLflow's description,
     to be completed.
     """
-    artifacts = {name: str(path) for name, path in scorer.save(work).items()}
+    artifacts = {name: str(path) for name, path in scorer.save(work).items()} | {"keras": str(keras_file)}
+    artifacts.pop("model", None)  # of a model of one's own: the same file
     # `mlflow.keras.load_model` reads model.keras, the name of `keras_file`, in this folder of the artifacts.
     keras = {"keras_version": version("keras"), "keras_backend": "tensorflow", "save_exported_model": False}
     model.add_flavor("keras", data="artifacts", **keras)
@@ -42,16 +44,17 @@ def save(folder: Path, scorer: TextScorer, keras_file: Path, work: Path, model: 
     package.mkdir()
     for file in _SCORING.glob("*.py"):
         shutil.copyfile(file, package / file.name)
+    needed = REQUIREMENTS if scorer.explains else (*REQUIREMENTS, *OF_OWN_MODELS)
     mlflow.pyfunc.save_model(
         path=folder,
         python_model=str(_MODEL_FILE),
-        artifacts={**artifacts, "keras": str(keras_file)},
+        artifacts=artifacts,
         code_paths=[str(package)],
         model_config={"scoring_package": package.name},
         signature=SIGNATURE,
         input_example=EXAMPLE,
         # Given, not inferred: inferring starts a second interpreter for 15 s.
-        pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+        pip_requirements=[f"{name}=={version(name)}" for name in needed],
         mlflow_model=model,
     )
     (folder / CARD).write_text(card, encoding="utf-8")

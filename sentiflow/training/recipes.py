@@ -23,6 +23,12 @@ FITTED_FIELDS = (
 )  # fmt: skip
 """Fields that ``sentiflow.training.start_from`` has a rule for."""
 
+OWN_FIELDS = (
+    "vocabulary_size", "sequence_length", "batch_size", "epochs", "validation_fraction", "early_stopping_patience",
+    "optimizer", "learning_rate", "learning_rate_schedule", "deterministic",
+)  # fmt: skip
+"""Fields that hold for a model of a user's own, too."""
+
 _ELSEWHERE = {
     "lr": "learning_rate", "eta": "learning_rate", "hidden_size": "units", "hidden_units": "units",
     "embedding_dim": "embedding_size", "embed_dim": "embedding_size", "maxlen": "sequence_length",
@@ -247,6 +253,19 @@ def make_recipe(fields: Mapping[str, Any], overrides: Sequence[str], name: str) 
     return made.model_copy(update={"fit_to_table": left})
 
 
+def own_recipe(function: str, dataset: str, overrides: Mapping[str, Any]) -> TrainConfig:
+    """How a model that a function of the user's builds is trained: as the dataset's recipe says, where it can."""
+    if unknown := [name for name in overrides if name not in OWN_FIELDS]:
+        problem = f"{unknown[0]} is no field of a model that a function builds."
+        raise UsageError(problem, f"Set it in the function. Fields: {', '.join(OWN_FIELDS)}.")
+    base = RECIPES[default_recipe(dataset)]
+    fields = base.model_dump(include={*OWN_FIELDS})
+    fields["fit_to_table"] = tuple(name for name in base.fit_to_table if name in OWN_FIELDS)
+    name = f"own-{re.sub(r'[^a-z0-9]+', '-', function.lower()).strip('-')}"[:40]
+    changes = [f"{key}={value}" for key, value in overrides.items()]
+    return make_recipe({"recipe": name, "backend": "keras", **fields}, changes, name)
+
+
 def nearest_field(name: str) -> str | None:
     """The field that is probably meant."""
     near = difflib.get_close_matches(name, [*TrainConfig.model_fields, *_ELSEWHERE], n=1)
@@ -309,7 +328,7 @@ def _problem(found: ErrorDetails) -> tuple[str, str]:
     if field == "seed":
         return "the seed is not a field of a recipe", f"Use --seed {found['input']}"
     if re.search("lstm|gru|rnn|cell|layer|transformer", f"{field} {found['input']}", re.IGNORECASE):
-        return f"unknown field {field!r}", "The cell is always a SimpleRNN: docs/baselines.md says why."
+        return f"unknown field {field!r}", "A recipe's cell is a SimpleRNN. Others: docs/python.md."
     near = nearest_field(field)
     there = f"Did you mean {near}?" if near else f"Fields: {', '.join(TrainConfig.model_fields)}."
     return f"unknown field {field!r}", there

@@ -14,12 +14,12 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 
 class SentimentModel(PythonModel):
-    """Scores texts with the scoring package that was packed beside it, without TensorFlow."""
+    """Scores texts with the scoring package that was packed beside it."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load weights, vocabulary and settings from the version's files."""
         scoring = importlib.import_module(context.model_config["scoring_package"])
-        self._scorer = scoring.TextScorer.load(Path(context.artifacts["weights"]).parent)
+        self._scorer = scoring.TextScorer.load(Path(context.artifacts["scorer"]).parent)
 
     def predict(
         self,

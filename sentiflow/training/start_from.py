@@ -115,7 +115,7 @@ def choose_start(
     for name in (model_name(IMDB),) if rest else (own, model_name(IMDB)):
         if (champion := champion_of(store, name)) is not None:
             found, scorer = _load(store, name, champion, asked, content, words, settings)
-            if agree(config, scorer.weights):
+            if isinstance(scorer.weights, Weights) and agree(config, scorer.weights):
                 break
     else:
         name = BASE
@@ -185,7 +185,7 @@ def known_share(content: Reviews, words: Vocabulary, scorer: TextScorer) -> floa
     """Share of the words of the training reviews, repeated ones counted each time, that a network knows."""
     tokens = content.of("train").tokens
     counts = np.bincount(np.concatenate(tokens) if tokens else [], minlength=FIRST_WORD + len(words))[FIRST_WORD:]
-    known = set(scorer.vocabulary.words[: len(scorer.weights.embedding) - FIRST_WORD])
+    known = set(scorer.vocabulary.words[: scorer.weights.size - FIRST_WORD])
     hits = np.array([word in known for word in words.words])
     return float(counts[hits].sum() / max(counts.sum(), 1))
 
@@ -215,6 +215,9 @@ def version_meant(store: Store, asked: str) -> tuple[str, VersionRecord]:
 
 
 def _size(scorer: TextScorer) -> int:
+    if not isinstance(scorer.weights, Weights):
+        problem = "A model of one's own is nothing to start from: its layers are not those of a recipe."
+        raise UsageError(problem, f"Name another version, or begin without it: --start-from {NONE}")
     return int(scorer.weights.embedding.shape[1])
 
 

@@ -173,8 +173,9 @@ def train(
     on_epoch: Callable[[Epoch], None] = lambda _epoch: None,
     progress: Progress = no_progress,
     begin: Callable[[Weights], Weights] | None = None,
+    network: keras.Model | None = None,
 ) -> Trained:
-    """Train a new network by the fast core.
+    """Train a new network by the fast core, or the one that is given by Keras's ``fit``.
 
     ``begin`` makes the first weights of those that the seed draws; without it these are they.
 
@@ -200,7 +201,7 @@ def train(
             mixed = batches(training, config, mixed=seed)
         # The processor for the compiled recurrence and all around it, else what TensorFlow chooses, as a GPU.
         with tf.device("CPU:0") if config.backend == "numba" else nullcontext():
-            network = build(config, seed)
+            network = network or build(config, seed)
             if begin is not None:
                 set_weights(network, begin(weights_of(network)))
             started = time.perf_counter()

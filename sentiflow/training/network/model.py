@@ -198,7 +198,7 @@ def first_weights(drawn: Weights, words: Vocabulary, start: TextScorer, training
 
 def known_rows(start: TextScorer, words: Vocabulary, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Ids of the words that a start has an embedding of, here and there, each shape (k,)."""
-    top = len(start.weights.embedding)
+    top = len(start.arrays.embedding)
     pairs = [
         (here, there)
         for here, word in enumerate(words.words[: size - FIRST_WORD], FIRST_WORD)
@@ -242,8 +242,8 @@ def widened(trained: Weights, size: int, words: Vocabulary, start: TextScorer) -
 
 def _source(start: TextScorer, member: Weights, number: int) -> tuple[Weights, bool]:
     """The member of the start that another one begins as, and whether they are of the same kind and shapes."""
-    alike = [each for each in start.weights.members if _shapes(each) == _shapes(member)]
-    members = alike or start.weights.members
+    alike = [each for each in start.arrays.members if _shapes(each) == _shapes(member)]
+    members = alike or start.arrays.members
     return members[number % len(members)], bool(alike)
 
 

@@ -32,7 +32,7 @@ def test_the_commands_stand_in_groups_and_each_takes_one_line() -> None:
 @pytest.mark.parametrize(
     ("given", "told", "hint"),
     [
-        ("train --set layer=lstm", "Recipe 'tuned': unknown field 'layer'", "The cell is always a SimpleRNN"),
+        ("train --set layer=lstm", "Recipe 'tuned': unknown field 'layer'", "A recipe's cell is a SimpleRNN"),
         ("train --set rate=0.01", "Recipe 'tuned': unknown field 'rate'.", "Fields: recipe, vocabulary_size"),
         ("train --set batch=8", "Recipe 'tuned': unknown field 'batch'.", "Did you mean batch_size?"),
         ("train --set lr=0.1", "Recipe 'tuned': unknown field 'lr'.", "Did you mean learning_rate?"),

@@ -65,7 +65,7 @@ def test_a_name_and_what_differs_make_the_same_recipe_again(name: str, changes: 
     assert TrainConfig(**short) == made
     if "fit_to_table=epochs" not in changes:
         assert len(short) == 1 + len(changes)
-    logged = _parameters(SimpleNamespace(config=made, seed=0))  # type: ignore[arg-type]
+    logged = _parameters(SimpleNamespace(config=made, seed=0, build=None, fields=made.model_dump))  # type: ignore[arg-type]
     assert TrainConfig(**{field: str(value) for field, value in logged.items() if field != "seed"}) == made
     assert logged.get("fit_to_table") == (", ".join(made.fit_to_table) or None)
 
