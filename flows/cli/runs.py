@@ -238,7 +238,7 @@ def compare(
 
     Shows the difference in accuracy on the same test reviews, the parameters that differ, and the metrics.
     """
-    from sentiflow.reports.errors import errors_page
+    from sentiflow.reports.one_run import errors_page
     from sentiflow.reports.several_runs import record, report_of
     from sentiflow.reports.summary import load_summaries
     from sentiflow.settings import load_settings

@@ -15,10 +15,9 @@ from sentiflow.console import Logger
 from sentiflow.errors import ExternalError, RejectedError, UsageError, first_line
 from sentiflow.evaluation.scores import BASELINE, ScoreTable
 from sentiflow.names import dataset_of
-from sentiflow.promotion import behaviour, gate, scores
-from sentiflow.promotion.gate import Cost, Decision, Evidence, Group, Limits, judge
+from sentiflow.promotion import gate, scores
+from sentiflow.promotion.gate import Cost, Decision, Evidence, Group, Limits, Names, judge
 from sentiflow.promotion.history import Event, choose, decline_of, history_of, how_to_answer
-from sentiflow.promotion.meaning import Names
 from sentiflow.promotion.scores import LOGGER, Model, UnloadableError, load
 from sentiflow.redaction import escape_markdown
 from sentiflow.run.record import CAVEAT, TESTED_ON
@@ -189,7 +188,7 @@ def evaluate_candidate(
             learnt=learnt,
             baseline=scores.stored_baseline(model, candidate),
             recent=recent,
-            groups=[*its.old, *behaviour.groups(settings, scorer, its.scorer)],
+            groups=[*its.old, *scores.of_behaviour(settings, scorer, its.scorer)],
             declined=_declined(name, number, versions, scorer, settings),
             named=named,
             notes=list(dict.fromkeys(filter(None, notes))),

@@ -13,8 +13,15 @@ from numpy.typing import NDArray
 
 from sentiflow.evaluation.metrics import accuracy_of, at_chance, confusion
 from sentiflow.evaluation.scores import BASELINE, ScoreTable, slices
-from sentiflow.evaluation.statistics import Comparison, compare, format_interval, format_p, format_points
-from sentiflow.promotion.meaning import Names, turned
+from sentiflow.evaluation.statistics import (
+    Comparison,
+    compare,
+    format_interval,
+    format_p,
+    format_points,
+    newcombe,
+)  # fmt: skip
+from sentiflow.scoring import is_positive
 from sentiflow.settings import Settings
 
 REPRODUCED, LATENCY, AGAINST_BASELINE, DECLINE = "reproduced", "latency", "baseline", "no decline"  # rules
@@ -26,6 +33,11 @@ RECENT = 400  # labelled texts in use, among the test reviews, to judge on
 _FAVOUR = 0.01  # by which these make a candidate look better that is as good (docs/promotion.md)
 _MIN_SLICE = 50  # reviews; smaller slices are not judged
 _MIN_ACCURACY = 0.8  # where there is no baseline, and no other limit is set
+# By which the champion answers 1 less often to reviews of label 1 than to the others. A bad one may be a little
+# below guessing, and means the same.
+_CLEAR = 0.1
+
+Names = tuple[str, str]  # of 0 and of 1
 
 
 @dataclass(frozen=True)
@@ -212,7 +224,7 @@ def _of_answers(
         notes = [f"Texts of behaviour that are right: {'; '.join(shares)}."] if given.groups else []
         notes.append("First model: there is no champion to compare it with.")
         return None, _no_constant(candidate, named=given.named), notes
-    if opposite := turned(candidate, champion, given.names):
+    if opposite := _turned(candidate, champion, given.names):
         note = "Not compared with the champion: what one has right, the other calls wrong."
         return None, [Rule(MEANING, False, None, 0.0, opposite)], [note]
     rules, notes = _against_champion(candidate, champion, limits, given.recent, given.groups)
@@ -334,3 +346,34 @@ def _slice(name: str, candidate: NDArray[np.bool_], champion: NDArray[np.bool_],
 def _at_most(name: str, number: float, limit: float, unit: str) -> Rule:
     measured, most = (f"{each:,.{max(3, len(f'{each:.0f}'))}g} {unit}" for each in (number, limit))
     return Rule(name, number <= limit, number, limit, f"{measured}, at most {most}")
+
+
+def _turned(candidate: ScoreTable, champion: ScoreTable, names: tuple[Names, Names] | None) -> str:
+    """What to say where the candidate means by 1 what the champion means by 0; empty where it does not.
+
+    Both have scored the same reviews in the same order, whose labels mean what the candidate's do. The ``names``
+    decide, the candidate's first, where more of their parts changed places than stayed; else the champion's
+    answers do, whatever the names are. Names that are not given are the same ones.
+    """
+    called = f'its 1 is "{names[0][1]}", the champion\'s "{names[1][1]}"' if names else "both call 1 the same"
+    if names and _changed_places(*names):
+        return f"{called}: the names changed places"
+    answers, ones = is_positive(champion.score), candidate.label == 1
+    if ones.all() or not ones.any():
+        return ""
+    _, most = newcombe(int(answers[ones].sum()), int(ones.sum()), int(answers[~ones].sum()), int((~ones).sum()))
+    if most >= -_CLEAR:
+        return ""
+    opposite, right = int((answers != is_positive(candidate.score)).sum()), int(champion.right.sum())
+    told = f"they answer {opposite:,} of {len(ones):,} reviews the opposite way"
+    return f"{called}: {told}, and the champion has {right:,} right"
+
+
+def _changed_places(one: Names, other: Names) -> bool:
+    (zero, first), (other_zero, other_first) = ([*map(_parts, names)] for names in (one, other))
+    return len(zero & other_first) + len(first & other_zero) > len(zero & other_zero) + len(first & other_first)
+
+
+def _parts(name: str) -> set[str]:
+    """The names of a table that make one of an answer: ``praise or thanks``."""
+    return {part.strip().casefold() for part in name.split(" or ")}

@@ -19,15 +19,18 @@ from yaml import YAMLError
 from sentiflow.console import Logger, progress_bar
 from sentiflow.data import reviews
 from sentiflow.data.division import known, word_hash
+from sentiflow.data.inputs import open_input
+from sentiflow.data.parquet import to_values
 from sentiflow.data.prepare import kept_table
-from sentiflow.errors import ExternalError, first_line
+from sentiflow.data.table import DEFAULT_OPTIONS, plain, written
+from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.names import BUILT_IN
 from sentiflow.promotion.gate import OLD, Group
 from sentiflow.redaction import redact, without_secrets
 from sentiflow.run.record import DIGEST
-from sentiflow.scoring import NewerFormatError, TextScorer
-from sentiflow.settings import Settings
+from sentiflow.scoring import NewerFormatError, TextScorer, is_name, is_positive
+from sentiflow.settings import PREFIX, Settings
 from sentiflow.store.client import record_of
 from sentiflow.store.find import BASELINE_SCORES, load_unchanged, need_dataset, score_table
 from sentiflow.store.records import MISSING, SCORER_DIGEST, UPGRADE, Store, VersionRecord, need_ours, renamed
@@ -229,3 +232,43 @@ def texts_in_use(
         return None, f"Texts in use not judged: without {path} it is not known which reviews these are."
     found = reviews.labelled(path)
     return (np.isin(table.review_id, found) if found else None), ""
+
+
+def of_behaviour(settings: Settings, candidate: TextScorer, champion: TextScorer | None) -> list[Group]:
+    """The groups of the table of behaviour that the settings name, and what versions answer; none without one."""
+    if settings.gate_behaviour is None:
+        return []
+    texts, labels, names = _read_behaviour(settings.gate_behaviour, candidate.label_names)
+    right = [is_positive(each.score(texts)) == labels for each in (candidate, champion) if each is not None]
+    found = {name: names == name for name in sorted(set(names.tolist()))}
+    return [Group(name, right[0][rows], right[1][rows] if champion else None) for name, rows in found.items()]
+
+
+_TABLE_HINT = f"Correct the table that {PREFIX}GATE_BEHAVIOUR names: columns text, label and group, in every row."
+
+
+def _read_behaviour(file: Path, label_names: tuple[str, str]) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Texts, labels and groups of a table, n of each; a version's own label names are known, too."""
+    known = DEFAULT_OPTIONS.known(label_names)
+    texts: list[str] = []
+    labels: list[bool] = []
+    names: list[str] = []
+    try:
+        source = open_input(file)
+        source.select("text", ["group"], "label")
+    except UsageError as err:
+        raise UsageError(str(err.args[0]), _TABLE_HINT) from err
+    for chunk in source.chunks():
+        if chunk.rejects:
+            first = chunk.rejects[0]
+            raise UsageError(f"{file}, row {first.row:,}: {first.reason}.", _TABLE_HINT)
+        columns = map(to_values, chunk.columns.columns)
+        for number, text, label, name in zip(chunk.rows, chunk.texts, *columns, strict=True):
+            if plain(label) not in known or not is_name(written(name)):
+                raise UsageError(f"{file}, row {number:,}: label {label!r}, group {name!r}.", _TABLE_HINT)
+            texts.append(text)
+            labels.append(known[plain(label)] == 1)
+            names.append(written(name))
+    if not texts:
+        raise UsageError(f"{file} has no rows.", _TABLE_HINT)
+    return texts, np.array(labels), np.array(names)

@@ -3,9 +3,10 @@
 import logging
 import os
 import re
+import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -27,9 +28,8 @@ from sentiflow.redaction import redact, without_login, without_secrets
 from sentiflow.run.record import EPOCH_METRICS, TIME, RunRecord
 from sentiflow.settings import Settings, load_settings
 from sentiflow.store.find import need_readable
-from sentiflow.store.moved import settle
-from sentiflow.store.records import HTTP, hint_for, renamed, time_of
-from sentiflow.store.sqlite import DAMAGED, is_damaged, locked_error, other_schema
+from sentiflow.store.records import HTTP, hint_for, local_path, renamed, time_of
+from sentiflow.store.sqlite import DAMAGED, PATIENCE, find_move, is_damaged, locked_error, other_schema
 from sentiflow.store.ui import UI_TAGS, VIEW, run_url
 
 logger = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def _first_connection(settings: Settings) -> MlflowClient:
             variable.get()  # a wrong value fails here, and not after a training
     if settings.sqlite_file is not None:
         _create_sqlite(settings.sqlite_file)
-        settle(settings, settings.sqlite_file)
+        _settle(settings, settings.sqlite_file)
     with tracking_errors(settings.tracking_uri):
         client = MlflowClient(settings.tracking_uri, settings.tracking_uri)
         client.search_experiments(max_results=1)
@@ -135,6 +135,40 @@ def _create_sqlite(file: Path) -> None:
 def _make_sqlite(path: Path) -> None:
     MlflowClient(f"sqlite:///{path}").search_experiments(max_results=1)
     path.chmod(0o600)  # who can read it can keep writers waiting; SQLite gives its journals the same mode
+
+
+# Columns with the addresses of files.
+_ADDRESSES = (
+    ("experiments", "artifact_location", ""),
+    ("runs", "artifact_uri", ""),
+    ("logged_models", "artifact_location", ""),
+    ("model_versions", "storage_location", ""),
+    ("model_versions", "source", ""),
+    ("trace_tags", "value", "AND key = 'mlflow.artifactLocation'"),
+)
+
+
+def _settle(settings: Settings, file: Path) -> None:
+    """Make a store at home where it is now, so that nothing is written to where it was."""
+    if find_move(settings, file) is None:
+        return
+    with brief_lock(file.with_name(f".{file.name}.lock"), f"A change of {file.name} by another process"):
+        move = find_move(settings, file)
+        if move is None:  # another process was quicker
+            return
+        try:
+            with closing(sqlite3.connect(file, timeout=PATIENCE)) as database, database:
+                for table, column, more in _ADDRESSES:
+                    database.execute(
+                        f"UPDATE {table} SET {column} = :new || substr({column}, length(:old) + 1)"
+                        f" WHERE substr({column} || '/', 1, length(:old) + 1) = :old || '/' {more}",
+                        {"old": move.old, "new": move.new},
+                    )
+        except sqlite3.Error as err:
+            problem = f"The store {file} was moved here, and cannot be written to: {err}."
+            raise ExternalError(problem, "Let nobody else use it for a moment, and run again.") from err
+    told = "The store was moved or copied: its files are in %s from now on, and no longer in %s."
+    logger.warning(told, settings.artifacts, local_path(move.old))
 
 
 @dataclass(frozen=True)

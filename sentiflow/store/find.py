@@ -139,8 +139,7 @@ def score_table(store: Store, record: RunRecord, folder: Path, column: str = "sc
         return None
     import numpy as np
 
-    from sentiflow.evaluation.scores import ScoreTable  # the gate's scipy only when there is something to read
-    from sentiflow.store.scores import read_scores  # Arrow, too
+    from sentiflow.evaluation.scores import ScoreTable, read_scores
 
     try:
         names = [column if name == "score" else name for name in _COLUMNS]

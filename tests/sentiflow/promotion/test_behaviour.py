@@ -6,9 +6,9 @@ import pytest
 
 from sentiflow.base import model as base
 from sentiflow.errors import UsageError
-from sentiflow.promotion.behaviour import groups
 from sentiflow.promotion.candidate import evaluate_candidate
 from sentiflow.promotion.history import gate_of
+from sentiflow.promotion.scores import of_behaviour
 from sentiflow.promotion.switch import promote
 from sentiflow.settings import Settings
 from sentiflow.store.client import connect
@@ -29,12 +29,12 @@ def table(folder: Path, *rows: str) -> Settings:
 
 def test_each_group_has_what_a_version_labels_correctly(tmp_path: Path) -> None:
     scorer = base.base().scorer
-    plain, turned = groups(table(tmp_path, *ROWS), scorer, scorer)
+    plain, turned = of_behaviour(table(tmp_path, *ROWS), scorer, scorer)
     assert (plain.name, plain.candidate.tolist()) == ("plain", [True, True])
     assert (turned.name, turned.candidate.tolist()) == ("turned round", [False])
     assert plain.champion is not None and plain.champion.tolist() == [True, True]
-    assert [each.champion for each in groups(table(tmp_path, *ROWS), scorer, None)] == [None, None]
-    assert groups(Settings(), scorer, None) == []
+    assert [each.champion for each in of_behaviour(table(tmp_path, *ROWS), scorer, None)] == [None, None]
+    assert of_behaviour(Settings(), scorer, None) == []
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_table_that_tells_nothing_is_refused(tmp_path: Path, content: str, pro
     file = tmp_path / "behaviour.csv"
     file.write_text(content)
     with pytest.raises(UsageError) as told:
-        groups(Settings(gate_behaviour=file), base.base().scorer, None)
+        of_behaviour(Settings(gate_behaviour=file), base.base().scorer, None)
     assert problem in str(told.value) and "SENTIFLOW_GATE_BEHAVIOUR" in told.value.hint
 
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, expect
 
 from sentiflow.data.reviews import Reviews
 from sentiflow.evaluation.scores import ScoreTable
-from sentiflow.reports import errors
+from sentiflow.reports import one_run
 from sentiflow.reports.summary import TestData
 from tests.pages import Page
 from tests.sentiflow.reports.made import HOSTILE, VOCABULARY, record, table, test_data
@@ -25,7 +25,7 @@ TEXTS = {
 
 def made(texts: dict[str, str] = TEXTS) -> str:
     places = {"test-2": "<img src=x>.csv line 4"}
-    return errors.errors_page(record(params=NAMES), table(), replace(test_data(), texts=texts, places=places))
+    return one_run.errors_page(record(params=NAMES), table(), replace(test_data(), texts=texts, places=places))
 
 
 def test_the_page_holds_every_error_whatever_is_in_it() -> None:
@@ -48,7 +48,7 @@ def test_the_page_holds_every_error_whatever_is_in_it() -> None:
 
 
 def test_of_very_many_errors_the_most_confident_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(errors, "_CHARACTERS", 9)
+    monkeypatch.setattr(one_run, "_CHARACTERS", 9)
     content = made({"test-2": "12345", "test-1": "1234", "test-4": "1"})
     assert "5 of 6 test reviews are misclassified" in content
     assert "Of these the 2 most confident ones are here." in content
@@ -64,7 +64,7 @@ def test_errors_are_filtered_sorted_and_turned_in_a_browser(browser: Browser, tm
     test = Reviews(ids, np.full(count, "test"), labels, tokens)
     scores = ScoreTable(ids, labels, np.where(labels == 1, 1 - sure, sure), test.n_tokens, 5)
     data = TestData(test, VOCABULARY, texts={"test-7": f"An odd one {HOSTILE}", "test-8": "oddly"})
-    (tmp_path / "errors.html").write_text(errors.errors_page(record(), scores, data), encoding="utf-8")
+    (tmp_path / "errors.html").write_text(one_run.errors_page(record(), scores, data), encoding="utf-8")
     tab, asked = browser.new_page(), list[str]()
     tab.on("request", lambda each: asked.append(each.url))
     tab.goto((tmp_path / "errors.html").as_uri())

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sentiflow.store.scores import read_scores
+from sentiflow.evaluation.scores import read_scores
 
 NAMES = ("review_id", "label", "score", "n_tokens")
 
@@ -68,7 +68,7 @@ def test_a_file_of_kilobytes_that_stands_for_gigabytes_is_refused_in_little_memo
     content = table(rows, review_id=repeated("a" * 2_000_000, rows)).replace_schema_metadata({"": filler})
     pq.write_table(content, file, compression=compression)
     code = (
-        "from pathlib import Path\nfrom sentiflow.store.scores import read_scores\n"
+        "from pathlib import Path\nfrom sentiflow.evaluation.scores import read_scores\n"
         f"try:\n    read_scores(Path({str(file)!r}), {NAMES!r})\n"
         # The peak of this program alone: getrusage counts that of the process that started it, too.
         "except ValueError:\n    print(Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0])"
