@@ -6,16 +6,16 @@ from typing import Annotated
 from pydantic import Field
 
 from flows.promote import after_training
-from flows.train import Seed, train_below
+from flows.train import Seed
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.names import AUTO
 from sentiflow.operations.job import job, this_flow_run
 from sentiflow.results import RepeatsResult, best_of
-from sentiflow.run.record import REPEAT, REPEATS
+from sentiflow.run.record import REPEATS
 from sentiflow.training.open_run import alone, planned_name, seeds_label, training_run
 from sentiflow.training.preload import preload
 from sentiflow.training.recipes import TUNED, TrainConfig, check_seeds
-from tasks.training import TRAINING, fetch, fit, prepare, register, summarize_repeats
+from tasks.training import TRAINING, fetch, fit, prepare, register, summarize_repeats, train_seed
 
 
 @job(lambda given, due: planned_name(given, due, given["repeats"]))
@@ -56,7 +56,7 @@ def repeat(
         baseline, seeds = TRAINING.baseline_of(parent, prepared), []
         for each in range(seed, seed + repeats):
             name = parent.name.replace(seeds_label(seed, repeats), seeds_label(each))
-            seeds.append(train_below(parent, prepared, name, REPEAT, f"seed {each}", each, baseline))
+            seeds.append(train_seed(parent, prepared, name, each, baseline))
         best = best_of(seeds)
         model = register(best.run, prepared, best.trained, best.measured)
         result = summarize_repeats(parent, prepared, seeds, best, model)

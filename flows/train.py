@@ -1,43 +1,22 @@
 """The main job: fetch, prepare, train, evaluate, register, summarize."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
 from flows.promote import after_training
-from sentiflow.data.prepare import Prepared
 from sentiflow.data.table import DEFAULT_OPTIONS, TableOptions
 from sentiflow.names import AUTO
 from sentiflow.operations.job import job, this_flow_run
 from sentiflow.pipeline.training import train as in_order
-from sentiflow.results import SeedResult, Skipped, TrainingResult
-from sentiflow.training.context import RunContext
-from sentiflow.training.open_run import child_run, planned_name
+from sentiflow.results import Skipped, TrainingResult
+from sentiflow.training.open_run import planned_name
 from sentiflow.training.recipes import TUNED, TrainConfig
-from tasks.training import TRAINING, evaluate
-from tasks.training import train as train_network
+from tasks.training import TRAINING
 
 # What each parameter is for is in a flow's docstring: Prefect's form shows that, not a field's description.
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-
-
-def train_below(
-    parent: RunContext,
-    prepared: Prepared,
-    name: str,
-    kind: str,
-    what: str,
-    seed: int | None = None,
-    baseline: Path | None = None,
-) -> SeedResult:
-    """Train and evaluate the recipe in a run of its own below another; ``what`` names the two tasks."""
-    with child_run(parent, name, kind, prepared, seed=seed) as run:
-        trained = train_network.with_options(task_run_name=f"train {what}")(run, prepared)
-        evaluated = evaluate.with_options(task_run_name=f"evaluate {what}")
-        measured = evaluated(run, prepared, trained, baseline)
-    return SeedResult(run, trained, measured)
 
 
 @job(planned_name)

@@ -11,9 +11,9 @@ from prefect import task
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import DeletedError, ExternalError
 from sentiflow.operations.job import collect_logs
-from sentiflow.pipeline.steps import evaluate, train
+from sentiflow.pipeline.steps import train_seed
 from sentiflow.results import SeedResult
-from sentiflow.run.record import REPEAT, TRIAL
+from sentiflow.run.record import TRIAL
 from sentiflow.sweeps import study
 from sentiflow.sweeps.space import SearchSpace
 from sentiflow.sweeps.study import Sweep, open_study, study_errors
@@ -78,7 +78,4 @@ def train_best(
     """Train the best recipe with one seed, and evaluate it on the test split, as ``repeat`` does."""
     collect_logs()
     name = f"best-{seeds_label(seed)}-{parent.name.removeprefix('sweep-')}"
-    with child_run(parent, name, REPEAT, prepared, config=config, seed=seed) as run:
-        trained = train(run, prepared)
-        measured = evaluate(run, prepared, trained, baseline)
-    return SeedResult(run, trained, measured)
+    return train_seed(parent, prepared, name, seed, baseline, config)

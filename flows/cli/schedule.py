@@ -98,8 +98,8 @@ def _register(specs: "list[Deployment]", pool: str, settings: "Settings") -> Non
 def _serve(specs: "list[Deployment]", server: "Server", settings: "Settings") -> None:
     from prefect.client.orchestration import get_client
 
-    from sentiflow.operations.deployments import apply
-    from sentiflow.operations.due_runs import close_orphaned, run_until_signal
+    from sentiflow.operations.deployments import apply, run_until_signal
+    from sentiflow.operations.flow_runs import close_orphaned
     from sentiflow.operations.housekeeping import close_killed
 
     with get_client(sync_client=True) as client:

@@ -57,9 +57,9 @@ print(use_running(load_settings()), os.environ.get("PREFECT_API_AUTH_STRING"))
 COMMAND = """
 import os
 os.environ.pop("PREFECT_API_URL")
-from sentiflow.operations import due_runs
+from sentiflow.operations import deployments
 from flows.cli.main import main
-due_runs._LAST_SECONDS = {last}
+deployments._LAST_SECONDS = {last}
 main()
 """
 PATCHED = {"pull_steps": [{"prefect.deployments.steps.run_shell_script": {"script": "id"}}]}
