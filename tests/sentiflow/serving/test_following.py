@@ -141,6 +141,7 @@ def test_a_version_is_served_if_its_score_is_a_probability_and_the_sum_of_its_wo
         score=lambda texts, threads: np.full(len(texts), score if threads == 1 else np.nan),
         explain=lambda _: SimpleNamespace(score=explained),
         label_names=("negative", "positive"),
+        explains=True,
     )
     monkeypatch.setattr(champion, "load_scorer", lambda *_: scorer)
     found = Champion(Version(MODEL, 1, CHAMPION), None, None)
