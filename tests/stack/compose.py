@@ -166,6 +166,7 @@ class Stack:
             "PATH": os.pathsep.join([*map(str, programs), "/usr/bin", "/bin"]), "LANG": "C.UTF-8",
             "HOME": str(self.root / "home"), "PREFECT_HOME": str(self.root / "home"),
             "SENTIFLOW_DATA_DIR": str(self.folder("data")), "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": str(ROOT),  # as in the image: workers find the flows
         }  # fmt: skip
         if service.get("build", {}).get("target") == "serve":
             own["PYTHONPATH"] = str(Path(__file__).parent / "serve")
