@@ -128,17 +128,15 @@ def train(
     read = {name: fields.pop(name) for name in TableOptions.model_fields.keys() & fields}
     name, table = str(dataset), as_options(read, "The options of the table")
     check_seeds(seed, 1)
+    moment = f"{datetime.now(UTC):%y%m%d-%H%M%S}"
     if build is not None:
         _check_build(build, recipe, start_from)
         config, start_from = own_recipe(build.__name__, name, fields), NONE
+        called = f"{config.recipe}-{dataset_name(name)}-seed{seed}-{moment}"
     else:
         config = load_recipe(recipe or default_recipe(name), [f"{key}={value}" for key, value in fields.items()])
-    settings = load_settings()
-    check_data(name, settings, table, progress_bar)
-    moment = f"{datetime.now(UTC):%y%m%d-%H%M%S}"
-    called = planned_name({"config": config, "dataset": name, "seed": seed}, moment)
-    if build is not None:
-        called = f"{config.recipe}-{dataset_name(name)}-seed{seed}-{moment}"
+        called = planned_name({"config": config, "dataset": name, "seed": seed}, moment)
+    check_data(name, load_settings(), table, progress_bar)
     result = training.train(Started(called), config, name, seed, table, start_from, force=force, build=build)
     return _run(f"{result.model.name}/{result.model.version}" if result.model else "")
 

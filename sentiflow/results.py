@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from sentiflow.data.rows import Rejected
 from sentiflow.errors import RejectedError
@@ -12,9 +12,6 @@ from sentiflow.promotion.candidate import Candidate
 from sentiflow.reports.blocks import Table
 from sentiflow.training.context import RunContext, TrainedFiles
 from sentiflow.training.recipes import TrainConfig
-
-if TYPE_CHECKING:
-    pass
 
 COMPLETE, PRUNED, DIVERGED = "complete", "pruned", "diverged"  # how trials of a sweep end
 

@@ -46,12 +46,11 @@ def register(run: RunContext, prepared: Prepared, trained: TrainedFiles, measure
     """
     with run.timed("register"), run.errors():
         scorer = scorer_of(run, prepared, trained)
-        asked = run.start.asked if run.start.asked == AUTO else run.start.name  # an alias may have moved
-        start = asked_key(asked, run.dataset, run.settings)
-        key = training_key(run.config, prepared.digest, run.seed, start)
-        identity = {TRAINING_KEY: key, SCORER_DIGEST: scorer.digest}
-        if run.build is not None:  # another function may have the same name
-            identity.pop(TRAINING_KEY)
+        identity = {SCORER_DIGEST: scorer.digest}
+        if run.build is None:  # else another function may have the same name
+            asked = run.start.asked if run.start.asked == AUTO else run.start.name  # an alias may have moved
+            start = asked_key(asked, run.dataset, run.settings)
+            identity[TRAINING_KEY] = training_key(run.config, prepared.digest, run.seed, start)
         found = _equal(run, identity)
         if found is None:
             card = run_report.card(RunSummary(run.record(), {}))

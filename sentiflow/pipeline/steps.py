@@ -111,14 +111,15 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
         train_split, validation = table.learning_splits(config.validation_fraction)
         from sentiflow.training.network import model  # TensorFlow: only here
         from sentiflow.training.network.loop import train_from
-        from sentiflow.training.network.own import train_own
 
     epochs = EpochLog(run, config.epochs)
     logger.info("%s", f"training on {len(train_split):,} reviews, validating on {len(validation):,}")
     for warning in division.warnings(prepared.table):
         logger.warning("%s", warning)
-    weights = None if run.build else run.work / "trained-weights.npz"
+    weights = None
     if run.build is not None:
+        from sentiflow.training.network.own import train_own
+
         trained = train_own(
             run.build, train_split, validation, config, run.seed, run.work, epochs.add, progress_bar
         )
@@ -128,11 +129,10 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
             start, reviews.read_vocabulary(prepared.table), train_split, validation, config, run.seed, epochs.add,
             progress_bar,
         )  # fmt: skip
+        model.weights_of(trained.network).save(weights := run.work / "trained-weights.npz")
     kept = trained.kept
     files = TrainedFiles(run.work / "model.keras", weights, trained.history, kept)
     trained.network.save(files.keras)
-    if weights is not None:
-        model.weights_of(trained.network).save(weights)
     epochs.end(kept)
     run.text(model.summary_of(trained.network), "model_summary.txt")
     if prepared.name not in BUILT_IN and run.start.learnt is not None:
