@@ -58,7 +58,7 @@ COMMAND = """
 import os
 os.environ.pop("PREFECT_API_URL")
 from sentiflow.operations import deployments
-from flows.cli.main import main
+from sentiflow.__main__ import main
 deployments._LAST_SECONDS = {last}
 main()
 """
