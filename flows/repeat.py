@@ -15,7 +15,7 @@ from sentiflow.run.record import REPEATS
 from sentiflow.training.open_run import alone, planned_name, seeds_label, training_run
 from sentiflow.training.preload import preload
 from sentiflow.training.recipes import TUNED, TrainConfig, check_seeds
-from tasks.training import TRAINING, fetch, fit, prepare, register, summarize_repeats, train_seed
+from tasks.training import TRAINING, evaluate, fetch, fit, prepare, register, summarize_repeats, train
 
 
 @job(lambda given, due: planned_name(given, due, given["repeats"]))
@@ -56,7 +56,12 @@ def repeat(
         baseline, seeds = TRAINING.baseline_of(parent, prepared), []
         for each in range(seed, seed + repeats):
             name = parent.name.replace(seeds_label(seed, repeats), seeds_label(each))
-            seeds.append(train_seed(parent, prepared, name, each, baseline))
+            by = replace(
+                TRAINING,
+                train=train.with_options(task_run_name=f"train seed {each}"),
+                evaluate=evaluate.with_options(task_run_name=f"evaluate seed {each}"),
+            )
+            seeds.append(by.train_seed(parent, prepared, name, each, baseline))
         best = best_of(seeds)
         model = register(best.run, prepared, best.trained, best.measured)
         result = summarize_repeats(parent, prepared, seeds, best, model)

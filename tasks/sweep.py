@@ -11,7 +11,7 @@ from prefect import task
 from sentiflow.data.prepare import Prepared
 from sentiflow.errors import DeletedError, ExternalError
 from sentiflow.operations.job import collect_logs
-from sentiflow.pipeline.steps import train_seed
+from sentiflow.pipeline.training import Steps
 from sentiflow.results import SeedResult
 from sentiflow.run.record import TRIAL
 from sentiflow.sweeps import study
@@ -78,4 +78,4 @@ def train_best(
     """Train the best recipe with one seed, and evaluate it on the test split, as ``repeat`` does."""
     collect_logs()
     name = f"best-{seeds_label(seed)}-{parent.name.removeprefix('sweep-')}"
-    return train_seed(parent, prepared, name, seed, baseline, config)
+    return Steps().train_seed(parent, prepared, name, seed, baseline, config)

@@ -14,9 +14,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _task(function: Callable[P, R], name: str = "", run_name: str = "") -> Task[P, R]:
+def _task(function: Callable[P, R], name: str = "") -> Task[P, R]:
     name = name or function.__name__
-    return Task(function, name=name, task_run_name=run_name or name, persist_result=False)
+    return Task(function, name=name, task_run_name=name, persist_result=False)
 
 
 fetch = _task(steps.fetch)
@@ -30,7 +30,6 @@ register = _task(registering.register)
 summarize = _task(summarizing.summarize)
 TRAINING = Steps(fetch, prepare, fit, train, fit_baseline, evaluate, register, summarize)
 
-train_seed = _task(steps.train_seed, "train seed", "train seed {seed}")
 check_original = _task(steps.check_original, "check")
 summarize_repeats = _task(summarizing.summarize_repeats, "summarize")
 summarize_sweep = _task(summarizing.summarize_sweep, "summarize")

@@ -24,8 +24,7 @@ from sentiflow.evaluation.scores import BASELINE, best_epoch
 from sentiflow.names import BUILT_IN
 from sentiflow.reports.one_run import record_evaluation
 from sentiflow.reproduction import Original, find_original, need_data
-from sentiflow.results import SeedResult
-from sentiflow.run.record import CAVEAT, REPEAT, epoch_tags
+from sentiflow.run.record import CAVEAT, epoch_tags
 from sentiflow.scoring import is_positive
 from sentiflow.settings import load_settings
 from sentiflow.store.client import EpochLog
@@ -33,7 +32,7 @@ from sentiflow.store.records import SCORER_DIGEST
 from sentiflow.training.context import RunContext, TrainedFiles, content_of, log_dataset, scorer_of, tested_on
 from sentiflow.training.fitting import fitted_text
 from sentiflow.training.learnt import by_texts_alone, learnt_in, write_learnt
-from sentiflow.training.open_run import child_run, start_from_it
+from sentiflow.training.open_run import start_from_it
 from sentiflow.training.recipes import TrainConfig
 from sentiflow.training.start_from import choose_and_fit, load_start
 
@@ -180,17 +179,6 @@ def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles, baselin
     if against is not None:
         logger.info("%s", against.text, extra=extra)
     return measured
-
-
-def train_seed(
-    parent: RunContext, prepared: Prepared, name: str, seed: int, baseline: Path | None,
-    config: TrainConfig | None = None,
-) -> SeedResult:  # fmt: skip
-    """Train and evaluate the parent's recipe, or another, with a seed, in a run of its own below it."""
-    with child_run(parent, name, REPEAT, prepared, config=config, seed=seed) as run:
-        trained = train(run, prepared)
-        measured = evaluate(run, prepared, trained, baseline)
-    return SeedResult(run, trained, measured)
 
 
 def _near(run: RunContext, content: Reviews, scores: NDArray[np.float64]) -> str:

@@ -12,10 +12,11 @@ from sentiflow.names import BUILT_IN
 from sentiflow.pipeline import steps
 from sentiflow.pipeline.register import register
 from sentiflow.pipeline.summarize import summarize
-from sentiflow.results import Registered, Skipped, TrainingResult
+from sentiflow.results import Registered, SeedResult, Skipped, TrainingResult
+from sentiflow.run.record import REPEAT
 from sentiflow.settings import load_settings
 from sentiflow.training.context import Build, RunContext, TrainedFiles
-from sentiflow.training.open_run import alone, training_run
+from sentiflow.training.open_run import alone, child_run, training_run
 from sentiflow.training.preload import preload
 from sentiflow.training.provenance import nothing_to_train, trained_already
 from sentiflow.training.recipes import TrainConfig
@@ -40,6 +41,15 @@ class Steps:
     def baseline_of(self, run: RunContext, prepared: Prepared) -> Path | None:
         """The file of the baseline's scores of the test reviews; None for datasets that are not a user's table."""
         return None if prepared.name in BUILT_IN else self.fit_baseline(run, prepared)
+
+    def train_seed(
+        self, parent: RunContext, prepared: Prepared, name: str, seed: int, baseline: Path | None,
+        config: TrainConfig | None = None,
+    ) -> SeedResult:  # fmt: skip
+        """Train and evaluate the parent's recipe, or another, with a seed, in a run of its own below it."""
+        with child_run(parent, name, REPEAT, prepared, config=config, seed=seed) as run:
+            trained = self.train(run, prepared)
+            return SeedResult(run, trained, self.evaluate(run, prepared, trained, baseline))
 
 
 def train(
