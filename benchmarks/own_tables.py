@@ -1,7 +1,7 @@
 """Measure the default on other people's tables: ``python -m benchmarks.own_tables FOLDER``.
 
 The folder holds tables of ``benchmarks.corpora``, columns ``text`` and ``label``. Each is trained with five seeds
-by the recipe ``fitted``, as by default and from nothing. TF-IDF and nb-bigrams learn the same training split: C is
+by the recipe ``fitted``, as by default and from nothing. TF-IDF and nb-ngrams learn the same training split: C is
 chosen on its validation part, then they are fitted to all of it. What was measured is kept in FOLDER/results/, so
 that a run that was ended goes on; ``--write`` puts all of it into docs/own-tables.md.
 """
@@ -76,7 +76,7 @@ def measure(table: Path, asked: str, settings: Settings) -> dict[str, Any]:
     networks, seconds = zip(*runs, strict=True)
     found = _facts(content) | {"start": start.name, "words": start.words, "seconds": float(np.median(seconds))}
     found["accuracies"] = [float(each.mean()) for each in networks]
-    for name, simple in (("tfidf", _tfidf(content)), ("nb-bigrams", _nb_bigrams(content))):
+    for name, simple in (("tfidf", _tfidf(content)), ("nb-ngrams", _nb_bigrams(content))):
         differences = [compare(each, simple) for each in networks]
         ends = [
             float(np.mean([getattr(each, end) for each in differences])) for end in ("difference", "low", "high")
@@ -148,7 +148,7 @@ def render(found: list[dict[str, Any]]) -> str:
     """The table in Markdown, the smallest first."""
     lines = [
         "| table | rows | words | commoner label | starts from | default (5 seeds) | from nothing "
-        "| TF-IDF | nb-bigrams | default to TF-IDF (95% interval) | default to nb-bigrams (95% interval) |",
+        "| TF-IDF | nb-ngrams | default to TF-IDF (95% interval) | default to nb-ngrams (95% interval) |",
         "|---|---:|---:|---:|---|---:|---:|---:|---:|---:|---:|",
     ]
     for each in sorted(found, key=lambda one: one["rows"]):
@@ -156,8 +156,8 @@ def render(found: list[dict[str, Any]]) -> str:
             each["name"], f"{each['rows']:,}", str(each["median words"]), f"{each['majority']:.0%}",
             f"{each['start']} ({each['words']:.0%})" if each["start"] != NONE else "nothing",
             _spread(each["accuracies"]), _spread(each["scratch"] if each["start"] != NONE else each["accuracies"]),
-            f"{each['tfidf']:.1%}", f"{each['nb-bigrams']:.1%}", _against(each["to tfidf"]),
-            _against(each["to nb-bigrams"]),
+            f"{each['tfidf']:.1%}", f"{each['nb-ngrams']:.1%}", _against(each["to tfidf"]),
+            _against(each["to nb-ngrams"]),
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, "", f"{describe()}."])

@@ -9,7 +9,7 @@ from sentiflow.results import Reproduction
 from sentiflow.run.record import REPRODUCTION
 from sentiflow.training.open_run import alone, start_from_it, training_run
 from sentiflow.training.preload import preload
-from tasks.training import check_original, evaluate, prepare_again, summarize_reproduction, train
+from tasks.training import check_original, evaluate, fit_baseline, prepare_again, summarize_reproduction, train
 
 
 @job(lambda given, due: f"reproduction:{given['run']}-{due}")
@@ -38,8 +38,9 @@ def reproduce(
     ):
         prepared = prepare_again(again, original)
         again = start_from_it(again, original.start)
-        trained = train(again, prepared)
-        evaluate(again, prepared, trained, None)
+        baseline = fit_baseline(again, prepared) if again.config.ngrams else None
+        trained = train(again, prepared, baseline)
+        evaluate(again, prepared, trained, baseline)
         result = summarize_reproduction(again, prepared, trained, original)
     result.need_identical()
     return result

@@ -1,87 +1,119 @@
-"""The baseline that a network on a user's table is held against: words and pairs of them, without a network."""
+"""The baseline that a network is held against, and goes on from: n-grams in a logistic regression."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
 from sentiflow.evaluation.metrics import cross_entropy
-from sentiflow.scoring.vocabulary import FIRST_WORD
+from sentiflow.scoring import Weights, is_positive
+from sentiflow.scoring.forward import Network, mean_score
+from sentiflow.scoring.ngrams import CHUNK, LONGEST, NGrams, Table, occurrences
 
-ABOUT = "logistic regression on all words and pairs of neighbours, weighted by naive Bayes"
+ABOUT = "logistic regression on words, pairs and triples of neighbours, weighted by naive Bayes"
 
 Floats = NDArray[np.float64]
+
+STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # of C; on the IMDB reviews 0.3 has the lowest validation loss
+LEAST = 2  # reviews that hold an n-gram which counts: of those of one review alone nothing is learnt for others
+
+_SMOOTHING = 1.0  # added to each count
+_MOST_WORDS = 20_000_000  # learnt from: they take 2 GB and a minute
 
 
 @dataclass(frozen=True)
 class Fitted:
     """A fitted baseline."""
 
-    score: Callable[[Reviews], Floats]  # probability of positive, shape (n,)
-    parameters: int
+    ngrams: NGrams
+    held_out: Floats  # log-odds of the validation reviews by the fit that chose, (v,)
     val_loss: float
-    strength: float  # C, chosen by the validation reviews
+    strength: float  # C
+
+    def score(self, reviews: Reviews) -> Floats:
+        """Probability of positive, shape (n,)."""
+        return mean_score(self.ngrams.log_odds(reviews.tokens)[np.newaxis])
+
+    def beside(self, network: Weights, length: int, validation: Reviews) -> tuple[NGrams, float, float] | None:
+        """Its n-grams beside a network, with validation loss and accuracy of both together.
+
+        Validation reviews, from which neither has learnt, choose a factor for the log-odds of each. None where
+        that lowers their loss by no more than its standard error.
+        """
+        validation = validation.take(np.arange(len(self.held_out)))
+        log_odds = Network(network).log_odds(validation.padded(length, network.size))
+
+        def scores(factors: Sequence[float]) -> Floats:
+            return mean_score(factors[0] * log_odds + factors[1] * self.held_out)
+
+        def loss(factors: Sequence[float]) -> float:
+            return cross_entropy(validation.label, scores(factors))
+
+        found = minimize(loss, (0.5, 0.75), bounds=[(0, 2)] * 2)
+        mixed, alone = scores(found.x), scores((1.0, 0.0))
+        gain = _losses(validation.label, alone) - _losses(validation.label, mixed)
+        if not gain.mean() > gain.std() / np.sqrt(len(gain)):
+            return None
+        network_factor, own = map(float, found.x)
+        weights = (own * self.ngrams.weights).astype(np.float32)
+        ngrams = NGrams(self.ngrams.keys, weights, own * self.ngrams.constant, network_factor)
+        accuracy = float((is_positive(mixed) == validation.label).mean())
+        return ngrams, cross_entropy(validation.label, mixed), accuracy
+
+    def save(self, path: Path, scores: Floats) -> None:
+        """Write it, with its scores of the test reviews."""
+        entries: dict[str, Any] = self.ngrams.entries() | {"held_out": self.held_out, "scores": scores}
+        np.savez(path, loss=self.val_loss, strength=self.strength, **entries)
+
+    @classmethod
+    def load(cls, path: Path) -> tuple["Fitted", Floats]:
+        """Read what ``save`` wrote in this training."""
+        with np.load(path, allow_pickle=False) as file:
+            ngrams = NGrams(file["ngram_keys"], file["ngram_weights"], float(file["constant"]))
+            return cls(ngrams, file["held_out"], float(file["loss"]), float(file["strength"])), file["scores"]
 
 
-def fitted(
-    score: Callable[[Reviews], Floats], model: LogisticRegression, tried: Sequence[tuple[float, float]]
-) -> Fitted:
-    """A regression, with the C of the lowest validation loss of those that were tried: pairs of loss and C."""
-    loss, strength = min(tried)
-    return Fitted(score, model.coef_.size + model.intercept_.size, loss, strength)
+def _losses(labels: NDArray[np.int8], scores: Floats) -> Floats:
+    """The cross-entropy of each review, (n,)."""
+    right = np.where(labels == 1, scores, 1 - scores)
+    losses: Floats = -np.log(np.clip(right, 1e-7, 1))
+    return losses
 
 
-def positive(model: LogisticRegression, rows: scipy.sparse.csr_array) -> Floats:
-    """Probability of positive of each row, shape (n,)."""
-    scores: Floats = model.predict_proba(rows)[:, 1]
-    return scores
+def fit(training: Reviews, validation: Reviews, longest: int = LONGEST) -> Fitted:
+    """Choose C, and how many reviews must hold an n-gram, by validation loss; then fit to all reviews.
 
-
-# On the IMDB reviews 0.3 has the lowest validation loss.
-STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-
-_SMOOTHING = 1.0  # added to each count
-_MOST_WORDS = 20_000_000  # learnt from: they take 2 GB and a minute
-
-Keys = NDArray[np.int64]
-
-
-def fit(training: Reviews, validation: Reviews) -> Fitted:
-    """Choose C by validation loss, then fit once more to training and validation reviews together.
-
-    Words and pairs of neighbours, weighted by naive Bayes, in a logistic regression: Wang and Manning (2012),
-    Baselines and Bigrams: Simple, Good Sentiment and Topic Classification. Reviews are read whole; of a very large
-    table the first of them. The validation loss is that of the fit that chose.
+    N-grams, present or not, weighted by naive Bayes, in a logistic regression: Wang and Manning (2012), Baselines
+    and Bigrams: Simple, Good Sentiment and Topic Classification. Reviews are read whole; of a very large table the
+    first of them. The validation loss is that of the fit that chose.
     """
     if not len(validation) or len(set(training.label.tolist())) != 2:
         problem = "A baseline needs validation reviews, and training reviews of both labels."
         raise UsageError(problem, "Use a larger table, or another validation_fraction.")
     training, validation = _first(training), _first(validation)
-    keys, rows = features(training)
-    ratio = log_count_ratio(rows, training.label)
-    learned, held_out = weighted(rows, ratio), weighted(features(validation, keys)[1], ratio)
-    models = ((c, _fit(c, learned, training.label)) for c in STRENGTHS)
-    tried = [(cross_entropy(validation.label, positive(model, held_out)), c) for c, model in models]
-    both = _first(training.joined(validation))
-    final_keys, rows = features(both)
-    final_ratio = log_count_ratio(rows, both.label)
-    model = _fit(min(tried)[1], weighted(rows, final_ratio), both.label)
-
-    def score(reviews: Reviews) -> Floats:
-        return positive(model, weighted(features(reviews, final_keys)[1], final_ratio))
-
-    return fitted(score, model, tried)
-
-
-def _fit(strength: float, rows: scipy.sparse.csr_array, labels: NDArray[np.int8]) -> LogisticRegression:
-    # liblinear takes a tenth of the time of lbfgs; it draws the order of its steps.
-    model = LogisticRegression(C=strength, solver="liblinear", dual=True, random_state=0, max_iter=1_000)
-    return model.fit(rows, labels)
+    learnt = Features(training, longest)
+    held_out = learnt.holds(validation)
+    tried: dict[int, tuple[float, Floats]] = {}
+    at = STRENGTHS.index(0.3)
+    while True:
+        for each in {at - 1, at, at + 1} & set(range(len(STRENGTHS))) - set(tried):
+            ngrams = learnt.fit(STRENGTHS[each])
+            log_odds = held_out @ ngrams.weights + ngrams.constant
+            tried[each] = cross_entropy(validation.label, mean_score(log_odds[np.newaxis])), log_odds
+        best = min(tried, key=lambda each: tried[each][0])
+        if best == at:
+            break
+        at = best
+    both = Features(_first(training.joined(validation)), longest)
+    return Fitted(both.fit(STRENGTHS[best]), tried[best][1], tried[best][0], STRENGTHS[best])
 
 
 def _first(reviews: Reviews) -> Reviews:
@@ -90,34 +122,40 @@ def _first(reviews: Reviews) -> Reviews:
     return reviews if within.all() else reviews.take(within)
 
 
-def features(reviews: Reviews, keys: Keys | None = None) -> tuple[Keys, scipy.sparse.csr_array]:
-    """Which words and pairs of neighbours whole reviews hold: all of theirs, or only those of ``keys``.
+class Features:
+    """The n-grams that at least ``LEAST`` of the reviews hold, and which review holds which."""
 
-    Start marker, padding and the id of rare words do not count, and are not between neighbours. Gives the keys,
-    rising, (f,): a word by its id, a pair by the first id times 2**32 plus the second; and a matrix (n, f) of 1
-    where a review holds one, however often.
-    """
-    flat = np.concatenate([np.empty(0, np.int32), *reviews.tokens])
-    words = flat >= FIRST_WORD
-    row = np.repeat(np.arange(len(reviews), dtype=np.int32), reviews.n_tokens)[words]
-    ids = flat[words].astype(np.int64)
-    neighbours = row[1:] == row[:-1]
-    found = np.concatenate([ids, ((ids[:-1] << 32) + ids[1:])[neighbours]])
-    row = np.concatenate([row, row[1:][neighbours]])
-    if keys is None:
-        keys = np.sort(found)
-        keys = keys[np.diff(keys, prepend=-1) > 0]  # numpy's unique takes longer
-    column = np.searchsorted(keys, found).astype(np.int32)  # scikit-learn asks for 32 bits
-    known = np.append(keys, -1)[column] == found
-    cells = row[known], column[known]
-    matrix = scipy.sparse.csr_array((np.ones(len(cells[0])), cells), shape=(len(reviews), max(len(keys), 1)))
-    matrix.data[:] = 1  # duplicates were added up
-    return keys, matrix
+    def __init__(self, reviews: Reviews, longest: int) -> None:
+        self._labels, self._longest = reviews.label, longest
+        starts = range(0, len(reviews), CHUNK)
+        parts = [occurrences(reviews.tokens[start : start + CHUNK], longest)[0] for start in starts]
+        keys = np.concatenate([np.empty(0, np.int64), *parts])
+        keys.sort()
+        often = keys[: len(keys) - LEAST + 1] == keys[LEAST - 1 :]
+        often[1:] &= keys[1 : len(often)] != keys[: len(often) - 1]
+        self._keys = keys[: len(often)][often]
+        rows = self.holds(reviews)
+        held = np.bincount(rows.indices, minlength=len(self._keys)) >= LEAST  # not often in one review alone
+        self._keys, rows = self._keys[held], rows[:, np.flatnonzero(held)]
+        self.ratio = log_count_ratio(rows, self._labels)
+        shape = len(reviews), max(len(self._keys), 1)  # scikit-learn asks for a column
+        self._weighted = scipy.sparse.csr_array((self.ratio[rows.indices], rows.indices, rows.indptr), shape)
 
+    def holds(self, reviews: Reviews) -> scipy.sparse.csr_array:
+        """1 where a review holds an n-gram, however often; shape (n, k)."""
+        found = list(Table(self._keys).rows(reviews.tokens, self._longest))
+        counts, columns = (np.concatenate([np.empty(0, np.int32), *each]) for each in zip(*found, strict=True))
+        starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)  # scikit-learn asks for 32 bits
+        shape = len(reviews), len(self._keys)
+        return scipy.sparse.csr_array((np.ones(len(columns)), columns, starts), shape)
 
-def weighted(rows: scipy.sparse.csr_array, ratio: Floats) -> scipy.sparse.csr_array:
-    """What ``features`` found, each by its log-count ratio, (n, f)."""
-    return scipy.sparse.csr_array((ratio[rows.indices], rows.indices, rows.indptr), shape=rows.shape)
+    def fit(self, strength: float) -> NGrams:
+        """The regression with a C; its weights are on 1 and 0, without the ratio."""
+        # liblinear takes a tenth of the time of lbfgs; it draws the order of its steps.
+        model = LogisticRegression(C=strength, solver="liblinear", dual=True, random_state=0, max_iter=1_000)
+        model.fit(self._weighted, self._labels)
+        weights = (model.coef_[0, : len(self._keys)] * self.ratio).astype(np.float32)
+        return NGrams(self._keys, weights, float(model.intercept_[0]))
 
 
 def log_count_ratio(rows: scipy.sparse.csr_array, labels: NDArray[np.int8]) -> Floats:

@@ -42,7 +42,8 @@ def find_original(called: str, settings: Settings) -> Original:
         problem = f"{record.name} trained a model that the function {params[BUILD]} built, which no run keeps"
         raise UsageError(f"{problem}.", "Train it again in Python: sf.train(..., build=...)")
     try:
-        config = TrainConfig(**{name: params[name] for name in TrainConfig.model_fields if name in params})
+        fields = {name: params[name] for name in TrainConfig.model_fields if name in params}
+        config = TrainConfig(**{"ngrams": 0, **fields})  # a run from before there were n-grams has none
         dataset, seed, table = params["dataset"], int(params["seed"]), options_of(params)
     except (KeyError, ValueError, SyntaxError) as err:
         problem = f"Today's code does not train with the parameters of {record.name}: {err}"

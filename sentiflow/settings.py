@@ -92,9 +92,9 @@ class Settings(BaseSettings):
 
     # Promotion
     gate_min_accuracy: float | None = Field(None, ge=0, le=1)
-    """Minimum test accuracy of a champion. Without it 0.8, and none where `nb-bigrams` is compared with."""
+    """Minimum test accuracy of a champion. Without it 0.8, and none where `nb-ngrams` is compared with."""
     gate_baseline: bool = True
-    """A version of a table of your own must not be worse, beyond chance, than the baseline `nb-bigrams`."""
+    """A version of a table of your own must not be worse, beyond chance, than the baseline `nb-ngrams`."""
     gate_margin: float = Field(0.0, ge=0, le=1)
     """The lower end of the 95% interval of candidate less champion in accuracy must be above minus this."""
     gate_slice_margin: float = Field(0.02, ge=0, le=1)

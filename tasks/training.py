@@ -28,7 +28,7 @@ train = _task(steps.train)
 evaluate = _task(steps.evaluate)
 register = _task(registering.register)
 summarize = _task(summarizing.summarize)
-TRAINING = Steps(fetch, prepare, fit, train, fit_baseline, evaluate, register, summarize)
+TRAINING = Steps(fetch, prepare, fit, fit_baseline, train, evaluate, register, summarize)
 
 check_original = _task(steps.check_original, "check")
 summarize_repeats = _task(summarizing.summarize_repeats, "summarize")

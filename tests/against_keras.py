@@ -4,8 +4,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+Ids = NDArray[np.int32]
 
-def check_scores(scores: NDArray[np.float64], network: keras.Model, ids: NDArray[np.int32]) -> None:
+
+def check_scores(scores: NDArray[np.float64], network: keras.Model, ids: Ids | dict[str, Ids]) -> None:
     """Assert that scores are the network's.
 
     Keras's float32 differs from itself by up to 3e-6 between batch sizes (decision 0002): single scores may
@@ -28,6 +30,8 @@ def in_float64(network: keras.Model) -> keras.Model:
 
 def _layer_in_float64(layer: keras.Layer) -> keras.Layer:
     config = layer.get_config()
+    if not isinstance(layer, keras.Layer):  # a sum, as of keras.ops
+        return type(layer).from_config(config)
     config["dtype"] = "float64"
     for inner in ("layer", "backward_layer"):  # of two directions
         if inner in config:

@@ -163,7 +163,7 @@ def test_the_page_has_the_numbers_and_the_readers_of_the_code() -> None:
     numbers = {reader: number for number, reader in rows}
     for module in (scorer, reviews, sample):
         assert numbers[module.__name__].startswith(f"{module.FORMAT},")
-    assert "3 is read, too" in numbers[scorer.__name__] and scorer.READ_FORMATS == (3, 4, 5)
+    assert "3 is read, too" in numbers[scorer.__name__] and scorer.READ_FORMATS == (3, 4, 5, 6)
     assert {reader for _, reader in rows if find_spec(reader) is None} == set()
 
 

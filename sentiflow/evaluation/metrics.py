@@ -299,7 +299,7 @@ class Baseline:
 
         Example:
             >>> Baseline(0.83, 0.012, -0.004, 0.028).text
-            'nb-bigrams reaches 83.00%: no difference beyond chance (+1.20 points, 95% interval -0.40 to +2.80)'
+            'nb-ngrams reaches 83.00%: no difference beyond chance (+1.20 points, 95% interval -0.40 to +2.80)'
         """
         interval = f"95% interval {format_interval(self.low, self.high)}"
         points = f"{100 * abs(self.difference):.2f} points ({interval})"

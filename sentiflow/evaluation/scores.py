@@ -41,7 +41,7 @@ def best_epoch(history: Sequence[Epoch]) -> Epoch:
     return min(history, key=lambda epoch: epoch.val_loss)
 
 
-BASELINE: Literal["nb-bigrams"] = "nb-bigrams"  # a version of a user's table must not be worse
+BASELINE: Literal["nb-ngrams"] = "nb-ngrams"  # a version of a user's table must not be worse
 
 
 @dataclass(frozen=True)

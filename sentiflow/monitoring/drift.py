@@ -10,7 +10,7 @@ from scipy.stats import ks_2samp
 from sentiflow.base import model as base
 from sentiflow.data.division import text_id
 from sentiflow.data.reviews import Reviews
-from sentiflow.scoring import TextScorer, tokenize
+from sentiflow.scoring import TextScorer
 from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.training.fitting import learnt_ids
 
@@ -113,7 +113,7 @@ def features_of_texts(texts: Sequence[str], scorer: TextScorer) -> dict[str, Flo
     known = scorer.weights.size
     counts = np.zeros((2, len(texts)))  # words, and those out of vocabulary
     for column, text in enumerate(texts):
-        ids = [scorer.vocabulary.id_of(word) for word in tokenize(text)]
+        ids = [scorer.vocabulary.id_of(word) for word in scorer.vocabulary.tokenize(text)]
         counts[:, column] = len(ids), sum(1 for i in ids if i is None or i >= known)
     return _shares(*counts) | {"score": scorer.score(texts)}
 
@@ -136,7 +136,7 @@ def features_of_reviews(content: Reviews, scorer: TextScorer) -> dict[str, Float
     # A word of the base would stand among the others of the base, which the network knows or not.
     out = (once & ~there) | (once & (known <= own)) | (words >= known) | (words < FIRST_WORD)
     outside = np.bincount(review, out, len(train)).astype(float)
-    scores = scorer.network.score(test.padded(scorer.sequence_length, known))
+    scores = scorer.score_ids(test.tokens)
     return _shares(lengths.astype(float), outside) | {"score": scores}
 
 

@@ -25,7 +25,8 @@ from sentiflow.names import BUILT_IN
 from sentiflow.reports.one_run import record_evaluation
 from sentiflow.reproduction import Original, find_original, need_data
 from sentiflow.run.record import CAVEAT, epoch_tags
-from sentiflow.scoring import is_positive
+from sentiflow.scoring import NGrams, is_positive
+from sentiflow.scoring.ngrams import LONGEST
 from sentiflow.settings import load_settings
 from sentiflow.store.client import EpochLog
 from sentiflow.store.records import SCORER_DIGEST
@@ -101,8 +102,11 @@ def fit(run: RunContext, prepared: Prepared, start_from: str, searched: Collecti
     return start_from_it(replace(run, config=config), start)
 
 
-def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
-    """Train the recipe's network on the training split; never retried, a failure here would only repeat."""
+def train(run: RunContext, prepared: Prepared, baseline: Path | None) -> TrainedFiles:
+    """Train the recipe's network on the training split, and put the n-grams of the baseline's file beside it.
+
+    Never retried: a failure here would only repeat.
+    """
     config = run.config
     with run.timed("load"):
         # In this order: TensorFlow's import goes on in the background meanwhile.
@@ -115,7 +119,7 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
     logger.info("%s", f"training on {len(train_split):,} reviews, validating on {len(validation):,}")
     for warning in division.warnings(prepared.table):
         logger.warning("%s", warning)
-    weights = None
+    weights, beside = None, None
     if run.build is not None:
         from sentiflow.training.network.own import train_own
 
@@ -128,9 +132,16 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
             start, reviews.read_vocabulary(prepared.table), train_split, validation, config, run.seed, epochs.add,
             progress_bar,
         )  # fmt: skip
+    logger.info(_ending(trained, config))
+    if run.build is None:
         model.weights_of(trained.network).save(weights := run.work / "trained-weights.npz")
+        if config.ngrams and baseline is not None:
+            trained, beside = _with_ngrams(trained, validation, config, baseline)
+    ngrams = None
+    if beside is not None:
+        beside.save(ngrams := run.work / "trained-ngrams.npz")
     kept = trained.kept
-    files = TrainedFiles(run.work / "model.keras", weights, trained.history, kept)
+    files = TrainedFiles(run.work / "model.keras", weights, ngrams, trained.history, kept)
     trained.network.save(files.keras)
     epochs.end(kept)
     run.text(model.summary_of(trained.network), "model_summary.txt")
@@ -138,8 +149,26 @@ def train(run: RunContext, prepared: Prepared) -> TrainedFiles:
         run.upload(write_learnt(learnt_in(table, run.start.learnt), run.work / "learnt"))
     run.tag_seconds({"train": trained.seconds})
     run.tag(epoch_tags(len(trained.history), kept.number if config.early_stopping_patience else None))
-    logger.info(_ending(trained, config))
     return files
+
+
+def _with_ngrams(
+    trained: "Trained", validation: Reviews, config: TrainConfig, baseline: Path
+) -> tuple["Trained", NGrams | None]:
+    """The network with n-grams beside it; alone where validation does not want them."""
+    from sentiflow.training.network import model
+
+    fitted, _ = baselines.Fitted.load(baseline)
+    network = trained.chosen or model.weights_of(trained.network)
+    found = fitted.beside(network, config.sequence_length, validation)
+    if found is None:
+        logger.info("n-grams left out: beside the network they do not lower the validation loss beyond chance")
+        return trained, None
+    ngrams, loss, accuracy = found
+    both = model.with_ngrams(trained.network, ngrams)
+    told = f"{len(ngrams.keys):,} n-grams beside the network, whose log-odds count {ngrams.network:.2f} times"
+    logger.info("%s: val loss %.4f instead of %.4f", told, loss, trained.kept.val_loss)
+    return replace(trained, network=both, kept=replace(trained.kept, val_loss=loss, val_accuracy=accuracy)), ngrams
 
 
 def _ending(trained: "Trained", config: TrainConfig) -> str:
@@ -163,17 +192,17 @@ def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles, baselin
     scorer = scorer_of(run, prepared, trained)
     run.tag({SCORER_DIGEST: scorer.digest})
     with run.timed("evaluate"):
-        ids = content.of("test").padded(run.config.sequence_length, run.config.vocabulary_size)
-        with progress_bar("Evaluating", scorer.network.readings * len(ids)) as advance:
+        texts = content.of("test").tokens
+        with progress_bar("Evaluating", scorer.network.readings * len(texts)) as advance:
             began = time.perf_counter()
-            scores = scorer.network.score(ids, advance=advance)
+            scores = scorer.score_ids(texts, advance=advance)
             speed = len(scores) / (time.perf_counter() - began)
     extra = AT_THE_END if run.parent is None else {}
     chance = _at_chance(run, content, scores)
     if caveat := " ".join(filter(None, [chance, _near(run, content, scores)])):
         run.tag({CAVEAT: caveat})
         logger.warning("%s", caveat, extra=extra)
-    theirs = None if baseline is None else np.load(baseline)
+    theirs = None if baseline is None else np.load(baseline)["scores"]
     measured, against = record_evaluation(run, prepared, content, scorer, scores, speed, trained.history, theirs)
     logger.info("test accuracy %s", measured.text(content.label_names, tested_on(prepared)), extra=extra)
     if against is not None:
@@ -212,16 +241,16 @@ def _at_chance(run: RunContext, content: Reviews, scores: NDArray[np.float64]) -
 
 
 def fit_baseline(run: RunContext, prepared: Prepared) -> Path | None:
-    """Fit the baseline on the network's reviews; gives a file of its test scores, (n,), or None if it cannot."""
-    file = run.work / "baseline.npy"
+    """Fit the baseline on the network's reviews; gives its file, with its test scores, or None if it cannot."""
+    file = run.work / "baseline.npz"
     with run.timed("baseline"):
         content = reviews.read(prepared.table)
         learnt = content.learning_splits(run.config.validation_fraction)
         try:
-            fitted = baselines.fit(*learnt)
+            fitted = baselines.fit(*learnt, run.config.ngrams or LONGEST)
         except UsageError as err:  # a table of very few rows: its network is evaluated all the same
             logger.warning("No %s to compare with: %s", BASELINE, first_line(err))
             return None
-        np.save(file, fitted.score(run.start.tested(content).of("test")))
-    logger.info("%s, C %g, to compare the network with", baselines.ABOUT, fitted.strength)
+        fitted.save(file, fitted.score(run.start.tested(content).of("test")))
+    logger.info("%s: C %g, val loss %.4f", baselines.ABOUT, fitted.strength, fitted.val_loss)
     return file

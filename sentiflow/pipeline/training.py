@@ -32,15 +32,16 @@ class Steps:
     fetch: Callable[[RunContext, TableOptions], Source] = steps.fetch
     prepare: Callable[[RunContext, Source], Prepared] = steps.prepare
     fit: Callable[[RunContext, Prepared, str], RunContext] = steps.fit
-    train: Callable[[RunContext, Prepared], TrainedFiles] = steps.train
     fit_baseline: Callable[[RunContext, Prepared], Path | None] = steps.fit_baseline
+    train: Callable[[RunContext, Prepared, Path | None], TrainedFiles] = steps.train
     evaluate: Callable[[RunContext, Prepared, TrainedFiles, Path | None], Measured] = steps.evaluate
     register: Callable[[RunContext, Prepared, TrainedFiles, Measured], Registered] = register
     summarize: Callable[[RunContext, Prepared, Measured, Registered], TrainingResult] = summarize
 
     def baseline_of(self, run: RunContext, prepared: Prepared) -> Path | None:
-        """The file of the baseline's scores of the test reviews; None for datasets that are not a user's table."""
-        return None if prepared.name in BUILT_IN else self.fit_baseline(run, prepared)
+        """The file of the baseline; None for a built-in dataset, unless its n-grams go beside the network."""
+        needed = run.config.ngrams or prepared.name not in BUILT_IN
+        return self.fit_baseline(run, prepared) if needed else None
 
     def train_seed(
         self, parent: RunContext, prepared: Prepared, name: str, seed: int, baseline: Path | None,
@@ -48,7 +49,7 @@ class Steps:
     ) -> SeedResult:  # fmt: skip
         """Train and evaluate the parent's recipe, or another, with a seed, in a run of its own below it."""
         with child_run(parent, name, REPEAT, prepared, config=config, seed=seed) as run:
-            trained = self.train(run, prepared)
+            trained = self.train(run, prepared, baseline)
             return SeedResult(run, trained, self.evaluate(run, prepared, trained, baseline))
 
 
@@ -68,7 +69,8 @@ def train(
         with training_run(ready, config, seed, build=build) as run:
             prepared = by.prepare(run, by.fetch(run, table))
             run = by.fit(run, prepared, start_from)
-            trained = by.train(run, prepared)
-            measured = by.evaluate(run, prepared, trained, by.baseline_of(run, prepared))
+            baseline = by.baseline_of(run, prepared)
+            trained = by.train(run, prepared, baseline)
+            measured = by.evaluate(run, prepared, trained, baseline)
             model = by.register(run, prepared, trained, measured)
             return by.summarize(run, prepared, measured, model)

@@ -28,7 +28,7 @@ from sentiflow.store.find import champion_of, need_versions, open_store, reprodu
 from sentiflow.store.records import SCORER_DIGEST, Store, VersionRecord, need_number
 
 _BASELINE_IS_BETTER = (
-    f"The baseline {BASELINE}, of words and pairs of words, is better. What helps: more reviews, another "
+    f"The baseline {BASELINE}, of words, pairs and triples, is better. What helps: more reviews, another "
     "start or seed, the recipe large (docs/baselines.md).\n"
 )
 _TEXTS = 30  # timed one by one

@@ -338,7 +338,7 @@ def record_evaluation(
     run.tag(metrics.slice_tags(slices))
     truncated = f"{(test.n_tokens > run.config.sequence_length).mean():.4f}"
     in_both = in_both_splits(content)
-    run.params({PARAMETERS: scorer.weights.parameters, "dataset.truncated": truncated})
+    run.params({PARAMETERS: scorer.parameters, "dataset.truncated": truncated})
     run.params({"dataset.in_both_splits": in_both})
     with run.timed("report"):
         about = {"dataset and digest": f"{prepared.name} {prepared.digest}"}

@@ -6,6 +6,7 @@ threadpoolctl and the standard library only (and Keras for a model of a user's o
 
 from .blas import ONE_BLAS_THREAD
 from .forward import Network, cores
+from .ngrams import NGrams
 from .own import OwnNetwork
 from .scorer import LABEL_NAMES, Attribution, NewerFormatError, TextScorer, Word, is_name, is_positive
 from .vocabulary import OUT_OF_VOCABULARY, START, Vocabulary, pad, tokenize
@@ -13,6 +14,7 @@ from .weights import Weights
 
 __all__ = [
     "LABEL_NAMES",
+    "NGrams",
     "ONE_BLAS_THREAD",
     "OUT_OF_VOCABULARY",
     "OwnNetwork",

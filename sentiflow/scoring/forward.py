@@ -20,6 +20,13 @@ def ignore(_read: int) -> None:
     """Progress that nobody sees."""
 
 
+def mean_score(log_odds: Floats) -> Floats:
+    """The mean of the members' scores, each a sigmoid; (members, n) -> (n,)."""
+    scores: Floats = np.exp(-np.logaddexp(0.0, -log_odds))  # without overflow at either end
+    mean: Floats = scores[0] if len(scores) == 1 else np.mean(scores, axis=0)
+    return mean
+
+
 class Network:
     """Weights made ready to score with.
 
@@ -45,28 +52,37 @@ class Network:
         core works. Of more than a few reviews, ``advance`` is called with how many more have had one of their
         ``readings``.
         """
+        return mean_score(self.log_odds(ids, threads, advance))
+
+    def log_odds(self, ids: Ids, threads: int | None = None, advance: Callable[[int], object] = ignore) -> Floats:
+        """What each member makes of reviews before its sigmoid; (n, t) -> (members, n)."""
         self._check(ids)
         with ONE_BLAS_THREAD:
             if self._together and 0 < len(ids) <= MOST:
-                return self._scores(_read_together(self._readers, ids))
+                return self._log_odds(_read_together(self._readers, ids))
             threads = threads or cores()
-            return self._scores(reader.read(ids, threads, advance) for reader in self._readers)
+            return self._log_odds(reader.read(ids, threads, advance) for reader in self._readers)
+
+    def steps(self, ids: Ids) -> Floats:
+        """``log_odds`` of one review before its first step and after each; (t,) -> (members, t + 1).
+
+        A second direction reads each beginning of the review again: the time grows with the square of its length.
+        """
+        self._check(ids)
+        with ONE_BLAS_THREAD:
+            return self._log_odds(reader.read_steps(ids) for reader in self._readers)
 
     def score_steps(self, ids: Ids) -> Floats:
         """Score one review before its first step and after each; (t,), padded in front with 0 -> (t + 1,).
 
-        The last is what ``score`` says. A second direction reads each beginning of the review again: the time
-        grows with the square of its length.
+        The last is what ``score`` says.
         """
-        self._check(ids)
-        with ONE_BLAS_THREAD:
-            return self._scores(reader.read_steps(ids) for reader in self._readers)
+        return mean_score(self.steps(ids))
 
-    def _scores(self, handed_on: Iterable[Floats]) -> Floats:
-        """From what each reader hands on, (n, u), to the mean of the members' scores, (n,)."""
+    def _log_odds(self, handed_on: Iterable[Floats]) -> Floats:
+        """From what each reader hands on, (n, u), to the members' log-odds, (members, n)."""
         each = iter(handed_on)
-        scores = [member.scores([next(each) for _ in member.readers]) for member in self._members]
-        return scores[0] if len(scores) == 1 else np.mean(scores, axis=0)
+        return np.stack([member.log_odds([next(each) for _ in member.readers]) for member in self._members])
 
     def _check(self, ids: Ids) -> None:
         v = len(self.weights.embedding)
@@ -82,11 +98,11 @@ class _Member:
         self._dense = weights.dense_kernel.astype(np.float64)  # (f, 1)
         self._bias = weights.dense_bias
 
-    def scores(self, handed_on: list[Floats]) -> Floats:
-        """From what each reader hands on, (n, u), to probabilities, (n,)."""
+    def log_odds(self, handed_on: list[Floats]) -> Floats:
+        """From what each reader hands on, (n, u), to log-odds, (n,)."""
         features = handed_on[0] if len(handed_on) == 1 else np.concatenate(handed_on, axis=1)  # (n, f)
-        x = (features @ self._dense + self._bias)[:, 0]
-        return np.exp(-np.logaddexp(0.0, -x))  # the logistic function without overflow at either end
+        log_odds: Floats = (features @ self._dense + self._bias)[:, 0]
+        return log_odds
 
 
 _CHUNK = 1_024  # reviews advanced together: their states stay in the processor's cache

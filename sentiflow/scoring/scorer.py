@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .forward import Network, ignore
+from .forward import Floats, Ids, Network, ignore, mean_score
+from .ngrams import NGrams, Tokens
 from .own import FILE, OwnNetwork
-from .vocabulary import FILTERED, OUT_OF_VOCABULARY, START, Vocabulary, pad, tokenize
+from .vocabulary import FILTERED, OUT_OF_VOCABULARY, START, Vocabulary, pad
 from .weights import Weights
 
 READ, RARE, UNKNOWN, CUT = "read", "rare", "unknown", "cut"
@@ -40,10 +41,12 @@ class Attribution:
     words: tuple[Word, ...]  # in the order of the text; ``start`` and their changes add up to ``score``
 
 
-FORMAT = 4  # of the three files below; 3 had no names of labels
+FORMAT = 4  # of the files below; 3 had no names of labels
 OWN_FORMAT = 5  # with a Keras model in place of the weights
-READ_FORMATS = (3, FORMAT, OWN_FORMAT)
+NGRAMS_FORMAT = 6  # with n-grams beside the weights
+READ_FORMATS = (3, FORMAT, OWN_FORMAT, NGRAMS_FORMAT)
 WEIGHTS = "weights.npz"
+NGRAMS = "ngrams.npz"
 VOCABULARY = "vocabulary.json"
 CONFIG = "scorer.json"
 
@@ -86,6 +89,7 @@ class TextScorer:
     sequence_length: int  # ids read of each text, its last ones
     label_names: tuple[str, str] = LABEL_NAMES  # what 0 and 1 are called in answers
     format: int = FORMAT  # of its files; the digest of 3 is without the names of labels
+    ngrams: NGrams | None = None  # which add to the log-odds of each network
 
     @cached_property
     def network(self) -> Network | OwnNetwork:
@@ -98,6 +102,11 @@ class TextScorer:
         if isinstance(self.weights, Weights):
             return self.weights
         raise ValueError("a model of one's own has no arrays of a recipe")
+
+    @property
+    def parameters(self) -> int:
+        """Trained numbers."""
+        return self.weights.parameters + (0 if self.ngrams is None else len(self.ngrams.keys))
 
     @property
     def explains(self) -> bool:
@@ -117,7 +126,8 @@ class TextScorer:
         begin = f"{self.sequence_length}\n" if form < 4 else json.dumps([self.sequence_length, *self.label_names])
         state = hashlib.sha256(begin.encode())
         state.update("\n".join(self.vocabulary.words).encode())
-        for name, value in self.weights.entries().items():
+        beside = {} if self.ngrams is None else self.ngrams.entries()
+        for name, value in [*self.weights.entries().items(), *beside.items()]:
             state.update(name.encode() + np.ascontiguousarray(value).tobytes())
         return state.hexdigest()
 
@@ -139,9 +149,17 @@ class TextScorer:
         batches = [np.empty(0)]
         for start in range(0, len(texts), _BATCH):
             ids = [self.vocabulary.encode(text) for text in texts[start : start + _BATCH]]
-            padded = pad(ids, self.sequence_length, self.weights.size)
-            batches.append(self.network.score(padded, threads, advance))
+            batches.append(self.score_ids(ids, threads, advance))
         return np.concatenate(batches)
+
+    def score_ids(
+        self, texts: Tokens, threads: int | None = None, advance: Callable[[int], object] = ignore
+    ) -> Floats:
+        """Score whole texts given as ids of the vocabulary, each with its start marker; as ``score``."""
+        padded = pad(texts, self.sequence_length, self.weights.size)
+        if self.ngrams is None or isinstance(self.network, OwnNetwork):
+            return self.network.score(padded, threads, advance)
+        return self.ngrams.scores(self.network.log_odds(padded, threads, advance), texts)
 
     def label_of(self, score: float) -> str:
         """The name of the label that a score stands for."""
@@ -155,30 +173,43 @@ class TextScorer:
         """
         if isinstance(self.network, OwnNetwork):
             raise ValueError("the scores of a model of one's own are not explained word by word")
-        words = tokenize(text)
+        words = self.vocabulary.tokenize(text)
         ids = [self.vocabulary.id_of(word) for word in words]  # None where there is none
         known = [START, *(i for i in ids if i is not None)]
         row = pad([known], self.sequence_length, self.weights.size)[0]
-        steps = self.network.score_steps(row).tolist()  # one more than ids in the row
-        at = self.sequence_length - len(known)  # where the row has the latest known id; below 0 if it was cut
-        start = score = steps[max(at + 1, 0)]
-        entries = []
+        shares = np.zeros(len(known)) if self.ngrams is None else self.ngrams.shares(known)
+        # Of each known id where the row has it, below 0 if it was cut.
+        places = self.sequence_length - len(known) + np.arange(len(known))
+        log_odds = self.network.steps(row)[:, np.maximum(places + 1, 0)]  # (members, known)
+        if self.ngrams is not None:
+            log_odds = self.ngrams.network * log_odds + self.ngrams.constant + np.cumsum(shares)
+        scores = mean_score(log_odds).tolist()
+        start = score = scores[0]
+        entries, at = [], 0
         for word, i in zip(words, ids, strict=True):
             before = score
             if i is None:
                 status = UNKNOWN
-            elif (at := at + 1) < 0:
-                status = CUT
             else:
-                status, score = RARE if row[at] == OUT_OF_VOCABULARY else READ, steps[at + 1]
+                at += 1
+                status, score = self._status(row, int(places[at]), bool(shares[at])), scores[at]
             entries.append(Word(word, status, score, score - before))
-        return Attribution(start, steps[-1], tuple(entries))
+        return Attribution(start, score, tuple(entries))
+
+    @staticmethod
+    def _status(row: Ids, place: int, in_ngrams: bool) -> str:
+        if in_ngrams or (place >= 0 and row[place] != OUT_OF_VOCABULARY):
+            return READ
+        return RARE if place >= 0 else CUT
 
     def save(self, folder: Path) -> dict[str, Path]:
-        """Write the scorer as three files into an existing folder; returns them by name."""
+        """Write the scorer's files into an existing folder; returns them by name."""
         weights, own = WEIGHTS, {}
         if isinstance(self.weights, OwnNetwork):
             weights, own = FILE, {"format": OWN_FORMAT, "vocabulary_size": self.weights.size}
+        elif self.ngrams is not None:
+            own = {"format": NGRAMS_FORMAT}
+            self.ngrams.save(folder / NGRAMS)
         config: dict[str, Any] = {
             "format": FORMAT,
             "sentiflow": version("sentiflow"),
@@ -189,7 +220,8 @@ class TextScorer:
         self.weights.save(folder / weights)
         (folder / VOCABULARY).write_text(json.dumps(self.vocabulary.words, ensure_ascii=False), encoding="utf-8")
         (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
-        return {Path(name).stem: folder / name for name in (weights, VOCABULARY, CONFIG)}
+        names = (weights, VOCABULARY, CONFIG, *([NGRAMS] if self.ngrams is not None else []))
+        return {Path(name).stem: folder / name for name in names}
 
     @classmethod
     def load(cls, folder: Path) -> "TextScorer":
@@ -202,8 +234,8 @@ class TextScorer:
         config = _read_json(folder / CONFIG)
         form = config.get("format") if isinstance(config, dict) else config
         if type(form) is not int or form not in READ_FORMATS:
-            known = f"scorer format {form!r:.60}, this Sentiflow reads {READ_FORMATS[0]} to {OWN_FORMAT}"
-            if type(form) is int and form > OWN_FORMAT:
+            known = f"scorer format {form!r:.60}, this Sentiflow reads {READ_FORMATS[0]} to {READ_FORMATS[-1]}"
+            if type(form) is int and form > READ_FORMATS[-1]:
                 raise NewerFormatError(f"{folder}: {known}; written by Sentiflow {config.get('sentiflow')!s:.60}")
             raise ValueError(f"{folder}: {known}")
         length = config.get("sequence_length")
@@ -226,7 +258,8 @@ class TextScorer:
             weights = OwnNetwork((folder / FILE).read_bytes(), size)
         else:
             weights = Weights.load(folder / WEIGHTS)
-        return cls(weights, Vocabulary(words), length, (names[0], names[1]), form)
+        ngrams = NGrams.load(folder / NGRAMS) if form == NGRAMS_FORMAT else None
+        return cls(weights, Vocabulary(words), length, (names[0], names[1]), form, ngrams)
 
 
 def _read_json(path: Path) -> Any:

@@ -1,6 +1,9 @@
 """Words and ids, by the rules that the IMDB dataset was made with, and reviews of many lengths as one matrix."""
 
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +18,48 @@ FILTERED = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n\r'  # Keras's, and the carriage
 _TO_SPACE = str.maketrans(FILTERED, " " * len(FILTERED))
 
 
-def tokenize(text: str) -> list[str]:
-    """Split a text into words: lower case, the filtered characters to spaces, split on the space alone.
+# Scripts that are written without spaces between words: Thai, Lao, Myanmar, Khmer; kana; Han.
+_WITH_MARKS = "\u0e01-\u0e7f\u0e81-\u0eff\u1000-\u109f\u1780-\u17ff\uaa60-\uaa7f\ua9e0-\ua9ff"
+_KANA = "\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f"
+_HAN = "\u2e80-\u2fdf\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_WIDE = "\u3001-\u3029\u3030-\u303f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"  # their punctuation
+_MARKS = "".join(
+    chr(code)
+    for first, end in ((0x0E00, 0x0F00), (0x1000, 0x10A0), (0x1780, 0x1800), (0x3099, 0x309B), (0xA9E0, 0xAA80))
+    for code in range(first, end)
+    if unicodedata.category(chr(code)) in ("Mn", "Mc")
+)
+_ALONE = f"(?![{_MARKS}])[{_WITH_MARKS}{_KANA}{_HAN}{_WIDE}][{_MARKS}]*+"  # a character with its marks
+_SPACES = "\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # beside the one of ASCII
+_APART = re.compile(f"{_ALONE}|[{_SPACES}]")
+_TOGETHER = re.compile(f"[{_SPACES}]|(?<=[^\n]){_ALONE}|{_ALONE}(?=[^\n])")
 
-    Other white space stays inside words, because the dataset's own words hold some.
+
+def _spaced(found: re.Match[str]) -> str:
+    return " " if found[0].isspace() else f" {found[0]} "
+
+
+def spaced(text: str, *, apart: bool = True) -> str:
+    """A text in lower case, with spaces between its words; ``apart`` is as in ``tokenize``."""
+    lower = text.lower()
+    if apart and not lower.isascii():
+        lower = _APART.sub(_spaced, lower)
+    return lower.translate(_TO_SPACE)
+
+
+def tokenize(text: str, *, apart: bool = True) -> list[str]:
+    """Split a text into words: lower case, the filtered characters to spaces, split on spaces.
+
+    Of scripts without spaces each character is a word, with its marks. With ``apart=False`` it is not, and white
+    space other than a space stays inside words: the IMDB dataset's own words hold some.
 
     Example:
         >>> tokenize("Well-made; I don't regret it!")
         ['well', 'made', 'i', "don't", 'regret', 'it']
+        >>> tokenize("很好吃 OK")
+        ['很', '好', '吃', 'ok']
     """
-    return [word for word in text.lower().translate(_TO_SPACE).split(" ") if word]
+    return [word for word in spaced(text, apart=apart).split(" ") if word]
 
 
 class Vocabulary:
@@ -39,14 +74,24 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.words)
 
+    @cached_property
+    def apart(self) -> bool:
+        """How ``tokenize`` makes these words: scripts without spaces apart, unless a word here shows otherwise."""
+        together = "\n".join(self.words)
+        return together.isascii() or not _TOGETHER.search(together)
+
+    def tokenize(self, text: str) -> list[str]:
+        """Split a text as those that these words are of."""
+        return tokenize(text, apart=self.apart)
+
     def encode(self, text: str) -> list[int]:
         """Turn a text into ids: the start marker, then a word each; words without a rank are dropped."""
         ids = self._ids
-        return [START, *(ids[word] for word in tokenize(text) if word in ids)]
+        return [START, *(ids[word] for word in self.tokenize(text) if word in ids)]
 
     def knows(self, text: str) -> bool:
         """Whether any word of a text has an id; if none has, its score is that of an empty text."""
-        return not self._ids.keys().isdisjoint(tokenize(text))
+        return not self._ids.keys().isdisjoint(self.tokenize(text))
 
     def id_of(self, word: str) -> int | None:
         """The id of one word as ``tokenize`` made it, or None when it has no rank."""

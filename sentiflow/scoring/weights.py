@@ -3,7 +3,7 @@
 import math
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -115,14 +115,7 @@ class Weights:
         Raises:
             ValueError: the file is damaged, lacks an array, or holds one of the wrong shape.
         """
-        try:
-            with zipfile.ZipFile(path) as archive:
-                found = _read_all(archive, path.stat().st_size)
-        except (
-            ValueError, TypeError, EOFError, KeyError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error,
-        ) as err:  # fmt: skip
-            what = err if str(err) else type(err).__name__
-            raise ValueError(f"{path}: damaged, or not the weights of a network: {what}") from err
+        found = read_arrays(path, (*ARRAYS, "mask_zero", "pooling"))
         try:
             return cls.of_entries(found)
         except KeyError as err:
@@ -158,16 +151,35 @@ ARRAYS = [field.name for field in fields(Weights) if field.name not in ("mask_ze
 
 _REQUIRED = [field.name for field in fields(Weights) if field.name not in (*_BACKWARD, "others")]
 
-_DIMENSIONS = {"embedding": 2, "kernel": 2, "recurrent_kernel": 2, "bias": 1, "dense_kernel": 2, "dense_bias": 1}
-_KINDS = {"mask_zero": "b", "pooling": "U"}
+_DIMENSIONS = {
+    "embedding": 2, "kernel": 2, "recurrent_kernel": 2, "bias": 1, "dense_kernel": 2, "dense_bias": 1,
+    "ngram_keys": 1, "ngram_weights": 1,
+}  # fmt: skip
+_KINDS = {"mask_zero": "b", "pooling": "U", "ngram_keys": "i"}
 
 
-def _read_all(archive: zipfile.ZipFile, size: int) -> dict[str, NDArray[Any]]:
+def read_arrays(path: Path, names: Collection[str]) -> dict[str, NDArray[Any]]:
+    """Read an npz without pickles that holds these names alone, also after ``2/`` and further numbers.
+
+    Raises:
+        ValueError: the file is damaged, or holds another array.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _read_all(archive, path.stat().st_size, names)
+    except (
+        ValueError, TypeError, EOFError, KeyError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error,
+    ) as err:  # fmt: skip
+        what = err if str(err) else type(err).__name__
+        raise ValueError(f"{path}: damaged, or not the weights of a network: {what}") from err
+
+
+def _read_all(archive: zipfile.ZipFile, size: int, names: Collection[str]) -> dict[str, NDArray[Any]]:
     """All arrays, each looked at before it is read: together they take no more memory than the file has bytes."""
     members = archive.infolist()
     for member in members:
         number, _, own = member.filename.removesuffix(".npy").rpartition("/")
-        known = own in (*ARRAYS, *_KINDS) and (number.isdecimal() or not number)
+        known = own in names and (number.isdecimal() or not number)
         if not known or not member.filename.endswith(".npy"):
             raise ValueError(f"unknown array {member.filename!r:.60}")
         if member.compress_type != zipfile.ZIP_STORED:

@@ -261,11 +261,11 @@ class EpochLog:
     def __init__(self, run: OpenRun, epochs: int) -> None:
         self._run, self._epochs = run, epochs
         self._waiting: list[Metric] = []
-        self._last = 0
+        self._last: Epoch | None = None
 
     def add(self, epoch: Epoch) -> None:
         """Log one epoch, and whatever waits."""
-        self._last = epoch.number
+        self._last = epoch
         self._add(epoch, epoch.number, EPOCH_METRICS)
         try:
             self._flush()
@@ -281,8 +281,8 @@ class EpochLog:
 
     def end(self, kept: Epoch | None = None) -> None:
         """Log what waits, and a kept epoch as one step more: MLflow shows the last step's values as the run's."""
-        if kept is not None and kept.number < self._last:
-            self._add(kept, self._last + 1, ("train_loss", "train_accuracy", "val_loss", "val_accuracy"))
+        if kept is not None and self._last is not None and kept != self._last:
+            self._add(kept, self._last.number + 1, ("train_loss", "train_accuracy", "val_loss", "val_accuracy"))
         self._flush()
 
     def _add(self, epoch: Epoch, step: int, names: Iterable[str]) -> None:

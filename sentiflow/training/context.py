@@ -21,7 +21,7 @@ from sentiflow.data.rows import share_kept
 from sentiflow.evaluation.scores import Epoch, ScoreTable
 from sentiflow.names import BUILT_IN
 from sentiflow.run.record import DIGEST, LABEL_PARAMS, TESTED_ON
-from sentiflow.scoring import OwnNetwork, TextScorer, Weights
+from sentiflow.scoring import NGrams, OwnNetwork, TextScorer, Weights
 from sentiflow.store.client import OpenRun
 from sentiflow.store.find import open_store, score_table
 from sentiflow.training.recipes import OWN_FIELDS, TrainConfig
@@ -77,6 +77,7 @@ class TrainedFiles:
 
     keras: Path = field(repr=False)
     weights: Path | None = field(repr=False)  # of the stock network
+    ngrams: Path | None = field(repr=False)  # beside it
     history: tuple[Epoch, ...]
     kept: Epoch
 
@@ -137,7 +138,8 @@ def scorer_of(run: RunContext, prepared: Prepared, trained: TrainedFiles) -> Tex
         if trained.weights is None
         else Weights.load(trained.weights)
     )
-    return TextScorer(weights, words, run.config.sequence_length, names)
+    ngrams = None if trained.ngrams is None else NGrams.load(trained.ngrams)
+    return TextScorer(weights, words, run.config.sequence_length, names, ngrams=ngrams)
 
 
 def _inputs(prepared: Prepared) -> list[DatasetInput]:

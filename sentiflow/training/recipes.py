@@ -14,6 +14,7 @@ from sentiflow.console import CONSOLE, escape
 from sentiflow.environment import expanded
 from sentiflow.errors import UsageError, plain_reason
 from sentiflow.names import BUILT_IN
+from sentiflow.scoring.ngrams import LONGEST
 
 LAST_SEED = 2**32 - 1
 
@@ -69,7 +70,7 @@ class TrainConfig(BaseModel):
     )  # fmt: skip
 
     recipe: str = Field("tutorial", min_length=1, max_length=60)
-    """tutorial, tuned, large or fitted: fields left empty are its. Another name is of your own recipe."""
+    """tutorial, tuned, large, ngrams or fitted: fields left empty are its. Another name is of your own recipe."""
     vocabulary_size: int = Field(10_000, ge=4, le=200_000)
     """Ids kept, the 4 reserved ones included; rarer words become 2."""
     sequence_length: int = Field(500, ge=1, le=5_000)
@@ -118,6 +119,8 @@ class TrainConfig(BaseModel):
     """Train the chosen number of epochs once more, on the validation part, too."""
     fit_to_table: tuple[str, ...] = ()
     """Fields that rules choose by the reviews' number and lengths, and by what a training starts from."""
+    ngrams: int = Field(0, ge=0, le=LONGEST)
+    """Words of the longest n-gram that a linear model beside the network reads; 0 for none."""
     backend: Literal["numba", "keras"] = "numba"
     """What trains: compiled kernels, or Keras's own layers, many times slower, to compare with."""
     deterministic: bool = True
@@ -215,6 +218,9 @@ LARGE = TUNED.model_copy(
     }
 )
 
+# The network of tuned beside the baseline: docs/recipes.md.
+NGRAMS = TUNED.model_copy(update={"recipe": "ngrams", "ngrams": LONGEST})
+
 # Chosen on tables of other people (docs/own-tables.md); the fields with a rule get other values at each training.
 FITTED = LARGE.model_copy(
     update={
@@ -222,11 +228,12 @@ FITTED = LARGE.model_copy(
         "validation_fraction": 0.2,  # of a small table a tenth is too little to choose an epoch by
         "final_training": True,  # then, what chose it teaches, too
         "vocabulary_dropout": 0.1,  # a short text has few words to tell it by
+        "ngrams": LONGEST,  # left out of a training whose validation reviews do not want them
         "fit_to_table": FITTED_FIELDS,
     }
 )
 
-RECIPES |= {recipe.recipe: recipe for recipe in (TUTORIAL, TUNED, LARGE, FITTED)}
+RECIPES |= {recipe.recipe: recipe for recipe in (TUTORIAL, TUNED, LARGE, NGRAMS, FITTED)}
 
 
 def default_recipe(dataset: str) -> str:

@@ -63,7 +63,7 @@ def test_a_training_says_everywhere_what_the_network_loses(result: TrainingResul
     assert any(each.key == "training-summary" and each.data == description for each in shown)
     assert baseline.text in client.get_model_version(result.model.name, str(result.model.version)).description
     page = Path(client.download_artifacts(result.run_id, "report.html")).read_text()
-    assert baseline.text in page and "nb-bigrams, balanced accuracy" in page
+    assert baseline.text in page and "nb-ngrams, balanced accuracy" in page
     assert float(run.data.tags["time.baseline"]) > 0
 
 

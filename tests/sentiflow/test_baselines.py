@@ -1,14 +1,15 @@
-"""The baseline against another way to it and sums by hand: words and pairs."""
+"""The baseline against another way to it and sums by hand: n-grams."""
 
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from sentiflow.baselines import STRENGTHS, features, fit, log_count_ratio
+from sentiflow.baselines import STRENGTHS, Features, fit, log_count_ratio
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
 
@@ -62,25 +63,25 @@ def as_whole_text(reviews: Reviews) -> list[str]:
 NOISY, NOISY_HELD_BACK = blurred(LEARNT), blurred(HELD_BACK)
 
 
-def test_each_word_and_pair_counts_once_in_a_review_and_no_pair_crosses_reviews() -> None:
-    keys, rows = features(reviews_of([1, 4, 5, 4, 5], [1, 2, 6], [1]))
-    first = 2**32
-    assert keys.tolist() == [4, 5, 6, 4 * first + 5, 5 * first + 4]
-    assert rows.toarray().tolist() == [[1, 1, 0, 1, 1], [0, 0, 1, 0, 0], [0, 0, 0, 0, 0]]
+def test_an_n_gram_counts_once_in_a_review_if_two_hold_it() -> None:
+    content = reviews_of([1, 4, 5, 4, 5], [1, 2, 6, 6, 4, 5], [1])
+    learnt = Features(content, 3)
+    assert learnt.fit(1.0).keys.tolist() == [4, 5, (4 << 21) + 5]  # 6 is twice in one review alone
+    assert learnt.holds(content).toarray().tolist() == [[1, 1, 1], [1, 1, 1], [0, 0, 0]]
 
 
 def test_ratios_by_hand() -> None:
     # Word 4 in both positive reviews, 5 in one; 5 in the negative one. With 1 added: 3, 2 of 5 and 1, 2 of 3.
-    _, rows = features(reviews_of([1, 4], [1, 5], [1, 4]))
+    rows = csr_array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
     found = log_count_ratio(rows, np.array([1, 0, 1], np.int8))
     assert found == pytest.approx([math.log((3 / 4) / (1 / 3)), math.log((1 / 4) / (2 / 3))])
 
 
-def test_scores_of_words_and_pairs_are_those_of_another_way_to_the_same_model() -> None:
+def test_scores_are_those_of_another_way_to_the_same_model() -> None:
     """scikit-learn's vectoriser and another solver; the last fit has the validation reviews, too."""
 
     def fitted(learnt: Reviews, strength: float, asked: Reviews) -> np.ndarray:
-        vectoriser = CountVectorizer(binary=True, ngram_range=(1, 2), token_pattern=r"\S+")
+        vectoriser = CountVectorizer(binary=True, ngram_range=(1, 3), min_df=2, token_pattern=r"\S+")
         rows = vectoriser.fit_transform(as_whole_text(learnt)).toarray()
         share = [1 + rows[learnt.label == label].sum(axis=0) for label in (1, 0)]
         ratio = np.log(share[0] / share[0].sum() / (share[1] / share[1].sum()))
@@ -110,7 +111,7 @@ def test_the_same_reviews_give_the_same_bits() -> None:
 
 
 def test_texts_of_one_word_or_none_and_validation_reviews_of_one_label_are_no_error() -> None:
-    words = reviews_of([1, 4], [1, 5], [1], [1, 5])
+    words = reviews_of([1, 4], [1, 5], [1, 4], [1, 5], [1])
     held_back = reviews_of([1, 5], label=[1])
     negative, positive = fit(words, held_back).score(words)[:2]
     assert negative < positive

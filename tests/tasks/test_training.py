@@ -31,8 +31,9 @@ def test_each_task_works_without_prefect(world: World, tmp_path: Path, monkeypat
     ):
         prepared = prepare.fn(run, fetch.fn(run, DEFAULT_OPTIONS))
         run = fit.fn(run, prepared, AUTO)
-        trained = train.fn(run, prepared)
-        measured = evaluate.fn(run, prepared, trained, fit_baseline.fn(run, prepared))
+        baseline = fit_baseline.fn(run, prepared)
+        trained = train.fn(run, prepared, baseline)
+        measured = evaluate.fn(run, prepared, trained, baseline)
         result = summarize.fn(run, prepared, measured, register.fn(run, prepared, trained, measured))
     assert run.record().tags["started_by"].endswith(", by hand")
     assert find_version(world.settings, result.model.name, None).number == result.model.version == 1

@@ -163,6 +163,7 @@ class Trained:
     history: tuple[Epoch, ...]
     kept: Epoch
     seconds: float
+    chosen: Weights | None = None  # of the training that chose the epoch, where another came after it
 
 
 def train(
@@ -250,7 +251,8 @@ def train_from(
     if config.final_training:
         last = own.model_copy(update={"epochs": trained.kept.number, "early_stopping_patience": 0})
         again = train(training.joined(validation), validation, last, seed, progress=progress, begin=begin)
-        trained = replace(trained, network=again.network, seconds=trained.seconds + again.seconds)
+        seconds, chosen = trained.seconds + again.seconds, weights_of(trained.network)
+        trained = replace(trained, network=again.network, seconds=seconds, chosen=chosen)
     if start is None or own.vocabulary_size == config.vocabulary_size:
         return trained
     network = build(config, seed)

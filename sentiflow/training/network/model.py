@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
-from sentiflow.scoring import Network, TextScorer, Vocabulary, Weights
+from sentiflow.scoring import Network, NGrams, TextScorer, Vocabulary, Weights
 from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.scoring.weights import ARRAYS
 from sentiflow.training.recipes import TrainConfig
@@ -167,6 +167,35 @@ def _weights_of(member: keras.Sequential) -> Weights:
     arrays: dict[str, Any] = dict(zip(ARRAYS, copies, strict=False))
     pooling = "mean" if layers[1].return_sequences else "last"
     return Weights(**arrays, mask_zero=bool(layers[0].mask_zero), pooling=pooling)
+
+
+def with_ngrams(network: keras.Model, ngrams: NGrams) -> keras.Model:
+    """Stock layers that score as a network with n-grams beside it; takes ids, and the n-grams of whole texts.
+
+    These are positions in ``ngrams.keys`` counted from 1, each once, padded with 0: int32 of shape (n, any).
+    """
+    size = len(ngrams.keys) + 1
+    ids, held = network.inputs[0], keras.Input((None,), dtype="int32", name="ngrams")
+    weights = keras.layers.Embedding(size, 1, name="ngram_weights")
+    total = keras.ops.sum(weights(held), axis=1)
+    weights.set_weights([np.append(np.float32(0), ngrams.weights)[:, np.newaxis]])
+    scores = [
+        keras.layers.Activation("sigmoid")(keras.layers.Add()([_log_odds(member, ngrams)(ids), total]))
+        for member in members_of(network)
+    ]
+    mean = scores[0] if len(scores) == 1 else keras.layers.Average(name="mean_of_members")(scores)
+    return keras.Model([ids, held], mean, name="sentiment")
+
+
+def _log_odds(member: keras.Sequential, ngrams: NGrams) -> keras.Sequential:
+    """A member without its sigmoid, weighed, with the constant of the n-grams."""
+    *read, score = member.layers
+    weighed = keras.layers.Dense(1, name="log_odds")
+    made = keras.Sequential([*read, weighed], name=f"{member.name}_network")
+    kernel, bias = score.get_weights()
+    made.build(member.input_shape)
+    weighed.set_weights([ngrams.network * kernel, ngrams.network * bias + ngrams.constant])
+    return made
 
 
 def summary_of(network: keras.Model) -> str:

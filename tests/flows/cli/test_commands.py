@@ -117,7 +117,7 @@ def test_or_sample_says_so_in_plain_words_and_writes_only_where_the_settings_say
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--recipe", "sed"], "there are: fitted, large, tuned, tutorial"),
+        (["--recipe", "sed"], "there are: fitted, large, ngrams, tuned, tutorial"),
         (["--recipe", "mine.toml"], "Cannot read the recipe mine.toml: No such file or directory."),
         (["--set", "epochs=0"], "greater than or equal to 1"),
         (["--set", "learning_rate=nan"], "finite number"),

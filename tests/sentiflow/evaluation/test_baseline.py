@@ -47,4 +47,4 @@ def test_a_run_without_a_baseline_has_none() -> None:
     ],
 )
 def test_words_say_gain_loss_or_neither(difference: float, low: float, high: float, text: str) -> None:
-    assert Baseline(0.83, difference, low, high).text == f"nb-bigrams reaches 83.00%: {text}"
+    assert Baseline(0.83, difference, low, high).text == f"nb-ngrams reaches 83.00%: {text}"

@@ -128,7 +128,7 @@ def test_a_model_that_a_simple_one_beats_is_refused_however_good_it_is() -> None
     decision = judge(candidate, None, CHEAP, limits(), baseline=baseline)
     (failed,) = decision.failures
     assert (failed.name, failed.number, failed.limit) == ("baseline", tango(1, 9, 100)[1], 0.0)
-    assert failed.text.startswith("8.00 points worse than nb-bigrams (95% interval -")
+    assert failed.text.startswith("8.00 points worse than nb-ngrams (95% interval -")
     assert failed.text.endswith("; must not be worse beyond chance")
     assert judge(candidate, None, CHEAP, limits(baseline=False), baseline=baseline).passed
 

@@ -107,7 +107,7 @@ def test_an_unknown_format_is_refused(scorer: TextScorer, tmp_path: Path, given:
     scorer.save(tmp_path)
     config = {"sequence_length": 6, **given}
     (tmp_path / "scorer.json").write_text(json.dumps(config), encoding="utf-8")
-    with pytest.raises(ValueError, match="reads 3 to 5") as refused:
+    with pytest.raises(ValueError, match="reads 3 to 6") as refused:
         TextScorer.load(tmp_path)
     assert not isinstance(refused.value, NewerFormatError)
 
@@ -117,10 +117,10 @@ def test_a_newer_format_names_the_version_that_wrote_it(scorer: TextScorer, tmp_
     config = json.loads((tmp_path / "scorer.json").read_text(encoding="utf-8"))
     assert config["sentiflow"] == version("sentiflow")
     (tmp_path / "scorer.json").write_text(
-        json.dumps({**config, "format": 6, "sentiflow": "1.7.0"}), encoding="utf-8"
+        json.dumps({**config, "format": 7, "sentiflow": "1.7.0"}), encoding="utf-8"
     )
     with pytest.raises(
-        NewerFormatError, match=r"format 6, this Sentiflow reads 3 to 5; written by Sentiflow 1\.7\.0"
+        NewerFormatError, match=r"format 7, this Sentiflow reads 3 to 6; written by Sentiflow 1\.7\.0"
     ):
         TextScorer.load(tmp_path)
 

@@ -15,8 +15,36 @@ def test_tokenize_splits_at_each_filter_character(character: str) -> None:
 
 
 @pytest.mark.parametrize("space", ["\x0b", "\x0c", "\x85", "\xa0", "\u2003"])
-def test_tokenize_keeps_other_white_space_inside_words(space: str) -> None:
-    assert tokenize(f"a{space}b c") == [f"a{space}b", "c"]
+def test_words_that_hold_white_space_keep_it(space: str) -> None:
+    assert tokenize(f"a{space}b c", apart=False) == [f"a{space}b", "c"]
+    assert Vocabulary([f"a{space}b"]).tokenize(f"A{space}b c") == [f"a{space}b", "c"]
+    assert Vocabulary(["a"]).tokenize(f"a{space}b") == (["a", "b"] if space in "\xa0\u2003" else [f"a{space}b"])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("很好吃，OK吗?", ["很", "好", "吃", "，", "ok", "吗"]),
+        ("ラーメンが美味", ["ラ", "ー", "メ", "ン", "が", "美", "味"]),
+        ("ｶﾞ", ["ｶ", "ﾞ"]),
+        ("ข้าวดี ๆ", ["ข้", "า", "ว", "ดี", "ๆ"]),  # vowels above and tones are marks of their letter
+        ("ດີ", ["ດີ"]),
+        ("ភាសា", ["ភា", "សា"]),
+        ("ကောင်း", ["ကော", "င်း"]),
+        ("한국어 책", ["한국어", "책"]),  # written with spaces
+        ("हिन्दी", ["हिन्दी"]),
+        ("привет\u3000мир", ["привет", "мир"]),
+        ("𠮷野", ["𠮷", "野"]),
+    ],
+)
+def test_scripts_without_spaces_are_read_character_by_character(text: str, words: list[str]) -> None:
+    assert tokenize(text) == words
+    assert Vocabulary(words).tokenize(text) == words
+
+
+def test_a_vocabulary_of_before_reads_texts_as_it_was_made() -> None:
+    assert Vocabulary(["很好吃", "饭"]).tokenize("很好吃 饭") == ["很好吃", "饭"]
+    assert Vocabulary(["ok很"]).tokenize("很好吃") == ["很好吃"]
 
 
 @pytest.mark.parametrize(
