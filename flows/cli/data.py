@@ -1,11 +1,12 @@
 """``sentiflow data``: a dataset as a training reads it."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.options import TRAIN, DatasetOption, JsonOption, RecipeOption, SetOption, command
-from flows.cli.output import print_table, stdout_for
+from flows.cli.options import TRAIN, DatasetOption, JsonOption, RecipeOption, SetOption, command, file_option
+from flows.cli.output import check_page, print_table, stdout_for, write_page
 from sentiflow.console import CONSOLE, Console, escape, progress_bar
 from sentiflow.names import AUTO, BUILT_IN
 from sentiflow.reports.blocks import Table
@@ -23,6 +24,7 @@ app = typer.Typer()
     TRAIN,
     "sentiflow data",
     "sentiflow data --dataset reviews.csv --text-column review --label-column rating --labels good=1,bad=0",
+    "sentiflow data --dataset reviews.csv --html reviews.html",
 )
 def data(
     *,
@@ -33,6 +35,10 @@ def data(
     from_labels: Annotated[
         bool, typer.Option("--from-labels", help="First write what people labelled into the dataset's folder.")
     ] = False,
+    html: Annotated[
+        Path | None,
+        file_option("--html", help="Write a page: lengths, scripts, words by label, labels that look wrong."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check and describe a dataset without training."""
@@ -41,6 +47,7 @@ def data(
     from sentiflow.settings import load_settings
     from sentiflow.training.recipes import default_recipe, load_recipe
 
+    check_page("--html", html)
     settings = load_settings()
     if from_labels:
         from sentiflow.monitoring.labelling import write_tables
@@ -60,6 +67,10 @@ def data(
     facts = describe(rows, known, config.vocabulary_size, config.sequence_length)
     stdout = stdout_for({"dataset": prepared, "facts": facts}, as_json=as_json)
     _show(prepared, facts, config, None if start is None else start.text(), stdout)
+    if html is not None:
+        from sentiflow.reports.dataset import dataset_page
+
+        write_page(html, dataset_page(prepared), CONSOLE if as_json else stdout)
 
 
 def _show(

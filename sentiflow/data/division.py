@@ -301,7 +301,7 @@ def weak_test(content: Reviews) -> list[str]:
 
 def near_told(content: Reviews) -> str:
     """What to say where so many test reviews are nearly equal to learnt ones that the test is not honest."""
-    pairs, tests = _pairs(content), int((content.split == "test").sum())
+    pairs, tests = near_pairs(content), int((content.split == "test").sum())
     if len(pairs) <= _MANY * tests:
         return ""
     other = sum(content.label[one] != content.label[learnt] for one, learnt in pairs)
@@ -318,13 +318,13 @@ def warnings(table: Path) -> list[str]:
         words, texts = read_vocabulary(table), of_test(table, "text")
         shown = [
             f'"{_short(texts[content.review_id[one]])}" with "{_short(words.decode(content.tokens[learnt], ""))}"'
-            for one, learnt in _pairs(content)[:_EXAMPLES]
+            for one, learnt in near_pairs(content)[:_EXAMPLES]
         ]
         found.append(f"{said}: {'; '.join(shown)}. The test says little of new texts: keep one of such texts.")
     return found
 
 
-def _pairs(content: Reviews) -> list[tuple[int, int]]:
+def near_pairs(content: Reviews) -> list[tuple[int, int]]:
     """The places of test reviews and of learnt ones that they are nearly equal to."""
     if content.alike is None or not (ones := np.flatnonzero(content.alike != "").tolist()):
         return []

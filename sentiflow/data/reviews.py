@@ -259,6 +259,12 @@ def of_test(table: Path, column: Literal["place", "origin", "text"]) -> dict[str
     return {name: value for name, split, value in rows if split == "test" and value}
 
 
+def places(table: Path) -> list[str]:
+    """Where each review of a canonical table stands in its source, in its order."""
+    found: list[str] = _columns(table, "place")["place"].to_pylist()
+    return found
+
+
 ORIGIN, LABEL_SAMPLE = "sentiflow_origin", "label-sample"
 """A column of a user's table, and its value in rows that hold what people said of texts in use."""
 
