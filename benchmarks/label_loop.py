@@ -26,7 +26,7 @@ from sentiflow.data import reviews
 from sentiflow.data.prepare import fetch, prepare
 from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.evaluation.statistics import wilson
-from sentiflow.monitoring.accuracy import Tested, live_accuracy
+from sentiflow.monitoring.accuracy import Tested, interval, live_accuracy
 from sentiflow.monitoring.labelling import csv_table
 from sentiflow.monitoring.log import SERVED, Entry, TextLog
 from sentiflow.monitoring.sample import Sample, draw
@@ -108,7 +108,7 @@ class World:
         accuracy, right = champion.accuracy(rows), champion.table.right
         tested = Tested(float(right.mean()), wilson(int(right.sum()), len(right))[0])
         live = live_accuracy(sample, told, tested, self.settings.monitor_drop)
-        low, high = live.logged
+        low, high = interval(live.value, live.doubt)  # on these texts alone
         return {"accuracy": accuracy, "alarm": live.dropped, "held": low <= accuracy <= high}
 
     def judged(self, candidate: Model, champion: Model) -> Measured:

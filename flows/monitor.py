@@ -1,6 +1,6 @@
 """A drift check of the texts that were scored and served."""
 
-from sentiflow.monitoring import live
+from sentiflow.monitoring import accuracy
 from sentiflow.monitoring.check import CheckOutcome, drift_check
 from sentiflow.names import dataset_name
 from sentiflow.operations.job import job
@@ -22,14 +22,14 @@ def monitor(dataset: str = "imdb") -> CheckOutcome:
     """
     with drift_check(dataset) as check:
         found = measure_accuracy(check)
-        news = live.news(found)
-        accuracy = tuple(f"{each.headline}. {each.power}" for each in news)
-        dropped = bool(live.new_drops(news, check.settings))
+        news = accuracy.news(found)
+        told = tuple(f"{each.headline}." for each in news)
+        dropped = bool(accuracy.new_drops(news, check.settings))
         texts = collect(check)
         if texts.distinct < (minimum := check.settings.monitor_min_texts):
             few = f"Only {texts.distinct:,} new texts (minimum {minimum:,}); they are left to the next check."
-            return CheckOutcome(check.model, texts.distinct, few, accuracy=accuracy, dropped=dropped)
-        result = compare(check, texts, [live.section(found)] if found else [])
+            return CheckOutcome(check.model, texts.distinct, few, accuracy=told, dropped=dropped)
+        result = compare(check, texts, [accuracy.section(found)] if found else [])
         run = report(check, texts, result)
         mark_checked(check, texts, result)
-    return CheckOutcome(check.model, texts.distinct, f"{result.headline}.", result, run.url, accuracy, dropped)
+    return CheckOutcome(check.model, texts.distinct, f"{result.headline}.", result, run.url, told, dropped)

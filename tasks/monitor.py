@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from prefect import task
 
 from sentiflow.locks import lock_tag
+from sentiflow.monitoring import accuracy
 from sentiflow.monitoring import check as checking
-from sentiflow.monitoring import live
 from sentiflow.monitoring.accuracy import LiveAccuracy
 from sentiflow.monitoring.check import DriftCheck, DriftResult, RecentTexts
 from sentiflow.names import dataset_of
@@ -29,19 +29,19 @@ logger = logging.getLogger(f"sentiflow.{__name__}")
 @task(name="measure accuracy", task_run_name="measure accuracy", persist_result=False)
 def measure_accuracy(check: DriftCheck) -> list[LiveAccuracy]:
     """Measure the accuracy in use by the labels of samples; what is new is reported, and a drop is told."""
-    found = live.watched(check.model, check.settings)
-    if not (news := live.news(found)):
+    found = accuracy.watched(check.model, check.settings)
+    if not (news := accuracy.news(found)):
         return found
     for each in news:
         logger.info("%s", each.headline)
-    latest, page = news[-1], live.report(found)
+    latest, page = news[-1], accuracy.report(found)
     with _run(check, latest.sample.version, {"live.sample": str(latest.sample.number)}) as run:
-        run.log(live.metrics(latest))
+        run.log(accuracy.metrics(latest))
         run.text(page.page(), PAGE)
         publish_summary(run, this_flow_run(), page.markdown(), "accuracy", latest.headline)
-    for each in live.new_drops(news, check.settings):
+    for each in accuracy.new_drops(news, check.settings):
         _tell(check, run, each.sample.version, "dropped", f"{each.headline}.")
-    live.mark(found, check.log, check.settings)
+    accuracy.mark(found, check.log, check.settings)
     return found
 
 

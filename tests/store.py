@@ -35,7 +35,7 @@ TAGS = {
 ARTIFACTS = {
     "plots/learning_curves.png", "plots/confusion_matrix.png", "plots/roc_curve.png",
     "plots/reliability_curve.png",
-    "model_summary.txt", "test_scores.parquet", "worst_errors.txt", "report.html", "errors.html",
+    "model_summary.txt", "test_scores.parquet", "report.html", "errors.html",
     "sources.txt", "packages.txt",
 }  # fmt: skip
 PNG = b"\x89PNG\r\n\x1a\n"

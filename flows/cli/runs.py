@@ -218,7 +218,6 @@ def compare(
             help="Beginning of an id, a name, or a version (imdb-sentiment/3, imdb-sentiment@champion).",
         ),
     ],
-    everything: Annotated[bool, typer.Option("--all", help="Show every metric, not only the main ones.")] = False,
     html: Annotated[
         Path | None, file_option("--html", help="Write an HTML report with plots and reviews.")
     ] = None,
@@ -249,8 +248,8 @@ def compare(
     settings = load_settings()
     store = open_store(settings)
     if on is not None:
-        if len(names) != 2 or artifact or everything:
-            raise UsageError("--on log takes two versions, and neither --all nor --log-artifact.", _ON_LOG)
+        if len(names) != 2 or artifact:
+            raise UsageError("--on log takes two versions, and no --log-artifact.", _ON_LOG)
         _replay(store, names, settings, html, markdown, as_json=as_json)
         return
     found = find_runs(store, names)
@@ -261,7 +260,7 @@ def compare(
     alone = len(summaries) == 1 and table is not None and test_data is not None
     beside = html.with_name(f"{html.stem}-errors.html") if html is not None and alone else None
     name = "" if beside is None else beside.name
-    made = report_of(found, summaries, everything=everything, whole=whole, beside=name)
+    made = report_of(found, summaries, whole=whole, beside=name)
     if as_json:
         print_json(stdout, record(summaries))
     else:

@@ -9,13 +9,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiflow.data.reviews import Reviews
 from sentiflow.evaluation.scores import BASELINE, ScoreTable, slices
 from sentiflow.evaluation.statistics import compare, format_interval, format_points, newcombe, wilson
-from sentiflow.scoring import START, Vocabulary, is_positive
-from sentiflow.scoring.vocabulary import FIRST_WORD
-
-Rows = NDArray[np.bool_]
+from sentiflow.scoring import is_positive
 
 _BINS = 10
 SLICES = {
@@ -24,19 +20,10 @@ SLICES = {
     "long": "long: the longest quarter",
     "whole": "read whole",
     "truncated": "truncated: longer than what is read",
-    "oov_low": "fewest rare words: a quarter",
-    "oov_high": "most rare words: a quarter",
-    "negation": "with a negation (not, n't, never, no, ...)",
-    "no_negation": "without a negation",
 }
 """Slices in the order of reports, with their labels."""
 
 _SLICE_ACCURACY, _SLICE_REVIEWS = "test_slices/", "slice_reviews"
-# The tokeniser keeps apostrophes: "don't" is one word, and so are "'not" and "don’t".
-_NEGATION = re.compile(
-    r"(no|not|never|none|nobody|nothing|nowhere|neither|nor|cannot|.+n['’]t"
-    r"|(ai|are|ca|could|did|does|do|had|has|have|is|should|was|were|wo|would)nt)"
-)
 _UNBALANCED = 0.6  # share of one label
 _CLEAR = 0.02  # between the shares of both labels that get one answer
 _CLIP = 1e-7  # the largest loss of a review is 16.1 nats
@@ -182,14 +169,6 @@ def reliability(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> Reliab
 
 
 @dataclass(frozen=True)
-class Traits:
-    """Properties of reviews that do not depend on scores."""
-
-    unknown: NDArray[np.float64]  # shape (n,), share of words out of the vocabulary; 0 without words
-    negated: Rows  # shape (n,), whether the review has a negation
-
-
-@dataclass(frozen=True)
 class Slice:
     """Accuracy on some of the reviews."""
 
@@ -200,49 +179,20 @@ class Slice:
     high: float
 
 
-def negates(word: str) -> bool:
-    """Whether a word of the tokeniser is a negation.
-
-    Example:
-        >>> [negates(word) for word in ("don't", "dont", "'not'", "knot", "want")]
-        [True, True, True, False, False]
-    """
-    return _NEGATION.fullmatch(word.strip("'’")) is not None
-
-
-def traits_of(reviews: Reviews, words: Vocabulary, vocabulary_size: int) -> Traits:
-    """Traits of whole reviews for a model of this size; ids from that on are out of its vocabulary."""
-    flat = np.concatenate(reviews.tokens) if len(reviews) else np.empty(0, np.int32)  # (w,)
-    lengths = reviews.n_tokens
-    starts = np.cumsum(lengths) - lengths  # (n,)
-    table = np.zeros(max(FIRST_WORD + len(words), int(flat.max(initial=0)) + 1), bool)
-    table[FIRST_WORD : FIRST_WORD + len(words)] = [negates(word) for word in words.words]
-    marker = flat == START
-    outside = (flat >= vocabulary_size) | ((flat < FIRST_WORD) & ~marker)
-    unknown = _per_review(outside, starts) / np.maximum(_per_review(~marker, starts), 1)
-    return Traits(unknown, _per_review(table[flat], starts) > 0)
-
-
-def slice_rows(table: ScoreTable, traits: Traits | None = None) -> dict[str, Rows]:
+def slice_rows(table: ScoreTable) -> dict[str, NDArray[np.bool_]]:
     """Reviews of each slice, shape (n,) each; slices of no review or of all are left out.
 
-    Slices by length and truncation are those of the gate. A quarter holds all reviews that share its limit;
-    ``oov_high`` leaves out those that are in ``oov_low``. Without traits, there are no slices by words.
+    Those of the gate, and what is between. A quarter holds all reviews that share its limit.
     """
     found = slices(table, table)
     found["middle"] = ~(found["short"] | found["long"])
     found["whole"] = ~found["truncated"]
-    if traits is not None:
-        low, high = np.quantile(traits.unknown, [0.25, 0.75])
-        found["oov_low"] = traits.unknown <= low
-        found["oov_high"] = (traits.unknown >= high) & ~found["oov_low"]
-        found["negation"], found["no_negation"] = traits.negated, ~traits.negated
     return {name: found[name] for name in SLICES if name in found and 0 < found[name].sum() < len(found[name])}
 
 
-def measure_slices(table: ScoreTable, traits: Traits | None = None) -> list[Slice]:
+def measure_slices(table: ScoreTable) -> list[Slice]:
     right = table.right
-    rows = slice_rows(table, traits)
+    rows = slice_rows(table)
     return [_slice(name, int(right[chosen].sum()), int(chosen.sum())) for name, chosen in rows.items()]
 
 
@@ -266,12 +216,6 @@ def slices_logged(metrics: Mapping[str, float], tags: Mapping[str, str]) -> list
 
 def _slice(name: str, right: int, n: int) -> Slice:
     return Slice(name, n, right / n, *wilson(right, n))
-
-
-def _per_review(mask: Rows, starts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Number of marked ids in each review, shape (n,); each review has ids."""
-    found: NDArray[np.int64] = np.add.reduceat(mask, starts, dtype=np.int64)
-    return found
 
 
 BASELINE_METRICS = "baseline/"  # begins metrics of the baseline, and of the network against it

@@ -1,58 +1,39 @@
-"""The accuracy in use, from the labels of a sample: stratified, with an interval that holds with few labels."""
+"""The accuracy in use, from the labels of samples: stratified, with an interval that holds with few labels."""
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 from scipy.special import betaincc, betaincinv, ndtr
 
 from sentiflow.evaluation.statistics import format_p
-from sentiflow.monitoring.sample import Sample
+from sentiflow.monitoring import sample as sampling
+from sentiflow.monitoring.labelling import reviewed
+from sentiflow.monitoring.log import TextLog
+from sentiflow.monitoring.sample import Sample, Verdicts, verdicts
+from sentiflow.reports.blocks import Picture, Report, Section, Table, Text
+from sentiflow.reports.plots import BLUE, ORANGE, describe
 from sentiflow.scoring.scorer import THRESHOLD
+from sentiflow.settings import Settings
+from sentiflow.store.find import find_version, open_store
+from sentiflow.store.records import ACCURACY, parse_fraction
 from sentiflow.store.review import Label
 
 _Z = 1.959964  # 95%
 CHANCE = 0.045  # of an alarm where nothing changed; how often one comes: docs/labels.md
 FEWEST = 20  # labels of which an accuracy is told
-_UNCLEAR = 0.05  # of the texts; with more, the accuracy is given with them, too
-_POWER = 2.537019  # 1.695 and 0.842: a drop that is told four times in five
-_DROP = 0.03
 _SHARE = 0.75  # of the outcome itself that counts as so low
 _STEPS = np.linspace(-8, 8, 81)  # standard deviations of the test accuracy
 _WEIGHTS = np.exp(-(_STEPS**2) / 2) / np.exp(-(_STEPS**2) / 2).sum()
 
+_METRICS = ("live/accuracy", "live/accuracy_ci_low", "live/accuracy_ci_high")
+
 Counts = Sequence[int] | NDArray[np.int_]
-
-
-@dataclass(frozen=True)
-class Verdicts:
-    """What the people who labelled a sample agree on.
-
-    Attributes:
-        labels: by trace, 0 or 1, of most of those who labelled it.
-        disputed: traces of texts with different labels.
-        unclear: traces of texts with as many for one label as for another, or that most could not tell.
-        doubled: texts that more than one person labelled.
-    """
-
-    labels: dict[str, int]
-    disputed: frozenset[str] = frozenset()
-    unclear: frozenset[str] = frozenset()
-    doubled: int = 0
-
-    @property
-    def unanimous(self) -> dict[str, int]:
-        """The labels of texts that nobody labelled otherwise."""
-        return {trace: label for trace, label in self.labels.items() if trace not in self.disputed}
-
-    @property
-    def texts(self) -> int:
-        """Those that somebody said something of."""
-        return len(self.labels) + len(self.unclear)
 
 
 @dataclass(frozen=True)
@@ -82,7 +63,6 @@ class LiveAccuracy:
     Attributes:
         value: each stratum counts as large as it is among the texts.
         doubt: as ``stratified`` gives it.
-        ends: the accuracy with the unclear texts as wrong, and as right.
         tested: the version on its test split, if that is known.
         p: how probable so low an accuracy is if there is no drop.
     """
@@ -91,17 +71,8 @@ class LiveAccuracy:
     verdicts: Verdicts
     value: float
     doubt: float
-    ends: tuple[float, float]
     tested: Tested | None = None
     p: float = 1.0
-
-    @property
-    def logged(self) -> tuple[float, float]:
-        """The 95% interval of the accuracy on the texts that the sample was drawn from."""
-        low, high = interval(self.value, self.doubt)
-        size = sum(self.sample.population)
-        step = 0.5 / size * (self.labels < size)  # the accuracy on few texts goes by steps
-        return max(0.0, low - step), min(1.0, high + step)
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -129,33 +100,16 @@ class LiveAccuracy:
         return self.verdicts.texts == len(self.sample.texts)
 
     @property
-    def power(self) -> str:
-        """What can be seen, in a sentence: by labels of texts that are drawn at random of very many."""
-        if self.tested is None:
-            return "Its test accuracy is not known, so no drop can be told."
-        share = max(0.5, self.tested.accuracy - _DROP)  # where the variance is largest
-        room = (_DROP / _POWER) ** 2 / (share * (1 - share)) - 1 / self.tested.reviews
-        if room <= 0:
-            few = f"about {self.tested.reviews:,.0f} test reviews are too few"
-            return f"However many labels, a drop of 3 points is told less than four times in five: {few}."
-        return f"At most {math.ceil(1 / room):,} labels show a drop of 3 points, four times in five."
-
-    @property
     def headline(self) -> str:
         """The outcome in a sentence, without a full stop."""
         texts, of = len(self.sample.texts), f"of sample {self.sample.number}, of version {self.sample.version}"
         if not self.enough:
             return f"An accuracy in use needs {FEWEST} labels: {self.labels} of the {texts:,} texts {of} have one"
-        intervals = f"{_ends(self.interval)} on texts like these"
-        if _ends(self.interval) != _ends(self.logged):
-            intervals += f", {_ends(self.logged)} on the {sum(self.sample.population):,} that were logged"
+        low, high = self.interval
         by = f"by labels of {self.labels:,} of the {texts:,} texts {of}"
-        text = f"Accuracy in use {self.value:.2%} (95% interval {intervals}) {by}"
-        if len(self.verdicts.unclear) > _UNCLEAR * self.verdicts.texts:
-            wrong, right = self.ends
-            text += (
-                f"; {wrong:.2%} if the {len(self.verdicts.unclear):,} unclear ones are wrong, {right:.2%} if right"
-            )
+        text = f"Accuracy in use {self.value:.2%} (95% interval {low:.2%} to {high:.2%}) {by}"
+        if unclear := len(self.verdicts.unclear):
+            text += f", {unclear:,} of them unclear"
         if not self.complete:
             return f"{text}, which is not complete"
         if self.tested is None:
@@ -164,44 +118,20 @@ class LiveAccuracy:
         return f"{text}: {word} the test accuracy of {self.tested.accuracy:.2%} (p {format_p(self.p)})"
 
 
-def _ends(found: tuple[float, float]) -> str:
-    return "{:.2%} to {:.2%}".format(*found)
-
-
-def verdicts(sample: Sample, given: Iterable[Label]) -> Verdicts:
-    """Count the labels of each text; a person counts once, and what the question does not offer never."""
-    votes: dict[str, Counter[str]] = {}
-    for label in given:
-        if label.value in sample.answers:
-            votes.setdefault(label.trace, Counter())[label.value] += 1
-    agreed: dict[str, int] = {}
-    for trace, counts in votes.items():
-        (first, most), *others = counts.most_common(2)
-        if first in sample.names and (not others or others[0][1] < most):
-            agreed[trace] = sample.names.index(first)
-    disputed = frozenset(trace for trace, counts in votes.items() if len(counts) > 1)
-    doubled = sum(counts.total() > 1 for counts in votes.values())
-    return Verdicts(agreed, disputed, frozenset(votes.keys() - agreed.keys()), doubled)
-
-
 def live_accuracy(
     sample: Sample, given: Sequence[Label], tested: Tested | None = None, drop: float = 0.0
 ) -> LiveAccuracy | None:
     """The accuracy that the labels of a sample tell; None without any."""
     known = verdicts(sample, given)
-    right, wrong, unclear = tally = np.zeros((3, len(sample.population)), int)
+    right, wrong = tally = np.zeros((2, len(sample.population)), int)
     for drawn in sample.texts:
-        if drawn.trace in known.unclear:
-            unclear[drawn.stratum] += 1
-        elif drawn.trace in known.labels:
+        if drawn.trace in known.labels:
             tally[int((drawn.score > THRESHOLD) != known.labels[drawn.trace]), drawn.stratum] += 1
     if not (right + wrong).any():
         return None
     value, doubt = stratified(sample.population, right, right + wrong)
-    at_worst, _ = stratified(sample.population, right, tally.sum(0))
-    at_best, _ = stratified(sample.population, right + unclear, tally.sum(0))
     p = 1.0 if tested is None else chance(value, doubt + 1 / sum(sample.population), tested, drop)
-    return LiveAccuracy(sample, known, value, doubt, (at_worst, at_best), tested, p)
+    return LiveAccuracy(sample, known, value, doubt, tested, p)
 
 
 def stratified(population: Sequence[int], right: Counts, counts: Counts) -> tuple[float, float]:
@@ -244,3 +174,112 @@ def chance(value: float, doubt: float, tested: Tested, drop: float) -> float:
     right, wrong = value / doubt, (1 - value) / doubt
     tails = betaincc(right + _SHARE, wrong + 1 - _SHARE, np.clip(tested.likely - drop, 0, 1))
     return float(_WEIGHTS @ tails)
+
+
+def watched(model: str, settings: Settings) -> list[LiveAccuracy]:
+    """The accuracy by each sample that has labels, the oldest first."""
+    store, found = open_store(settings), []
+    for sampled, labels in reviewed(model, settings):
+        version = store.version(model, sampled.version)
+        tags = {} if version is None else version.tags
+        accuracy, low = (parse_fraction(tags.get(f"{ACCURACY}{end}")) for end in ("", "_ci_low"))
+        tested = Tested(accuracy, low) if accuracy and low and low < accuracy else None
+        if live := live_accuracy(sampled, labels, tested, settings.monitor_drop):
+            found.append(live)
+    return found
+
+
+def news(found: Sequence[LiveAccuracy]) -> list[LiveAccuracy]:
+    """Those that say something else than at the last check."""
+    return [each for each in found if each.headline != each.sample.told]
+
+
+def new_drops(news: Sequence[LiveAccuracy], settings: Settings) -> list[LiveAccuracy]:
+    """Those that say of the version in use, and did not before, that its accuracy dropped."""
+    dropped = [each for each in news if each.dropped and not each.sample.dropped]
+    in_use = find_version(settings, news[0].sample.model, None).number if dropped else 0
+    return [each for each in dropped if each.sample.version == in_use]
+
+
+def mark(found: Sequence[LiveAccuracy], log: TextLog, settings: Settings) -> None:
+    """Note what was told, so that the next check tells the rest, and the accuracy for the service's metrics."""
+    if found[-1].complete and found[-1].enough:
+        log.mark_accuracy(found[-1].sample.model, found[-1].value)
+    told = {each.sample.number: each for each in found}
+    model = found[0].sample.model
+    with sampling.alone(model, settings):
+        for each in sampling.samples(model, settings):
+            if live := told.get(each.number):
+                each.told, each.dropped = live.headline, live.dropped
+                sampling.keep(each, settings)
+
+
+def metrics(each: LiveAccuracy) -> dict[str, float]:
+    """What is logged in MLflow for a sample."""
+    counted, values = each.verdicts, (each.value, *each.interval)
+    return {
+        **(dict(zip(_METRICS, values, strict=True)) if each.enough else {}),
+        "live/labels": each.labels,
+        "live/unclear": len(counted.unclear),
+        "live/disputed": len(counted.disputed) / counted.doubled if counted.doubled else 0.0,
+        "live/estimate_without_labels": each.sample.confidence,
+    }
+
+
+def report(found: Sequence[LiveAccuracy]) -> Report:
+    """The outcome as a page, and as Markdown for Prefect and MLflow."""
+    last = found[-1]
+    return Report(
+        f"Accuracy in use of {last.sample.model}", [Text(f"{last.headline}.", strong=True)], [section(found)]
+    )
+
+
+def section(found: Sequence[LiveAccuracy]) -> Section:
+    """A row a sample, and the accuracy over time."""
+    heading = (
+        "sample", "until", "version", "labels", "accuracy", "95% interval", "test",
+        "without labels", "disputed",
+    )  # fmt: skip
+    rows = [
+        (
+            str(each.sample.number),
+            each.sample.at[:10],
+            str(each.sample.version),
+            f"{each.labels:,} of {len(each.sample.texts):,}",
+            f"{each.value:.1%}" if each.enough else "-",
+            "{:.1%} to {:.1%}".format(*each.interval) if each.enough else "-",
+            "-" if each.tested is None else f"{each.tested.accuracy:.1%}",
+            f"{each.sample.confidence:.1%}",
+            f"{len(each.verdicts.disputed):,} of {each.verdicts.doubled:,}",
+        )
+        for each in found
+    ]
+    last = found[-1]
+    note = (
+        "Accuracy: of the texts that were logged, by a random sample of them, from "
+        f"{FEWEST} labels on, with its 95% interval on texts like these. "
+        "Without labels: the mean share that the version gives to its own answers, an estimate that drift makes "
+        "wrong. Disputed: of the texts that several people labelled. Of the last sample "
+        f"{len(last.verdicts.unclear):,} texts are unclear, and left out."
+    )
+    alarms = [place for place, each in enumerate(found) if each.dropped]
+    told = [each for each in found if each.enough]
+    pictures = [Picture(_over_time(told), "Accuracy in use by sample, with its 95% interval")] if told else []
+    return Section("Accuracy in use", [Table(heading, rows, alarms=alarms), Text(note), *pictures])
+
+
+def _over_time(found: Sequence[LiveAccuracy]) -> Figure:
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    axes = figure.subplots()
+    places = list(range(len(found)))
+    values = [each.value for each in found]
+    reach = np.abs(np.transpose([each.interval for each in found]) - values)
+    axes.errorbar(places, values, yerr=reach, fmt="o", color=BLUE, capsize=4, label="in use, 95% interval")
+    tested = [float("nan") if each.tested is None else each.tested.accuracy for each in found]
+    axes.plot(places, tested, "_", color=ORANGE, markersize=24, markeredgewidth=2, label="on the test split")
+    axes.set_xticks(places, [f"sample {each.sample.number}\n{each.sample.at[:10]}" for each in found])
+    axes.margins(x=0.2)
+    describe(axes, "Accuracy in use", "", "accuracy")
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    axes.legend(frameon=False)
+    return figure

@@ -26,9 +26,8 @@ from sentiflow.errors import ExternalError, UsageError, first_line
 from sentiflow.files import empty_folder, leftovers, make_folder, publish, publish_private, read_csv
 from sentiflow.locks import work_folder
 from sentiflow.monitoring import sample as sampling
-from sentiflow.monitoring.accuracy import Verdicts, verdicts
 from sentiflow.monitoring.log import TextLog, check_folder, need_log
-from sentiflow.monitoring.sample import Drawn, Sample
+from sentiflow.monitoring.sample import Drawn, Sample, Verdicts, verdicts
 from sentiflow.names import IMDB, dataset_of, model_name
 from sentiflow.run.record import DIGEST, MONITOR
 from sentiflow.settings import Settings

@@ -5,10 +5,13 @@ see: no page, trace or export has a score or a stratum.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +25,9 @@ from sentiflow.monitoring.log import TextLog
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import Settings
 from sentiflow.store.records import Version
+
+if TYPE_CHECKING:
+    from sentiflow.store.review import Label  # MLflow, which a replay does without
 
 CANNOT_TELL = "cannot tell"
 STRATA = 5
@@ -82,6 +88,49 @@ class Sample(BaseModel):
     def title(self) -> str:
         """Its name, also of its question and queue in MLflow."""
         return f"{self.model} sample {self.number}"
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What the people who labelled a sample agree on.
+
+    Attributes:
+        labels: by trace, 0 or 1, of most of those who labelled it.
+        disputed: traces of texts with different labels.
+        unclear: traces of texts with as many for one label as for another, or that most could not tell.
+        doubled: texts that more than one person labelled.
+    """
+
+    labels: dict[str, int]
+    disputed: frozenset[str] = frozenset()
+    unclear: frozenset[str] = frozenset()
+    doubled: int = 0
+
+    @property
+    def unanimous(self) -> dict[str, int]:
+        """The labels of texts that nobody labelled otherwise."""
+        return {trace: label for trace, label in self.labels.items() if trace not in self.disputed}
+
+    @property
+    def texts(self) -> int:
+        """Those that somebody said something of."""
+        return len(self.labels) + len(self.unclear)
+
+
+def verdicts(sample: Sample, given: "Iterable[Label]") -> Verdicts:
+    """Count the labels of each text; a person counts once, and what the question does not offer never."""
+    votes: dict[str, Counter[str]] = {}
+    for label in given:
+        if label.value in sample.answers:
+            votes.setdefault(label.trace, Counter())[label.value] += 1
+    agreed: dict[str, int] = {}
+    for trace, counts in votes.items():
+        (first, most), *others = counts.most_common(2)
+        if first in sample.names and (not others or others[0][1] < most):
+            agreed[trace] = sample.names.index(first)
+    disputed = frozenset(trace for trace, counts in votes.items() if len(counts) > 1)
+    doubled = sum(counts.total() > 1 for counts in votes.values())
+    return Verdicts(agreed, disputed, frozenset(votes.keys() - agreed.keys()), doubled)
 
 
 def samples(model: str, settings: Settings) -> list[Sample]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 PAGE = "report.html"  # a run's report among its artifacts
-ERRORS, WORST = "errors.html", "worst_errors.txt"  # beside it
+ERRORS = "errors.html"  # beside it
 REBUILT, COMPARISON = "report-rebuilt.html", "comparison.html"  # by ``compare --log-artifact``
 
 SHOWN = 0.005  # change of the score from which on a word is coloured

@@ -20,7 +20,6 @@ from sentiflow.redaction import escape_markdown
 from sentiflow.reports.blocks import (
     ERRORS,
     PAGE,
-    WORST,
     Block,
     Heading,
     Legend,
@@ -43,11 +42,10 @@ from sentiflow.reports.summary import (
     RunSummary,
     TestData,
     without_breaks,
-    worst_errors_text,
     wrong_rows,
 )
 from sentiflow.run.comparison import figure, figure_text, metric_names
-from sentiflow.run.record import CAVEAT, TESTED_ON, RunRecord, number, start_text
+from sentiflow.run.record import CAVEAT, TESTED_ON, RunRecord, start_text
 from sentiflow.scoring import Attribution, TextScorer
 from sentiflow.store.find import BASELINE_SCORES, SCORES
 from sentiflow.store.records import NOTE
@@ -76,6 +74,7 @@ _MEANINGS = {
     "auc": ("AUC", "area under the ROC curve"),
     "brier": ("Brier score", "mean squared difference of score and label; a constant 0.5 gets 0.25"),
 }
+_COSTS = ("time.train", "time.evaluate", "time.total", "train/throughput", SPEED)
 _ABOVE = (
     "Why validation can be above training: training is measured while an epoch goes on, with weights that still "
     "learn and with dropout, if the recipe has any; validation after the epoch, without dropout."
@@ -92,27 +91,25 @@ def report(
     run: RunSummary,
     figures: Mapping[str, "Figure"] | None = None,
     *,
-    everything: bool = False,
     whole: bool = True,
     beside: str = "",
 ) -> Report:
     """The report of a run; its plots are given if they are drawn already.
 
-    ``everything`` is every metric, not only those of the test split. If not ``whole``, only what tells it briefly
-    is there. ``beside`` is the name of the file with all errors, if one lies beside the page.
+    If not ``whole``, only what tells it briefly is there. ``beside`` is the name of the file with all errors, if
+    one lies beside the page.
     """
     sections = [
         Section("Test split", _metrics(run)),
         Section("Slices", _slices(run)),
-        Section("Every metric", figures_table([run.record], ["value"]) if everything else []),
-        Section("Cost", _costs(run)),
+        Section("Cost", figures_table([run.record], ["cost"], _COSTS)),
         Section("Parameters that differ", _changed(run.record.params)),
     ]
     if whole:
         drawn = pictures(run) if figures is None else figures
         calibration = [Picture(drawn[name], alt) for name, alt in _ALT.items() if name in drawn]
         sections += [
-            Section("Learning curves", _curves(run), brief=False),
+            Section("Learning curves", _curves(run, drawn.get("learning_curves")), brief=False),
             Section("Calibration", [SideBySide(calibration)] if calibration else [], brief=False),
             Section("Worst errors", _worst_errors(run, beside), brief=False),
             Section("Run", [_facts(run)], brief=False),
@@ -122,7 +119,7 @@ def report(
     return Report(run.record.name, leads, [s for s in sections if s.blocks])
 
 
-def figures_table(runs: Sequence[RunRecord], names: Sequence[str], begin: tuple[str, ...] = ("",)) -> list[Block]:
+def figures_table(runs: Sequence[RunRecord], names: Sequence[str], begin: tuple[str, ...]) -> list[Block]:
     """Metrics and times of runs whose names begin so, a column a run; nothing if there are none."""
     metrics = [name for name in metric_names(runs) if name.startswith(begin)]
     rows = [(name, *(figure_text(name, figure(run, name)) for run in runs)) for name in metrics]
@@ -175,17 +172,6 @@ def pictures(run: RunSummary) -> dict[str, "Figure"]:
         "roc_curve": plots.roc(table.label, table.score, measured),
         "reliability_curve": plots.reliability(table.label, table.score, measured, run.record.label_names[1]),
     }
-
-
-def _costs(run: RunSummary) -> list[Block]:
-    values = {f"{stage}, seconds": (run.record.seconds(stage), ".1f") for stage in ("train", "evaluate", "total")}
-    values |= {
-        "training, reviews a second": (run.metrics.get("train/throughput"), ",.0f"),
-        "scoring, reviews a second": (run.metrics.get(SPEED), ",.0f"),
-        "trained parameters": (number(run.record.params.get(PARAMETERS)), ",.0f"),
-    }
-    rows = [(text, format(value, form)) for text, (value, form) in values.items() if value is not None]
-    return [Table(("what", "cost"), rows)] if rows else []
 
 
 def quote(text: str, reading: Attribution | None, caption: str = "") -> Quote:
@@ -259,21 +245,15 @@ def _slices(run: RunSummary) -> list[Block]:
         for each in run.slices
     ]
     heading = ("slice", "reviews", "accuracy", "95% interval")
-    note = "Quarters are of the test split, by length in ids or by share of rare words (out of vocabulary)."
+    note = "Quarters are of the test split, by length in ids."
     return [Table(heading, rows), Text(note)]
 
 
-def _curves(run: RunSummary) -> list[Block]:
-    """A picture each of loss and accuracy, and why validation may lie above training."""
-    if not run.curves.get("val/loss"):
+def _curves(run: RunSummary, drawn: "Figure | None") -> list[Block]:
+    """Loss and accuracy, and why validation may lie above training."""
+    if drawn is None:
         return []
-    from sentiflow.reports import plots
-
-    drawn = {name: plots.learning_curves(run.curves, (name,)) for name in plots.CURVES}
-    alt = "{} of training and validation over the epochs"
-    blocks: list[Block] = [
-        SideBySide([Picture(each, alt.format(name.capitalize())) for name, each in drawn.items()])
-    ]
+    blocks: list[Block] = [Picture(drawn, "Loss and accuracy of training and validation over the epochs")]
     training, validation = (dict(run.curves.get(f"{split}/accuracy", ())) for split in ("train", "val"))
     if any(value > training.get(epoch, value) for epoch, value in validation.items()):
         blocks.append(Text(_ABOVE))
@@ -327,9 +307,8 @@ def record_evaluation(
     test, words = content.of("test"), scorer.vocabulary
     table = ScoreTable(test.review_id, test.label, scores, test.n_tokens, run.config.sequence_length)
     test_data = TestData.of(prepared.table, content, words)
-    traits = metrics.traits_of(test, words, run.config.vocabulary_size)
     measured = metrics.measure(test.label, scores)
-    slices = metrics.measure_slices(table, traits)
+    slices = metrics.measure_slices(table)
     found = {f"test/{key}": value for key, value in asdict(measured).items()}
     found |= {ECE: reliability(test.label, scores).error, SPEED: speed}
     if baseline is not None:
@@ -345,13 +324,11 @@ def record_evaluation(
         explaining = scorer if scorer.explains else None
         summary = RunSummary(run.record(), plots.curves_of(history), table, test_data, explaining, facts=about)
         columns = {"review_id": table.review_id, "label": table.label, "score": table.score}
-        columns |= {"n_tokens": table.n_tokens, "unknown": traits.unknown, "negated": traits.negated}
-        columns |= {} if baseline is None else {BASELINE_SCORES: baseline}
+        columns |= {"n_tokens": table.n_tokens} | ({} if baseline is None else {BASELINE_SCORES: baseline})
         folder, drawn = run.work / "artifacts", pictures(summary)
         plots.save(drawn, folder / "plots")
         made = report(summary, drawn, beside="" if run.parent else ERRORS)
         pd.DataFrame(columns).to_parquet(folder / SCORES, index=False)
-        (folder / WORST).write_text(worst_errors_text(summary.misclassified or []), encoding="utf-8")
         (folder / PAGE).write_text(made.page(), encoding="utf-8")
         if run.parent is None:  # of others it is megabytes that are seldom read
             (folder / ERRORS).write_text(errors_page(summary.record, table, test_data), encoding="utf-8")

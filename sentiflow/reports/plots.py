@@ -3,6 +3,7 @@
 import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,7 @@ warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning
 
 BLUE, ORANGE, *_, GREY = COLOURS
 _DARK = "#111111"
-_LINES = ("-", "--", ":", "-.")
-_MARKERS = "osD^vPX"
-_LINE = 60  # characters of a label in a legend; longer ones fold
+_LINE = 30  # characters of a label in a legend or beside an axis; longer ones fold
 _NAME = 20  # of a label's name beside the confusion matrix
 
 Labels = NDArray[np.int8]
@@ -51,32 +50,36 @@ def save(figures: Mapping[str, Figure], folder: Path) -> None:
         figure.savefig(folder / f"{name}.png", dpi=120)
 
 
-CURVES = ("loss", "accuracy")
-
-
-def learning_curves(curves: Curves, names: Sequence[str] = CURVES) -> Figure:
+def learning_curves(curves: Curves) -> Figure:
     """Curves of training and validation over the epochs; the best epoch is marked."""
-    figure = Figure(figsize=(4.5 * len(names), 3.6), layout="constrained")
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
     best = min(curves["val/loss"], key=lambda point: point[1])[0]  # the earliest of equals
-    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+    loss, accuracy = figure.subplots(1, 2)
+    for axes, name in ((loss, "loss"), (accuracy, "accuracy")):
         for split, label, colour in (("train", "training", BLUE), ("val", "validation", ORANGE)):
-            draw_line(axes, curves.get(f"{split}/{name}", ()), color=colour, label=label)
+            _draw_line(axes, curves.get(f"{split}/{name}", ()), color=colour, label=label)
         axes.axvline(best, color=GREY, linestyle=":", label="lowest validation loss")
-        finish_curves(axes, name)
-        if name == names[0]:
-            axes.legend(frameon=False)
+        describe(axes, name.capitalize(), "epoch", "")
+    loss.legend(frameon=False)
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     return figure
 
 
-def draw_line(axes: Axes, points: Sequence[tuple[int, float]], marker: str = "o", **how: Any) -> None:
-    axes.plot([epoch for epoch, _ in points], [value for _, value in points], marker=marker, **how)
+def learning_curves_of_runs(runs: Sequence[RunSummary]) -> Figure:
+    """Loss on the validation split over the epochs, a line a run."""
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for run, colour in zip(runs, cycle(COLOURS), strict=False):
+        label = textwrap.fill(_plain(run.label), _LINE)
+        _draw_line(axes, run.curves["val/loss"], color=colour, label=label, markersize=4)
+    describe(axes, "Validation loss", "epoch", "")
+    figure.legend(loc="outside right upper", frameon=False)
+    return figure
 
 
-def finish_curves(axes: Axes, name: str, title: str = "") -> None:
+def _draw_line(axes: Axes, points: Sequence[tuple[int, float]], **how: Any) -> None:
+    axes.plot([epoch for epoch, _ in points], [value for _, value in points], marker="o", **how)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    describe(axes, title or name.capitalize(), "epoch", "")
-    if name == "accuracy":
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
 
 
 def confusion(labels: Labels, scores: Scores, label_names: Sequence[str]) -> Figure:
@@ -115,7 +118,7 @@ def reliability(labels: Labels, scores: Scores, measured: Measured, one: str) ->
     upper.plot(bins.score, bins.positive, "o-", color=BLUE, label=f"Brier score {measured.brier:.4f}")
     upper.plot((0, 1), (0, 1), color=GREY, linestyle=":", label="perfectly calibrated")
     upper.legend(frameon=False, loc="best")
-    describe(upper, "Reliability", "", textwrap.fill(f"share that is {_plain(one)}", _LINE // 2))
+    describe(upper, "Reliability", "", textwrap.fill(f"share that is {_plain(one)}", _LINE))
     lower.hist(scores, bins=20, range=(0, 1), color=BLUE)
     describe(lower, "", "score", "reviews")
     return figure
@@ -129,44 +132,6 @@ def describe(axes: Axes, title: str, x: str, y: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def learning_curves_of_runs(runs: Sequence[RunSummary], name: str) -> Figure:
-    """Loss or accuracy on the validation split over the epochs, a line per run; its number sets its look."""
-    figure = Figure(figsize=(4.5, 3.4), layout="constrained")
-    axes = figure.subplots()
-    for run in runs:
-        draw_line(axes, run.curves.get(f"val/{name}", ()), **_look(run))
-    finish_curves(axes, name, f"Validation {name}")
-    _legend(figure)
-    return figure
-
-
-def reliability_of_runs(runs: Sequence[RunSummary]) -> Figure:
-    """Share of label 1 by score, a line per run with scores."""
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    axes = figure.subplots()
-    axes.plot((0, 1), (0, 1), color=GREY, linestyle=":", label="perfectly calibrated")
-    for run in runs:
-        if (bins := run.reliability) is not None:
-            axes.plot(bins.score, bins.positive, **_look(run))
-    describe(axes, "Reliability", "score", "share of label 1")
-    _legend(figure)
-    return figure
-
-
-def _look(run: RunSummary) -> dict[str, Any]:
-    turn, colour = divmod(run.number - 1, len(COLOURS))
-    drawn = {"color": COLOURS[colour], "linestyle": _LINES[turn % len(_LINES)], "marker": _MARKERS[colour]}
-    return {"label": _plain(run.label), "markersize": 4, **drawn}
-
-
 def _plain(text: str) -> str:
     """A text whose dollars do not start a formula."""
     return text.replace("$", r"\$")
-
-
-def _legend(figure: Figure) -> None:
-    """A legend below the plots, a line a run; the figure grows by it."""
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    labels = [textwrap.fill(label, _LINE) for label in labels]
-    legend = figure.legend(handles, labels, loc="outside lower center", frameon=False)
-    figure.set_figheight(figure.get_figheight() + legend.get_window_extent().height / figure.dpi)

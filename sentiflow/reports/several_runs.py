@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiflow.evaluation.metrics import SLICES, spread
+from sentiflow.evaluation.metrics import spread
 from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.evaluation.statistics import beyond_chance, format_interval, format_points
 from sentiflow.reports import one_run
@@ -19,7 +19,6 @@ from sentiflow.reports.blocks import (
     Picture,
     Report,
     Section,
-    SideBySide,
     Table,
     Text,
     format_cell,
@@ -37,7 +36,6 @@ from sentiflow.run.comparison import (
     verdict,
 )
 from sentiflow.run.record import REPEAT, TESTED_ON, RunRecord
-from sentiflow.scoring import is_positive
 from sentiflow.settings import Settings
 from sentiflow.store.find import PARENTS, open_store
 
@@ -45,7 +43,8 @@ MAX_RUNS = 8  # in plots and side-by-side tables: the first, and those of the lo
 
 _MAX_REVIEWS = 8
 _MAIN = (
-    "test/", "baseline/accuracy", "baseline/difference", "val/", "time.train", "time.evaluate", "time.total",
+    "test/", "test_slices/", "baseline/accuracy", "baseline/difference", "val/",
+    "time.train", "time.evaluate", "time.total",
 )  # fmt: skip
 _DIGEST = 12  # characters of a digest that identify it
 
@@ -71,16 +70,15 @@ def report_of(
     summaries: Sequence[RunSummary],
     title: str = "",
     *,
-    everything: bool = False,
     whole: bool = True,
     beside: str = "",
 ) -> Report:
     """The report of what runs stand for, by default with the run's name or their number as its title."""
     if len(summaries) == 1:
-        return one_run.report(summaries[0], everything=everything, whole=whole, beside=beside)
+        return one_run.report(summaries[0], whole=whole, beside=beside)
     default = f"{records[0].name}: {len(summaries)} runs compared" if len(records) == 1 else ""
     parents = [each for each in records if each.kind in PARENTS]
-    return report(summaries, title or default, parents, everything=everything, whole=whole)
+    return report(summaries, title or default, parents, whole=whole)
 
 
 def report(
@@ -88,13 +86,10 @@ def report(
     title: str = "",
     parents: Sequence[RunRecord] = (),
     *,
-    everything: bool = False,
     whole: bool = True,
 ) -> Report:
     """Compare runs with the first, in brief if not ``whole``; parents are runs that stand for several of them."""
-    titles = [run.own_title for run in summaries]
-    apart = [run.version or run.record.run_id[:8] if titles.count(run.own_title) > 1 else "" for run in summaries]
-    runs = [replace(run, number=i + 1, apart=apart[i]) for i, run in enumerate(summaries)]
+    runs = [replace(run, number=number) for number, run in enumerate(summaries, 1)]
     outcomes = _outcomes(runs)
     shown, note = runs, list[Block]()
     if len(runs) > MAX_RUNS:
@@ -107,15 +102,13 @@ def report(
         Section("Runs", _overview(runs)),
         Section("Paired differences", _differences(runs, outcomes)),
         Section("Parameters that differ", note + _parameters(shown)),
-        Section("Metrics", note + figures_table(records, _numbers(shown), ("",) if everything else _MAIN)),
-        Section("Slices", note + _slices(shown)),
+        Section("Metrics", note + figures_table(records, _numbers(shown), _MAIN)),
     ]
     if whole:
         same = _same_reviews(shown)
         sections += [
-            Section("Pictures", note + _pictures(shown), brief=False),
+            Section("Learning curves", note + _curves(shown), brief=False),
             Section("Largest disagreements", _disagreements(same) if same else [], brief=False),
-            Section("Worst common errors", _common_errors(same) if same else [], brief=False),
         ]
     missing = [Text(f"{run.label}: {each}") for run in runs for each in run.missing]
     sections.append(Section("Not available", missing))
@@ -279,34 +272,12 @@ def _parameters(runs: Sequence[RunSummary]) -> list[Block]:
     return [Table(("parameter", *_numbers(runs)), rows)]
 
 
-def _slices(runs: Sequence[RunSummary]) -> list[Block]:
-    runs = [run for run in runs if run.slices]
-    if not runs:
-        return []
-    accuracies = [{each.name: each.accuracy for each in run.slices} for run in runs]
-    rows = [
-        (text, *(format_cell(accuracy.get(name), ".2%") for accuracy in accuracies))
-        for name, text in SLICES.items()
-        if any(name in accuracy for accuracy in accuracies)
-    ]
-    note = (
-        "Accuracy of each run on slices of its own test reviews. For runs of another length or vocabulary, "
-        "slices by truncation and by rare words hold other reviews."
-    )
-    return [Table(("slice", *_numbers(runs)), rows), Text(note)]
-
-
-def _pictures(runs: Sequence[RunSummary]) -> list[Block]:
+def _curves(runs: Sequence[RunSummary]) -> list[Block]:
     from sentiflow.reports import plots  # matplotlib, which a terminal does without
 
-    made: list[Block] = []
-    if with_curves := [run for run in runs if run.curves.get("val/loss")]:
-        curves = {name: plots.learning_curves_of_runs(with_curves, name) for name in plots.CURVES}
-        drawn = [Picture(each, f"Validation {name} of each run over the epochs") for name, each in curves.items()]
-        made.append(SideBySide(drawn))
-    if scored := [run for run in runs if run.reliability]:
-        made.append(Picture(plots.reliability_of_runs(scored), "Share of label 1 over the score, a line per run"))
-    return made
+    with_curves = [run for run in runs if run.curves.get("val/loss")]
+    alt = "Validation loss of each run over the epochs"
+    return [Picture(plots.learning_curves_of_runs(with_curves), alt)] if with_curves else []
 
 
 def _same_reviews(runs: Sequence[RunSummary]) -> _SameReviews | None:
@@ -324,25 +295,13 @@ def _disagreements(same: _SameReviews) -> list[Block]:
     """Reviews whose scores are farthest apart, explained by the two runs at the ends."""
     apart = np.ptp(same.scores, axis=0)  # (n,)
     rows = np.argsort(-apart, kind="stable")[:_MAX_REVIEWS]
-    return _reviews(same, [int(row) for row in rows if apart[row] > 0])
-
-
-def _common_errors(same: _SameReviews) -> list[Block]:
-    """Reviews that every run gets wrong, the most confident errors on average first."""
-    wrong = (is_positive(same.scores) != (same.table.label == 1)).all(axis=0)
-    off = np.where(wrong, np.abs(same.scores - same.table.label).mean(axis=0), -1)  # (n,)
-    rows = [int(row) for row in np.argsort(-off, kind="stable")[:_MAX_REVIEWS] if wrong[row]]
-    count = Text(f"{int(wrong.sum()):,} of {len(wrong):,} test reviews are misclassified by all of them.")
-    return [count, *_reviews(same, rows)]
-
-
-def _reviews(same: _SameReviews, rows: Sequence[int]) -> list[Block]:
     test_data = next((run.test_data for run in same.runs if run.test_data), None)
     if test_data is None:
         return []
     blocks: list[Block] = [Legend()] if any(run.scorer for run in same.runs) else []
     for row in rows:
-        blocks += _review(same, row, test_data)
+        if apart[row] > 0:
+            blocks += _review(same, int(row), test_data)
     return blocks
 
 

@@ -16,7 +16,7 @@ from sentiflow.data.prepare import kept_table
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.evaluation import metrics
-from sentiflow.evaluation.metrics import Measured, Reliability, Slice
+from sentiflow.evaluation.metrics import Measured, Slice
 from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.redaction import printable
 from sentiflow.run.record import BUILD, TRIAL, RunRecord
@@ -51,14 +51,6 @@ def wrong_rows(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> NDArray
     """Rows of the errors, the most confident first."""
     wrong = np.flatnonzero(is_positive(scores) != labels)
     return wrong[np.argsort(-np.abs(scores[wrong] - labels[wrong]), kind="stable")]
-
-
-def worst_errors_text(errors: Sequence[Misclassified]) -> str:
-    """The worst errors as plain text, which a terminal may show."""
-    if not errors:
-        return "No test review is misclassified.\n"
-    texts = [printable(without_breaks(error.text), keep="\n\t") for error in errors]
-    return "\n\n".join(f"{error.heading}\n{text}" for error, text in zip(errors, texts, strict=True)) + "\n"
 
 
 BREAK = re.compile(r"<br\s{0,9}/?>", re.IGNORECASE)  # a line break of HTML
@@ -117,7 +109,6 @@ class RunSummary:
     missing: tuple[str, ...] = ()  # what is not available, one sentence each
     facts: Mapping[str, str] = field(default_factory=dict)  # more rows of the report's table of the run
     number: int = 1  # in a report of several runs; 1 is the first
-    apart: str = ""  # the version or the id, where another run of the report has the same recipe and seed
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -125,10 +116,6 @@ class RunSummary:
 
     @property
     def title(self) -> str:
-        return f"{self.own_title}, {self.apart}" if self.apart else self.own_title
-
-    @property
-    def own_title(self) -> str:
         """Recipe and seed; of a trial its number; without these the run's name."""
         if self.record.trial:
             return self.record.trial
@@ -164,10 +151,6 @@ class RunSummary:
     @cached_property
     def slices(self) -> list[Slice]:
         return metrics.slices_logged(self.metrics, self.record.tags)
-
-    @cached_property
-    def reliability(self) -> Reliability | None:
-        return None if self.table is None else metrics.reliability(self.table.label, self.table.score)
 
     @cached_property
     def misclassified(self) -> list[Misclassified] | None:

@@ -178,7 +178,7 @@ COMMANDS = {
         _labelled,
         {
             f"{_TASKS}create": 2, f"{_TASKS}_tell": 1, f"{_LOG}mark_accuracy": 1,
-            "sentiflow.monitoring.live:mark": 1, "sentiflow.monitoring.check:collect_texts": 1,
+            "sentiflow.monitoring.accuracy:mark": 1, "sentiflow.monitoring.check:collect_texts": 1,
             "sentiflow.monitoring.check:compare": 1, f"{_TASKS}publish_summary": 2, f"{_LOG}mark_checked": 1,
         },
         _is_told, lambda _: ("monitor", *SAMPLE),

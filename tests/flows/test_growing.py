@@ -62,8 +62,8 @@ def test_a_folder_that_gets_a_file_moves_no_text_and_its_champion_has_learnt_no_
     assert (first.model.version, second.model.version) == (1, 2)
     run = open_store(settings).record(second.run_id)
     assert [run.params[f"table.{name}"] for name in ("tables", "repeated", "relabelled")] == ["2", "1", "1"]
-    errors = next((world.root / "mlruns").rglob(f"{second.run_id}/artifacts/worst_errors.txt")).read_text()
-    assert re.search(r"^(a|0, first by name).jsonl line \d+: labelled (posi|nega)tive, scored 0", errors)
+    errors = next((world.root / "mlruns").rglob(f"{second.run_id}/artifacts/report.html")).read_text()
+    assert re.search(r"<h3>(a|0, first by name).jsonl line \d+: labelled (posi|nega)tive, scored 0", errors)
     decision = evaluate_candidate("tables-sentiment", 2, settings).decision
     table = prepare(fetch(str(folder), settings), settings)
     tested = int((reviews.read(table.table).split == "test").sum())

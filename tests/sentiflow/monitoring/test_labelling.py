@@ -13,9 +13,9 @@ from sentiflow.data.reviews import write
 from sentiflow.data.table import Label, TableOptions
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.monitoring import labelling, sample
-from sentiflow.monitoring.accuracy import Verdicts
 from sentiflow.monitoring.labelling import csv_table, export, read_labels
 from sentiflow.monitoring.log import Entry, TextLog
+from sentiflow.monitoring.sample import Verdicts
 from sentiflow.run.record import DIGEST, KIND, MONITOR, TRAINING
 from sentiflow.settings import Settings
 from sentiflow.store.client import connect, experiment_id

@@ -72,8 +72,7 @@ def table(scores: tuple[float, ...] = SCORES, ids: list[str] = IDS) -> ScoreTabl
 def logged(scores: ScoreTable) -> tuple[dict[str, float], dict[str, str]]:
     """Metrics and tags that an evaluation with these scores logs."""
     found = {f"test/{name}": value for name, value in asdict(metrics.measure(scores.label, scores.score)).items()}
-    traits = metrics.traits_of(reviews(), VOCABULARY, 8) if len(scores.label) == len(TOKENS) else None
-    slices = metrics.measure_slices(scores, traits)
+    slices = metrics.measure_slices(scores)
     found |= {ECE: metrics.reliability(scores.label, scores.score).error, **metrics.slice_metrics(slices)}
     return found, metrics.slice_tags(slices)
 

@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 
 from sentiflow.reports.one_run import quote
-from sentiflow.reports.summary import Misclassified, without_breaks, worst_errors_text, wrong_rows
+from sentiflow.reports.summary import Misclassified, without_breaks, wrong_rows
 from sentiflow.run.record import RunRecord
-from sentiflow.scoring import Attribution, Vocabulary
+from sentiflow.scoring import Vocabulary
 from tests.sentiflow.reports.made import LABELS, SCORER, SCORES, record, reviews, summary, test_data
-
-READING = Attribution(0.5, 0.9, ())
 
 
 def test_errors_are_the_most_confident_first_and_equals_in_order() -> None:
@@ -35,16 +33,6 @@ def test_a_heading_names_the_true_label(of: RunRecord, words: str) -> None:
     headings = {each.heading for each in errors}
     zero, one = words.split()
     assert {f"test-2: labelled {zero}, scored 0.9900", f"test-1: labelled {one}, scored 0.2000"} <= headings
-
-
-def test_worst_errors_as_text_hold_a_heading_and_the_review_each() -> None:
-    errors = [
-        Misclassified("a", "negative", 0.9, "bad film", READING),
-        Misclassified("b", "positive", 0.2, "good\n\x1b[2Jfilm", READING),
-    ]
-    first, second = "a: labelled negative, scored 0.9000", "b: labelled positive, scored 0.2000"
-    expected = f"{first}\nbad film\n\n{second}\ngood\n\\x1b[2Jfilm\n"
-    assert worst_errors_text(errors) == expected
 
 
 def test_an_error_is_named_by_where_its_review_stands_and_no_name_of_a_file_obeys() -> None:

@@ -1,12 +1,13 @@
 """Tests of the pictures: what is drawn, not how it looks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from sentiflow.evaluation.metrics import Measured, measure
-from sentiflow.evaluation.scores import Epoch, ScoreTable
-from sentiflow.reports import one_run as run
+from sentiflow.evaluation.scores import Epoch
 from sentiflow.reports import plots
 from tests.sentiflow.reports import made
 
@@ -86,7 +87,10 @@ def test_reliability_draws_the_positive_share_over_the_mean_score() -> None:
     )
 
 
-@pytest.fixture(scope="module")
-def pictures() -> dict[str, Figure]:
-    table = ScoreTable(np.array([f"r{i}" for i in range(7)]), LABELS, SCORES, np.full(7, 5, np.int32), 4)
-    return run.pictures(made.summary(table=table))
+def test_losses_of_several_runs_stand_under_their_labels() -> None:
+    runs = [replace(made.summary(), number=1), replace(made.summary(curves={"val/loss": [(1, 0.4)]}), number=3)]
+    lines = plots.learning_curves_of_runs(runs).axes[0].lines
+    assert [(line.get_label(), list(line.get_ydata())) for line in lines] == [
+        ("1 tutorial, seed 0", [0.55, 0.45]),
+        ("3 tutorial, seed 0", [0.4]),
+    ]
