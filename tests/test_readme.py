@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from docs import notebook
 from docs.pages import all_options, with_settings
 from flows.cli.main import application
+from sentiflow.scoring.vocabulary import FILTERED, tokenize
 from sentiflow.settings import PREFIX, Settings
 from sentiflow.training.recipes import RECIPES, TrainConfig
 from tests.world import ROOT
@@ -43,6 +44,13 @@ def test_the_site_has_each_command_with_the_options_of_its_help() -> None:
             <= set(re.findall(r"(?<= )--[\w-]+", shown))
             <= set(re.findall(r"--[\w-]+", text))
         )
+
+
+def test_the_page_of_words_shows_what_texts_are_read_as() -> None:
+    examples = re.findall(r"^\| `(.+)` \| `(.+)` \|$", DOCUMENTS["docs/words.md"], re.MULTILINE)
+    assert len(examples) > 10
+    assert {text: " ".join(tokenize(text)) for text, _ in examples} == dict(examples)
+    assert f"Each of ``{FILTERED.rstrip()}``" in DOCUMENTS["docs/words.md"]
 
 
 def cell(recipe: TrainConfig, field: str) -> str:
