@@ -102,7 +102,7 @@ def report(
     sections = [
         Section("Test split", _metrics(run)),
         Section("Slices", _slices(run)),
-        Section("Cost", figures_table([run.record], ["cost"], _COSTS)),
+        Section("Cost", figures_table([run.record], ["seconds, or reviews a second"], _COSTS)),
         Section("Parameters that differ", _changed(run.record.params)),
     ]
     if whole:
@@ -198,6 +198,7 @@ def _facts(run: RunSummary) -> Table:
         "status": "" if record.status == "RUNNING" else record.status,  # so that a page stays true
         "started": f"{record.started:%Y-%m-%d %H:%M:%S %Z}",
         "registered as": run.version or "",
+        "dataset and digest": f"{record.dataset} {record.digest or ''}",
         "git commit": record.tags.get("git.commit", ""),
         "tree dirty": record.tags.get("git.dirty", ""),
         "processor": f"{record.tags.get('processor', '-')}, threads: {record.tags.get('threads', '-')}",
@@ -205,7 +206,7 @@ def _facts(run: RunSummary) -> Table:
         "weights of epoch": "" if record.kept_epoch is None else str(record.kept_epoch),
     }
     known = [(name, value) for name, value in facts.items() if value]
-    return Table(("fact", "value"), [*known, *run.facts.items(), *record.params.items()], words=2)
+    return Table(("fact", "value"), [*known, *record.params.items()], words=2)
 
 
 def _worst_errors(run: RunSummary, beside: str) -> list[Block]:
@@ -320,9 +321,8 @@ def record_evaluation(
     run.params({PARAMETERS: scorer.parameters, "dataset.truncated": truncated})
     run.params({"dataset.in_both_splits": in_both})
     with run.timed("report"):
-        about = {"dataset and digest": f"{prepared.name} {prepared.digest}"}
         explaining = scorer if scorer.explains else None
-        summary = RunSummary(run.record(), plots.curves_of(history), table, test_data, explaining, facts=about)
+        summary = RunSummary(run.record(), plots.curves_of(history), table, test_data, explaining)
         columns = {"review_id": table.review_id, "label": table.label, "score": table.score}
         columns |= {"n_tokens": table.n_tokens} | ({} if baseline is None else {BASELINE_SCORES: baseline})
         folder, drawn = run.work / "artifacts", pictures(summary)

@@ -107,7 +107,6 @@ class RunSummary:
     scorer: TextScorer | None = None
     version: str | None = None  # the registered version that the run made, like ``imdb-sentiment/3``, or None
     missing: tuple[str, ...] = ()  # what is not available, one sentence each
-    facts: Mapping[str, str] = field(default_factory=dict)  # more rows of the report's table of the run
     number: int = 1  # in a report of several runs; 1 is the first
 
     @property

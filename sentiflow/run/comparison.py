@@ -95,7 +95,8 @@ def figure_text(name: str, found: Figure | None) -> str:
         return "-"
     if "difference" in name:
         return statistics.format_points(found.value)
-    return f"{found.value:.2%}" if "accuracy" in name or name.endswith("_share") else value_text(found.value)
+    is_share = "accuracy" in name or name.startswith("test_slices/") or name.endswith("_share")
+    return f"{found.value:.2%}" if is_share else value_text(found.value)
 
 
 def accuracy_difference(
