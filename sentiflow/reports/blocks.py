@@ -5,13 +5,14 @@ import io
 import re
 import textwrap
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from sentiflow.redaction import escape_markdown
+from sentiflow.scoring.vocabulary import spaces
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -120,6 +121,7 @@ class MarkedWord:
     effect: str = ""  # ``up``, ``down``, ``unread``, or empty if it hardly moved the score
     note: str = ""  # shown when the word is pointed at
     strength: float = 0.0  # of the colour, from 0 to 1
+    space: str = " "  # in front of it
 
 
 @dataclass(frozen=True)
@@ -260,7 +262,9 @@ def marked_words(reading: "Attribution") -> list[MarkedWord]:
     hidden = max(cut - _CUT, len(words) - _MOST, 0)
     before = [reading.start, *(word.score for word in words)][hidden:]
     most = max((abs(word.change) for word in words), default=0.0)
-    marked = [_mark(word, score, most) for word, score in zip(words[hidden:], before, strict=False)]
+    gaps = spaces([word.text for word in words])[hidden:]
+    shown = zip(words[hidden:], before, gaps, strict=False)
+    marked = [replace(_mark(word, score, most), space=space) for word, score, space in shown]
     return [*([MarkedWord(f"... {hidden:,} words ...", "unread", "not shown")] if hidden else []), *marked]
 
 

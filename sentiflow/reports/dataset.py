@@ -21,7 +21,7 @@ from sentiflow.data.rows import count_left_out
 from sentiflow.reports.blocks import Block, Picture, Quote, Report, Section, Table, Text
 from sentiflow.reports.plots import BLUE, ORANGE, describe
 from sentiflow.scoring import is_positive
-from sentiflow.scoring.vocabulary import FIRST_WORD
+from sentiflow.scoring.vocabulary import FIRST_WORD, spaces
 
 _FOLDS = 5
 _STRENGTH = 1.0  # C
@@ -172,7 +172,8 @@ class _Dataset:
     def _text(self, k: int) -> str:
         """A text as it came, of a test review; of others its words."""
         name = str(self.content.review_id[k])
-        return self._texts.get(name) or self._vocabulary.decode(self.content.tokens[k], "")
+        words = self._vocabulary.decode(self.content.tokens[k], "").split(" ")
+        return self._texts.get(name) or "".join(map(str.__add__, spaces(words), words))
 
 
 def _script(word: str) -> str:

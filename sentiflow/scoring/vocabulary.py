@@ -31,6 +31,7 @@ _MARKS = "".join(
 )
 _ALONE = f"(?![{_MARKS}])[{_WITH_MARKS}{_KANA}{_HAN}{_WIDE}][{_MARKS}]*+"  # a character with its marks
 _SPACES = "\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # beside the one of ASCII
+_CHARACTER = re.compile(_ALONE)
 _APART = re.compile(f"{_ALONE}|[{_SPACES}]")
 _TOGETHER = re.compile(f"[{_SPACES}]|(?<=[^\n]){_ALONE}|{_ALONE}(?=[^\n])")
 
@@ -60,6 +61,17 @@ def tokenize(text: str, *, apart: bool = True) -> list[str]:
         ['很', '好', '吃', 'ok']
     """
     return [word for word in spaced(text, apart=apart).split(" ") if word]
+
+
+def spaces(words: Sequence[str]) -> list[str]:
+    """What is shown in front of each word: a space, but none before the first and between single characters.
+
+    Example:
+        >>> spaces(["很", "好", "ok", "吃"])
+        ['', '', ' ', ' ']
+    """
+    alone = [_CHARACTER.fullmatch(word) is not None for word in words]
+    return ["" if both or not k else " " for k, both in enumerate(map(min, alone, [False, *alone]))]
 
 
 class Vocabulary:

@@ -72,3 +72,9 @@ def test_an_explanation_speaks_of_the_labels_of_the_table_and_shows_markup_as_it
     assert "Explanation: &lt;b&gt;&amp;good, score 0.6000" in page
     assert "from 0 (bad) to 1 (&lt;b&gt;&amp;good); above 0.5 the label is &lt;b&gt;&amp;good" in page
     assert "positive" not in page and "b" not in parsed(page).tags
+
+
+def test_characters_of_a_script_without_spaces_stand_together() -> None:
+    words = [Word(text, "read", 0.5 + k / 10, 0.1) for k, text in enumerate(("很", "好", "ok"))]
+    text = re.sub(r"<[^>]+>", "", explanation_page(replace(READING, words=tuple(words)), SCORER, "m version 1"))
+    assert "很好 ok\n" in text

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sentiflow.scoring import Vocabulary, tokenize
-from sentiflow.scoring.vocabulary import OFFSET, limit
+from sentiflow.scoring.vocabulary import OFFSET, limit, spaces
 
 FILM = Vocabulary(["the", "film", "don't", "good"])  # ids 4, 5, 6, 7
 
@@ -98,3 +98,9 @@ def test_limit_of_ten_thousand_keeps_rank_9996_and_loses_rank_9997() -> None:
 def test_a_word_given_twice_is_refused() -> None:
     with pytest.raises(ValueError, match="twice"):
         Vocabulary(["a", "b", "a"])
+
+
+def test_words_are_shown_with_spaces_but_for_single_characters() -> None:
+    words = tokenize("很好，OK 吃 ดี ที่ so so")
+    assert [*map(str.__add__, spaces(words), words)] == ["很", "好", "，", " ok", " 吃", "ดี", "ที่", " so", " so"]
+    assert spaces([]) == []
