@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 
 from benchmarks import machine, table
 from sentiflow import baselines
-from sentiflow.baselines import Fitted, Floats, positive
+from sentiflow.baselines import Floats
 from sentiflow.data import reviews as reading
 from sentiflow.data.prepare import fetch, prepare
 from sentiflow.data.reviews import Reviews
@@ -52,6 +52,16 @@ def main() -> None:
     note = f"One run of each, seed 0, on {date}. {machine.describe()}."
     reported = Table(HEADINGS, [row.cells for row in rows], words=3).markdown()
     table.put_into(table.RECIPES_PAGE, f"{reported}\n\n{note}", BEGIN, END)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model without a network."""
+
+    score: Callable[[Reviews], Floats]  # probability of positive, shape (n,)
+    parameters: int
+    val_loss: float
+    strength: float  # C
 
 
 @dataclass(frozen=True)
@@ -134,22 +144,35 @@ def counts(reviews: Reviews, config: TrainConfig) -> scipy.sparse.csr_array:
     return scipy.sparse.csr_array((ones, (row, ids[row, step] - FIRST_WORD)), shape=shape)
 
 
+def fit_ngrams(training: Reviews, validation: Reviews) -> Fitted:
+    """The baseline of a user's table."""
+    fitted = baselines.fit(training, validation)
+    return Fitted(fitted.score, len(fitted.ngrams.keys) + 1, fitted.val_loss, fitted.strength)
+
+
+def positive(model: LogisticRegression, rows: scipy.sparse.csr_array) -> Floats:
+    """Probability of positive of each row, shape (n,)."""
+    scores: Floats = model.predict_proba(rows)[:, 1]
+    return scores
+
+
 def fit_tfidf(training: Reviews, validation: Reviews, config: TrainConfig = TUNED) -> Fitted:
     """Fit a logistic regression for each of a few values of C; the one with the lowest validation loss is kept."""
     tfidf = TfidfTransformer(sublinear_tf=True).fit(counts(training, config))
     learned, held_out = (tfidf.transform(counts(part, config)) for part in (training, validation))
     models = {c: LogisticRegression(C=c, max_iter=1_000).fit(learned, training.label) for c in STRENGTHS}
     tried = [(cross_entropy(validation.label, positive(model, held_out)), c) for c, model in models.items()]
-    best = models[min(tried)[1]]
+    loss, strength = min(tried)
+    best = models[strength]
 
     def score(reviews: Reviews) -> Floats:
         return positive(best, tfidf.transform(counts(reviews, config)))
 
-    return baselines.fitted(score, best, tried)
+    return Fitted(score, best.coef_.size + best.intercept_.size, loss, strength)
 
 
 MODELS: dict[str, Callable[[Reviews, Reviews], Fitted]] = {
-    "majority": fit_majority, "tfidf": fit_tfidf, BASELINE: baselines.fit,
+    "majority": fit_majority, "tfidf": fit_tfidf, BASELINE: fit_ngrams,
 }  # fmt: skip
 
 

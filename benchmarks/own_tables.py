@@ -102,11 +102,15 @@ def _train(content: Reviews, words: Vocabulary, start: TextScorer | None, seed: 
 
     began = time.perf_counter()
     config = fit(FITTED, content, FIRST_WORD + len(words), started=start is not None)
-    trained = train_from(start, words, *content.learning_splits(config.validation_fraction), config, seed)
+    training, validation = content.learning_splits(config.validation_fraction)
+    fitted = fit_baseline(training, validation)
+    trained = train_from(start, words, training, validation, config, seed)
+    weights = weights_of(trained.network)
+    found = fitted.beside(trained.chosen or weights, config.sequence_length, validation)
     seconds = time.perf_counter() - began
-    scorer = TextScorer(weights_of(trained.network), words, config.sequence_length)
+    scorer = TextScorer(weights, words, config.sequence_length, ngrams=None if found is None else found[0])
     test = content.of("test")
-    scores = scorer.network.score(test.padded(config.sequence_length, config.vocabulary_size))
+    scores = scorer.score_ids(test.tokens)
     return is_positive(scores) == (test.label == 1), seconds
 
 

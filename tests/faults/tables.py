@@ -1,21 +1,18 @@
-"""Two tables trained at once, and a table that is larger than what memory may take."""
+"""Two tables trained at once."""
 
 import random
 import time
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import psutil
-import pyarrow.csv
 
 from benchmarks.sample import sample_rows
 from sentiflow.store.client import connect
 from tests.faults.kills import run_open, start
-from tests.faults.worlds import SAMPLE, Worlds, check_whole, put_in_use, scorer_of
+from tests.faults.worlds import Worlds, check_whole
 from tests.mlflow_store import versions_of
 from tests.polling import until
-from tests.world import Registry, World
+from tests.world import World
 
 TABLES = {"hotels": 21, "films": 22}  # and the seeds of their rows
 LABELS = ("negative", "positive")
@@ -61,44 +58,3 @@ def at_once(worlds: Worlds, folder: Path, seed: int) -> None:
     assert _digests(world) == _digests(alone), "other weights than trained alone"
     for name in TABLES:
         check_whole(world, name=f"{name}-sentiment")
-
-
-SIZE = 1_000_000_000  # bytes of the table
-DISTINCT = 997  # of its texts, each as long as a review of IMDB
-MOST_GROWTH = 150_000_000  # bytes of all processes together, from the first fifth of the rows on
-
-
-def large(worlds: Worlds, folder: Path, seed: int) -> None:
-    """Score 1 GB to its end: each row has the score of its text, and memory stays flat."""
-    world = worlds.copy(folder / "world")
-    client, table, output = put_in_use(world, Registry.GOOD), world.root / "in.csv", world.root / "out.csv"
-    short = [text for text, _, _ in sample_rows(DISTINCT * 8, 2, seed)]
-    texts = [" ".join(short[row * 8 : row * 8 + 8]).replace('"', "") for row in range(DISTINCT)]
-    every = "".join(f'"{text}"\n' for text in texts)
-    with table.open("w") as file:
-        file.write("text\n")
-        file.writelines(every for _ in range(-(-SIZE // len(every))))
-    rows = -(-SIZE // len(every)) * DISTINCT
-    process = start(world, "sentiflow", "score", str(table), "-o", str(output), *SAMPLE)
-    used: list[int] = []
-    while process.poll() is None:
-        used.append(sum(map(_memory, world.processes())))
-        time.sleep(1)
-    assert process.returncode == 0, (world.root / "output.txt").read_text()[-3_000:]
-    early, most = max(used[: len(used) // 5]), max(used)
-    assert most < early + MOST_GROWTH, f"{early / 1e6:,.0f} MB at first, {most / 1e6:,.0f} MB later"
-    expected, done = scorer_of(client, Registry.GOOD).score(texts), 0
-    for batch in pyarrow.csv.open_csv(output):
-        numbers, scores = batch["row"].to_numpy(), batch["score"].to_numpy()
-        assert np.array_equal(numbers, np.arange(done, done + len(numbers)) + 1), "a row is lost or out of order"
-        assert np.abs(scores - expected[(numbers - 1) % DISTINCT]).max() < 1e-6, "another score"
-        done += len(numbers)
-    left = [path.name for path in world.root.glob(".out.csv*")]
-    assert (done, left) == (rows, []), f"{done:,} rows of {rows:,}, files left: {left}"
-
-
-def _memory(process: int) -> int:
-    try:
-        return int(psutil.Process(process).memory_info().rss)
-    except psutil.NoSuchProcess:
-        return 0

@@ -16,16 +16,15 @@ from tests.world import World
 Attempt = Callable[[Worlds, Path, int], None]
 # With how many tries `make test-faults` has; none where it would take long.
 CASES: dict[str, tuple[Attempt, int]] = {
-    "F1": (kills.killed, 3),
+    "F1": (kills.killed, 2),
     "F5": (champion.concurrent_changes, 1),
-    "F11": (outages.outage, 4),
+    "F11": (outages.outage, 1),
     "F16": (damage.prepared_reviews, 1),
     "F17": (damage.changed_table, 1),
-    "F20": (labels.killed, 5),
-    "F22": (waits.shut_out, 1),
+    "F20": (labels.killed, 2),
+    "F22": (waits.shut_out, 0),
     "F23": (tables.at_once, 1),
-    "F24": (tables.large, 0),
-    "F25": (full.outage, 3),
+    "F25": (full.outage, 1),
 }
 SEED, TRIES = int(os.environ.get("SEED") or 0), int(os.environ.get("TRIES") or 0)
 

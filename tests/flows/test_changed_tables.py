@@ -1,6 +1,5 @@
 """A table that was changed between two nights: what the second night says, and how honest its test accuracy is."""
 
-import json
 import logging
 import math
 import re
@@ -15,7 +14,6 @@ import pytest
 from benchmarks.sample import sample_rows
 from flows.train import train
 from sentiflow.data.table import TableOptions
-from sentiflow.errors import UsageError
 from sentiflow.promotion import switch
 from sentiflow.promotion.candidate import evaluate_candidate
 from sentiflow.scoring import is_positive
@@ -45,9 +43,9 @@ FIRST, FRESH = rows(1_200, 31), rows(2_000, 32)
 Look = Callable[[str], str]
 
 
-def csv(given: Sequence[Row], path: Path, **options: object) -> None:
+def csv(given: Sequence[Row], path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
-    pd.DataFrame(given, columns=["text", "label"]).to_csv(path, index=False, **options)  # type: ignore[call-overload]
+    pd.DataFrame(given, columns=["text", "label"]).to_csv(path, index=False)
 
 
 def as_one_file(change: Callable[[list[Row]], list[Row]]) -> Callable[[Path], None]:
@@ -67,12 +65,6 @@ def in_two(folder: Path) -> None:
     csv(FIRST[700:], folder / "b.csv")
 
 
-def as_json_lines(folder: Path) -> None:
-    folder.mkdir()
-    lines = (json.dumps({"text": text, "label": label}) for text, label in FIRST)
-    (folder / "first.jsonl").write_text("\n".join(lines))
-
-
 def corrected(given: list[Row]) -> list[Row]:
     """Half of the wrong labels are put right."""
     return [
@@ -81,7 +73,6 @@ def corrected(given: list[Row]) -> list[Row]:
     ]
 
 
-REFUSED, TRAINED = "refused", "trained"
 NOTHING_NEW = r"training starts from reviews-sentiment/1 .*; 0 of the reviews to learn from are new to it"
 
 
@@ -91,7 +82,6 @@ class Change:
 
     Attributes:
         write: makes the folder of tables anew.
-        end: how the training ends.
         said: a pattern of what it says.
         look: how texts look since then.
         relabel: what their labels are since then.
@@ -102,8 +92,7 @@ class Change:
     """
 
     write: Callable[[Path], None]
-    end: str
-    said: str
+    said: str = NOTHING_NEW
     look: Look = str
     relabel: Callable[[list[Row]], list[Row]] = list
     one: str = NAMES[1]
@@ -112,45 +101,25 @@ class Change:
     folder: str = "reviews"
 
 
-RENAMED = TableOptions(labels={"schlecht": 0, "gut": 1})
 CHANGES = {
-    "capitals": Change(texts(str.upper), TRAINED, NOTHING_NEW, str.upper),
-    "punctuation": Change(texts(look := lambda text: f"{text.replace(',', ' ;')}!"), TRAINED, NOTHING_NEW, look),
-    "spaces": Change(texts(look := lambda text: f"  {text.replace(' ', '  ')}\t"), TRAINED, NOTHING_NEW, look),
-    "HTML": Change(texts(look := lambda text: f"<p class='a'>{text}</p><br />"), TRAINED, NOTHING_NEW, look),
-    "quotes": Change(texts(look := lambda text: f"“{text.replace(' ', '’ ')}”"), TRAINED, NOTHING_NEW, look),
-    "order": Change(as_one_file(lambda given: given[::-1]), TRAINED, NOTHING_NEW),
-    "encoding": Change(
-        lambda to: csv([(f"{text} café", label) for text, label in FIRST], to / "a.csv", encoding="cp1252"),
-        REFUSED, r"iconv -f cp1252",
-    ),
-    "duplicates": Change(
-        as_one_file(lambda given: [*given, *given[:300]]), TRAINED, r"300 rows left out.*0 of the reviews",
-    ),
-    "labels renamed": Change(
-        labels({NAMES[0]: "bad", NAMES[1]: "good"}.__getitem__), REFUSED, r"unknown label \(1,200 rows\).*bad",
+    "spelling": Change(texts(look := lambda text: f" “{text.upper().replace(' ', '  ')}”!"), look=look),
+    "HTML": Change(texts(look := lambda text: f"<p class='a'>{text}</p><br />"), look=look),
+    "emoji": Change(texts(look := lambda text: f"{text} 🙂"), look=look),
+    "truncated": Change(
+        texts(look := lambda text: text[:280]), r"; 1\d of the reviews to learn from are new to it", look,
     ),
     "labels turned": Change(
-        as_one_file(list), TRAINED, NOTHING_NEW, one=NAMES[0],
-        options=TableOptions(labels={NAMES[0]: 1, NAMES[1]: 0}), gate=("meaning", "changed places"),
-    ),
-    "split in two": Change(in_two, TRAINED, r"1,200 texts of 2 tables.*0 of the reviews"),
-    "a column renamed": Change(
-        lambda folder: csv(FIRST, folder / "first.csv", header=["review", "label"]),
-        REFUSED, r"no column text.*review",
-    ),
-    "rows corrected": Change(as_one_file(corrected), TRAINED, NOTHING_NEW, relabel=corrected),
-    "rows removed": Change(as_one_file(lambda given: given[:900]), TRAINED, NOTHING_NEW),
-    "a file renamed": Change(lambda folder: csv(FIRST, folder / "renamed.csv"), TRAINED, NOTHING_NEW),
-    "moved to another folder": Change(as_one_file(list), TRAINED, NOTHING_NEW, folder="moved/reviews"),
-    "another format": Change(as_json_lines, TRAINED, NOTHING_NEW),
-    "emoji": Change(texts(look := lambda text: f"{text} 🙂"), TRAINED, NOTHING_NEW, look),
-    "truncated": Change(
-        texts(look := lambda text: text[:280]), TRAINED, r"; 1\d of the reviews to learn from are new to it", look,
+        as_one_file(list), one=NAMES[0], options=TableOptions(labels={NAMES[0]: 1, NAMES[1]: 0}),
+        gate=("meaning", "changed places"),
     ),
     "labels translated": Change(
-        labels({NAMES[0]: "schlecht", NAMES[1]: "gut"}.__getitem__), TRAINED, NOTHING_NEW, options=RENAMED,
+        labels({NAMES[0]: "schlecht", NAMES[1]: "gut"}.__getitem__),
+        options=TableOptions(labels={"schlecht": 0, "gut": 1}),
     ),
+    "split in two": Change(in_two, r"1,200 texts of 2 tables.*0 of the reviews"),
+    "rows corrected": Change(as_one_file(corrected), relabel=corrected),
+    "rows removed": Change(as_one_file(lambda given: given[:900])),
+    "moved to another folder": Change(as_one_file(list), folder="moved/reviews"),
 }  # fmt: skip
 
 
@@ -180,7 +149,7 @@ def test_the_first_night_learnt_by_heart(night: World, monkeypatch: pytest.Monke
     scorer = load_scorer(load_settings(), Version(NAME, 1, ""))
     said = is_positive(scorer.score([text for text, _ in FIRST]))
     learnt = float((said == [label == NAMES[1] for _, label in FIRST]).mean())
-    assert learnt > right(1, Change(in_two, TRAINED, "")) + 0.12
+    assert learnt > right(1, CHANGES["split in two"]) + 0.12
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -194,18 +163,9 @@ def test_the_second_night_says_what_changed_and_tests_honestly(
     shutil.rmtree(night.root / "moved", ignore_errors=True)
     folder.parent.mkdir(exist_ok=True)
     change.write(folder)
-    end = REFUSED
-    try:
-        with caplog.at_level(logging.INFO):
-            done = train(GENTLE, str(folder), 0, table=change.options)
-        end = TRAINED
-        said = caplog.text
-    except UsageError as err:
-        said = f"{caplog.text}{err.args[0]}\n{err.hint}"
-    assert end == change.end, end
-    assert re.search(change.said, said, re.DOTALL), f"{change.said} is not said"
-    if end != TRAINED:
-        return
+    with caplog.at_level(logging.INFO):
+        done = train(GENTLE, str(folder), 0, table=change.options)
+    assert re.search(change.said, caplog.text, re.DOTALL), f"{change.said} is not said"
     measured, honest = done.measured, right(done.model.version, change)
     chance = (measured.accuracy_ci_high - measured.accuracy_ci_low) / 2 / 1.96
     both = math.hypot(chance, math.sqrt(honest * (1 - honest) / len(FRESH)))

@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from benchmarks.sample import sample_rows
@@ -95,23 +94,3 @@ def test_texts_that_moved_into_the_test_are_left_out(world: World, prefect_serve
     decision = evaluate_candidate(name, 3, settings).decision
     assert (decision.reviews, decision.learnt) == (110, 0)
     assert "What version 1 has learnt from is not known: its run does not say." in decision.notes
-
-
-@pytest.mark.story
-def test_a_table_that_was_tidied_has_no_new_review(world: World, prefect_server: None, tmp_path: Path) -> None:
-    """Red if capitals and punctuation make another text, so that a fifth of what the start has learnt tests."""
-    table, name, settings = tmp_path / "tidied.jsonl", "tidied-sentiment", load_settings()
-    write(table, ROWS[:200])
-    train(QUICK, str(table), 0)
-    promote(name, 1)
-    write(table, [(f"{text.upper()}.", label) for text, label in ROWS[:200]])
-    store, second = open_store(settings), train(QUICK, str(table), 0)
-    assert store.record(second.run_id).tags["start.new"] == "0"
-    decision = evaluate_candidate(name, 2, settings).decision
-    tested = int((reviews.read(prepare(fetch(str(table), settings), settings).table).split == "test").sum())
-    assert (decision.reviews, decision.learnt) == (tested, 0)
-    # A version of an earlier release has kept hashes of exact texts.
-    run = next(version for version in store.versions(name) if version.number == 1).run_id
-    (kept,) = (world.root / "mlruns").rglob(f"{run}/artifacts/{LEARNT}")
-    np.save(kept, np.load(kept)[1:])
-    assert [note for note in evaluate_candidate(name, 2, settings).decision.notes if "exact texts" in note]

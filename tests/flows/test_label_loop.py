@@ -99,6 +99,7 @@ def is_test(text: str) -> bool:
     return int(sha256(words.encode()).hexdigest()[:16], 16) < 0.2 * 2**64
 
 
+@pytest.mark.weekly
 def test_labels_are_called_as_the_table_has_them(world: World) -> None:
     """Red if a model that answers `good or so-so` makes rows that no training can read."""
     folder = world.root / "reviews"

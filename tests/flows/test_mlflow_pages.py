@@ -18,7 +18,7 @@ from sentiflow.training.recipes import load_recipe
 from tests.ui import Ui, running_ui
 from tests.world import Registry, World, copy_world
 
-pytestmark = pytest.mark.story
+pytestmark = [pytest.mark.story, pytest.mark.weekly]
 
 PATIENCE = 60_000  # milliseconds; the pages are large, and a test's machine may be busy
 

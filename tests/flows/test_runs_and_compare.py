@@ -47,12 +47,6 @@ def test_the_table_names_each_run_its_accuracy_and_its_version(
     assert len(lines) == 1 + 3
 
 
-def test_filters_and_sorting_work_on_a_real_store(typed: Type, run_ids: dict[int, str]) -> None:
-    by_loss = typed("runs", "--sort", "-test/loss", "-n", "1")
-    assert by_loss.stdout.splitlines()[1].startswith(run_ids[Registry.POOR][:8])
-    assert "None of 3 runs matches" in typed("runs", "--since", "2999-01-01").stdout
-
-
 def test_a_parent_shows_the_version_that_a_run_below_it_made(
     typed: Type, registry: World, run_ids: dict[int, str]
 ) -> None:

@@ -15,7 +15,6 @@ from sentiflow.errors import UsageError
 from sentiflow.operations.deployments import TAG, Deployment
 from sentiflow.operations.prefect_server import Server
 from sentiflow.settings import Settings
-from sentiflow.training.recipes import TUNED, TrainConfig
 from tests.world import ROOT
 
 ENTRIES: list[dict[str, Any]] = yaml.safe_load(FILE.read_text())["deployments"]
@@ -68,11 +67,6 @@ def test_what_the_file_says_is_what_the_settings_say_by_default(entry: dict[str,
 def defaults(spec: Deployment) -> dict[str, Any]:
     properties = pkgutil.resolve_name(spec.entrypoint).parameters.properties
     return {name: each["default"] for name, each in properties.items() if "default" in each}
-
-
-def test_the_file_has_the_recipe_tuned() -> None:
-    configs = [entry["parameters"]["config"] for entry in ENTRIES if "config" in entry.get("parameters", {})]
-    assert len(configs) == 3 and all(TrainConfig(**config) == TUNED for config in configs)
 
 
 def test_by_default_training_is_weekly_and_cleaning_daily_and_nothing_else_runs() -> None:
@@ -175,11 +169,3 @@ def test_the_server_of_a_running_schedule_takes_no_work_pool(monkeypatch: pytest
 def test_a_schedule_that_lacks_what_it_needs_is_refused(flow: str, needs: str) -> None:
     with pytest.raises(UsageError, match=needs):
         table(**{f"schedule_{flow}": "every 1h"})
-
-
-def test_what_they_need_is_enough(tmp_path: Path) -> None:
-    made = table(
-        schedule_score="every 1h", schedule_parameters={"score": FILES},
-        schedule_monitor="every 1h", prediction_log_dir=tmp_path / "texts",
-    )  # fmt: skip
-    assert made["score"].schedule is not None and made["monitor"].schedule is not None

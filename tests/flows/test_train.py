@@ -130,13 +130,3 @@ def test_a_deleted_version_is_trained_again(registry: World) -> None:
     assert trained_already(longer, "sample", 4, settings, DEFAULT_OPTIONS, "auto") is None
     connect(settings).delete_model_version("sample-sentiment", str(Registry.GOOD))
     assert trained_already(SAME, "sample", 4, settings, DEFAULT_OPTIONS, "auto") is None
-
-
-AGAIN = ("train", "--dataset", "sample", "--recipe", "tutorial", "--set", "sequence_length=80", "--seed", "4")
-
-
-def test_the_command_says_that_there_is_nothing_to_train(registry: World) -> None:
-    done = registry.run(*AGAIN)
-    assert (done.returncode, done.stdout) == (0, "")
-    assert f"Nothing to train: sample-sentiment version {Registry.GOOD} has the same recipe" in done.stderr
-    assert "To train anyway: --force." in done.stderr

@@ -28,7 +28,7 @@ from tests.stack.compose import Stack
 from tests.stack.told import told_of
 from tests.world import command
 
-pytestmark = [pytest.mark.story, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.story, pytest.mark.weekly, pytest.mark.timeout(900)]
 
 MODEL = "sample-sentiment"
 # Whatever the processor adds up first: it is no close decision.
@@ -199,13 +199,6 @@ def test_what_mlflow_runs_and_keeps_for_others_is_not_served(stack: Stack) -> No
         assert status(stack, path, who, {}) == 404, path
 
 
-def test_the_server_of_mlflow_chooses_where_files_lie(stack: Stack) -> None:
-    for account in ("admin", "worker"):
-        who = f"{account}:{stack.secret(f'MLFLOW_{account.upper()}_PASSWORD')}"
-        body = {"name": "mine", "artifactLocation": "file://run_secrets"}
-        assert status(stack, "api/2.0/mlflow/experiments/create", who, body) == 400
-
-
 def test_mlflow_answers_to_no_foreign_name_and_to_no_page_of_another_port(stack: Stack) -> None:
     """A browser that is logged in to MLflow may show a page of the API, which strangers ask."""
     for host, answer in ((f"localhost:{stack.port('MLFLOW')}", 401), ("evil.example", 421)):
@@ -296,7 +289,6 @@ def proxy(stack: Stack) -> str:
     return f"https://localhost:{stack.port('HTTPS')}"
 
 
-@pytest.mark.weekly
 def test_the_three_pages_work_in_a_browser_behind_the_proxy(stack: Stack, proxy: str) -> None:
     login: HttpCredentials = {"username": "admin", "password": stack.secret("MLFLOW_ADMIN_PASSWORD")}
     with chromium() as browser:
@@ -322,7 +314,6 @@ def test_the_three_pages_work_in_a_browser_behind_the_proxy(stack: Stack, proxy:
     assert not asked
 
 
-@pytest.mark.weekly
 def test_the_proxy_refuses_foreign_names_pages_and_passwords(stack: Stack, proxy: str) -> None:
     authority = stack.folder("data") / "caddy/pki/authorities/local/root.crt"
     login = ("admin", stack.secret("MLFLOW_ADMIN_PASSWORD"))
@@ -342,7 +333,6 @@ def test_the_proxy_refuses_foreign_names_pages_and_passwords(stack: Stack, proxy
         assert answer(f"{path}/", Host=foreign.removeprefix("https://")) == 421, path
 
 
-@pytest.mark.weekly
 def test_a_worker_that_is_stopped_closes_its_training_and_a_backup_of_meanwhile_is_whole(
     stack: Stack, mlflow: MlflowClient
 ) -> None:

@@ -111,11 +111,3 @@ def begin_release(tag: str, changelog: str, folder: Path, **github: str) -> "sub
         ["sh", ROOT / ".github" / "release.sh", tag], cwd=folder, capture_output=True, text=True, check=False,
         env={"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", **github},
     )  # fmt: skip
-
-
-@pytest.mark.parametrize("target", ["setup", "run", "test"])
-def test_every_file_that_the_readmes_targets_need_is_there(target: str) -> None:
-    """Nothing counts as made, as on a fresh machine."""
-    command = ["make", "-n", "--always-make", target]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr

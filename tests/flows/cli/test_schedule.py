@@ -206,6 +206,7 @@ def test_a_service_manager_ends_it_likewise_and_what_runs_is_cancelled(
     assert ended == [("CANCELLED",)]
 
 
+@pytest.mark.weekly
 def test_two_projects_of_a_user_have_their_own_deployments(migrated_store: Path, tmp_path: Path) -> None:
     """With Prefect's default, a database a user, the second start took the first project's deployments over."""
     user = {"HOME": str(tmp_path), "PREFECT_HOME": str(tmp_path / ".prefect")}  # as it is where nothing is set

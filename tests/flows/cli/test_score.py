@@ -112,10 +112,8 @@ def test_a_run_tells_counts_speed_version_and_places_and_loads_nothing_slow(
     ("arguments", "message"),
     [
         (("in.csv", "-o", "out.parquet", "--text-column", "body"), "no column body; there are: id, text"),
-        (("in.csv", "-o", "out.parquet", "--keep", "stars"), "no column stars; there are: id, text"),
         (("missing.csv", "-o", "out.parquet"), "missing.csv: no such file or folder"),
         (("in.csv", "-o", ""), "A path is empty."),
-        (("in.csv", "-o", "out.tsv"), "it ends in .csv, .jsonl, .parquet"),
         (("in.csv", "-o", "out.parquet", "--model-version", "9"), "sample-sentiment has no version 9"),
     ],
 )

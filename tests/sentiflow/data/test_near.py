@@ -27,6 +27,7 @@ def nearest(texts: list[list[str]], tests: list[bool]) -> list[int]:
     return nearest_learnt(arrays, np.array(tests, bool)).tolist()
 
 
+@pytest.mark.story
 def test_constructed_pairs_are_found_as_by_comparing_all_and_nothing_else_is_said() -> None:
     """Of 400 test texts up to 12 words are changed: of pairs that share nine tenths 97% are found, at least."""
     draw = np.random.default_rng(5)

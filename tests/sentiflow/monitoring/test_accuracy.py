@@ -143,12 +143,10 @@ def test_an_alarm_needs_a_complete_sample() -> None:
 
 
 @pytest.mark.story
-@pytest.mark.parametrize(
-    ("texts", "size"), [(29, 29), (200, 200), (300, 200), (4_000, 40), (4_000, 200), (4_000, 400)]
-)
+@pytest.mark.parametrize(("texts", "size"), [(29, 29), (300, 200), (4_000, 40), (4_000, 400)])
 @pytest.mark.parametrize(
     ("sureness", "flipped", "told"),
-    [(1.267, 0.0, 0.0), (2.0, 0.0, 0.0), (0.776, 0.0, 0.6), (1.267, 0.0657, 0.5), (0.8, 0.1, 0.97)],
+    [(1.267, 0.0, 0.0), (0.776, 0.0, 0.6), (1.267, 0.0657, 0.5)],
 )
 def test_intervals_hold_the_truth_and_drops_are_told_over_simulated_months(
     texts: int, size: int, sureness: float, flipped: float, told: float

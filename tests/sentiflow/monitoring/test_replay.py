@@ -35,8 +35,8 @@ def test_answers_that_differ_are_counted_by_direction_and_read_by_both(registry:
     settings = log_of(tmp_path / "log", registry.settings, [*TEXTS, *TEXTS[:5]])
     found = replayed(settings)
     good, poor = (
-        np.array([load_scorer(settings, Version(MODEL, n, "")).score([text])[0] for text in TEXTS])
-        for n in (Registry.GOOD, Registry.POOR)
+        np.array([scorer.score([text])[0] for text in TEXTS])
+        for scorer in (load_scorer(settings, Version(MODEL, n, "")) for n in (Registry.GOOD, Registry.POOR))
     )
     assert found.answers == [
         [int((((good > 0.5) == one) & ((poor > 0.5) == other)).sum()) for other in (False, True)]

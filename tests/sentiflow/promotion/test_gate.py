@@ -177,16 +177,8 @@ def test_latency_and_size_have_limits_of_their_own_and_the_limit_itself_is_allow
     right = table([True] * 20)
     assert judge(right, None, CHEAP, tight).passed
     assert judge(right, None, Cost(1e6, 1e6), limits(min_accuracy=0, latency_ms=math.inf, size_mb=math.inf)).passed
-    assert rules(judge(right, None, Cost(5.1, 10.0), tight)) == {
-        "minimum accuracy": True,
-        "latency": False,
-        "size": True,
-    }
-    assert rules(judge(right, None, Cost(5.0, 10.1), tight)) == {
-        "minimum accuracy": True,
-        "latency": True,
-        "size": False,
-    }
+    assert [rule.name for rule in judge(right, None, Cost(5.1, 10.0), tight).failures] == ["latency"]
+    assert [rule.name for rule in judge(right, None, Cost(5.0, 10.1), tight).failures] == ["size"]
 
 
 def test_the_gate_compares_by_the_paired_test_worked_by_hand() -> None:
@@ -335,16 +327,6 @@ def test_a_slice_of_few_reviews_is_told_and_not_judged(count: int, judged: bool)
     assert (told in decision.notes) is not judged
 
 
-def test_the_champions_table_may_stand_in_another_order() -> None:
-    candidate = table([True] * 95 + [False] * 5)
-    champion = table([False] * 20 + [True] * 80)
-    mixed = np.random.default_rng(0).permutation(100)
-    shuffled = ScoreTable(
-        champion.review_id[mixed], champion.label[mixed], champion.score[mixed], champion.n_tokens[mixed], 500
-    )
-    assert judge(candidate, shuffled, CHEAP, LOOSE) == judge(candidate, champion, CHEAP, LOOSE)
-
-
 def test_tables_of_other_reviews_or_labels_cannot_be_compared() -> None:
     mine = table([True] * 4)
     with pytest.raises(ValueError, match="different reviews"):
@@ -369,15 +351,6 @@ def test_a_table_with_a_wrong_column_is_refused(column: str, value: list[object]
     with pytest.raises(ValueError, match="at least one"):
         table([])
     assert replace(table([True] * 2), score=np.array([0.0, 1.0])).right.tolist() == [True, True]
-
-
-def test_the_record_holds_every_rule_with_number_and_limit() -> None:
-    record = judge(table([True] * 9 + [False]), None, CHEAP, limits(min_accuracy=0.95)).record()
-    assert record["passed"] is False
-    assert record["rules"][0] == {
-        "name": "minimum accuracy", "passed": False, "number": 0.9, "limit": 0.95,
-        "text": "90.00%, at least 95.00%",
-    }  # fmt: skip
 
 
 def shown_to_both(learnt: list[bool]) -> Decision:

@@ -112,12 +112,6 @@ def test_a_champion_set_by_other_means_undoes_no_history_and_takes_its_place_in_
     assert previous_champion([], 7, {7}) is None
 
 
-def test_a_killed_promotion_is_no_place_to_roll_back_to_whatever_was_set_by_hand_since() -> None:
-    events = [promote(1, None), promote(2, 1, done=False)]
-    assert champion_stack(events, 3) == [1, 3]
-    assert previous_champion(events, 3, {1, 2, 3}) == 1
-
-
 def test_a_decline_moves_nothing_whatever_came_before_and_after() -> None:
     events = [promote(1, None), decline(2), promote(2, 1, done=False), decline(2), promote(3, 2)]
     assert took_effect(events, 3) == [True, False, True, False, True]

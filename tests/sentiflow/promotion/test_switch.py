@@ -196,12 +196,6 @@ def accuracy_tag(client: MlflowClient, number: int) -> float:
     return float(client.get_model_version(NAME, str(number)).tags["test.accuracy"])
 
 
-def test_the_champion_itself_cannot_be_promoted(registry: World) -> None:
-    promote(registry, Registry.GOOD)
-    with pytest.raises(UsageError, match="is the champion already"):
-        promote(registry, Registry.GOOD)
-
-
 def test_a_champion_without_stored_scores_is_scored_again_with_the_same_outcome(
     registry: World, client: MlflowClient, caplog: pytest.LogCaptureFixture
 ) -> None:

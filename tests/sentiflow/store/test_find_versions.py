@@ -117,26 +117,6 @@ def test_files_in_a_place_of_another_kind_are_refused_with_the_way_out(
     assert "secret" not in str(caught.value) and "--serve-artifacts" in caught.value.hint
 
 
-def test_the_champion_with_run_and_accuracy_agrees_with_mlflows_own_client(
-    world: World, registry: MlflowClient
-) -> None:
-    run_id = registry.create_run("0").info.run_id
-    (folder,) = registry.search_logged_models(["1"], max_results=1)
-    registry.create_model_version(
-        "imdb-sentiment",
-        f"models:/{folder.model_id}",
-        run_id=run_id,
-        model_id=folder.model_id,
-        tags={"test.accuracy": "0.873200", "test.accuracy_ci_low": "0.1", "seed": "4"},
-    )
-    registry.set_registered_model_alias("imdb-sentiment", "other", "1")
-    registry.set_registered_model_alias("imdb-sentiment", "champion", "4")
-    quick = find_champion(world.settings, None)
-    assert quick is not None
-    assert (quick.version.name, quick.version.number) == ("imdb-sentiment", 4)
-    assert (quick.run_id, quick.accuracy) == (run_id, 0.8732)
-
-
 def test_a_version_that_names_no_dataset_has_that_of_its_run(world: World, registry: MlflowClient) -> None:
     store = open_store(world.settings)
     run_id = registry.create_run(

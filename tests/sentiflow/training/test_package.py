@@ -99,17 +99,6 @@ def test_what_holds_no_texts_is_refused_with_a_line(model_dir: Path, wrong: obje
         mlflow.pyfunc.load_model(str(model_dir)).predict(wrong)
 
 
-def test_mlflow_loads_the_keras_network_of_a_version(
-    trained: Trained, sample: tuple[Reviews, Vocabulary], model_dir: Path
-) -> None:
-    connect(trained.world.settings)
-    model = trained.result.model
-    network = mlflow.keras.load_model(f"models:/{model.name}/{model.version}")
-    ids = sample[0].of("test").padded(80, 10_000)[:64]
-    stored = keras.models.load_model(model_dir / "artifacts" / "model.keras")
-    np.testing.assert_array_equal(network.predict(ids, verbose=0), stored.predict(ids, verbose=0))
-
-
 def test_the_logged_model_has_the_figures_of_its_run_once(trained: Trained) -> None:
     client = connect(trained.world.settings)
     run = client.get_run(trained.result.run_id)
