@@ -31,13 +31,14 @@ def score(
     workers: Annotated[int | None, Field(ge=1, le=64)] = None,
     label_column: str | None = None,
     labels: dict[str, Label] = {},  # noqa: B006
+    sheet: str = "",
 ) -> Scored:
     """Score every row of an input into a CSV, JSON Lines or Parquet file.
 
     1. score: read, score and keep in chunks; what cannot be scored goes to a file of rejects
 
     Args:
-        source: A .csv, .tsv, .jsonl or .parquet table, or a folder of .txt files.
+        source: A table, a folder or archive of tables, or a folder of .txt files.
         output: The file to write, .csv, .jsonl or .parquet; rejects go to a file beside it.
         text_column: The table's column of texts.
         with_text: Copy the texts to the output.
@@ -47,12 +48,13 @@ def score(
         workers: Processes that score; by default one a core.
         label_column: The table's column of labels, if the scores are to be compared with them.
         labels: What they mean, 0, 1 or skip, such as {"neutral": "skip"}; alone, of a column label.
+        sheet: The sheet of workbooks; by default the first.
     """
     options = {"labels": labels} | ({"label_column": label_column} if label_column else {})
     labelled = as_options(options, "The options of the table") if label_column or labels else None
     request = Request(
         expanded(source), expanded(output), text_column, with_text, tuple(keep), dataset, version, workers,
-        labelled,
+        labelled, sheet,
     )  # fmt: skip
     return score_task(request)
 

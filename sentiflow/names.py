@@ -10,7 +10,10 @@ from sentiflow.environment import expanded
 
 IMDB = "imdb"
 BUILT_IN = (IMDB, "sample")
-TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".parquet", ".pq")
+_COMPRESSED = (".gz", ".bz2", ".xz")
+_TABLES = (
+    ".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".xlsx", ".xls", ".ods", ".zip",
+)  # fmt: skip
 BASE = "base"
 """In place of a dataset and of a model: what the package carries, which answers before anything was trained."""
 _RESERVED = (*BUILT_IN, BASE)
@@ -32,7 +35,8 @@ def dataset_name(dataset: str) -> str:
     if dataset in _RESERVED:
         return dataset
     path = _absolute(dataset) if dataset else Path()
-    name = path.stem if path.suffix.lower() in TABLE_SUFFIXES else path.name
+    path = path.with_suffix("") if path.suffix.lower() in _COMPRESSED else path
+    name = path.stem if path.suffix.lower() in _TABLES else path.name
     written = normalize("NFC", name.casefold())
     plain = re.sub(r"[\u0300-\u036f]", "", normalize("NFKD", written))  # without accents
     stem = re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or "table"

@@ -53,6 +53,7 @@ class ModelResult(RunResult):
     caveat: str = field(default="", kw_only=True)  # why the test accuracy says little
     tested_on: str = field(default="", kw_only=True)  # of which rows it is, if not of all
     rejected: Rejected | None = field(default=None, kw_only=True)
+    unread: str = field(default="", kw_only=True)  # what else the table's folder holds
     promotion: Candidate | None = field(default=None, kw_only=True)
 
     @property
@@ -60,8 +61,8 @@ class ModelResult(RunResult):
         compared = "".join(f" {sentence}" for sentence in self.comparisons)
         registered = f" Registered as {self.model.name} version {self.model.version}."
         promoted = "" if self.promotion is None else f" {self.promotion.summary}"
-        rejected = f" {self.rejected}." if self.rejected else ""
-        return f"{self.accuracy_line}{compared}{registered}{rejected}{promoted}"
+        read = "".join(f" {each}." for each in (self.rejected, self.unread) if each)
+        return f"{self.accuracy_line}{compared}{registered}{read}{promoted}"
 
     @property
     def comparisons(self) -> list[str]:

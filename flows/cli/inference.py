@@ -17,6 +17,7 @@ from flows.cli.options import (
     KeepOption,
     LabelColumnOption,
     LabelsOption,
+    SheetOption,
     TextColumnOption,
     VersionOption,
     command,
@@ -180,7 +181,7 @@ def score(
     source: Annotated[
         Path,
         typer.Argument(
-            parser=path, metavar="INPUT", help="A .csv, .tsv, .jsonl or .parquet table, or a folder of .txt files."
+            parser=path, metavar="INPUT", help="A table (.csv, .xlsx, .json, ...), or a folder of tables or texts."
         ),
     ],
     output: Annotated[Path, file_option("--output", "-o", help="The file to write: .csv, .jsonl or .parquet.")],
@@ -194,9 +195,10 @@ def score(
     ] = None,
     label_column: LabelColumnOption = None,
     labels: LabelsOption = None,
+    sheet: SheetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Score a table or a folder of texts.
+    """Score a table, a folder of tables, or a folder of texts.
 
     What cannot be scored goes to a file of rejects (exit code 5). Of a labelled table the accuracy is shown.
     """
@@ -208,7 +210,7 @@ def score(
     column = "text" if text_column is None else text_column
     request = Request(
         source, output, column, with_text, tuple(keep or ()), dataset, version, workers,
-        None if label_column is labels is None else table_options(None, label_column, labels, None),
+        None if label_column is labels is None else table_options(None, label_column, labels), sheet or "",
     )  # fmt: skip
     scored = score_input(request, load_settings(), progress_bar)
     counts = {"output": scored.output, "totals": scored.totals, "seconds": scored.seconds}

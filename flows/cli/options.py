@@ -35,11 +35,11 @@ SetOption = Annotated[
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Random seed.")]
 DatasetOption = Annotated[
-    str, typer.Option("--dataset", "-d", help="imdb, sample, a .csv, .tsv, .jsonl or .parquet table, or a folder.")
+    str, typer.Option("--dataset", "-d", help="imdb, sample, a table (.csv, .xlsx, .json, ...), or a folder.")
 ]
 TextColumnOption = Annotated[
     str | None,
-    typer.Option("--text-column", metavar="NAME", help="Column of texts in your table; by default text."),
+    typer.Option("--text-column", metavar="NAME", help="Column of texts in your table, or several: title,body"),
 ]
 LabelColumnOption = Annotated[
     str | None,
@@ -52,6 +52,9 @@ LabelsOption = Annotated[
         metavar="NAME=0|1|skip,...",
         help="What the labels of your table mean, or skip to leave their rows out: good=1,bad=0,so-so=skip",
     ),
+]
+SheetOption = Annotated[
+    str | None, typer.Option("--sheet", metavar="NAME", help="Sheet of an Excel file; by default the first.")
 ]
 MaxRejectsOption = Annotated[
     str | None,
@@ -145,17 +148,22 @@ _TABLE = [
     _option("text_column", None, TextColumnOption),
     _option("label_column", None, LabelColumnOption),
     _option("labels", None, LabelsOption),
+    _option("sheet", None, SheetOption),
     _option("max_rejects", None, MaxRejectsOption),
 ]
 
 
 def table_options(
-    text_column: str | None, label_column: str | None, labels: str | None, max_rejects: str | None
+    text_column: str | None,
+    label_column: str | None,
+    labels: str | None,
+    sheet: str | None = None,
+    max_rejects: str | None = None,
 ) -> "TableOptions":
     """The options of a user's table; those that were not given are as usual."""
     from sentiflow.data.table import as_options
 
-    given: dict[str, Any] = {"text_column": text_column, "label_column": label_column}
+    given: dict[str, Any] = {"text_column": text_column, "label_column": label_column, "sheet": sheet}
     given["max_rejects"] = max_rejects and max_rejects.strip()
     if labels is not None:
         parts = (part if "=" in part else f"{part}=" for part in labels.split(",") if part.strip())

@@ -26,7 +26,7 @@ from sentiflow.batch.dask import DaskWorkers
 from sentiflow.batch.worker import BulkScorer, Scores
 from sentiflow.batch.writers import Totals, check_output, output_lock, output_schema, to_table, write_output
 from sentiflow.console import Progress, no_progress
-from sentiflow.data.inputs import open_input
+from sentiflow.data.inputs import not_read, open_input
 from sentiflow.data.rows import Chunk, Input, changed, count_reasons, hints_for, kind_of, match
 from sentiflow.data.table import TableOptions
 from sentiflow.errors import ExternalError, UsageError
@@ -58,6 +58,7 @@ class Request:
     version: int | None = None  # its number; by default the champion, else the best by validation
     workers: int | None = None  # processes that score; by default as many as are worth it
     labelled: TableOptions | None = None  # of a labelled table: its column of labels, and what they mean
+    sheet: str = ""  # of workbooks; by default the first
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,11 @@ class Scored:
 
 def check_request(request: Request) -> tuple[Input, pa.Schema]:
     """The input with its columns chosen, and the columns of the output."""
-    source = open_input(request.source)
+    source = open_input(request.source, request.sheet)
     keep = [one for name in request.keep for one in ([name] if match(name, source.names) else name.split(","))]
     label = request.labelled.label_column if request.labelled else ""
-    source.select(request.text_column, keep, label)
+    for told in (*source.select_usual(request.text_column, keep, label), *not_read(source.unread)):
+        logger.warning("%s", told)
     check_output(request.output.resolve(), request.source)
     return source, output_schema(source, request.with_text, source.schema.names[0] if label else "")
 

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sentiflow.data.packed import check_unpacked
 from sentiflow.data.rows import (
     CHUNK_ROWS,
     CHUNK_SIZE,
@@ -16,6 +17,7 @@ from sentiflow.data.rows import (
     beginning,
     find_columns,
     grouped_tables,
+    joined,
     numbers,
     why_not,
 )
@@ -25,16 +27,15 @@ _TEXTS = pa.string(), pa.large_string(), pa.null()
 _VIEWS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
 
 _BATCH = 256  # rows decoded at a time
-# What a table may hold by its metadata, and how much more a byte of its file. Packed reviews take a third.
+# What a table may hold by its metadata, and how much more a byte of its file; bytes as any packed table.
 _ROWS, _ROWS_A_BYTE = 2_000_000, 8
-_SIZE, _PACKED_A_BYTE = 2**28, 100
 _BUFFER = 2**20  # bytes read at a time: without it, a column of a whole row group
 
 
 class ParquetTable(Input):
     """A Parquet file, limited in what it may unpack to; columns of lists and objects are not read."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, _sheet: str = "") -> None:
         self.path = path
         try:
             with path.open("rb") as stream, pq.ParquetFile(stream) as file:
@@ -48,15 +49,16 @@ class ParquetTable(Input):
         self.names = self._fields.names
         self.total = about.num_rows
         self.size = sum(about.row_group(k).total_byte_size for k in range(about.num_row_groups))
-        self._check(about.num_rows, _ROWS, _ROWS_A_BYTE, "rows")
-        self._check(self.size, _SIZE, _PACKED_A_BYTE, "bytes")
+        packed = path.stat().st_size
+        check_unpacked(path, about.num_rows, packed, _ROWS, _ROWS_A_BYTE, "rows")
+        check_unpacked(path, self.size, packed)
 
     def select(self, text: str, others: Sequence[str] = (), label: str = "") -> None:
-        self._column, kept = find_columns(self.path, self.names, text, others, label)
+        self._texts, kept = find_columns(self.path, self.names, text, others, label)
         self.schema = pa.schema([self._fields.field(name) for name in kept])
-        kind = self._fields.field(self._column).type
-        if kind not in _TEXTS:
-            raise UsageError(f"{self.path}: the column {self._column} holds {kind}, not text.")
+        for name in self._texts:
+            if (kind := self._fields.field(name).type) not in _TEXTS:
+                raise UsageError(f"{self.path}: the column {name} holds {kind}, not text.")
         for name, kind in zip(self.schema.names, self.schema.types, strict=True):
             if pa.types.is_nested(kind):
                 problem = f"{self.path}: the column {name} holds {kind}, which is not read."
@@ -64,18 +66,21 @@ class ParquetTable(Input):
 
     def groups(self) -> Iterator[tuple[list[Row], pa.Table, int]]:
         for table in grouped_tables(self._tables(), CHUNK_ROWS, CHUNK_SIZE):
-            group = [
-                Row("", reason, beginning(value or ""), 0) if (reason := why_not(value)) else Row(value, "", "", 0)
-                for value in to_values(table[self._column], "surrogateescape")
-            ]
+            group = []
+            for value in map(joined, zip(*self._values(table), strict=True)):
+                reason = why_not(value)
+                group.append(Row("", reason, beginning(value or ""), 0) if reason else Row(str(value), "", "", 0))
             good = numbers(np.flatnonzero([not row.reason for row in group]))
             kept = table.select(self.schema.names)
             yield group, kept if len(good) == len(group) else kept.take(good), len(table)
 
+    def _values(self, table: pa.Table) -> list[list[Any]]:
+        return [to_values(table[name], "surrogateescape") for name in self._texts]
+
     def _tables(self) -> Iterator[pa.Table]:
         """Consecutive rows, a batch a table."""
         read = 0
-        wanted = list(dict.fromkeys([self._column, *self.schema.names]))
+        wanted = list(dict.fromkeys([*self._texts, *self.schema.names]))
         schema = pa.schema([self._fields.field(name) for name in wanted])
         try:
             with (
@@ -89,13 +94,6 @@ class ParquetTable(Input):
             raise ExternalError(
                 f"{self.path}: cannot be read beyond row {read:,}: {first_line(err).rstrip('.')}."
             ) from err
-
-    def _check(self, found: int, most: int, more_a_byte: int, what: str) -> None:
-        size = self.path.stat().st_size
-        if found > most + more_a_byte * size:
-            problem = f"{self.path}: its {size:,} bytes unpack to {found:,} {what}."
-            hint = "Few tables of reviews are packed as small as that. If yours is, write it as .csv or .jsonl."
-            raise UsageError(problem, hint)
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:

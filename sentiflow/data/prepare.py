@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from sentiflow import files
 from sentiflow.base import model as base
 from sentiflow.console import Progress, no_progress
-from sentiflow.data import division, imdb, inputs, parquet, reviews, rows, table
+from sentiflow.data import division, imdb, inputs, packed, parquet, readers, reviews, rows, table
 from sentiflow.data.division import Labelled, in_fixed_order
 from sentiflow.data.reviews import Reviews
 from sentiflow.data.rows import Rejected, changed
@@ -43,6 +43,7 @@ class Source:
     origin: str  # where it came from, for people
     fetched: bool  # whether anything was copied or downloaded this time
     options: TableOptions = DEFAULT_OPTIONS
+    unread: tuple[str, ...] = ()  # names of what else a user's folder holds
 
 
 @dataclass(frozen=True)
@@ -92,13 +93,15 @@ def fetch(
     if not dataset or not (there.is_dir() or there.is_file()):
         raise UsageError(
             f"No dataset or table {dataset!r}.",
-            "Give imdb, sample, or the path of a .csv, .tsv, .jsonl or .parquet table, or of a folder of such "
-            "tables: each training reads it.",
+            "Give imdb, sample, or the path of a table, of a folder of tables, or of a folder pos, neg of texts: "
+            "each training reads it.",
         )
     path = Path(located(dataset))
     name = dataset_name(dataset)
-    tables = inputs.tables_of(path)
-    return Source(name, tuple(tables), inputs.digest_of(tables), str(path), False, options)
+    found = inputs.find_tables(path, options.text_labels())
+    return Source(
+        name, found.files, inputs.digest_of(found.files, path), str(path), False, options, tuple(found.unread)
+    )
 
 
 def find_prepared(dataset: str, settings: Settings, options: TableOptions = DEFAULT_OPTIONS) -> Prepared | None:
@@ -157,8 +160,7 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
         for leftover in folder.glob(f".*{PARTIAL}"):
             leftover.unlink()
         content, words, rows, read = _read(source, folder, progress)
-        files = source.files if read is None else tuple(inputs.tables_of(Path(source.origin)))
-        if inputs.digest_of(files) != source.digest:
+        if _digest_now(source) != source.digest:
             raise changed(source.origin)
         beside = {name: [getattr(row, name) for row in rows] for name in ("place", "text", "origin") if rows}
         made = reviews.write(content, words, folder, source.digest, beside)
@@ -171,6 +173,13 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
 
 
 _NOTE = TypeAdapter(Prepared)
+
+
+def _digest_now(source: Source) -> str:
+    if source.name in BUILT_IN:
+        return inputs.digest_of(source.files)
+    path = Path(source.origin)
+    return inputs.digest_of(inputs.find_tables(path, source.options.text_labels()).files, path)
 
 
 def _read(
@@ -212,14 +221,14 @@ def _signature(noted: bytes) -> bytes:
 
 
 def _key(source: Source) -> str:
-    parts = f"{source.name} {source.digest} {source.options.model_dump_json()} {_code_version()}"
-    return hashlib.sha256(parts.encode()).hexdigest()[:16]
+    parts = f"{source.name} {source.digest} {source.options.model_dump_json()} {source.unread} {_code_version()}"
+    return hashlib.sha256(parts.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 @cache
 def _code_version() -> str:
     """Digest of the code that decides what a table holds; any edit of it makes the tables again."""
-    modules = (division, files, imdb, inputs, parquet, reviews, rows, table, vocabulary)
+    modules = (division, files, imdb, inputs, packed, parquet, readers, reviews, rows, table, vocabulary)
     return inputs.digest_of([*(Path(str(module.__file__)) for module in modules), base.FILE, division.SAMPLE])
 
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow.lib import StringBuilder
 
+from sentiflow.data.packed import on_disk
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.files import LONGEST, publish_private
 from sentiflow.redaction import is_unicode
@@ -58,7 +59,7 @@ _HINTS = {
 
 def hints_for(kinds: Iterable[str], path: Path) -> list[str]:
     """What to do about rejects of these kinds in a table."""
-    is_text = path.suffix.lower() not in (".parquet", ".pq")
+    is_text = path.suffix.lower() in (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", "")
     hints = _HINTS if is_text else {NOT_UTF8: "Write those texts as UTF-8."}
     return [hints[kind].format(path=quote(str(path)), name=quote(path.name)) for kind in kinds if kind in hints]
 
@@ -210,6 +211,8 @@ class Input(ABC):
 
     path: Path
     names: Sequence[str] = ()
+    part: str = ""  # which of several tables of the file it is, for people
+    unread: Sequence[str] = ()  # what else the input holds and is not read
     total: int  # units of progress: bytes, rows or files
     size: int  # bytes of the texts, about
     schema: pa.Schema  # of the columns selected beside the text
@@ -218,6 +221,12 @@ class Input(ABC):
     @abstractmethod
     def select(self, text: str, others: Sequence[str] = (), label: str = "") -> None:
         """Choose the column of texts, and what to read beside it; see ``find_columns``."""
+
+    def select_usual(self, text: str, others: Sequence[str] = (), label: str = "") -> list[str]:
+        """Choose columns, of other usual names where none is called so; tell which."""
+        found = {name: usual_column(self.path, name, self.names) for name in (text, label)}
+        self.select(found[text], others, found[label])
+        return [f"Taken for the column {name}: {taken}" for name, taken in found.items() if taken != name]
 
     @abstractmethod
     def groups(self) -> Iterator[tuple[list[Row], pa.Table, int]]:
@@ -236,16 +245,47 @@ class Input(ABC):
 
     def state(self) -> object:
         """Its size and time of change: equal as long as nothing writes to it."""
-        about = self.path.stat()
+        about = on_disk(self.path).stat()
         return about.st_size, about.st_mtime_ns
+
+
+class Record(NamedTuple):
+    """What an input has in place of a row."""
+
+    values: Sequence[object]  # of the columns of texts, then of those that go along
+    wrong: str  # why it is no row; empty if it is one
+    shown: object  # what stands there, for people; None for its text
+    done: int  # as in ``Row``, and so are the others
+    line: int = 0
+    source: str = ""
 
 
 class RowInput(Input):
     """An input that is read row by row; what goes along is text."""
 
+    _texts: Sequence[str]
+
+    def select(self, text: str, others: Sequence[str] = (), label: str = "") -> None:
+        self._texts, kept = find_columns(self.path, self.names, text, others, label)
+        self._wanted = [*self._texts, *kept]
+        self.schema = pa.schema([(name, pa.string()) for name in kept])
+
     @abstractmethod
-    def rows(self) -> Iterator[Row]:
+    def records(self) -> Iterator[Record]:
         """Read from the beginning, row by row; blank lines are no rows."""
+
+    def rows(self) -> Iterator[Row]:
+        texts = len(self._texts)
+        for values, wrong, shown, done, line, source in self.records():
+            text = None if wrong else values[0] if texts == 1 else joined(values[:texts])
+            kept = tuple([_as_text(value) for value in values[texts:]])
+            reason = wrong or why_not(text)
+            if not (reason or all(is_unicode(value) for value in kept if value)):
+                reason = NOT_UTF8
+            if reason:
+                yield Row("", reason, beginning((text or "") if shown is None else shown), done, line, (), source)
+            else:
+                yield Row(str(text), "", "", done, line, kept, source)
 
     def groups(self) -> Iterator[tuple[list[Row], pa.Table, int]]:
         done = 0
@@ -255,6 +295,20 @@ class RowInput(Input):
             columns = [strings([each[k] for each in good]) for k in range(len(self.schema))]
             yield group, pa.table(columns, schema=self.schema), group[-1].done - done
             done = group[-1].done
+
+
+def _as_text(value: object) -> str | None:
+    """A text as it is, another value as JSON, null as nothing."""
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def joined(values: Sequence[object]) -> object:
+    """The text of a row's columns of texts, with a space between; what is empty in one of them is left out."""
+    if len(values) == 1:
+        return values[0]
+    there = [value for value in values if not (value is None or value != value or value == "")]
+    others = [value for value in there if not isinstance(value, str)]
+    return others[0] if others else " ".join(map(str, there)) or None
 
 
 def _shown(name: str) -> str:
@@ -268,13 +322,41 @@ def match(name: str, found: Sequence[str]) -> list[str]:
     return exact or [each for each in found if each.strip().lower() == name.strip().lower()]
 
 
+_USUAL = {
+    "text": (
+        "review", "reviews", "review_text", "reviewtext", "content", "body", "comment", "comments", "message",
+        "sentence", "tweet", "feedback", "texts", "评论", "评价", "内容", "文本",
+    ),
+    "label": (
+        "sentiment", "rating", "stars", "score", "class", "target", "polarity", "labels", "标签", "情感", "评分",
+        "星级",
+    ),
+}  # fmt: skip
+"""Names that other tables give to the columns that are called text and label unless an option says otherwise."""
+
+
+def usual_column(path: Path, name: str, found: Sequence[str]) -> str:
+    """A column of another usual name, where there is none of the name that is looked for by default."""
+    if match(name, found):
+        return name
+    there = [each for each in found if each.strip().lower() in _USUAL.get(name, ())]
+    if len(there) > 1:
+        names = " or ".join(map(_shown, there))
+        raise UsageError(f"{path}: no column {name}, and {names} may be it.", f"Say which: --{name}-column NAME")
+    return there[0] if there else name
+
+
 def find_columns(
     path: Path, found: Sequence[str], text: str, others: Sequence[str] = (), label: str = ""
-) -> tuple[str, list[str]]:
-    """The columns that names mean by ``match``, as the table writes them: of texts, then of labels and others."""
+) -> tuple[list[str], list[str]]:
+    """The columns that names mean by ``match``, as the table writes them: of texts, then of labels and others.
+
+    ``title,body`` are two columns of texts, unless one is called so.
+    """
+    texts = [text] if match(text, found) else list(filter(None, map(str.strip, text.split(",")))) or [text]
     kept = [label, *others] if label else others
-    options = dict.fromkeys(others, "--keep") | {label: "--label-column", text: "--text-column"}
-    matches = {name: match(name, found) for name in (text, *kept)}
+    options = dict.fromkeys(others, "--keep") | {label: "--label-column"} | dict.fromkeys(texts, "--text-column")
+    matches = {name: match(name, found) for name in (*texts, *kept)}
     missing = [name for name, there in matches.items() if not there]
     problems = [f"no column {name}" for name in missing]
     hint = "Rename one of them in the table."
@@ -283,10 +365,10 @@ def find_columns(
         given = " ".join(f"{option} NAME" for option in dict.fromkeys(options[name] for name in missing))
         hint = f"Name a column that is there: {given}"
     several = {name: " or ".join(map(_shown, there)) for name, there in matches.items() if len(there) > 1}
-    problems += [f"the column {name} may mean {names}" for name, names in several.items()]
+    problems += [f"the column {name} may mean {names:.200}" for name, names in several.items()]
     if problems:
         raise UsageError(f"{path}: {'; '.join(problems)}.", hint)
-    return matches[text][0], list(dict.fromkeys(matches[name][0] for name in kept))
+    return [matches[name][0] for name in texts], list(dict.fromkeys(matches[name][0] for name in kept))
 
 
 _Item = TypeVar("_Item")

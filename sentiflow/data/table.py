@@ -5,7 +5,7 @@ import sys
 from ast import literal_eval
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from shlex import quote
@@ -15,12 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from sentiflow.console import Progress, no_progress
 from sentiflow.data.division import Labelled, divided, each_once, text_id, word_hash
-from sentiflow.data.inputs import open_input, shown, tables_of
+from sentiflow.data.inputs import LabelledTexts, called, find_tables, is_output, not_read, open_input
 from sentiflow.data.parquet import to_values
 from sentiflow.data.reviews import LABEL_SAMPLE, ORIGIN, SPLITS
 from sentiflow.data.rows import (
     NO_TEXT,
-    OUTPUT_COLUMNS,
     Chunk,
     Input,
     Reject,
@@ -65,6 +64,7 @@ class TableOptions(BaseModel):
         f"table's labels. Unless some mean 0 and some 1, {', '.join(LABELS)} are known, too, with the answers "
         "negative and positive. Case does not matter.",
     )
+    sheet: str = Field(default="", description="The sheet of workbooks; by default the first.")
     max_rejects: str = Field(
         default="1%",
         pattern=r"^(\d{1,2}(\.\d+)?|100)%$|^\d{1,18}$",
@@ -95,6 +95,10 @@ class TableOptions(BaseModel):
             return self.labels
         named: dict[str, Label] = {plain(name): 1 if label else 0 for label, name in enumerate(names)}
         return LABELS | named | self.labels
+
+    def text_labels(self) -> set[str]:
+        """How folders of texts are called that are read, each as the label of its texts."""
+        return {name for name in self.known() if not name.isdigit()}
 
     def allowed(self, rows: int) -> int:
         """How many of ``rows`` rows may be rejected."""
@@ -179,10 +183,12 @@ class Joined:
     outputs: list[str]  # files of the folder that were not read, as scoring wrote them
     repeated: int  # rows left out, as their words stand in a row before them
     relabelled: dict[str, int]  # how many of these had another label, and which one
+    unread: list[str] = field(default_factory=list)  # other files of the folder, and sheets
+    columns: list[str] = field(default_factory=list)  # what was taken for texts and labels, where nobody named it
 
     def sentences(self) -> list[str]:
         """What was left out, for people."""
-        found = []
+        found = [*self.columns, *not_read(self.unread)]
         if self.outputs:
             found.append(f"Not read, as they are outputs of scoring: {', '.join(self.outputs)}")
         if self.repeated:
@@ -211,27 +217,33 @@ def read_table(path: Path, options: TableOptions, rejects_folder: Path, progress
     Raises:
         UsageError: they cannot be trained on; the message lists all problems, with the first rows that have them.
     """
-    files, outputs = tables_of(path), list[str]()
+    found = find_tables(path, options.text_labels())
+    outputs, unread, columns = list[str](), list(found.unread), dict[str, None]()
     rows: list[Labelled] = []
     rejects: list[Reject] = []
     labels: Counter[str] = Counter()
     problems: list[str] = []
     hints: list[str] = []
-    for file in files:
+    many = found.tables != [path]
+    for file in found.tables or [path]:
+        name = called(file, path)
         try:
-            source = open_input(file)
-            if path.is_dir() and set(OUTPUT_COLUMNS) <= set(source.names):
-                outputs.append(shown(file.name))
-            else:
-                good, bad, found = _read_file(source, options, progress)
-                rows += good
-                rejects += [reject._replace(source=shown(file.name)) for reject in bad] if path.is_dir() else bad
-                labels.update(found)
+            source = LabelledTexts(path, found.texts) if found.texts else open_input(file, options.sheet)
+            if many and is_output(source):
+                outputs.append(name)
+                continue
+            name += source.part
+            good, bad, counts, taken = _read_file(source, name, options, progress)
+            rows += good
+            rejects += bad if found.texts or not many else [reject._replace(source=name) for reject in bad]
+            labels.update(counts)
+            columns |= dict.fromkeys(taken)
+            unread += [f"{name}: {each}" for each in source.unread]
         except UsageError as err:
-            if not path.is_dir():
+            if not many:
                 raise
             problem = str(err.args[0]).removeprefix(str(file)).removeprefix(":").strip()
-            problems.append(f"{shown(file.name)}: {problem}")
+            problems.append(f"{name}: {problem}")
             hints.append(err.hint)
     total = len(rows) + len(rejects)
     allowed = options.allowed(total)
@@ -251,30 +263,35 @@ def read_table(path: Path, options: TableOptions, rejects_folder: Path, progress
         lines = [*problems, *_kinds(rejects), *([f"All rejected rows: {rejected.file}"] if rejected else [])]
         message = "\n  ".join([f"{path} cannot be trained on: {lines[0]}", *lines[1:]])
         raise UsageError(message, "\n".join(dict.fromkeys(hints)))
-    joined = Joined(len(files) - len(outputs), outputs, repeated, by_label(relabelled))
+    read = 1 if found.texts else len(found.tables) - len(outputs)
+    joined = Joined(read, outputs, repeated, by_label(relabelled), unread, list(columns))
     known = options.known()
-    counts = by_label(labels).items()
-    return Table(rows, rejected, {label: n for label, n in counts if known.get(plain(label)) == "skip"}, joined)
+    every = by_label(labels).items()
+    return Table(rows, rejected, {label: n for label, n in every if known.get(plain(label)) == "skip"}, joined)
 
 
 # Rows to train on, rejects, and labels of rows with a text.
 _Read = tuple[list[Labelled], list[Reject], Counter[str]]
 
 
-def _read_file(source: Input, options: TableOptions, progress: Progress) -> _Read:
+def _read_file(
+    source: Input, name: str, options: TableOptions, progress: Progress
+) -> tuple[list[Labelled], list[Reject], Counter[str], list[str]]:
+    """What ``_Read`` has, and what was taken for the columns of texts and labels, if they are not called so."""
     rows: list[Labelled] = []
     rejects: list[Reject] = []
     labels: Counter[str] = Counter()
-    beside = [name for name in ("split", ORIGIN) if match(name, source.names)]
-    source.select(options.text_column, beside, options.label_column)
+    beside = [each for each in ("split", ORIGIN) if match(each, source.names)]
+    beside += ["source"] if source.many else []
+    taken = source.select_usual(options.text_column, beside, options.label_column)
     with progress(f"Reading {source.path.name}", source.total) as advance:
         for chunk in source.chunks():
-            good, bad, found = _labelled(chunk, beside, options, shown(source.path.name))
+            good, bad, found = _labelled(chunk, beside, options, name)
             rows += good
             rejects += [*chunk.rejects, *bad]
             labels.update(found)
             advance(chunk.units)
-    return rows, sorted(rejects), labels
+    return rows, sorted(rejects), labels, taken
 
 
 def _labelled(chunk: Chunk, beside: Sequence[str], options: TableOptions, file: str) -> _Read:
@@ -282,7 +299,7 @@ def _labelled(chunk: Chunk, beside: Sequence[str], options: TableOptions, file: 
     known = options.known()
     labels, *others = map(to_values, chunk.columns.columns)  # as they were selected
     found_beside = dict(zip(beside, others, strict=False))
-    splits, origins = found_beside.get("split"), found_beside.get(ORIGIN)
+    splits, origins, sources = (found_beside.get(name) for name in ("split", ORIGIN, "source"))
     rows: list[Labelled] = []
     rejects: list[Reject] = []
     found: Counter[str] = Counter()
@@ -303,7 +320,7 @@ def _labelled(chunk: Chunk, beside: Sequence[str], options: TableOptions, file: 
             where = f"line {line}" if line else f"row {number}"
             name = sys.intern(spelled) if label in options.labels else ""
             origin = LABEL_SAMPLE if origins is not None and plain(origins[k]) == LABEL_SAMPLE else ""
-            place = f"{file} {where}"
+            place = f"{file} {where}" if sources is None else sources[k]
             rows.append(Labelled(text_id(text), text, meaning, split, place, word_hash(text), name, origin))
             continue
         rejects.append(Reject(number, line, "", reason, beginning(value)))

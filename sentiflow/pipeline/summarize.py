@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from sentiflow.data.inputs import not_read
 from sentiflow.data.prepare import Prepared
 from sentiflow.evaluation.metrics import Baseline, Measured, spread
 from sentiflow.names import BUILT_IN
@@ -58,6 +59,7 @@ def summarize(run: RunContext, prepared: Prepared, measured: Measured, model: Re
     return TrainingResult(
         run.run_id, run.name, run.url, model, measured, seconds, record.label_names, baseline=baseline,
         caveat=record.tags.get(CAVEAT, ""), tested_on=tested_on(prepared), rejected=prepared.rejected,
+        unread=unread(prepared),
     )  # fmt: skip
 
 
@@ -87,6 +89,7 @@ def summarize_repeats(
     return RepeatsResult(
         parent.run_id, parent.name, parent.url, model, tuple(seeds), best, spreads["test/accuracy"], seconds,
         baseline=baseline, caveat=caveat, tested_on=tested_on(prepared), rejected=prepared.rejected,
+        unread=unread(prepared),
     )  # fmt: skip
 
 
@@ -135,6 +138,7 @@ def summarize_sweep(
         caveat=best.run.record().tags.get(CAVEAT, ""),
         tested_on=tested_on(prepared),
         rejected=prepared.rejected,
+        unread=unread(prepared),
     )
     run.log(result.metrics)
     run.tag_seconds({"total": result.seconds})
@@ -198,8 +202,13 @@ def recipe_text(run: RunContext) -> str:
     return escape_markdown(run.config.recipe) + (f" ({escape_markdown(changes)})" if changes else "")
 
 
+def unread(prepared: Prepared) -> str:
+    """What a user's folder holds besides and is not read, for people."""
+    return " ".join(not_read(prepared.joined.unread)) if prepared.joined else ""
+
+
 def dataset_line(prepared: Prepared) -> str:
     came = "" if prepared.name in BUILT_IN else f": {content_of(prepared)}"
-    rejected = f"; {prepared.rejected}" if prepared.rejected else ""
+    more = "".join(f"; {each}" for each in (prepared.rejected, unread(prepared)) if each)
     named = f"- dataset: {escape_markdown(prepared.name)}, digest `{prepared.digest[:12]}`"
-    return f"{named}{came}{escape_markdown(rejected)}"
+    return f"{named}{came}{escape_markdown(more)}"

@@ -32,6 +32,7 @@ _MARKS = "".join(
 _ALONE = f"(?![{_MARKS}])[{_WITH_MARKS}{_KANA}{_HAN}{_WIDE}][{_MARKS}]*+"  # a character with its marks
 _SPACES = "\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # beside the one of ASCII
 _CHARACTER = re.compile(_ALONE)
+_ANY = re.compile(f"[{_WITH_MARKS}{_KANA}{_HAN}{_WIDE}{_SPACES}]")  # quick to look for
 _APART = re.compile(f"{_ALONE}|[{_SPACES}]")
 _TOGETHER = re.compile(f"[{_SPACES}]|(?<=[^\n]){_ALONE}|{_ALONE}(?=[^\n])")
 
@@ -43,7 +44,7 @@ def _spaced(found: re.Match[str]) -> str:
 def spaced(text: str, *, apart: bool = True) -> str:
     """A text in lower case, with spaces between its words; ``apart`` is as in ``tokenize``."""
     lower = text.lower()
-    if apart and not lower.isascii():
+    if apart and not lower.isascii() and _ANY.search(lower):
         lower = _APART.sub(_spaced, lower)
     return lower.translate(_TO_SPACE)
 

@@ -2,13 +2,14 @@ import subprocess
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from sentiflow.data import inputs
+from sentiflow import names
+from sentiflow.data import inputs, packed
 from sentiflow.data.inputs import open_input
 from sentiflow.data.parquet import to_values
 from sentiflow.errors import UsageError
-from sentiflow.names import TABLE_SUFFIXES
 
 
 def table(folder: Path, name: str = "in.csv", content: str = "text,label,source\ngood,1,web\n") -> Path:
@@ -22,7 +23,10 @@ def table(folder: Path, name: str = "in.csv", content: str = "text,label,source\
     [
         ("in.csv", "", "is empty"),
         ("in.txt", "good", "not a supported table"),
-        ("in.json", "[]", "not a supported table"),
+        ("in.json", '{"reviews": [\n', "neither an array of objects nor an object a line"),
+        ("in.json", "[1, 2]", "neither an array of objects nor an object a line"),
+        ("in.docx", "good", "not a supported table"),
+        ("in.csv", "PK\x03\x04", "a workbook or an archive"),
     ],
 )
 def test_an_input_that_cannot_be_read_is_refused(tmp_path: Path, name: str, content: str, message: str) -> None:
@@ -30,10 +34,11 @@ def test_an_input_that_cannot_be_read_is_refused(tmp_path: Path, name: str, cont
         open_input(table(tmp_path, name, content))
 
 
-def test_a_folder_of_the_parts_of_a_table_is_no_folder_of_texts(tmp_path: Path) -> None:
-    (tmp_path / "reviews.parquet").mkdir()
-    with pytest.raises(UsageError, match=r"reviews\.parquet is a folder"):
-        open_input(tmp_path / "reviews.parquet")
+def test_a_folder_of_the_parts_of_a_table_is_one_of_tables(tmp_path: Path) -> None:
+    (folder := tmp_path / "reviews.parquet").mkdir()
+    pq.write_table(pa.table({"text": ["good"]}), folder / "part-0.parquet")
+    (source := open_input(folder)).select("text")
+    assert [chunk.texts for chunk in source.chunks()] == [["good"]]
 
 
 @pytest.mark.parametrize("name", ["in.tsv", "in.TXT"])
@@ -47,7 +52,7 @@ def test_tabs_separate_the_columns_of_tsv_and_txt_tables_whatever_the_header_hol
 def test_a_text_file_is_a_table_if_tabs_separate_its_columns(tmp_path: Path) -> None:
     found = table(tmp_path, "a.txt", "text\tlabel\n"), table(tmp_path, "b.tsv", "text\n")
     table(tmp_path, "readme.txt", "What lies here,\tand why\n".replace("\t", " "))
-    assert inputs.tables_of(tmp_path) == list(found)
+    assert inputs.find_tables(tmp_path).tables == list(found)
 
 
 def test_a_table_of_a_folder_may_be_a_link_within_it_and_none_that_leads_out(tmp_path: Path) -> None:
@@ -58,11 +63,11 @@ def test_a_table_of_a_folder_may_be_a_link_within_it_and_none_that_leads_out(tmp
     (folder / ".store").mkdir()
     (folder / "b.csv").symlink_to(table(folder / ".store", "b.csv", "text,label\n"))
     (tmp_path / "named").symlink_to(folder)
-    assert inputs.tables_of(tmp_path / "named") == [tmp_path / "named" / "b.csv"]
+    assert inputs.find_tables(tmp_path / "named").tables == [tmp_path / "named" / "b.csv"]
     for target in (secret, Path("../tables-2/secret")):
         (folder / "zz.csv").symlink_to(target)
         with pytest.raises(UsageError, match=r"zz\.csv is a link that leads out of the folder"):
-            inputs.tables_of(folder)
+            inputs.find_tables(folder)
         (folder / "zz.csv").unlink()
 
 
@@ -85,7 +90,8 @@ def test_values_that_python_has_none_for_are_refused(column: pa.Array) -> None:
 
 def test_a_table_is_known_by_the_same_endings_everywhere() -> None:
     """Red if a dataset's name kept the ending of a format that is read."""
-    assert tuple(inputs._KINDS) == TABLE_SUFFIXES
+    assert set(names._TABLES) == {*inputs._ROWS, *inputs._WHOLE, packed.ARCHIVE}
+    assert set(names._COMPRESSED) == set(packed._OPEN)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sentiflow.data.inputs import JsonLines
+from sentiflow.data.readers import JsonLines
 from sentiflow.data.rows import NO_TEXT, NOT_UTF8, TOO_LONG
 from sentiflow.errors import UsageError
 
@@ -63,7 +63,7 @@ def test_any_unicode_arrives_escaped_or_not(path: Path) -> None:
 
 def test_a_line_may_be_as_long_as_the_longest_text(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its end included; a line that is longer by one costs no other."""
-    monkeypatch.setattr("sentiflow.data.inputs.LONGEST", 50)
+    monkeypatch.setattr("sentiflow.data.readers.LONGEST", 50)
     line = b'{"text": "' + b"x" * 37 + b'"}'
     assert outcomes(path, line, line[:-2] + b'x"}', GOOD, line[:-2] + b'x"}') == [
         "x" * 37,

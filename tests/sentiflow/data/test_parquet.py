@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sentiflow.data.inputs import open_input
+from sentiflow.data.packed import check_unpacked
 from sentiflow.data.parquet import ParquetTable
 from sentiflow.errors import ExternalError, UsageError
 
@@ -135,7 +136,7 @@ def test_a_small_file_of_millions_of_rows_is_refused(path: Path) -> None:
 
 
 def test_a_small_file_that_unpacks_to_much_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sentiflow.data.parquet._SIZE", 2**20)
+    monkeypatch.setattr(check_unpacked, "__defaults__", (2**20, 100, "bytes"))
     texts = pa.array(["a" * 20_000 + str(number) for number in range(150)])
     pq.write_table(pa.table({"text": texts}), path, compression="zstd")
     with pytest.raises(UsageError, match="bytes unpack to 3,"):
