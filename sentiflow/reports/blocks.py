@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from sentiflow.redaction import escape_markdown
-from sentiflow.scoring.vocabulary import spaces
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -257,6 +256,8 @@ def strongest_words(reading: "Attribution") -> "tuple[list[Word], list[Word]]":
 
 def marked_words(reading: "Attribution") -> list[MarkedWord]:
     """The words with their colours and notes for a page; of a long text the last ones, with few that were cut."""
+    from sentiflow.scoring.vocabulary import spaces
+
     words = reading.words
     cut = max((place for place, word in enumerate(words, 1) if word.status == "cut"), default=0)
     hidden = max(cut - _CUT, len(words) - _MOST, 0)
