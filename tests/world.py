@@ -148,7 +148,7 @@ class Registry:
 
     GOOD = 1
     POOR = 2
-    NEWEST = 3  # as good as GOOD, by another seed
+    NEWEST = 3  # as good as GOOD, with mask_zero and another seed
 
 
 def copy_world(root: Path, source: World) -> World:

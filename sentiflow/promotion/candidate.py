@@ -1,5 +1,6 @@
 """A candidate: its scores and the champion's on the same test reviews, and its cost, judged by the gate."""
 
+import json
 import statistics
 import tempfile
 import timeit
@@ -194,6 +195,14 @@ def evaluate_candidate(
             notes=list(dict.fromkeys(filter(None, notes))),
         )
     return Candidate(name, number, why, candidate.run_id or "", current, judge(evidence, Limits.of(settings)))
+
+
+def judged_before(name: str, version: VersionRecord) -> Candidate:
+    """The candidate as its tags keep it: what is declined need not load or score any more."""
+    against = version.tags["gate.against"].partition("version ")[2]
+    decision = Decision.from_record(json.loads(version.tags["gate.record"]))
+    champion = int(against) if against else None
+    return Candidate(name, version.number, "", version.run_id or "", champion, decision)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ A pure function of two score tables and the candidate's cost. Both models have s
 their accuracies are compared review by review, with the interval that every other comparison shows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
 
@@ -163,6 +163,14 @@ class Decision:
     def record(self) -> dict[str, Any]:
         """Everything as plain values, for JSON."""
         return {"passed": self.passed, **asdict(self)}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """The decision of which this is the ``record``."""
+        compared = record["comparison"] and Comparison(**record["comparison"])
+        rules = tuple(Rule(**rule) for rule in record["rules"])
+        made = {field.name: record[field.name] for field in fields(cls)}
+        return cls(**made | {"rules": rules, "comparison": compared, "notes": tuple(record["notes"])})
 
 
 def judge(evidence: Evidence, limits: Limits) -> Decision:

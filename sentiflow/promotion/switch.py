@@ -17,7 +17,7 @@ from sentiflow.errors import ExternalError, UsageError
 from sentiflow.locks import champion_lock
 from sentiflow.names import dataset_of
 from sentiflow.notifications import announce
-from sentiflow.promotion.candidate import NO_REASON, Candidate, evaluate_candidate
+from sentiflow.promotion.candidate import NO_REASON, Candidate, evaluate_candidate, judged_before
 from sentiflow.promotion.history import (
     APPROVAL,
     GATE,
@@ -88,13 +88,17 @@ def answer(
     if number is None:
         raise UsageError("Which version is meant?", f"See which one waits: sentiflow versions {_of(name)}")
     versions = need_versions(open_store(settings), name)
-    tags = versions[need_number(versions, name, number)].tags
+    waiting = versions[need_number(versions, name, number)]
+    tags = waiting.tags
     if WAITS not in tags:
         hint = f"Where approval is required, this asks for it: sentiflow promote {number} {_of(name)}"
         raise UsageError(f"{name} version {number} does not wait for a person's answer.", hint)
     forced = tags[WAITS] == "forced"
-    candidate = evaluate_candidate(name, number, settings, logger, force=forced)
-    candidate = decide(candidate, force=forced, reason=tags["gate.reason"])
+    if promote:
+        candidate = evaluate_candidate(name, number, settings, logger, force=forced)
+        candidate = decide(candidate, force=forced, reason=tags["gate.reason"])
+    else:
+        candidate = judged_before(name, waiting)
     if candidate.promotes or not promote:
         candidate = replace(candidate, by=tags["gate.by"])
         candidate = candidate.answered(promote=promote, why=reason.strip(), name=by.strip())

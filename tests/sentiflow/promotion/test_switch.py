@@ -114,9 +114,20 @@ def test_an_approval_that_is_killed_can_be_given_again_or_was_carried_out(
     if champion_of(client, NAME) is None:
         switch.answer(NAME, Registry.GOOD, registry.settings, promote=True, by="Ada")
     else:
-        with pytest.raises(UsageError, match="is the champion already"):
+        with pytest.raises(ExternalError, match="answered meanwhile"):
             switch.answer(NAME, Registry.GOOD, registry.settings, promote=False, by="Ada")
     assert champion_of(client, NAME) == Registry.GOOD
+
+
+def test_a_person_says_no_though_nothing_can_be_judged_any_more(registry: World, client: MlflowClient) -> None:
+    promote(registry, Registry.POOR, force=True, reason="the first")
+    switch.require_approval(NAME, registry.settings)
+    judged = promote(registry, Registry.GOOD)
+    with hidden(files_of(client, Registry.GOOD)):
+        no = switch.answer(NAME, Registry.GOOD, registry.settings, promote=False, reason="too early", by="Ada")
+    assert (no.answer, no.champion, no.decision) == ("declined", Registry.POOR, judged.decision)
+    assert events_of(client, NAME)[-1].rules == tuple(rule.line for rule in judged.decision.rules)
+    assert "promotion.waits" not in client.get_model_version(NAME, str(Registry.GOOD)).tags
 
 
 def test_a_no_counts_for_the_same_weights_that_were_trained_again(registry: World, client: MlflowClient) -> None:
