@@ -157,7 +157,7 @@ class Settings(BaseSettings):
     schedule_timezone: ZoneInfo = ZoneInfo("UTC")
     """Time zone of cron lines: UTC has no hour that is left out or comes twice."""
     schedule_recipe: str | None = None
-    """Recipe of scheduled trainings, a name or a TOML file; by default `tuned`, for your own tables `fitted`."""
+    """Recipe of scheduled trainings, a name or a TOML file; by default `ngrams`, for your own tables `fitted`."""
     schedule_dataset: str = Field("imdb", min_length=1)
     """Dataset of scheduled trainings, whose model is promoted, scores and is monitored; tables are read anew."""
     schedule_trainings: int = Field(1, ge=1)

@@ -76,7 +76,7 @@ def test_schedule(world: World) -> None:
         assert re.search(r"housekeeping +0 5 \* \* \*.*, next .* 05:00:00 UTC", running.output)
         home.pause("train")  # what it would start by itself is looked at by nothing here
         told = run_block(second, world, **home.variables)
-        assert re.search(r" tuned-seed7 +sample +9\d\.\d\d% +v\d ", told)
+        assert re.search(r" ngrams-seed7 +sample +9\d\.\d\d% +v\d ", told)
         note = json.loads((world.root / "data" / "schedule" / "server.json").read_text())
         typed = prefects_own.replace("<the login that it printed>", note["login"]).replace("4200", str(home.port))
         run_block(typed, world, **home.variables)

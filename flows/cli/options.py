@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 RecipeOption = Annotated[
     str | None,
     typer.Option(
-        "--recipe", "-r", help="Recipe: a name, or a TOML file; by default tuned, for a table of yours fitted."
+        "--recipe", "-r", help="Recipe: a name, or a TOML file; by default ngrams, for a table of yours fitted."
     ),
 ]
 StartOption = Annotated[

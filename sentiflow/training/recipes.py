@@ -238,7 +238,7 @@ RECIPES |= {recipe.recipe: recipe for recipe in (TUTORIAL, TUNED, LARGE, NGRAMS,
 
 def default_recipe(dataset: str) -> str:
     """The name of the recipe that a dataset is trained with unless another is asked for."""
-    return "tuned" if dataset in BUILT_IN else "fitted"
+    return "ngrams" if dataset in BUILT_IN else "fitted"
 
 
 def load_recipe(name_or_file: str = "tutorial", overrides: Sequence[str] = ()) -> TrainConfig:

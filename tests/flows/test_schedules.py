@@ -77,7 +77,7 @@ def test_by_default_training_is_weekly_and_cleaning_daily_and_nothing_else_runs(
 
 def test_trainings_take_recipe_dataset_and_promotion_from_the_settings() -> None:
     made = table(schedule_dataset="sample", schedule_promote_after_train=True)
-    config = {"recipe": "tuned"}
+    config = {"recipe": "ngrams"}
     assert made["train"].parameters == {"config": config, "dataset": "sample", "promote": True}
     assert made["repeat"].parameters == made["train"].parameters
     assert made["sweep"].parameters == {"config": config, "dataset": "sample"}

@@ -32,11 +32,11 @@ def test_the_commands_stand_in_groups_and_each_takes_one_line() -> None:
 @pytest.mark.parametrize(
     ("given", "told", "hint"),
     [
-        ("train --set layer=lstm", "Recipe 'tuned': unknown field 'layer'", "A recipe's cell is a SimpleRNN"),
-        ("train --set rate=0.01", "Recipe 'tuned': unknown field 'rate'.", "Fields: recipe, vocabulary_size"),
-        ("train --set batch=8", "Recipe 'tuned': unknown field 'batch'.", "Did you mean batch_size?"),
-        ("train --set lr=0.1", "Recipe 'tuned': unknown field 'lr'.", "Did you mean learning_rate?"),
-        ("train --set seed=7", "Recipe 'tuned': the seed is not a field of a recipe.", "Use --seed 7"),
+        ("train --set layer=lstm", "Recipe 'ngrams': unknown field 'layer'", "A recipe's cell is a SimpleRNN"),
+        ("train --set rate=0.01", "Recipe 'ngrams': unknown field 'rate'.", "Fields: recipe, vocabulary_size"),
+        ("train --set batch=8", "Recipe 'ngrams': unknown field 'batch'.", "Did you mean batch_size?"),
+        ("train --set lr=0.1", "Recipe 'ngrams': unknown field 'lr'.", "Did you mean learning_rate?"),
+        ("train --set seed=7", "Recipe 'ngrams': the seed is not a field of a recipe.", "Use --seed 7"),
         ("train --recipe Tuned", "No recipe is named 'Tuned'", "Did you mean tuned?"),
         ("promote --force", "--force needs a reason.", "For example: --force --reason"),
         ("versions --history --delete 1", "--history and --delete cannot be used together.", "Choose one"),

@@ -40,7 +40,7 @@ def test_parameters_are_read_as_json_and_what_is_none_as_text(client: SyncPrefec
 
 def test_without_options_everything_is_the_deployments(client: SyncPrefectClient) -> None:
     made = start(client, deployed(client, "train").on_server, {})
-    assert (made.parameters["dataset"], made.parameters["config"]["recipe"]) == ("sample", "tuned")
+    assert (made.parameters["dataset"], made.parameters["config"]["recipe"]) == ("sample", "ngrams")
 
 
 @pytest.mark.parametrize(
