@@ -1,6 +1,7 @@
 """The report of several runs side by side, or of the one that is meant."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -89,7 +90,7 @@ def report(
     whole: bool = True,
 ) -> Report:
     """Compare runs with the first, in brief if not ``whole``; parents are runs that stand for several of them."""
-    runs = [replace(run, number=number) for number, run in enumerate(summaries, 1)]
+    runs = _told_apart(summaries)
     outcomes = _outcomes(runs)
     shown, note = runs, list[Block]()
     if len(runs) > MAX_RUNS:
@@ -132,6 +133,24 @@ def record(runs: Sequence[RunSummary]) -> dict[str, Any]:
     }
 
 
+def _told_apart(summaries: Sequence[RunSummary]) -> list[RunSummary]:
+    """Numbered, and named by dataset or version, too, where these alone tell them apart."""
+    several = len({run.record.dataset for run in summaries}) > 1
+    runs = [
+        replace(run, number=number, told=f", {run.record.dataset}" if several else "")
+        for number, run in enumerate(summaries, 1)
+    ]
+    times = Counter(run.title for run in runs)
+    return [
+        replace(run, told=f"{run.told}, {run.version}") if run.version and times[run.title] > 1 else run
+        for run in runs
+    ]
+
+
+def _on(found: AccuracyDifference) -> str:
+    return f"the {found.shared:,} reviews that both were tested on" if found.shared else "the same test reviews"
+
+
 def _outcomes(runs: Sequence[RunSummary]) -> list[AccuracyDifference]:
     first = runs[0]
     return [accuracy_difference(run.record, run.table, first.record, first.table) for run in runs[1:]]
@@ -151,10 +170,10 @@ def _of_two(runs: Sequence[RunSummary], outcomes: Sequence[AccuracyDifference]) 
     interval = f"95% interval {format_interval(paired.low, paired.high)}"
     if not beyond_chance(paired.low, paired.high):
         points = format_points(paired.difference)
-        return f"On the same test reviews {second} and {first} differ within chance ({points}, {interval})."
+        return f"On {_on(outcomes[0])} {second} and {first} differ within chance ({points}, {interval})."
     which = "better" if paired.difference > 0 else "worse"
     points = f"{100 * abs(paired.difference):.2f} points"
-    return f"On the same test reviews {second} is {which} than {first} by {points} ({interval})."
+    return f"On {_on(outcomes[0])} {second} is {which} than {first} by {points} ({interval})."
 
 
 def _best(runs: Sequence[RunSummary], outcomes: Sequence[AccuracyDifference]) -> str:
@@ -215,6 +234,11 @@ def _differences(runs: Sequence[RunSummary], outcomes: Sequence[AccuracyDifferen
         Text(f"No pair of {run.in_a_sentence} and {runs[0].in_a_sentence}: {outcome.why_not}.")
         for run, outcome in scored
         if outcome.why_not
+    ]
+    notes += [
+        Text(f"Of {run.in_a_sentence} and {runs[0].in_a_sentence}: {_on(outcome)}.")
+        for run, outcome in scored
+        if outcome.shared
     ]
     if left := len(others) - len(scored):
         notes.append(Text(f"Not scored on the test split, and left out here: {left} of the runs."))

@@ -108,6 +108,7 @@ class RunSummary:
     version: str | None = None  # the registered version that the run made, like ``imdb-sentiment/3``, or None
     missing: tuple[str, ...] = ()  # what is not available, one sentence each
     number: int = 1  # in a report of several runs; 1 is the first
+    told: str = ""  # in its title, if recipe and seed do not tell it from the others: dataset, version
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -115,7 +116,7 @@ class RunSummary:
 
     @property
     def title(self) -> str:
-        """Recipe and seed; of a trial its number; without these the run's name."""
+        """Recipe, seed and what else tells it apart; of a trial its number; without these the run's name."""
         if self.record.trial:
             return self.record.trial
         recipe, seed = self.record.recipe, self.record.params.get("seed")
@@ -124,7 +125,7 @@ class RunSummary:
         changes = self.record.tags.get("recipe.changes", "none")
         count = 0 if changes == "none" or recipe not in RECIPES else len(changes.split(", "))
         changed = f" with {count} change{'s' * (count > 1)}" if count else ""
-        return f"{recipe}{changed}" + ("" if seed is None else f", seed {seed}")
+        return f"{recipe}{changed}" + ("" if seed is None else f", seed {seed}") + self.told
 
     @property
     def label(self) -> str:

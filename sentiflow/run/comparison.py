@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from sentiflow.evaluation import statistics
 from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.evaluation.statistics import Comparison
+from sentiflow.names import BUILT_IN
 from sentiflow.run.record import DIGEST, TIME, RunRecord, number, value_text, whole_number
 
 ACCURACY = "test/accuracy"
@@ -42,6 +45,7 @@ class AccuracyDifference:
     p_value: float | None = None  # of McNemar's exact test for two runs, of Welch's t-test for two sets
     paired: Comparison | None = None  # review by review
     why_not: str = ""  # why they are not paired
+    shared: int = 0  # test reviews of both, where a table grew in between; 0 if they have the same ones
 
     def cells(self) -> tuple[str, ...]:
         """What ``HEADING`` names, for a table."""
@@ -102,18 +106,30 @@ def figure_text(name: str, found: Figure | None) -> str:
 def accuracy_difference(
     run: RunRecord, table: ScoreTable | None, first: RunRecord, first_table: ScoreTable | None
 ) -> AccuracyDifference:
-    """Compare a run's test accuracy with that of another, review by review if both have scored the same ones."""
+    """Compare a run's test accuracy with that of another, review by review on those that both were tested on.
+
+    What tested a training it has not learnt from. A label that was corrected since is as the later run has it.
+    """
     accuracy, reference = figure(run, ACCURACY), figure(first, ACCURACY)
     same = run.digest == first.digest
     difference = accuracy.value - reference.value if accuracy and reference and same else None
-    why_not = _why_not(run, table, first, first_table)
+    shared = 0
+    if table is not None and first_table is not None and not same and _grown(run, first):
+        both, mine, theirs = np.intersect1d(table.review_id, first_table.review_id, return_indices=True)
+        if shared := len(both):
+            later = table.label[mine] if run.started >= first.started else first_table.label[theirs]
+            table, first_table = (
+                replace(table.take(mine), label=later),
+                replace(first_table.take(theirs), label=later),
+            )
+    why_not = "" if shared else _why_not(run, table, first, first_table)
     if table is None or first_table is None or why_not:
         sample, reference_sample = _sample(run), _sample(first)
         welch = statistics.welch(sample, reference_sample) if same and sample and reference_sample else None
         low, high, p_value = welch or (None, None, None)
         return AccuracyDifference(difference, low, high, p_value, why_not=why_not)
     found = statistics.compare(table.right, first_table.in_order_of(table).right)
-    return AccuracyDifference(found.difference, found.low, found.high, found.p_value, found)
+    return AccuracyDifference(found.difference, found.low, found.high, found.p_value, found, shared=shared)
 
 
 def verdict(run: RunRecord, first: RunRecord, outcome: AccuracyDifference) -> str:
@@ -125,6 +141,12 @@ def verdict(run: RunRecord, first: RunRecord, outcome: AccuracyDifference) -> st
     if not statistics.beyond_chance(outcome.low, outcome.high):
         return "within chance"
     return "better" if outcome.difference > 0 else "worse"
+
+
+def _grown(run: RunRecord, first: RunRecord) -> bool:
+    """Whether both have versions of one table, whose reviews are known by their texts."""
+    one_table = run.dataset == first.dataset not in ("", *BUILT_IN)
+    return one_table and run.label_names == first.label_names
 
 
 def _why_not(run: RunRecord, table: ScoreTable | None, first: RunRecord, first_table: ScoreTable | None) -> str:

@@ -10,7 +10,7 @@ from sentiflow.reports.blocks import Report
 from sentiflow.reports.summary import RunSummary
 from sentiflow.run.record import REPEAT, REPEATS
 from tests.pages import Page
-from tests.sentiflow.reports.made import SCORES, record, summary
+from tests.sentiflow.reports.made import SCORES, record, summary, table
 
 # The first is right on number 0 alone; this one on all but 1 and 2: three gained, none lost.
 BETTER = (0.9, 0.1, 0.98, 0.7, 0.2, 0.4)
@@ -21,6 +21,7 @@ OTHER = record(
     metrics={"val/loss": 0.31},
     tags={"recipe": "tuned"},
 )
+OTHER_TABLE = {"dataset.digest": "e" * 64}
 GONE = {"table": None, "test_data": None, "scorer": None}
 
 
@@ -96,7 +97,7 @@ def test_reviews_stand_in_the_order_of_disagreement_with_both_readings(report: R
 
 def test_runs_on_other_reviews_are_not_paired_and_it_says_so() -> None:
     made = comparison.report(
-        [summary(), summary(BETTER, of=record(run_id="f" * 32, tags={"dataset.digest": "e" * 64}))]
+        [summary(), summary(table=table(BETTER, list("abcdef")), of=record(run_id="f" * 32, tags=OTHER_TABLE))]
     )
     page = Page(made.page())
     assert (
@@ -107,8 +108,25 @@ def test_runs_on_other_reviews_are_not_paired_and_it_says_so() -> None:
     assert "largest-disagreements" not in page.ids
 
 
+def test_two_nights_of_a_table_are_told_by_version_and_two_tables_by_name() -> None:
+    tonight = record(run_id="f" * 32, tags={"dataset.digest": "e" * 64})
+    fewer = table(BETTER).take(np.arange(5))  # right on 0, 3, 4; the first on 0 alone: two gained of five
+    nights = [summary(version="mine-sentiment/1"), summary(of=tonight, table=fewer, version="mine-sentiment/2")]
+    assert (
+        comparison.report(nights)
+        .lead[0]
+        .text.startswith(
+            "On the 5 reviews that both were tested on run 2 (tutorial, seed 0, mine-sentiment/2) and "
+            "run 1 (tutorial, seed 0, mine-sentiment/1) differ within chance (+40.00 points, "
+        )
+    )
+    tables = [summary(), summary(of=record(tags={"dataset": "seats", "dataset.digest": "e" * 64}))]
+    labels = [row[0] for row in rows(Page(comparison.report(tables).page()), "run", "test accuracy")]
+    assert labels == ["1 tutorial, seed 0, mine", "2 tutorial, seed 0, seats"]
+
+
 def test_of_runs_trained_on_different_reviews_none_is_the_best() -> None:
-    other = summary(BETTER, of=record(tags={"dataset.digest": "e" * 64}))
+    other = summary(table=table(BETTER, list("abcdef")), of=record(tags=OTHER_TABLE))
     lead = comparison.report([summary(), other]).lead
     assert [text.text for text in lead] == [
         "Trained on different reviews: validation losses do not say which run is the best."

@@ -1,4 +1,5 @@
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from scipy.stats import ttest_ind
 from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.evaluation.statistics import tango
 from sentiflow.run.comparison import Figure, accuracy_difference, differing, figure, metric_names
-from sentiflow.run.record import RunRecord
+from sentiflow.run.record import LABEL_PARAMS, RunRecord
 
 
 def run(name: str = "a", *, digest: str = "d" * 64, **given: dict[str, object]) -> RunRecord:
@@ -81,6 +82,25 @@ def test_other_reviews_cannot_be_paired_and_say_so() -> None:
     )
     assert outcome.paired is outcome.low is outcome.p_value is outcome.difference is None
     assert outcome.why_not == "tested on other reviews (imdb eeeeeeee and imdb dddddddd)"
+
+
+def test_two_nights_of_a_table_are_paired_on_what_both_were_tested_on() -> None:
+    """Reviews a to d test the first night, c to f the next, in another order; d was corrected in between."""
+    tags = {"dataset": "inbox"}
+    first = replace(run(), tags={**tags, "dataset.digest": "1"})
+    other = replace(run("b"), tags={**tags, "dataset.digest": "2"}, started=first.started + timedelta(days=1))
+    older, newer = table("0001", "abcd"), table("1101", "fdec")
+    newer = replace(newer, label=np.array([1, 0, 1, 1], np.int8))  # d is negative now
+    # c: wrong, then right. d was scored 0.9 both nights: both are wrong by the later label.
+    for outcome, sign in (
+        (accuracy_difference(other, newer, first, older), 1), (accuracy_difference(first, older, other, newer), -1)
+    ):  # fmt: skip
+        assert outcome.paired is not None
+        assert (outcome.shared, outcome.difference, outcome.why_not) == (2, sign / 2, "")
+        assert (outcome.paired.gained, outcome.paired.lost) == ((1, 0) if sign > 0 else (0, 1))
+    for another in (replace(other, tags={**other.tags, "dataset": "seats"}),
+                           replace(other, params=dict.fromkeys(LABEL_PARAMS, "calm"))):  # fmt: skip
+        assert accuracy_difference(another, newer, first, older).paired is None
 
 
 def set_of(name: str, accuracies: list[float], digest: str = "d" * 64) -> RunRecord:
