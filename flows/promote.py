@@ -1,24 +1,28 @@
 """From a registered version to the champion."""
 
 import logging
-from typing import Annotated
+from typing import Annotated, Literal
 
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
 from pydantic import Field
 
+from sentiflow.console import AT_THE_END
 from sentiflow.errors import SentiflowError
 from sentiflow.names import model_name
+from sentiflow.operations.deployments import form_url
 from sentiflow.operations.job import by_deployment, job
+from sentiflow.promotion import switch
 from sentiflow.promotion.candidate import Candidate
 from sentiflow.promotion.history import MAX_REASON, check_request, judged_already, nothing_new
 from sentiflow.results import Skipped
 from sentiflow.settings import load_settings
-from tasks.promote import Decision
-from tasks.promote import promote as promote_version
 
 logger = logging.getLogger(f"sentiflow.{__name__}")
 
 Version = Annotated[int | None, Field(ge=1)]
 Reason = Annotated[str, Field(max_length=MAX_REASON)]
+Decision = Literal["judge", "approve", "decline"]
 
 
 @job(lambda given, _due: f"promote-{given['version'] or 'the-best'}-of-{model_name(given['dataset'])}")
@@ -53,6 +57,36 @@ def promote(
         logger.info(why)
         return Skipped(why)
     return promote_version(model, version, decision, force=force, reason=reason, by=name)
+
+
+@task(name="promote", task_run_name="promote", persist_result=False)
+def promote_version(
+    name: str,
+    version: int | None,
+    decision: Decision = "judge",
+    *,
+    force: bool = False,
+    reason: str = "",
+    by: str = "",
+    unattended: bool = False,
+) -> Candidate:
+    """Judge a version and carry that out, or leave it to a person, whose answer another ``decision`` is."""
+    settings = load_settings()
+    if decision == "judge":
+        candidate = switch.promote(
+            name, version, settings,
+            force=force, reason=reason, logger=logger, unattended=unattended, form=form_url,
+        )  # fmt: skip
+    else:
+        yes = decision == "approve"
+        candidate = switch.answer(name, version, settings, promote=yes, reason=reason, by=by, logger=logger)
+    judged = candidate.decision
+    for line in (candidate.title, *(rule.line for rule in judged.rules), *judged.notes):
+        logger.info("%s", line, extra=AT_THE_END)
+    about = f"{candidate.name} version {candidate.version}"
+    create_markdown_artifact(candidate.markdown(), key="promotion", description=about)
+    logger.info("%s by %s: %s", candidate.answer, candidate.by, candidate.reason, extra=AT_THE_END)
+    return candidate
 
 
 def after_training(name: str, version: int) -> Candidate | None:

@@ -150,7 +150,7 @@ def _given(
 _TRACING = "mlflow.tracing.client:TracingClient."
 _LABELLING = "sentiflow.monitoring.labelling:"
 _LOG = "sentiflow.monitoring.log:TextLog."
-_TASKS = "tasks.monitor:"
+_TASKS = "flows.monitor:"
 
 COMMANDS = {
     "label": _given(

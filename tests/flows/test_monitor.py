@@ -108,7 +108,7 @@ def test_few_texts_wait_until_there_are_enough(watched: World) -> None:
 
 def test_a_check_that_is_interrupted_in_its_run_says_so(watched: World, monkeypatch: pytest.MonkeyPatch) -> None:
     log(watched, held_out(7, 300))
-    monkeypatch.setattr("tasks.monitor.publish_summary", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("flows.monitor.publish_summary", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         monitor("sample")
     (run_id,) = monitoring_runs(watched)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.housekeeping import remove_old_files
 from sentiflow.data import prepare
 from sentiflow.data.imdb import fetch_file
 from sentiflow.data.prepare import Prepared
@@ -15,7 +16,6 @@ from sentiflow.data.reviews import vocabulary_file
 from sentiflow.operations.housekeeping import CleanupReport, delete_old_files
 from sentiflow.settings import Settings
 from sentiflow.store.client import connect
-from tasks.housekeeping import remove_old_files
 from tests.sentiflow.test_locks import line_with, process
 from tests.world import World
 
