@@ -111,7 +111,7 @@ def _tell(check: DriftCheck, run: OpenRun, version: int, what: Notification, tex
     """Send a message that says what can be done, too."""
     fields = {"model": check.model, "model_version": str(version), "mlflow_run_url": run.url}
     message = f"{check.model}: {text} {checking.what_to_do(check.model)} {run.url}"
-    announce(check.settings, logger, what, message, **fields)
+    announce(check.settings, what, message, **fields)
 
 
 @job(lambda given, due: f"monitor-{dataset_name(given['dataset'])}-{due}")

@@ -74,12 +74,11 @@ def promote_version(
     settings = load_settings()
     if decision == "judge":
         candidate = switch.promote(
-            name, version, settings,
-            force=force, reason=reason, logger=logger, unattended=unattended, form=form_url,
-        )  # fmt: skip
+            name, version, settings, force=force, reason=reason, unattended=unattended, form=form_url
+        )
     else:
         yes = decision == "approve"
-        candidate = switch.answer(name, version, settings, promote=yes, reason=reason, by=by, logger=logger)
+        candidate = switch.answer(name, version, settings, promote=yes, reason=reason, by=by)
     judged = candidate.decision
     for line in (candidate.title, *(rule.line for rule in judged.rules), *judged.notes):
         logger.info("%s", line, extra=AT_THE_END)

@@ -14,14 +14,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from sentiflow.console import Logger
 from sentiflow.errors import BusyError, UsageError
 from sentiflow.files import make_folder, publish
 from sentiflow.settings import Settings
 
 HOUSEKEEPING = "housekeeping"
 
-_LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _HINT = "Wait for it to end, or stop that process."
 _LOOK = 1.0  # seconds: many times what it takes to see whether a lock is free; everybody waits that long
 _BRIEF = 30.0  # seconds: many times what a change of the champion, or housekeeping, takes
@@ -81,13 +80,12 @@ def training_lock(
     model_name: str,
     settings: Settings,
     patience: float = 0.0,
-    logger: Logger = _LOGGER,
     purpose: str | None = "training",
 ) -> Iterator[None]:
     """Hold the lock of a registered model while it is trained with this data folder."""
     what = f"{'A' if purpose == HOUSEKEEPING else 'Another'} training of {model_name}"
     path = lock_file(model_name, settings)
-    with file_lock(path, what, purpose, patience=patience, logger=logger):
+    with file_lock(path, what, purpose, patience=patience):
         yield
 
 
@@ -114,7 +112,6 @@ def file_lock(
     *,
     hint: str = _HINT,
     patience: float = 0.0,
-    logger: Logger = _LOGGER,
 ) -> Iterator[None]:
     """Hold a file's lock.
 
@@ -125,7 +122,7 @@ def file_lock(
     until = time.monotonic() + patience
     lock = _File(path, purpose)
     try:
-        _take(lock, what, hint, until, logger)
+        _take(lock, what, hint, until)
         yield
     finally:
         lock.release()
@@ -148,7 +145,7 @@ def if_free(path: Path, purpose: str | None = None) -> Iterator[bool]:
         lock.release()
 
 
-def _take(lock: "_File", what: str, hint: str, until: float, logger: Logger) -> None:
+def _take(lock: "_File", what: str, hint: str, until: float) -> None:
     began, logged = time.monotonic(), False
     while (holder := lock.take()) is not None:
         failure = BusyError(f"{what} is running: {holder}.", hint)

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
-from sentiflow.console import Logger
 from sentiflow.environment import install, lacking, need
 from sentiflow.settings import Notification, Settings
 
 if TYPE_CHECKING:
     from apprise import NotifyBase
+
+logger = logging.getLogger(__name__)
 
 _RETRIES = 2
 _PAUSE = 1.0  # seconds before each
@@ -28,7 +29,7 @@ def addresses(settings: Settings) -> list[str]:
     return settings.notify_url.get_secret_value().split() if settings.notify_url else []
 
 
-def announce(settings: Settings, logger: Logger, what: Notification, text: str, **more: str) -> None:
+def announce(settings: Settings, what: Notification, text: str, **more: str) -> None:
     """Send a message, if it is wanted; what goes wrong is a warning in the log and changes nothing."""
     for problem in send(settings, what, text, **more) if wanted(settings, what) else ():
         logger.warning("The message %r was not sent: %s", text, problem)

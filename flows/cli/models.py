@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sentiflow.promotion.candidate import Candidate
     from sentiflow.settings import Settings
 
+_LOGGER = logging.getLogger("sentiflow.promotion")  # it says so when reviews have to be scored again
+
 app = typer.Typer()
 
 
@@ -82,9 +84,8 @@ def promote(
         return
     with working("Checking the candidate"):
         from sentiflow.promotion import switch
-        from sentiflow.promotion.scores import LOGGER
 
-        LOGGER.setLevel(logging.INFO)  # it says so when reviews have to be scored again
+        _LOGGER.setLevel(logging.INFO)
         if approve is None:
             candidate = switch.promote(name, version, settings, force=force, reason=reason)
         else:
@@ -102,9 +103,8 @@ def _record(candidate: "Candidate", promotion: object) -> dict[str, object]:
 def _show_dry(name: str, version: int | None, settings: "Settings", *, force: bool, as_json: bool) -> None:
     with working("Checking the candidate"):
         from sentiflow.promotion.candidate import evaluate_candidate
-        from sentiflow.promotion.scores import LOGGER
 
-        LOGGER.setLevel(logging.INFO)
+        _LOGGER.setLevel(logging.INFO)
         candidate = evaluate_candidate(name, version, settings, force=force)
     would = candidate.decision.passed or force
     record = {**vars(candidate), "would_promote": would}

@@ -22,7 +22,7 @@ from flows.cli.output import (
 from sentiflow.console import CONSOLE, Console, escape, working
 from sentiflow.errors import UsageError
 from sentiflow.redaction import redact
-from sentiflow.reports.blocks import COMPARISON, REBUILT, Table
+from sentiflow.reports.blocks import Table
 from sentiflow.run.query import Query, select
 from sentiflow.run.record import FIELDS, REPEATS, RunRecord
 
@@ -224,9 +224,6 @@ def compare(
     markdown: Annotated[
         Path | None, file_option("--markdown", help="Write the report's summary as Markdown.")
     ] = None,
-    artifact: Annotated[
-        bool, typer.Option("--log-artifact", help="Store the HTML report as an artifact of the first run.")
-    ] = False,
     on: Annotated[
         Literal["log"] | None,
         typer.Option("--on", help="Instead of runs, the answers of two versions on the logged texts."),
@@ -248,12 +245,12 @@ def compare(
     settings = load_settings()
     store = open_store(settings)
     if on is not None:
-        if len(names) != 2 or artifact:
-            raise UsageError("--on log takes two versions, and no --log-artifact.", _ON_LOG)
+        if len(names) != 2:
+            raise UsageError("--on log takes two versions.", _ON_LOG)
         _replay(store, names, settings, html, markdown, as_json=as_json)
         return
     found = find_runs(store, names)
-    stdout, whole = Console(), html is not None or artifact
+    stdout, whole = Console(), html is not None
     with working("Reading the runs"):
         summaries = load_summaries(store, found, settings, whole=whole)
     table, test_data = summaries[0].table, summaries[0].test_data
@@ -266,17 +263,14 @@ def compare(
     else:
         print_report(made, stdout)
     notes = CONSOLE if as_json else stdout
-    if whole:
+    if html is not None:
         with working("Drawing the report"):
             page = made.page()
-    if html is not None:
         write_page(html, page, notes)
     if beside is not None and table is not None and test_data is not None:
         write_page(beside, errors_page(summaries[0].record, table, test_data), notes)
     if markdown is not None:
         write_page(markdown, made.markdown(), notes)
-    if artifact:
-        _log(settings, found, page, notes)
 
 
 _ON_LOG = "sentiflow compare imdb-sentiment@champion imdb-sentiment/7 --on log"
@@ -298,13 +292,3 @@ def _replay(
     for file, content in ((html, report.page), (markdown, report.markdown)):
         if file is not None:
             write_page(file, content(), CONSOLE if as_json else stdout)
-
-
-def _log(settings: "Settings", runs: Sequence[RunRecord], page: str, stdout: Console) -> None:
-    from sentiflow.store.client import connect, tracking_errors  # seconds to import, so only where needed
-
-    name = REBUILT if len(runs) == 1 else COMPARISON
-    client = connect(settings)
-    with tracking_errors(settings.tracking_uri):
-        client.log_text(runs[0].run_id, page, name)
-    stdout.say(f"Stored: {name} on {escape(runs[0].name)}")

@@ -102,7 +102,7 @@ def fetch_file(
     large or has another hash.
     """
     lock = target.with_name(f".{target.name}.lock")
-    with file_lock(lock, f"Another download of {target.name}", "download", patience=DEADLINE, logger=logger):
+    with file_lock(lock, f"Another download of {target.name}", "download", patience=DEADLINE):
         if target.exists() and pooch.hashes.hash_matches(target, sha256):
             with contextlib.suppress(OSError):  # of a read-only folder, which is never cleared
                 os.utime(target)  # its last use

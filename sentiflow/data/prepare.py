@@ -149,7 +149,7 @@ def prepare(source: Source, settings: Settings, progress: Progress = no_progress
     folder = settings.data_dir / "datasets" / source.name
     note = folder / f".{_key(source)}.json"
     what = f"Another preparation of {source.name}"
-    with file_lock(folder / ".lock", what, "preparation", patience=_PATIENCE, logger=logger):
+    with file_lock(folder / ".lock", what, "preparation", patience=_PATIENCE):
         found = _noted(note, source)
         if found is None and note.exists():
             logger.warning("Damaged: %s. The reviews are prepared again.", note)

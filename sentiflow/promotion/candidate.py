@@ -12,14 +12,13 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Literal, Self
 
-from sentiflow.console import Logger
 from sentiflow.errors import ExternalError, RejectedError, UsageError, first_line
 from sentiflow.evaluation.scores import BASELINE, ScoreTable
 from sentiflow.names import dataset_of
 from sentiflow.promotion import gate, scores
 from sentiflow.promotion.gate import Cost, Decision, Evidence, Group, Limits, Names, judge
 from sentiflow.promotion.history import Event, choose, decline_of, history_of, how_to_answer
-from sentiflow.promotion.scores import LOGGER, Model, UnloadableError, load
+from sentiflow.promotion.scores import Model, UnloadableError, load
 from sentiflow.redaction import escape_markdown
 from sentiflow.run.record import CAVEAT, TESTED_ON
 from sentiflow.scoring import TextScorer
@@ -152,20 +151,18 @@ def evaluate_candidate(
     name: str,
     number: int | None,
     settings: Settings,
-    logger: Logger = LOGGER,
     *,
     force: bool = False,
     unattended: bool = False,
 ) -> Candidate:
     """Compare a version of a model with the champion and the limits of the settings; changes nothing.
 
-    Without a number ``choose`` does; ``unattended``, no person has asked for this number. The logger gets a line
-    when reviews have to be scored again. With force, a champion that cannot score any more is a check that failed,
-    else an error.
+    Without a number ``choose`` does; ``unattended``, no person has asked for this number. With force, a champion
+    that cannot score any more is a check that failed, else an error.
     """
     client, store, named = connect(settings), open_store(settings), number is not None and not unattended
     with tracking_errors(settings.tracking_uri), tempfile.TemporaryDirectory() as folder:
-        model = Model(name, client, store, settings, logger, Path(folder))
+        model = Model(name, client, store, settings, Path(folder))
         found, current, number, why = choice_of(store, name, number, settings)
         versions = {key: with_dataset(store, version) for key, version in found.items()}
         candidate = versions[number]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from requests import RequestException
 from yaml import YAMLError
 
-from sentiflow.console import Logger, progress_bar
+from sentiflow.console import progress_bar
 from sentiflow.data import reviews
 from sentiflow.data.division import known, word_hash
 from sentiflow.data.inputs import open_input
@@ -37,7 +37,7 @@ from sentiflow.store.records import MISSING, SCORER_DIGEST, UPGRADE, Store, Vers
 from sentiflow.training import package
 from sentiflow.training.learnt import NOTHING, by_texts_alone, learnt_by_version
 
-LOGGER = logging.getLogger("promote")
+logger = logging.getLogger(__name__)
 # What loading files that are not as they should be raises; of a store whose client is not installed, too.
 _BROKEN = (MlflowException, OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, YAMLError)
 
@@ -60,7 +60,7 @@ def load(name: str, number: int, folder: Path) -> tuple[Path, TextScorer]:
         path = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{number}", dst_path=str(folder)))
         if not package.need_whole(path):
             other = "%s version %d was packaged with other code; scored with this installation's"
-            LOGGER.warning(other, name, number)
+            logger.warning(other, name, number)
         return path, load_unchanged(path, tags)
     except _BROKEN as err:
         message = f"Cannot load {name} version {number}: {redact(first_line(err)).removesuffix('.')}."
@@ -88,7 +88,6 @@ class Model:
     client: MlflowClient
     store: Store
     settings: Settings
-    logger: Logger
     folder: Path
 
     def tests(self, version: VersionRecord) -> Path:
@@ -108,7 +107,7 @@ def stored(model: Model, version: VersionRecord, other: ScoreTable | None = None
     None if it is gone or damaged, does not hold the reviews of the other one, or may be of other weights.
     """
     if SCORER_DIGEST not in version.tags:  # a person registered it, and may have named any run
-        model.logger.info("version %s may have other weights than its run: scored again", version.number)
+        logger.info("version %s may have other weights than its run: scored again", version.number)
         return None
     try:
         table = _of_run(model, version)
@@ -118,9 +117,7 @@ def stored(model: Model, version: VersionRecord, other: ScoreTable | None = None
     except (MlflowException, ExternalError, ValueError) as err:
         table, reason = None, first_line(err)
     if table is None:
-        model.logger.warning(
-            "the scores of version %s are not in its run (%s): scored again", version.number, reason
-        )
+        logger.warning("the scores of version %s are not in its run (%s): scored again", version.number, reason)
     return table
 
 
@@ -133,7 +130,7 @@ def stored_baseline(model: Model, version: VersionRecord) -> ScoreTable | None:
     except (MlflowException, ExternalError) as err:
         if is_passing(err):
             raise
-        model.logger.warning("version %s is not compared with the baseline: %s", version.number, first_line(err))
+        logger.warning("version %s is not compared with the baseline: %s", version.number, first_line(err))
         return None
 
 
@@ -152,7 +149,7 @@ def score(model: Model, version: VersionRecord, tested: VersionRecord, scorer: T
             f"The test reviews of {model.name} version {tested.number} are not at {path}.",
             f"Prepare them here: sentiflow data --dataset {dataset if dataset in BUILT_IN else 'PATH'}",
         )
-    model.logger.info("scoring the test reviews with version %s", version.number)
+    logger.info("scoring the test reviews with version %s", version.number)
     test, words = reviews.read(path).of("test"), reviews.read_vocabulary(path)
     texts = reviews.of_test(path, "text")  # with words that are in no training review, too
     named = zip(test.review_id.tolist(), test.tokens, strict=True)
@@ -167,7 +164,7 @@ def of_champion(
 ) -> ScoreTable:
     """The champion's stored table if it has the test reviews of the candidate's, else new scores."""
     if not same_tests(champion, candidate):
-        model.logger.info("the champion may have been tested on other reviews: scored again")
+        logger.info("the champion may have been tested on other reviews: scored again")
     elif (table := stored(model, champion, tested)) is not None:
         return table
     return score(model, champion, candidate, its()).of_those_in(tested)

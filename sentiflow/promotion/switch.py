@@ -1,7 +1,6 @@
 """Promotion and rollback: evaluate, decide, move the champion's alias, write the history."""
 
 import json
-import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +10,6 @@ from pathlib import Path
 
 from mlflow.tracking import MlflowClient
 
-from sentiflow.console import Logger
 from sentiflow.environment import person
 from sentiflow.errors import ExternalError, UsageError
 from sentiflow.locks import champion_lock
@@ -32,7 +30,7 @@ from sentiflow.promotion.history import (
     history_of,
     previous_champion,
 )
-from sentiflow.promotion.scores import LOGGER, load
+from sentiflow.promotion.scores import load
 from sentiflow.settings import Notification, Settings
 from sentiflow.store.client import connect, tracking_errors
 from sentiflow.store.find import champion_of, need_versions, open_store
@@ -46,8 +44,6 @@ from sentiflow.store.records import (
     parse_fraction,
 )
 
-_LOGGER = logging.getLogger(__name__)
-
 
 def promote(
     name: str,
@@ -56,7 +52,6 @@ def promote(
     *,
     force: bool = False,
     reason: str = "",
-    logger: Logger = LOGGER,
     unattended: bool = False,
     form: Callable[[str, int], str] = lambda _dataset, _version: "",
 ) -> Candidate:
@@ -66,7 +61,7 @@ def promote(
     ``form`` to answer in.
     """
     check_request(reason, force=force)
-    candidate = evaluate_candidate(name, number, settings, logger, force=force, unattended=unattended)
+    candidate = evaluate_candidate(name, number, settings, force=force, unattended=unattended)
     candidate = decide(candidate, force=force, reason=reason)
     if candidate.promotes and asks(name, settings):
         return _ask(candidate, settings, form(dataset_of(name), candidate.version))
@@ -81,7 +76,6 @@ def answer(
     promote: bool,
     reason: str = "",
     by: str = "",
-    logger: Logger = LOGGER,
 ) -> Candidate:
     """Carry out a person's answer to a version that waits; a yes judges it again, against today's champion."""
     check_request(reason)
@@ -95,7 +89,7 @@ def answer(
         raise UsageError(f"{name} version {number} does not wait for a person's answer.", hint)
     forced = tags[WAITS] == "forced"
     if promote:
-        candidate = evaluate_candidate(name, number, settings, logger, force=forced)
+        candidate = evaluate_candidate(name, number, settings, force=forced)
         candidate = decide(candidate, force=forced, reason=tags["gate.reason"])
     else:
         candidate = judged_before(name, waiting)
@@ -125,7 +119,7 @@ def _ask(candidate: Candidate, settings: Settings, form: str) -> Candidate:
         _write_answer(client, waiting, gate_of(_need_there(store, name, number).tags, settings))
         client.set_model_version_tag(name, str(number), WAITS, str(candidate.answer))
     text = " ".join(filter(None, [waiting.summary, form and f"Or in Prefect: {form}"]))
-    announce(settings, _LOGGER, "approval", text, model=name, model_version=str(number), form_url=form)
+    announce(settings, "approval", text, model=name, model_version=str(number), form_url=form)
     return waiting
 
 
@@ -155,7 +149,7 @@ def carry_out(candidate: Candidate, settings: Settings, *, answers: bool = False
         if WAITS in found.tags:  # last: until then it can be answered again
             client.delete_model_version_tag(name, str(number), WAITS)
     what: Notification = "refused" if candidate.event is None else "promoted"
-    announce(settings, _LOGGER, what, candidate.summary, model=name, model_version=str(number))
+    announce(settings, what, candidate.summary, model=name, model_version=str(number))
     return candidate
 
 
@@ -213,7 +207,7 @@ def rollback(name: str, reason: str, settings: Settings) -> Event:
         )
         move(client, store, name, event)
     text = f"{name} version {target} is the champion again, not version {champion}, by {event.by}: {event.reason}"
-    announce(settings, _LOGGER, "rolled-back", text, model=name, model_version=str(target))
+    announce(settings, "rolled-back", text, model=name, model_version=str(target))
     return event
 
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 PAGE = "report.html"  # a run's report among its artifacts
 ERRORS = "errors.html"  # beside it
-REBUILT, COMPARISON = "report-rebuilt.html", "comparison.html"  # by ``compare --log-artifact``
 
 SHOWN = 0.005  # change of the score from which on a word is coloured
 _FOLDED = 80  # characters of a long text, shown until it is opened

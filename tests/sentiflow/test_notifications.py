@@ -102,19 +102,18 @@ def test_what_libraries_log_of_an_address_goes_nowhere(caplog: pytest.LogCapture
     caplog.set_level(logging.DEBUG)
     with receiver([500] * 3) as got:
         for address in (f"json://me:{PASSWORD}@{got.address.removeprefix('http://')}", f"slack://{PASSWORD}"):
-            announce(to(address), logging.getLogger("test"), "drifted", "the message")
-    assert [record.name for record in caplog.records] == ["test", "test"]
+            announce(to(address), "drifted", "the message")
+    assert [record.name for record in caplog.records] == ["sentiflow.notifications"] * 2
     assert "The message 'the message' was not sent: Address 1" in caplog.text
     assert PASSWORD not in caplog.text and PATH not in caplog.text
 
 
 def test_only_what_is_asked_for_is_sent() -> None:
-    logger = logging.getLogger("test")
     with receiver() as got:
-        announce(to(got.address), logger, "success", "by default not sent")
-        announce(to(got.address, notify_on="success, promoted"), logger, "success", "sent")
-        announce(to(got.address, notify_on="success, promoted"), logger, "failed", "not sent")
-        announce(Settings(), logger, "failed", "sent nowhere")
+        announce(to(got.address), "success", "by default not sent")
+        announce(to(got.address, notify_on="success, promoted"), "success", "sent")
+        announce(to(got.address, notify_on="success, promoted"), "failed", "not sent")
+        announce(Settings(), "failed", "sent nowhere")
     assert [message["text"] for message in got.messages] == ["Sentiflow: sent"]
 
 
