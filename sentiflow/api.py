@@ -121,9 +121,9 @@ def train(
     from sentiflow.data.prepare import check_data
     from sentiflow.data.table import TableOptions, as_options
     from sentiflow.pipeline import training
+    from sentiflow.training.context import Started
     from sentiflow.training.open_run import planned_name
     from sentiflow.training.recipes import check_seeds, default_recipe, load_recipe, own_recipe
-    from sentiflow.training.started import Started
 
     read = {name: fields.pop(name) for name in TableOptions.model_fields.keys() & fields}
     name, table = str(dataset), as_options(read, "The options of the table")

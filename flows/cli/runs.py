@@ -23,8 +23,7 @@ from sentiflow.console import CONSOLE, Console, escape, working
 from sentiflow.errors import UsageError
 from sentiflow.redaction import redact
 from sentiflow.reports.blocks import Table
-from sentiflow.run.query import Query, select
-from sentiflow.run.record import FIELDS, REPEATS, RunRecord
+from sentiflow.run.record import FIELDS, REPEATS, Query, RunRecord, select
 
 if TYPE_CHECKING:
     from sentiflow.settings import Settings

@@ -26,7 +26,7 @@ from sentiflow.operations.flow_runs import crash_flow_run, notify_end
 from sentiflow.operations.prefect_server import flow_run_url, lasting_api_url
 from sentiflow.settings import load_settings
 from sentiflow.store.records import ATTEMPT
-from sentiflow.training.started import Started
+from sentiflow.training.context import Started
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -15,12 +15,11 @@ from sentiflow.pipeline.summarize import summarize
 from sentiflow.results import Registered, SeedResult, Skipped, TrainingResult
 from sentiflow.run.record import REPEAT
 from sentiflow.settings import load_settings
-from sentiflow.training.context import Build, RunContext, TrainedFiles
+from sentiflow.training.context import Build, RunContext, Started, TrainedFiles
 from sentiflow.training.open_run import alone, child_run, training_run
 from sentiflow.training.preload import preload
 from sentiflow.training.provenance import nothing_to_train, trained_already
 from sentiflow.training.recipes import TrainConfig
-from sentiflow.training.started import Started
 
 logger = logging.getLogger(__name__)
 

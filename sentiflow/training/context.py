@@ -1,4 +1,4 @@
-"""What the tasks of a training pass to each other: ids, paths and metrics, never arrays; a run's dataset.
+"""What started a training, and what its steps pass to each other: ids, paths and metrics; a run's dataset.
 
 Of a table of one's own a run also keeps which texts it has learnt from.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Param, Run, RunTag
 from mlflow.types import ColSpec, Schema
 from mlflow.types.schema import Array, DataType
 
@@ -26,10 +26,30 @@ from sentiflow.store.client import OpenRun
 from sentiflow.store.find import open_store, score_table
 from sentiflow.training.recipes import OWN_FIELDS, TrainConfig
 from sentiflow.training.start_from import Start
-from sentiflow.training.started import Started
 
 Build = Callable[[int, int], Any]
 """Of the sizes of vocabulary and sequence: a Keras model of ids (n, length) to one probability (n, 1)."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """A start by a call of a function; ``operations.job`` has that of a flow run of Prefect's."""
+
+    name: str
+    source: str = "sentiflow.train"
+    by: str = "by hand"
+    patience: float = 0.0
+    """Seconds to wait for another training of the model; a person's fails at once."""
+
+    def tags(self) -> dict[str, str]:
+        """Further tags of a run."""
+        return {}
+
+    def publish(self, text: str, url: str, key: str, about: str) -> None:
+        """Show what came of it, and where it is in MLflow, on a page of what started it."""
+
+    def crash(self, run: Run, why: str) -> None:
+        """Mark what another run, whose process was killed, was part of as crashed."""
 
 
 @dataclass(frozen=True)

@@ -32,11 +32,10 @@ from sentiflow.store.http import create_run
 from sentiflow.store.left_open import reconcile
 from sentiflow.store.records import LOCK, NOTE
 from sentiflow.store.ui import COLOURS, RUN_COLOUR
-from sentiflow.training.context import Build, RunContext, log_dataset
+from sentiflow.training.context import Build, RunContext, Started, log_dataset
 from sentiflow.training.provenance import provenance_tags, write_files
 from sentiflow.training.recipes import TrainConfig
 from sentiflow.training.start_from import Start
-from sentiflow.training.started import Started
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,7 @@ from flows.monitor import monitor
 from sentiflow.errors import ExternalError
 from sentiflow.monitoring.check import drift_check
 from sentiflow.monitoring.log import SERVED, Entry, TextLog
-from sentiflow.run.query import Query, select
-from sentiflow.run.record import RunRecord
+from sentiflow.run.record import Query, RunRecord, select
 from sentiflow.store.client import connect
 from sentiflow.store.find import open_store
 from tests.prefect_store import artifacts_of

@@ -8,9 +8,9 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from sentiflow.data.table import DEFAULT_OPTIONS
 from sentiflow.names import AUTO
 from sentiflow.store.find import find_version
+from sentiflow.training.context import Started
 from sentiflow.training.open_run import alone, training_run
 from sentiflow.training.recipes import load_recipe
-from sentiflow.training.started import Started
 from tasks.training import evaluate, fetch, fit, fit_baseline, prepare, register, summarize, train
 from tests.world import World
 

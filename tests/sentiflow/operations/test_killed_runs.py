@@ -18,9 +18,8 @@ from sentiflow.store.client import connect, experiment_id
 from sentiflow.store.left_open import reconcile
 from sentiflow.store.records import ATTEMPT, LOCK
 from sentiflow.training import open_run as runs
-from sentiflow.training.context import RunContext
+from sentiflow.training.context import RunContext, Started
 from sentiflow.training.recipes import load_recipe
-from sentiflow.training.started import Started
 from tests.receiver import receiver
 from tests.world import World
 

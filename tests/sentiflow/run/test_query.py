@@ -5,8 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sentiflow.errors import UsageError
-from sentiflow.run.query import Query, moment, select
-from sentiflow.run.record import RunRecord
+from sentiflow.run.record import Query, RunRecord, moment, select
 
 NOW = datetime(2026, 3, 5, 12, tzinfo=UTC)
 

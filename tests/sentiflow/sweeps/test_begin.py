@@ -13,9 +13,8 @@ from sentiflow.settings import load_settings
 from sentiflow.store.client import connect
 from sentiflow.sweeps.space import SearchSpace
 from sentiflow.sweeps.study import PARENT, Sweep, ask, end, finished, open_study
-from sentiflow.training.context import RunContext
+from sentiflow.training.context import RunContext, Started
 from sentiflow.training.recipes import TUNED
-from sentiflow.training.started import Started
 from tasks.sweep import begin
 from tests.world import World
 
