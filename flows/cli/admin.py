@@ -1,42 +1,27 @@
-"""``sentiflow housekeeping``, ``monitor``, ``ui`` and ``trigger``, which starts a run of a deployment."""
+"""``sentiflow housekeeping``, ``monitor``, ``label``, a sample of logged texts for people to label, and ``ui``."""
 
-import asyncio
-import json
-import logging
 import os
 import signal
 import socket
-from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlparse
 
 import typer
 
-from flows.cli.options import INSPECT, OPERATE, JsonOption, WhoseOption, command
-from flows.cli.output import print_table, show, shown_login, stdout_for
+from flows.cli.options import INSPECT, OPERATE, JsonOption, WhoseOption, command, file_option
+from flows.cli.output import print_table, shown_login, stdout_for, to_open
 from flows.cli.train import start_servers
 from sentiflow import environment, signals
-from sentiflow.console import CONSOLE, escape, working
-from sentiflow.errors import ExternalError, RejectedError, UsageError
+from sentiflow.console import CONSOLE, escape, progress_bar
+from sentiflow.errors import ExternalError, UsageError
 from sentiflow.names import dataset_of
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
-    from prefect.client.schemas.objects import State
-
     from sentiflow.settings import Settings
 
+_MOST_PEOPLE = 10  # of a queue, as MLflow has it
 _START_SECONDS = 90  # of MLflow's UI
-_WAITS = (
-    "waits: another run of this deployment has its place. One that was killed gives it back after some minutes, "
-    "or at once with: sentiflow trigger housekeeping"
-)
-_QUEUED = (
-    "Still queued: no worker has picked it up. In the stack see `docker compose ps worker` and `make logs`; "
-    "on one machine, whether `sentiflow schedule` runs."
-)
-_SAID_OF = {"prefect.flow-run.AwaitingConcurrencySlot": _WAITS, "prefect.flow-run.Late": _QUEUED}
 _AGAIN = "See the lines above, or try another port: sentiflow ui --port 5001"
 
 app = typer.Typer()
@@ -91,6 +76,76 @@ def monitor(dataset: WhoseOption = None, as_json: JsonOption = False) -> None:
         from sentiflow.monitoring.check import what_to_do
 
         stdout.say(escape(what_to_do(outcome.model)))
+
+
+@command(
+    app, OPERATE, "sentiflow label", "sentiflow label --export texts.csv",
+    "sentiflow label --import texts.csv --by anna",
+)  # fmt: skip
+def label(
+    *,
+    texts: Annotated[int, typer.Option(min=20, max=10_000, help="How many texts to draw.")] = 200,
+    dataset: WhoseOption = None,
+    export: Annotated[Path | None, file_option(help="Write the newest sample to a .csv file.")] = None,
+    import_: Annotated[Path | None, file_option("--import", help="Read labels from such a file.")] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...", help="Who labels, at most 10 people, by their logins. Or who gave the imports."
+        ),
+    ] = None,
+    delete: Annotated[
+        str | None, typer.Option(metavar="ID", help="Delete a text: from log, sample and MLflow.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw texts for people to label.
+
+    Draws at random from the texts that were scored and served since the last sample, and puts them into a review
+    queue of MLflow, without the model's answer. From the labels, sentiflow monitor tells the accuracy in use.
+    """
+    from sentiflow.monitoring import labelling
+    from sentiflow.monitoring.log import need_log
+    from sentiflow.settings import load_settings
+    from sentiflow.store import review
+    from sentiflow.store.find import model_named
+
+    others = sum(given is not None for given in (export, import_, delete))
+    if others > 1:
+        raise UsageError("--export, --import and --delete do not go together.", "Give one of them.")
+    people = [name for part in (by or "").split(",") if (name := part.strip())]
+    if len(people) > _MOST_PEOPLE:
+        raise UsageError(f"A queue is for at most {_MOST_PEOPLE} people, not {len(people)}.", "--by anna,bob")
+    if import_ is not None and len(people) != 1:
+        raise UsageError("Imported labels are one person's.", "sentiflow label --import texts.csv --by anna")
+    settings = load_settings()
+    if not others:
+        need_log(settings)
+    model = model_named(settings, dataset)
+    if delete is not None:
+        sample, reports = labelling.delete(delete, model, settings)
+        done = f"Deleted {delete} from the log, from {sample.title} and from MLflow."
+        if moved := [table for table in sample.tables if not Path(table).exists()]:
+            done += f" Not found, so look whether it is in them: {', '.join(moved)}"
+        if reports:
+            done += f" Reports of these runs may quote it (delete what does in MLflow): {', '.join(reports)}"
+    elif export is not None:
+        labelling.export(sample := labelling.need_samples(model, settings)[-1], export)
+        done = f"Wrote {len(sample.texts):,} texts of {sample.title} to {export}"
+    elif import_ is not None:
+        samples = labelling.need_samples(model, settings)
+        sample, count = labelling.add_labels(import_, people[0], samples, settings)
+        done = f"Added {count:,} labels of {people[0]} to {sample.title}"
+    else:
+        sample = labelling.new_sample(model, texts, people, settings, progress_bar)
+        done = f"{sample.title}: {len(sample.texts):,} of {sum(sample.population):,} texts, drawn at random"
+    page = review.page_url(sample.experiment, sample.queue, settings)
+    stdout = stdout_for({"sample": sample.number, "texts": len(sample.texts), "page": page}, as_json=as_json)
+    stdout.say(f"[bold]{escape(done)}[/]")
+    stdout.say(
+        f"Label them:  {escape(to_open(page, settings))}",
+        f"The accuracy: sentiflow monitor --dataset {dataset_of(model)}",
+    )
 
 
 @command(app, INSPECT, "sentiflow ui", "sentiflow ui --port 5001")
@@ -152,107 +207,3 @@ def _show_pages(settings: "Settings", listener: socket.socket, host: str, port: 
         finally:
             stop([server])
     raise ExternalError(f"The MLflow UI ended with exit code {code}.", _AGAIN)
-
-
-@command(
-    app,
-    OPERATE,
-    "sentiflow trigger train",
-    'sentiflow trigger train --param seed=7 --param config=\'{"recipe": "tuned", "epochs": 3}\'',
-    "sentiflow trigger promote --param version=3 --no-wait",
-)
-def trigger(
-    flow: Annotated[
-        str,
-        typer.Argument(
-            metavar="FLOW",
-            help="train, repeat, sweep, reproduce, promote, score, housekeeping, monitor, or FLOW/DEPLOYMENT.",
-        ),
-    ],
-    *,
-    params: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--param",
-            "-p",
-            metavar="KEY=JSON",
-            help="A parameter of this run; what is no JSON is text; repeatable.",
-        ),
-    ] = None,
-    wait: Annotated[bool, typer.Option(help="Follow the log until the run ends.")] = True,
-) -> None:
-    """Start a run of a deployment now and follow it.
-
-    Parameters that are not given are the deployment's.
-    """
-    from sentiflow.settings import load_settings
-
-    given = dict(map(_parameter, params or ()))
-    settings = load_settings()
-    with working("Connecting to Prefect"):
-        from prefect.client.orchestration import get_client
-
-        from sentiflow.operations import flow_runs
-        from sentiflow.operations.deployments import read
-        from sentiflow.operations.prefect_server import connect_to_running, flow_run_url
-
-        connect_to_running(settings)
-    with get_client(sync_client=True) as client:
-        deployment = read(client, flow if "/" in flow else f"{flow}/{flow}")
-        if deployment is None:
-            there = ", ".join(flow_runs.names(client)) or "none yet: start `sentiflow schedule`"
-            raise UsageError(f"There is no deployment of {flow!r}.", f"There are: {there}.")
-        flow_run = flow_runs.start(client, deployment, given)
-        CONSOLE.say(f"Started [bold]{flow}[/]: {escape(flow_run_url(str(flow_run.id)))}")
-        if not wait:
-            return
-        try:
-            asyncio.run(_follow(flow_run.id))
-        except KeyboardInterrupt:
-            CONSOLE.print("Stopped following; the run continues.")
-        else:
-            _end(client.read_flow_run(flow_run.id).state)
-
-
-def _parameter(text: str) -> tuple[str, Any]:
-    key, separator, value = text.partition("=")
-    if not separator:
-        raise UsageError(f"--param expects KEY=JSON, got {text!r}.", "For example: --param seed=7")
-    with suppress(ValueError):
-        return key.strip(), json.loads(value)
-    return key.strip(), value
-
-
-async def _follow(flow_run_id: "UUID") -> None:
-    """Print a run's log lines until it ends; only a server that streams them sends any."""
-    from prefect.client.schemas.objects import Log
-    from prefect.events.subscribers import FlowRunSubscriber
-    from websockets.exceptions import WebSocketException
-
-    try:
-        async with FlowRunSubscriber(flow_run_id) as stream:
-            async for item in stream:
-                if isinstance(item, Log):
-                    step = "flow" if item.task_run_id is None else "task"
-                    show(item.timestamp.astimezone(), step, item.message, item.level)
-                elif told := _SAID_OF.get(item.event):
-                    show(item.occurred.astimezone(), "flow", told, logging.WARNING)
-    except (OSError, WebSocketException) as err:
-        raise ExternalError(f"The Prefect server was lost: {err}.", "The run may continue: see its page.") from err
-
-
-def _end(state: "State[Any] | None") -> None:
-    from sentiflow.operations.flow_runs import ENCOUNTERED, error_of
-
-    if state is None or not state.is_final():
-        raise ExternalError("The Prefect server sends nothing more of this run.", "It may continue: see its page.")
-    if state.name == "Refused":
-        raise RejectedError(state.message or "", "Its log in the Prefect UI has all checks.")
-    if state.is_completed():
-        first, *others = map(escape, (state.message or "").splitlines() or [""])
-        CONSOLE.say(f"[bold]{escape(state.name or 'Completed')}.[/] {first}".rstrip(), *others)
-        return
-    lines = (state.message or "It left no message.").splitlines()
-    message = f"The run ended as {(state.name or state.type.value).lower()}: {ENCOUNTERED.sub('', lines[0])}"
-    hint = lines[1] if len(lines) > 1 else "The Prefect UI has all of its log lines."
-    raise (RejectedError if error_of(state) == "RejectedError" else ExternalError)(message, hint)

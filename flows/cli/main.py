@@ -73,7 +73,7 @@ def application() -> "Typer":
     """The Typer app of all commands; their modules import at their top only what ``--help`` needs."""
     import typer
 
-    from flows.cli import admin, data, inference, label, models, runs, schedule, sweep, train
+    from flows.cli import admin, data, inference, models, runs, schedule, sweep, train
 
     def print_version(asked: bool) -> None:
         if asked:
@@ -96,7 +96,7 @@ def application() -> "Typer":
     def _options(_version: Annotated[bool, shown] = False) -> None:
         pass
 
-    for module in (train, data, sweep, runs, models, inference, schedule, admin, label):
+    for module in (train, data, sweep, runs, models, inference, schedule, admin):
         app.add_typer(module.app)
     return app
 

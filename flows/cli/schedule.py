@@ -1,21 +1,39 @@
-"""``sentiflow schedule``: flows when they are due."""
+"""``sentiflow schedule``: flows when they are due; ``trigger``: one now."""
 
+import asyncio
+import json
+import logging
+from contextlib import suppress
 from datetime import UTC, datetime
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flows.cli.options import OPERATE, command
-from flows.cli.output import relayed, shown_login
-from sentiflow.console import CONSOLE, escape
-from sentiflow.errors import UsageError
+from flows.cli.output import relayed, show, shown_login
+from sentiflow.console import CONSOLE, escape, working
+from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.redaction import without_login
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
+    from prefect.client.schemas.objects import State
+
     from sentiflow.operations.deployments import Applied, Deployment
     from sentiflow.operations.prefect_server import Server
     from sentiflow.settings import Settings
+
+_WAITS = (
+    "waits: another run of this deployment has its place. One that was killed gives it back after some minutes, "
+    "or at once with: sentiflow trigger housekeeping"
+)
+_QUEUED = (
+    "Still queued: no worker has picked it up. In the stack see `docker compose ps worker` and `make logs`; "
+    "on one machine, whether `sentiflow schedule` runs."
+)
+_SAID_OF = {"prefect.flow-run.AwaitingConcurrencySlot": _WAITS, "prefect.flow-run.Late": _QUEUED}
 
 app = typer.Typer()
 
@@ -144,3 +162,107 @@ def _when(applied: "Applied") -> str:
     ours = any(each.active and each.slug == TAG for each in applied.on_server.schedules)
     text = describe_schedule(schedule) if schedule and ours else "a schedule made in the Prefect UI"
     return text if soonest is None else f"{text}, next {soonest:%a %Y-%m-%d %H:%M:%S} UTC"
+
+
+@command(
+    app,
+    OPERATE,
+    "sentiflow trigger train",
+    'sentiflow trigger train --param seed=7 --param config=\'{"recipe": "tuned", "epochs": 3}\'',
+    "sentiflow trigger promote --param version=3 --no-wait",
+)
+def trigger(
+    flow: Annotated[
+        str,
+        typer.Argument(
+            metavar="FLOW",
+            help="train, repeat, sweep, reproduce, promote, score, housekeeping, monitor, or FLOW/DEPLOYMENT.",
+        ),
+    ],
+    *,
+    params: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--param",
+            "-p",
+            metavar="KEY=JSON",
+            help="A parameter of this run; what is no JSON is text; repeatable.",
+        ),
+    ] = None,
+    wait: Annotated[bool, typer.Option(help="Follow the log until the run ends.")] = True,
+) -> None:
+    """Start a run of a deployment now and follow it.
+
+    Parameters that are not given are the deployment's.
+    """
+    from sentiflow.settings import load_settings
+
+    given = dict(map(_parameter, params or ()))
+    settings = load_settings()
+    with working("Connecting to Prefect"):
+        from prefect.client.orchestration import get_client
+
+        from sentiflow.operations import flow_runs
+        from sentiflow.operations.deployments import read
+        from sentiflow.operations.prefect_server import connect_to_running, flow_run_url
+
+        connect_to_running(settings)
+    with get_client(sync_client=True) as client:
+        deployment = read(client, flow if "/" in flow else f"{flow}/{flow}")
+        if deployment is None:
+            there = ", ".join(flow_runs.names(client)) or "none yet: start `sentiflow schedule`"
+            raise UsageError(f"There is no deployment of {flow!r}.", f"There are: {there}.")
+        flow_run = flow_runs.start(client, deployment, given)
+        CONSOLE.say(f"Started [bold]{flow}[/]: {escape(flow_run_url(str(flow_run.id)))}")
+        if not wait:
+            return
+        try:
+            asyncio.run(_follow(flow_run.id))
+        except KeyboardInterrupt:
+            CONSOLE.print("Stopped following; the run continues.")
+        else:
+            _end(client.read_flow_run(flow_run.id).state)
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise UsageError(f"--param expects KEY=JSON, got {text!r}.", "For example: --param seed=7")
+    with suppress(ValueError):
+        return key.strip(), json.loads(value)
+    return key.strip(), value
+
+
+async def _follow(flow_run_id: "UUID") -> None:
+    """Print a run's log lines until it ends; only a server that streams them sends any."""
+    from prefect.client.schemas.objects import Log
+    from prefect.events.subscribers import FlowRunSubscriber
+    from websockets.exceptions import WebSocketException
+
+    try:
+        async with FlowRunSubscriber(flow_run_id) as stream:
+            async for item in stream:
+                if isinstance(item, Log):
+                    step = "flow" if item.task_run_id is None else "task"
+                    show(item.timestamp.astimezone(), step, item.message, item.level)
+                elif told := _SAID_OF.get(item.event):
+                    show(item.occurred.astimezone(), "flow", told, logging.WARNING)
+    except (OSError, WebSocketException) as err:
+        raise ExternalError(f"The Prefect server was lost: {err}.", "The run may continue: see its page.") from err
+
+
+def _end(state: "State[Any] | None") -> None:
+    from sentiflow.operations.flow_runs import ENCOUNTERED, error_of
+
+    if state is None or not state.is_final():
+        raise ExternalError("The Prefect server sends nothing more of this run.", "It may continue: see its page.")
+    if state.name == "Refused":
+        raise RejectedError(state.message or "", "Its log in the Prefect UI has all checks.")
+    if state.is_completed():
+        first, *others = map(escape, (state.message or "").splitlines() or [""])
+        CONSOLE.say(f"[bold]{escape(state.name or 'Completed')}.[/] {first}".rstrip(), *others)
+        return
+    lines = (state.message or "It left no message.").splitlines()
+    message = f"The run ended as {(state.name or state.type.value).lower()}: {ENCOUNTERED.sub('', lines[0])}"
+    hint = lines[1] if len(lines) > 1 else "The Prefect UI has all of its log lines."
+    raise (RejectedError if error_of(state) == "RejectedError" else ExternalError)(message, hint)

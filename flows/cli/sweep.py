@@ -166,7 +166,7 @@ def reproduce(
     record = original.record
     message = f"Training again: [bold]{escape(record.name)}[/] of {record.started.astimezone():%Y-%m-%d %H:%M}"
     wait_for_server = begin(message, model_name(original.dataset), settings)
-    from flows.reproduce import reproduce
+    from flows.train import reproduce
 
     preload()
     wait_for_server()

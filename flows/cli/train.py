@@ -70,8 +70,7 @@ def train(
     wait_for_server = start_up(message, dataset, settings, table)
 
     def run(dataset: str) -> "TrainingResult | RepeatsResult | Skipped":
-        from flows.repeat import repeat
-        from flows.train import train
+        from flows.train import repeat, train
         from sentiflow.training.preload import preload
 
         preload()

@@ -134,7 +134,7 @@ def this_flow_run() -> Started:
     """What started the current flow run."""
     flow_run, flow_run_id, deployment = runtime.flow_run, str(runtime.flow_run.id), runtime.deployment.name
     return FlowRunStarted(
-        str(flow_run.name), f"flows/{flow_run.flow_name}.py",
+        str(flow_run.name), f"flow {flow_run.flow_name}",
         f"deployment {deployment}" if deployment else "by hand",
         load_settings().lock_timeout if runtime.deployment.id else 0.0,
         flow_run_id, flow_run.run_count,

@@ -11,8 +11,7 @@ from mlflow.tracking import MlflowClient
 
 from benchmarks.sample import sample_rows
 from flows.cli.train import _single, next_commands
-from flows.repeat import repeat
-from flows.train import train
+from flows.train import repeat, train
 from sentiflow.data.table import TableOptions
 from sentiflow.promotion.candidate import evaluate_candidate
 from sentiflow.results import TrainingResult

@@ -8,10 +8,8 @@ from prefect import Flow
 from flows.housekeeping import housekeeping
 from flows.monitor import monitor
 from flows.promote import promote
-from flows.repeat import repeat
-from flows.reproduce import reproduce
 from flows.score import score
-from flows.train import train
+from flows.train import repeat, reproduce, train
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from mlflow.entities import Run
 from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 
-from flows.repeat import repeat
+from flows.train import repeat
 from sentiflow.results import RepeatsResult
 from sentiflow.store.client import connect, experiment_id
 from sentiflow.store.ui import runs_url

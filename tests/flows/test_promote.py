@@ -12,7 +12,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 
-from flows.cli.admin import _end
+from flows.cli.schedule import _end
 from flows.promote import after_training, promote
 from flows.train import train
 from sentiflow.environment import person

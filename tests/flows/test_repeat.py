@@ -7,7 +7,7 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from flows.repeat import repeat
+from flows.train import repeat
 from sentiflow.errors import UsageError
 from sentiflow.results import RepeatsResult
 from sentiflow.store.client import connect

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.reproduce import reproduce
-from flows.train import train
+from flows.train import reproduce, train
 from sentiflow.data.table import TableOptions
 from sentiflow.errors import ExternalError, RejectedError, UsageError
 from sentiflow.promotion.candidate import evaluate_candidate

@@ -10,8 +10,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from benchmarks.sample import sample_rows
-from flows.reproduce import reproduce
-from flows.train import train
+from flows.train import reproduce, train
 from sentiflow.base import model as base
 from sentiflow.data import reviews
 from sentiflow.data.division import text_id, word_hash
