@@ -31,7 +31,7 @@ from sentiflow.monitoring.labelling import csv_table
 from sentiflow.monitoring.log import SERVED, Entry, TextLog
 from sentiflow.monitoring.sample import Sample, draw
 from sentiflow.promotion.candidate import cost_of
-from sentiflow.promotion.gate import AGAINST_BASELINE, OLD, Evidence, Group, Limits, judge
+from sentiflow.promotion.gate import AGAINST_BASELINE, OLD, Evidence, Group, judge
 from sentiflow.scoring import LABEL_NAMES, TextScorer, is_positive
 from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.settings import Settings
@@ -119,7 +119,7 @@ class World:
         with tempfile.TemporaryDirectory() as files:
             candidate.scorer.weights.save(Path(files) / "weights.npz")
             cost = cost_of(Path(files), candidate.scorer)
-        limits, groups = Limits.of(self.settings), [Group(OLD, kept, right)]
+        limits, groups = self.settings, [Group(OLD, kept, right)]
         given = Evidence(candidate.table, old, cost, baseline=candidate.simple, groups=groups)
         decision = judge(given, limits)
         passed = {rule.name: rule.passed for rule in decision.rules}

@@ -83,7 +83,7 @@ def report(check: DriftCheck, texts: RecentTexts, result: DriftResult) -> OpenRu
 @task(name="mark checked", task_run_name="mark checked", persist_result=False)
 def mark_checked(check: DriftCheck, texts: RecentTexts, result: DriftResult) -> None:
     """Note up to where the texts have been checked; a check that was killed before is repeated."""
-    check.log.mark_checked(check.model, texts.last_id, {each.name: each.psi for each in result.features})
+    check.log.mark(check.model, id=texts.last_id, psi={each.name: each.psi for each in result.features})
 
 
 @contextmanager

@@ -81,7 +81,6 @@ class LiveAccuracy:
 
     @property
     def enough(self) -> bool:
-        """Whether there are labels enough to tell an accuracy."""
         return self.labels >= FEWEST
 
     @property
@@ -91,7 +90,6 @@ class LiveAccuracy:
 
     @property
     def labels(self) -> int:
-        """Texts with a label."""
         return len(self.verdicts.labels)
 
     @property
@@ -204,7 +202,7 @@ def new_drops(news: Sequence[LiveAccuracy], settings: Settings) -> list[LiveAccu
 def mark(found: Sequence[LiveAccuracy], log: TextLog, settings: Settings) -> None:
     """Note what was told, so that the next check tells the rest, and the accuracy for the service's metrics."""
     if found[-1].complete and found[-1].enough:
-        log.mark_accuracy(found[-1].sample.model, found[-1].value)
+        log.mark(found[-1].sample.model, accuracy=found[-1].value)
     told = {each.sample.number: each for each in found}
     model = found[0].sample.model
     with sampling.alone(model, settings):
@@ -215,7 +213,6 @@ def mark(found: Sequence[LiveAccuracy], log: TextLog, settings: Settings) -> Non
 
 
 def metrics(each: LiveAccuracy) -> dict[str, float]:
-    """What is logged in MLflow for a sample."""
     counted, values = each.verdicts, (each.value, *each.interval)
     return {
         **(dict(zip(_METRICS, values, strict=True)) if each.enough else {}),
@@ -227,7 +224,6 @@ def metrics(each: LiveAccuracy) -> dict[str, float]:
 
 
 def report(found: Sequence[LiveAccuracy]) -> Report:
-    """The outcome as a page, and as Markdown for Prefect and MLflow."""
     last = found[-1]
     return Report(
         f"Accuracy in use of {last.sample.model}", [Text(f"{last.headline}.", strong=True)], [section(found)]
@@ -235,7 +231,6 @@ def report(found: Sequence[LiveAccuracy]) -> Report:
 
 
 def section(found: Sequence[LiveAccuracy]) -> Section:
-    """A row a sample, and the accuracy over time."""
     heading = (
         "sample", "until", "version", "labels", "accuracy", "95% interval", "test",
         "without labels", "disputed",

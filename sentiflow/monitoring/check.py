@@ -43,7 +43,6 @@ class DriftCheck:
 
     @property
     def artifacts(self) -> Path:
-        """Folder of what its MLflow run keeps."""
         return self.work / "artifacts"
 
 
@@ -60,7 +59,6 @@ class RecentTexts:
 
     @property
     def distinct(self) -> int:
-        """How many different ones there are."""
         return len(self.texts)
 
 
@@ -79,23 +77,19 @@ class DriftResult:
 
     @property
     def title(self) -> str:
-        """Of the page."""
         return f"Drift of {self.model}"
 
     @property
     def drifted(self) -> tuple[str, ...]:
-        """Labels of the features that drifted."""
         return tuple(feature.label for feature in self.features if feature.drifted)
 
     @property
     def headline(self) -> str:
-        """The outcome in a sentence."""
         if not self.drifted:
             return "No drift: the texts are still like the reviews"
         return f"Drift: {', '.join(self.drifted)} moved beyond the limits"
 
     def metrics(self) -> dict[str, float]:
-        """What is logged in MLflow."""
         fields = {"psi": "psi", "p": "p", "median": "recent", "median_reviews": "reference"}
         return {
             f"drift/{each.name}_{name}": getattr(each, field)
@@ -118,17 +112,14 @@ class CheckOutcome:
 
     @property
     def summary(self) -> str:
-        """What the labels say, and whether there is drift."""
         return " ".join([*self.accuracy, self.drift])
 
     @property
     def drifted(self) -> tuple[str, ...]:
-        """Labels of the features that drifted."""
         return self.result.drifted if self.result else ()
 
 
 def what_to_do(model: str) -> str:
-    """What to do about drift, or a drop of the accuracy."""
     dataset = dataset_of(model)
     label = f"label recent texts (sentiflow label --dataset {dataset})"
     train = f"train on what is new (sentiflow train --dataset {dataset if dataset in BUILT_IN else 'PATH'})"
@@ -207,7 +198,6 @@ def _training_reviews(version: Version, settings: Settings) -> tuple[str, Path]:
 
 
 def table(result: DriftResult) -> Table:
-    """A row per feature."""
     heading = ("feature", "median of the reviews", "median now", "PSI", "p", "drift")
     rows = []
     for feature in result.features:

@@ -35,7 +35,6 @@ class FeatureDrift:
 
     @property
     def label(self) -> str:
-        """Its label in reports."""
         return FEATURES[self.name]
 
 

@@ -96,7 +96,6 @@ def export(sample: Sample, file: Path) -> None:
 
 
 def csv_table(rows: Iterable[tuple[str, ...]]) -> str:
-    """Rows as CSV."""
     lines = StringIO()
     csv.writer(lines).writerows(rows)
     return lines.getvalue()

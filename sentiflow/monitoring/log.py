@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -64,7 +64,7 @@ class DamagedLogError(ExternalError, OSError):
         super().__init__(f"The log of texts is damaged: {file}: {first_line(err)}.", hint)
 
 
-class _Note(BaseModel):
+class Note(BaseModel):
     """What checks note of a model."""
 
     id: int = Field(0, ge=0, lt=2**63)  # up to which its texts have been checked
@@ -94,8 +94,8 @@ class TextLog:
         rows = [row for row in rows if 2 * (len(row[-1].encode()) + _ROW) <= self._max]
         make_folder(self.folder)
         if not self.file.exists():  # a new log begins again with the first id
-            for model in self._noted():
-                self._mark(model, id=0)
+            for model in self.notes():
+                self.mark(model, id=0)
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
         os.close(os.open(self.file, flags, _OWNER_ONLY))  # SQLite's journal gets the same mode
         with self._open("rw") as db:
@@ -141,37 +141,23 @@ class TextLog:
             with db:
                 db.executemany("DELETE FROM texts WHERE id = ?", [(row,) for row, text in rows if matches(text)])
 
-    def mark_checked(self, model: str, last: int, psi: Mapping[str, float]) -> None:
-        """Note the id up to which the texts of a model have been checked, and the PSI of each feature."""
-        self._mark(model, id=last, psi=dict(psi))
-
-    def last_psi(self) -> dict[str, dict[str, float]]:
-        """By model, the PSI of each feature at the last check."""
-        return {model: self._note(model).psi for model in self._noted()}
-
-    def mark_accuracy(self, model: str, value: float) -> None:
-        """Note a model's accuracy in use."""
-        self._mark(model, accuracy=value)
-
-    def last_accuracy(self) -> dict[str, float]:
-        """By model, the accuracy in use by the last sample that was labelled."""
-        found = {model: self._note(model).accuracy for model in self._noted()}
-        return {model: value for model, value in found.items() if value is not None}
-
-    def _noted(self) -> list[str]:
-        return sorted(note.name.removesuffix(_CHECKED) for note in self.folder.glob(f"*{_CHECKED}"))
-
-    def _mark(self, model: str, **found: object) -> None:
+    def mark(self, model: str, **found: object) -> None:
+        """Note fields of a ``Note``."""
         note = self._note(model).model_copy(update=found)
         publish_private(self.folder / f"{model}{_CHECKED}", note.model_dump_json().encode())
 
-    def _note(self, model: str) -> _Note:
+    def notes(self) -> dict[str, Note]:
+        """What was noted of each model."""
+        names = sorted(note.name.removesuffix(_CHECKED) for note in self.folder.glob(f"*{_CHECKED}"))
+        return {name: self._note(name) for name in names}
+
+    def _note(self, model: str) -> Note:
         note = self.folder / f"{model}{_CHECKED}"
         try:
             with os.fdopen(os.open(note, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-                return _Note.model_validate_json(file.read(_MAX_NOTE))
+                return Note.model_validate_json(file.read(_MAX_NOTE))
         except FileNotFoundError:
-            return _Note()
+            return Note()
         except ValueError as err:
             raise DamagedLogError(note, err) from err
 

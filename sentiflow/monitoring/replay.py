@@ -42,16 +42,13 @@ class Replay:
 
     @property
     def texts(self) -> int:
-        """How many were scored."""
         return sum(map(sum, self.answers))
 
     @property
     def differ(self) -> int:
-        """Texts with different answers."""
         return self.texts - self.answers[0][0] - self.answers[1][1]
 
     def report(self) -> Report:
-        """As a page, and for the terminal."""
         one, other = self.versions
         share = f"{self.differ:,} of {self.texts:,} texts of the log ({self.differ / self.texts:.2%})"
         heading = ("", *(f"{other}: {name}" for name in self.names))

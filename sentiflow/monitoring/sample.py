@@ -152,7 +152,6 @@ def samples(model: str, settings: Settings) -> list[Sample]:
 
 
 def sampled_models(settings: Settings) -> list[str]:
-    """The models that have samples."""
     return sorted(folder.name for folder in (settings.data_dir / "samples").glob("*") if folder.is_dir())
 
 

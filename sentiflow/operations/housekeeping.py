@@ -269,7 +269,6 @@ def _hold(client: MlflowClient, runs: Sequence[Run], used: Sequence[str]) -> boo
 
 
 def _delete_files(uri: str, settings: Settings) -> None:
-    """Delete all artifacts of a run or a model."""
     repository: Any = get_artifact_repository(uri, tracking_uri=settings.tracking_uri)
     repository.delete_artifacts()
     folder = local_path(uri)

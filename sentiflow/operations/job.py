@@ -131,7 +131,6 @@ class FlowRunStarted(Started):
 
 
 def this_flow_run() -> Started:
-    """What started the current flow run."""
     flow_run, flow_run_id, deployment = runtime.flow_run, str(runtime.flow_run.id), runtime.deployment.name
     return FlowRunStarted(
         str(flow_run.name), f"flow {flow_run.flow_name}",

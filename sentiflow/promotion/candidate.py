@@ -16,7 +16,7 @@ from sentiflow.errors import ExternalError, RejectedError, UsageError, first_lin
 from sentiflow.evaluation.scores import BASELINE, ScoreTable
 from sentiflow.names import dataset_of
 from sentiflow.promotion import gate, scores
-from sentiflow.promotion.gate import Cost, Decision, Evidence, Group, Limits, Names, judge
+from sentiflow.promotion.gate import Cost, Decision, Evidence, Group, Names, judge
 from sentiflow.promotion.history import Event, choose, decline_of, history_of, how_to_answer
 from sentiflow.promotion.scores import Model, UnloadableError, load
 from sentiflow.redaction import escape_markdown
@@ -58,7 +58,6 @@ class Candidate:
 
     @property
     def promotes(self) -> bool:
-        """Whether it is to become champion."""
         return self.answer in ("passed", "approved", "forced")
 
     def answered(self, *, promote: bool, why: str, name: str) -> Self:
@@ -75,7 +74,6 @@ class Candidate:
         )
 
     def markdown(self) -> str:
-        """The candidate and its judgement."""
         decision = self.decision
         outcome = "all checks passed" if decision.passed else f"**{escape_markdown(decision.refusal)}**"
         rules = [
@@ -94,7 +92,6 @@ class Candidate:
 
     @property
     def summary(self) -> str:
-        """The outcome in a sentence."""
         version = f"{self.name} version {self.version}"
         if self.answer == "waits":
             return f"{version} is not in use yet. {how_to_answer(self.name, self.version)}"
@@ -191,7 +188,7 @@ def evaluate_candidate(
             named=named,
             notes=list(dict.fromkeys(filter(None, notes))),
         )
-    return Candidate(name, number, why, candidate.run_id or "", current, judge(evidence, Limits.of(settings)))
+    return Candidate(name, number, why, candidate.run_id or "", current, judge(evidence, settings))
 
 
 def judged_before(name: str, version: VersionRecord) -> Candidate:

@@ -90,24 +90,6 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What the gate judges by: the settings of these names behind ``gate_``."""
-
-    min_accuracy: float | None
-    baseline: bool
-    margin: float
-    slice_margin: float
-    latency_ms: float
-    size_mb: float
-    reproduced: bool
-
-    @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """The limits of the settings."""
-        return cls(**{field.name: getattr(settings, f"gate_{field.name}") for field in fields(cls)})
-
-
-@dataclass(frozen=True)
 class Rule:
     """One rule of the gate; the text says measurement, condition and limit in words."""
 
@@ -119,12 +101,10 @@ class Rule:
 
     @property
     def outcome(self) -> str:
-        """In a word."""
         return "passed" if self.passed else "failed"
 
     @property
     def line(self) -> str:
-        """Outcome, name and text in a line."""
         return f"{self.outcome}: {self.name}, {self.text}"
 
 
@@ -146,22 +126,18 @@ class Decision:
 
     @property
     def passed(self) -> bool:
-        """Whether the candidate may replace the champion."""
         return all(rule.passed for rule in self.rules)
 
     @property
     def failures(self) -> tuple[Rule, ...]:
-        """The rules that do not hold."""
         return tuple(rule for rule in self.rules if not rule.passed)
 
     @property
     def refusal(self) -> str:
-        """The names of the rules that do not hold, as a sentence."""
         names = ", ".join(rule.name for rule in self.failures)
         return f"{len(self.failures)} of {len(self.rules)} checks failed ({names})."
 
     def record(self) -> dict[str, Any]:
-        """Everything as plain values, for JSON."""
         return {"passed": self.passed, **asdict(self)}
 
     @classmethod
@@ -173,11 +149,11 @@ class Decision:
         return cls(**made | {"rules": rules, "comparison": compared, "notes": tuple(record["notes"])})
 
 
-def judge(evidence: Evidence, limits: Limits) -> Decision:
-    """Compare a candidate with the gate's limits, and with the champion, if there is one."""
+def judge(evidence: Evidence, limits: Settings) -> Decision:
+    """Compare a candidate with the limits, settings of the gate, and with the champion, if there is one."""
     given, left, enough, notes = _usable(evidence)
     accuracy = float(given.candidate.right.mean())
-    simple = _against_baseline(given.candidate, given.baseline) if limits.baseline else []
+    simple = _against_baseline(given.candidate, given.baseline) if limits.gate_baseline else []
     compared, answers, told = _of_answers(given, limits, enough=enough)
     too_few = f"{left:,} that none of the compared has learnt from, at least {FEWEST}"
     rules = [
@@ -185,8 +161,8 @@ def judge(evidence: Evidence, limits: Limits) -> Decision:
         *simple,
         *([] if enough else [Rule("test reviews", False, left, FEWEST, too_few)]),
         *answers,
-        _at_most(LATENCY, given.cost.latency_ms, limits.latency_ms, "ms a text"),
-        _at_most("size", given.cost.size_mb, limits.size_mb, "MB"),
+        _at_most(LATENCY, given.cost.latency_ms, limits.gate_latency_ms, "ms a text"),
+        _at_most("size", given.cost.size_mb, limits.gate_size_mb, "MB"),
         *_reproduced(given, limits),
         *([Rule(DECLINE, False, None, 0.0, given.declined)] if given.declined else []),
     ]
@@ -219,12 +195,12 @@ def _usable(given: Evidence) -> tuple[Evidence, int, bool, list[str]]:
 
 
 def _of_answers(
-    given: Evidence, limits: Limits, *, enough: bool
+    given: Evidence, limits: Settings, *, enough: bool
 ) -> tuple[Comparison | None, list[Rule], list[str]]:
     """How candidate and champion compare, if they can be, and the rules and notes of their answers."""
     candidate, champion = given.candidate, given.champion
     if given.silent:
-        return None, [Rule("better", False, None, 0.0 - limits.margin, given.silent)], []
+        return None, [Rule("better", False, None, 0.0 - limits.gate_margin, given.silent)], []
     if not enough:
         return None, [], ["Not judged by its answers: too few test reviews are left."]
     if champion is None:
@@ -239,16 +215,16 @@ def _of_answers(
     return compare(candidate.right, champion.right), rules, notes
 
 
-def _reproduced(given: Evidence, limits: Limits) -> list[Rule]:
+def _reproduced(given: Evidence, limits: Settings) -> list[Rule]:
     text = f"{given.reproduced or 'not trained again'}, must be identical"
     identical = given.reproduced == "identical"
-    return [Rule(REPRODUCED, identical, float(identical), 1.0, text)] if limits.reproduced else []
+    return [Rule(REPRODUCED, identical, float(identical), 1.0, text)] if limits.gate_reproduced else []
 
 
 def _against_champion(
     candidate: ScoreTable,
     champion: ScoreTable,
-    limits: Limits,
+    limits: Settings,
     recent: NDArray[np.bool_] | None,
     groups: Sequence[Group],
 ) -> tuple[list[Rule], list[str]]:
@@ -272,9 +248,9 @@ def _against_champion(
     return rules, notes
 
 
-def _minimum(accuracy: float, limits: Limits, *, floor: bool) -> list[Rule]:
+def _minimum(accuracy: float, limits: Settings, *, floor: bool) -> list[Rule]:
     """The rule of the minimum accuracy: of the limits, else a fixed ``floor``, if there is to be one."""
-    least = limits.min_accuracy
+    least = limits.gate_min_accuracy
     if least is None and not floor:
         return []
     least = _MIN_ACCURACY if least is None else least
@@ -308,12 +284,12 @@ def _no_constant(candidate: ScoreTable, *, named: bool) -> list[Rule]:
     return [Rule(ABOVE, named, low, share, text)]
 
 
-def _better(every: Comparison, newer: Comparison | None, limits: Limits) -> Rule:
+def _better(every: Comparison, newer: Comparison | None, limits: Settings) -> Rule:
     """The rule that the candidate gains: on all test reviews, or on texts in use without losing on all.
 
     A candidate that learnt from a few thousand new texts gains little on a large old test.
     """
-    least = 0.0 - limits.margin  # not -0.0
+    least = 0.0 - limits.gate_margin  # not -0.0
     text = _difference(every, "the champion")
     if newer is not None and every.low <= least and newer.low > _FAVOUR and every.high >= 0:
         text = f"on labelled texts in use {_difference(newer, 'the champion')}; on all {text}"
@@ -339,10 +315,10 @@ def _difference(found: Comparison, other: str) -> str:
     return f"{points} {other} (95% interval {interval}, p {p if p.startswith('<') else f'= {p}'})"
 
 
-def _slice(name: str, candidate: NDArray[np.bool_], champion: NDArray[np.bool_], limits: Limits) -> Rule:
+def _slice(name: str, candidate: NDArray[np.bool_], champion: NDArray[np.bool_], limits: Settings) -> Rule:
     # By counts: the difference of two means may differ from the limit by a rounding error.
     change = (int(candidate.sum()) - int(champion.sum())) / len(candidate)
-    least = 0.0 - limits.slice_margin
+    least = 0.0 - limits.gate_slice_margin
     text = f"{100 * change:+.2f} points on its {len(candidate):,} reviews, at least {100 * least:+.2f} points"
     found = compare(candidate, champion)
     by_chance = change < least and found.high >= 0

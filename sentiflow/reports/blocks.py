@@ -95,7 +95,6 @@ class Picture:
 
     @property
     def data(self) -> str:
-        """The figure as SVG in base64."""
         return base64.b64encode(svg(self.figure).encode()).decode()
 
     @property

@@ -202,8 +202,7 @@ class Keeper:
             if time.monotonic() >= shown_at + _DRIFT_SECONDS:
                 shown_at = time.monotonic()
                 with suppress(OSError, ValueError):  # the next write says so
-                    self._metrics.show_drift(log.last_psi())
-                    self._metrics.show_accuracy(log.last_accuracy())
+                    self._metrics.show_notes(log.notes())
             closed = self._closed.wait(_WRITE_SECONDS)
             with self._lock:
                 entries, self._waiting, self._characters = self._waiting, [], 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from sentiflow.monitoring.log import Note
 from sentiflow.store.records import Version
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -97,11 +98,10 @@ class Metrics:
         if self._ready is not None:
             self._ready.set(version is not None)
 
-    def show_drift(self, psi: Mapping[str, Mapping[str, float]]) -> None:
-        for model, features in psi.items():
-            for feature, value in features.items():
+    def show_notes(self, notes: Mapping[str, Note]) -> None:
+        """Show what checks noted of each model."""
+        for model, note in notes.items():
+            for feature, value in note.psi.items():
                 self._drift.labels(model, feature).set(value)
-
-    def show_accuracy(self, accuracy: Mapping[str, float]) -> None:
-        for model, value in accuracy.items():
-            self._accuracy.labels(model).set(value)
+            if note.accuracy is not None:
+                self._accuracy.labels(model).set(note.accuracy)

@@ -177,9 +177,9 @@ COMMANDS = {
     "monitor": _given(
         _labelled,
         {
-            f"{_TASKS}create": 2, f"{_TASKS}_tell": 1, f"{_LOG}mark_accuracy": 1,
+            f"{_TASKS}create": 2, f"{_TASKS}_tell": 1, f"{_LOG}mark": 2,
             "sentiflow.monitoring.accuracy:mark": 1, "sentiflow.monitoring.check:collect_texts": 1,
-            "sentiflow.monitoring.check:compare": 1, f"{_TASKS}publish_summary": 2, f"{_LOG}mark_checked": 1,
+            "sentiflow.monitoring.check:compare": 1, f"{_TASKS}publish_summary": 2,
         },
         _is_told, lambda _: ("monitor", *SAMPLE),
     ),

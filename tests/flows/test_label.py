@@ -163,7 +163,11 @@ def test_a_drop_of_a_version_that_was_replaced_is_reported_and_no_alarm(logged: 
 @pytest.mark.story
 def test_a_late_label_of_an_older_sample_is_not_the_accuracy_in_use(logged: World) -> None:
     """The gauge is the newest sample's, once that is complete."""
-    gauge = TextLog(logged.root / "log", 0).last_accuracy
+
+    def gauge() -> dict[str, float | None]:
+        notes = TextLog(logged.root / "log", 0).notes()
+        return {model: note.accuracy for model, note in notes.items() if note.accuracy is not None}
+
     run(logged, "label", "--texts", "20")
     older = newest(logged)
     serve(logged, [f"{text} So." for text in TRUTH], at="2026-02-01T00:00:00")

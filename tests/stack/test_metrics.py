@@ -33,7 +33,7 @@ def test_every_query_of_the_dashboard_has_an_answer(trained: Trained, tmp_path: 
     with service.running(world, SENTIFLOW_PREDICTION_LOG_DIR=str(texts)) as running, running.client() as http:
         http.post("/predict", json={"texts": service.TEXTS})
         until(lambda: service.figure(http, "sentiflow_texts_kept_total") == len(service.TEXTS))
-        TextLog(texts, 10**7).mark_checked(service.MODEL, 3, {"oov": 0.3, "length": 0.01, "score": 0.1})
+        TextLog(texts, 10**7).mark(service.MODEL, id=3, psi={"oov": 0.3, "length": 0.01, "score": 0.1})
         config = (METRICS / "prometheus.yml").read_text().replace("15s", "200ms")
         config = config.replace('"api:8000"', f'"{running.address.removeprefix("http://")}"')
         (tmp_path / "prometheus.yml").write_text(config)

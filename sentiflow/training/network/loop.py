@@ -48,7 +48,6 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._bar = ExitStack()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
-        """Open the epoch's bar."""
         self.epoch = epoch + 1
         self._started = time.perf_counter()
         bar = self._progress(f"epoch {epoch + 1}/{self.epochs}", self.params["steps"])
@@ -66,7 +65,6 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         _check(logs)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Record the epoch and report it."""
         _check(logs)
         self.close()
         seconds = time.perf_counter() - self._started
@@ -85,7 +83,6 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._on_epoch(entry)
 
     def close(self) -> None:
-        """End the bar of the current epoch, if one is open."""
         self._bar.close()
 
 

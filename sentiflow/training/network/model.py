@@ -199,7 +199,6 @@ def _log_odds(member: keras.Sequential, ngrams: NGrams) -> keras.Sequential:
 
 
 def summary_of(network: keras.Model) -> str:
-    """Keras's table of layers, shapes and parameters."""
     lines = io.StringIO()
     network.summary(print_fn=lambda line: lines.write(f"{line}\n"), line_length=80, expand_nested=True)
     return lines.getvalue()

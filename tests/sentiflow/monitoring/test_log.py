@@ -41,7 +41,7 @@ def check(folder: Path, model: str = MODEL) -> list[str]:
     """Every text that no check has seen; now it has."""
     entries = unchecked(folder, model)
     if entries:
-        TextLog(folder, LARGE).mark_checked(model, entries[-1].id, {})
+        TextLog(folder, LARGE).mark(model, id=entries[-1].id)
     return [one.text for one in entries]
 
 
@@ -80,8 +80,8 @@ def test_a_log_that_was_deleted_during_a_check_is_made_by_the_next_text_and_chec
     tmp_path: Path,
 ) -> None:
     log = TextLog(tmp_path, LARGE)
-    log.mark_checked(MODEL, 5, {"oov": 0.5})
-    assert not log.file.exists() and log.last_psi() == {MODEL: {"oov": 0.5}}
+    log.mark(MODEL, id=5, psi={"oov": 0.5})
+    assert not log.file.exists() and log.notes()[MODEL].psi == {"oov": 0.5}
     log.append([entry("new")])
     assert check(tmp_path) == ["new"]
 
@@ -105,8 +105,8 @@ def test_a_check_deletes_no_file_that_a_planted_journal_names(tmp_path: Path) ->
     plant_journal(log, victim)
     with pytest.raises(OSError, match="killed while it wrote; the next text that is logged repairs the file"):
         list(log.unchecked(MODEL))
-    log.mark_checked(MODEL, 1, {"oov": 0.5})
-    assert log.last_psi() == {MODEL: {"oov": 0.5}}
+    log.mark(MODEL, id=1, psi={"oov": 0.5})
+    assert log.notes()[MODEL].psi == {"oov": 0.5}
     assert victim.exists()
 
 
@@ -155,7 +155,7 @@ def test_the_oldest_texts_of_all_models_go_first(tmp_path: Path) -> None:
 def test_ids_are_not_used_again(tmp_path: Path) -> None:
     log = TextLog(tmp_path, 200_000)
     log.append([entry("x" * 1_000)] * 100)
-    log.mark_checked(MODEL, 100, {})
+    log.mark(MODEL, id=100)
     log.append([entry("y" * 90_000)])  # needs all of the log
     (only,) = unchecked(tmp_path)
     assert (only.id, only.text[0]) == (101, "y")

@@ -11,15 +11,17 @@ import pytest
 from sentiflow.evaluation.scores import ScoreTable, slices
 from sentiflow.evaluation.statistics import tango
 from sentiflow.promotion import gate
-from sentiflow.promotion.gate import FEWEST, Cost, Decision, Evidence, Group, Limits, Rule
+from sentiflow.promotion.gate import FEWEST, Cost, Decision, Evidence, Group, Rule
 from sentiflow.settings import Settings
 
 
-def limits(**values: float) -> Limits:
-    return replace(Limits.of(Settings()), **values)
+def limits(**values: Any) -> Settings:
+    return Settings(**{f"gate_{name}": value for name, value in values.items()})
 
 
-def judge(candidate: ScoreTable, champion: ScoreTable | None, cost: Cost, limits: Limits, **more: Any) -> Decision:
+def judge(
+    candidate: ScoreTable, champion: ScoreTable | None, cost: Cost, limits: Settings, **more: Any
+) -> Decision:
     return gate.judge(Evidence(candidate, champion, cost, **more), limits)
 
 

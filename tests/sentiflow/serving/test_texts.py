@@ -72,8 +72,8 @@ def test_a_log_that_can_be_written_again_is_told_and_goes_on(
 
 def test_the_last_check_of_drift_is_shown(tmp_path: Path) -> None:
     metrics, log = Metrics(), TextLog(tmp_path, 100_000)
-    log.mark_checked(MODEL, 0, {"length": 0.125})
-    log.mark_accuracy(MODEL, 0.875)
+    log.mark(MODEL, psi={"length": 0.125})
+    log.mark(MODEL, accuracy=0.875)
     keeper = Keeper(log, metrics)
     keeper.start()
     until(lambda: b"sentiflow_live_accuracy{" in generate_latest(metrics.registry))
