@@ -17,9 +17,8 @@ from sentiflow.operations.job import job, this_flow_run
 from sentiflow.reports.blocks import PAGE, Section
 from sentiflow.run.record import DIGEST, KIND, MONITOR
 from sentiflow.settings import Notification
-from sentiflow.store.client import OpenRun, connect, experiment_id
+from sentiflow.store.client import OpenRun, close_checks, connect, experiment_id
 from sentiflow.store.find import open_store
-from sentiflow.store.left_open import close_checks
 from sentiflow.store.records import LOCK, QUOTED
 from sentiflow.training.open_run import closing, create, provenance, publish_summary
 

@@ -68,7 +68,7 @@ def monitor(dataset: WhoseOption = None, as_json: JsonOption = False) -> None:
     if outcome.result is not None:
         from sentiflow.monitoring import check
 
-        stdout.say(f"{escape(outcome.result.title)}: {outcome.texts:,} recent texts against the reviews\n")
+        stdout.say(f"Drift of {escape(outcome.model)}: {outcome.texts:,} recent texts against the reviews\n")
         print_table(check.table(outcome.result), stdout)
         stdout.say(f"\n{check.NO_LABELS}", f"Report: {escape(outcome.run_url)}")
     stdout.say(f"[bold]{escape(outcome.drift)}[/]")

@@ -76,10 +76,6 @@ class DriftResult:
     unusual: Sequence[UnusualText]  # the texts least like the reviews
 
     @property
-    def title(self) -> str:
-        return f"Drift of {self.model}"
-
-    @property
     def drifted(self) -> tuple[str, ...]:
         return tuple(feature.label for feature in self.features if feature.drifted)
 
@@ -215,7 +211,7 @@ def report(result: DriftResult, figures: Mapping[str, Figure], more: Sequence[Se
     rule = f"A feature has drifted when its PSI is at least {result.min_psi:g} and its p below {result.alpha:g}."
     pictures = [Picture(figure, FEATURES[name]) for name, figure in figures.items()]
     return Report(
-        result.title,
+        f"Drift of {result.model}",
         [Text(f"{result.headline}.", strong=True)],
         [
             Section("Features", [table(result), Text(f"{rule} {NO_LABELS}")]),

@@ -101,7 +101,6 @@ def surprise(reference: Floats, recent: Floats) -> Floats:
 class UnusualText:
     """The beginning of a text that is unlike the reviews, with the features of the whole text."""
 
-    surprise: float  # in nats, of vocabulary and length together
     features: dict[str, float]
     text: str
     id: str  # as ``text_id`` makes it of the whole text
@@ -160,9 +159,8 @@ def most_unusual(
     chosen = np.argsort(-far, kind="stable")[:limit].tolist()
     return [
         UnusualText(
-            float(far[i]),
             {name: float(recent[name][i]) for name in ("oov", "length")},  # who labels it must not know the score
-            _cut(texts[i], characters),
+            texts[i] if len(texts[i]) <= characters else f"{texts[i][:characters].rstrip()} ...",
             text_id(texts[i]),
         )
         for i in chosen
@@ -180,7 +178,3 @@ def _in_one_review(words: NDArray[np.int32], review: NDArray[np.int64]) -> NDArr
 
 def _shares(words: Floats, out: Floats) -> dict[str, Floats]:
     return {"oov": out / np.maximum(words, 1), "length": words}  # of a text without words no share is out
-
-
-def _cut(text: str, characters: int) -> str:
-    return text if len(text) <= characters else f"{text[:characters].rstrip()} ..."

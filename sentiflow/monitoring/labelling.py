@@ -27,7 +27,7 @@ from sentiflow.files import empty_folder, leftovers, make_folder, publish, publi
 from sentiflow.locks import work_folder
 from sentiflow.monitoring import sample as sampling
 from sentiflow.monitoring.log import TextLog, check_folder, need_log
-from sentiflow.monitoring.sample import Drawn, Sample, Verdicts, verdicts
+from sentiflow.monitoring.sample import Drawn, Sample, verdicts
 from sentiflow.names import IMDB, dataset_of, model_name
 from sentiflow.run.record import DIGEST, MONITOR
 from sentiflow.settings import Settings
@@ -151,11 +151,6 @@ def _labels_in(file: Path) -> Iterator[tuple[str, str, str]]:
         yield from ((f"line {line}", *row) for line, *row in zip(chunk.lines, names, chunk.texts, strict=True))
 
 
-def said(sample: Sample, settings: Settings) -> Verdicts:
-    """What people have said of a sample until now."""
-    return verdicts(sample, review.labels(sample.title, sample.experiment, settings))
-
-
 def _quoting(text: str, settings: Settings) -> list[str]:
     """Runs with reports that quote a text, or may: drift checks, and trainings on a table with it."""
     digests = {table.stem for table in reviews.holding(text, settings.data_dir)}
@@ -252,7 +247,8 @@ def write_tables(dataset: str, options: TableOptions, settings: Settings) -> tup
     written = []
     with sampling.alone(model, settings):
         found = sampling.samples(model, settings)
-        agreed = [said(each, settings).unanimous for each in found]
+        read = (review.read(each.title, each.experiment, settings)[1] for each in found)
+        agreed = [verdicts(*each).unanimous for each in zip(found, read, strict=True)]
         if not any(agreed):
             raise UsageError(
                 f"No text of {model} has a label yet.",

@@ -30,9 +30,8 @@ from sentiflow.operations import flow_runs
 from sentiflow.redaction import escape_markdown, redact
 from sentiflow.run.record import DIGEST, PARENT_RUN
 from sentiflow.settings import Settings
-from sentiflow.store.client import connect, tracking_errors
+from sentiflow.store.client import RUNNING, close_run, connect, has_local_lock, reconcile, tracking_errors
 from sentiflow.store.find import champion_of, open_store, with_dataset
-from sentiflow.store.left_open import RUNNING, close, has_local_lock, reconcile
 from sentiflow.store.records import LOCK, SHA256, local_path, time_of
 
 _TRAININGS = ("train", "repeat", "sweep", "reproduce")
@@ -137,8 +136,9 @@ class _Closing:
             self.report.left.append(f"{what}: it began {place}; if it was killed, what runs next there closes it")
         else:
             state = flow_run.state.name or flow_run.state.type.value
-            ending = "FAILED" if flow_run.state.is_failed() else "KILLED", f"its flow run ended as {state}"
-            close(self.client, run, HOUSEKEEPING, flow_runs.crash_flow_run, ending)
+            ending = "FAILED" if flow_run.state.is_failed() else "KILLED"
+            why = f"its flow run ended as {state}"
+            close_run(self.client, run, HOUSEKEEPING, flow_runs.crash_flow_run, ending, why)
             self.report.closed.append(f"{what}, whose flow run ended as {state}")
 
     def flow_runs(self) -> None:

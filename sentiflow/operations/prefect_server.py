@@ -113,14 +113,9 @@ def running_server(settings: Settings) -> Iterator[Server]:
             own.stop()
 
 
-def use_running(settings: Settings) -> bool:
-    """Whether Prefect's settings name a server or `sentiflow schedule` runs one, which this process then uses."""
-    return bool(get_current_settings().api.url) or _find(settings) is not None
-
-
 def connect_to_running(settings: Settings) -> Server:
     """The server that Prefect's settings name, or that of the `sentiflow schedule` of this data folder."""
-    if (server := _configured() or _find(settings)) is None:
+    if (server := _configured() or use_running(settings)) is None:
         problem = "No Prefect server is set, and no `sentiflow schedule` is running with this data folder."
         raise ExternalError(problem, "Start `sentiflow schedule`, or set PREFECT_API_URL to the server to use.")
     return server
@@ -280,8 +275,13 @@ def _login() -> str:
     return given.get_secret_value() if given else f"{OUR_USER}{secrets.token_urlsafe(24)}"
 
 
-def _find(settings: Settings) -> Server | None:
-    """Use this data folder's `sentiflow schedule`; its note counts only while it holds its lock."""
+def use_running(settings: Settings) -> Server | None:
+    """Use this data folder's `sentiflow schedule`, unless Prefect's settings name a server.
+
+    Its note counts only while it holds its lock.
+    """
+    if get_current_settings().api.url:
+        return None
     note = server_note(settings)
     with if_free(schedule_folder(settings) / "lock") as free:
         if free or not note.exists():

@@ -30,8 +30,7 @@ from sentiflow.run.record import PARENT_RUN
 from sentiflow.scoring import cores
 from sentiflow.settings import INSTALL_TEAM, Settings
 from sentiflow.signals import listen_for_end
-from sentiflow.store.client import OpenRun
-from sentiflow.store.left_open import RUNNING
+from sentiflow.store.client import RUNNING, OpenRun
 
 logger = logging.getLogger(__name__)
 

@@ -1,11 +1,15 @@
-"""MLflow's client: its store is made safely and connected to once; the handle of an open run."""
+"""MLflow's client: its store is made safely and connected to once; the handle of an open run.
+
+What a killed process left open is closed here, too.
+"""
 
 import logging
 import os
 import re
+import shutil
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +19,7 @@ from typing import Any
 import mlflow
 import requests
 from mlflow import environment_variables
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import LoggedModelStatus, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,16 +27,20 @@ from sqlalchemy.exc import SQLAlchemyError
 from sentiflow.errors import DeletedError, ExternalError, first_line
 from sentiflow.evaluation.scores import Epoch
 from sentiflow.files import leftovers, make_folder, publish
-from sentiflow.locks import brief_lock
+from sentiflow.locks import brief_lock, names_own_lock, work_folder
+from sentiflow.names import is_model_name
 from sentiflow.redaction import redact, without_login, without_secrets
-from sentiflow.run.record import EPOCH_METRICS, TIME, RunRecord
+from sentiflow.run.record import EPOCH_METRICS, MONITOR, TIME, RunRecord
 from sentiflow.settings import Settings, load_settings
 from sentiflow.store.find import need_readable
-from sentiflow.store.records import HTTP, hint_for, local_path, renamed, time_of
+from sentiflow.store.records import HTTP, LOCK, hint_for, local_path, renamed, time_of
 from sentiflow.store.sqlite import DAMAGED, PATIENCE, find_move, is_damaged, locked_error, other_schema
 from sentiflow.store.ui import UI_TAGS, VIEW, run_url
 
 logger = logging.getLogger(__name__)
+
+RUNNING = "attributes.status = 'RUNNING'"
+_GONE = "its process is gone"
 
 # One bar a file, for files that are there at once, in the middle of a log.
 _QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
@@ -293,3 +301,61 @@ class EpochLog:
         if self._waiting:
             self._run.write(metrics=self._waiting)
             self._waiting = []
+
+
+Crash = Callable[[Run, str], None]
+"""Marks what a run was part of as crashed, a flow run of Prefect's say, with the reason as a sentence."""
+
+
+def reconcile(
+    client: MlflowClient, experiment: str, name: str, settings: Settings, who: str, crash: Crash
+) -> list[Run]:
+    """Close what killed trainings of this model left; the caller holds their lock, so none of them is alive.
+
+    Runs still RUNNING become KILLED; models never finished are deleted, their flow runs become crashed, and their
+    work folders go. Returns the runs that were closed; their tag ``end`` names ``who`` did it.
+    """
+    with tracking_errors(settings.tracking_uri):
+        found = client.search_runs([experiment], f"{RUNNING} and tags.registered_model = '{name}'")
+        closed = [run for run in found if has_local_lock(run, settings)]
+        for run in closed:
+            close_run(client, run, who, crash)
+        _delete_unfinished_models(client, experiment, name)
+    shutil.rmtree(work_folder(name, settings), ignore_errors=True)
+    return closed
+
+
+def close_checks(client: MlflowClient, experiment: str, lock: str, settings: Settings, crash: Crash) -> None:
+    """Close the runs of killed drift checks; the caller holds their lock, so none of them is alive."""
+    with tracking_errors(settings.tracking_uri):
+        for run in client.search_runs([experiment], f"{RUNNING} and tags.kind = '{MONITOR}'"):
+            if names_own_lock(run.data.tags.get(LOCK), lock, settings):
+                close_run(client, run, "the next drift check", crash)
+
+
+def has_local_lock(run: Run, settings: Settings) -> bool:
+    """Whether the lock of this run's model can be taken here, by which the run is judged."""
+    name = run.data.tags.get("registered_model", "")
+    return is_model_name(name) and names_own_lock(run.data.tags.get(LOCK), name, settings)
+
+
+def close_run(
+    client: MlflowClient, run: Run, who: str, crash: Crash, status: str = "KILLED", why: str = _GONE
+) -> None:
+    """End a run whose process is gone."""
+    why = f"{why}; closed by {who}"
+    client.set_tag(run.info.run_id, "end", why)
+    client.set_terminated(run.info.run_id, status)
+    logger.warning("Closed run %s: %s.", run.info.run_name, why)
+    crash(run, f"{why[0].upper()}{why[1:]}.")
+
+
+def _delete_unfinished_models(client: MlflowClient, experiment: str, name: str) -> None:
+    """Delete pending models of this name, unless their run goes on, on another machine."""
+    found = client.search_logged_models([experiment], f"name = '{name}'")
+    pending = [model for model in found if model.status == LoggedModelStatus.PENDING]
+    # After the models: what makes one meanwhile runs, and is found.
+    running = {run.info.run_id for run in client.search_runs([experiment], RUNNING)} if pending else ()
+    for model in pending:
+        if model.source_run_id not in running:
+            client.delete_logged_model(model.model_id)

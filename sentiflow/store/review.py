@@ -109,13 +109,8 @@ def page_url(experiment: str, queue: str, settings: Settings) -> str:
     return f"{ui_url(settings)}/#/experiments/{experiment}/review-queue?selectedQueueId={queue}"
 
 
-def labels(title: str, experiment: str, settings: Settings) -> list[Label]:
-    """The latest label that each person gave each text of a queue; Anna is anna."""
-    return read(title, experiment, settings)[1]
-
-
 def read(title: str, experiment: str, settings: Settings) -> tuple[set[str], list[Label]]:
-    """The traces of a queue that nobody has deleted, and their labels."""
+    """The traces of a queue that nobody has deleted, and each person's latest label of them; Anna is anna."""
     connect(settings)
     traces: set[str] = set()
     latest: dict[tuple[str, str], tuple[int, str]] = {}

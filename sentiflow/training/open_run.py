@@ -27,9 +27,8 @@ from sentiflow.names import dataset_name, located, model_name
 from sentiflow.redaction import printable, redact
 from sentiflow.run.record import BUILD, KIND, PARENT_RUN, START_FROM, TRAINING
 from sentiflow.settings import load_settings
-from sentiflow.store.client import OpenRun, connect, experiment_id
+from sentiflow.store.client import OpenRun, connect, experiment_id, reconcile
 from sentiflow.store.http import create_run
-from sentiflow.store.left_open import reconcile
 from sentiflow.store.records import LOCK, NOTE
 from sentiflow.store.ui import COLOURS, RUN_COLOUR
 from sentiflow.training.context import Build, RunContext, Started, log_dataset

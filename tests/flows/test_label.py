@@ -205,7 +205,7 @@ def test_a_deleted_text_is_nowhere_but_in_reports_that_are_named(logged: World) 
     assert f"{checked.info.run_id[:8]} ({checked.info.run_name})" in told
     assert holding(logged, gone.text) == {"report.html"} and holding(logged, kept.text) == before
     assert {each.trace for each in newest(logged).texts} == {each.trace for each in drawn.texts} - {gone.trace}
-    labels = review.labels(drawn.title, drawn.experiment, logged.settings)
+    labels = review.read(drawn.title, drawn.experiment, logged.settings)[1]
     assert {label.trace for label in labels} == {each.trace for each in newest(logged).texts}
     assert sum(newest(logged).population) == 299
 

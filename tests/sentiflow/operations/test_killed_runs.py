@@ -14,8 +14,7 @@ from sentiflow.errors import ExternalError
 from sentiflow.locks import lock_tag
 from sentiflow.operations.flow_runs import crash_flow_run
 from sentiflow.store.client import _clients as clients
-from sentiflow.store.client import connect, experiment_id
-from sentiflow.store.left_open import reconcile
+from sentiflow.store.client import connect, experiment_id, reconcile
 from sentiflow.store.records import ATTEMPT, LOCK
 from sentiflow.training import open_run as runs
 from sentiflow.training.context import RunContext, Started
@@ -53,7 +52,7 @@ class Store:
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What the next start said in its log."""
-    return [each.getMessage() for each in caplog.records if each.name == "sentiflow.store.left_open"]
+    return [each.getMessage() for each in caplog.records if each.name == "sentiflow.store.client"]
 
 
 @pytest.fixture

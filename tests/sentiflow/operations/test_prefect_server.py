@@ -51,7 +51,7 @@ FIND = """
 import os
 from sentiflow.settings import load_settings
 from sentiflow.operations.prefect_server import use_running
-print(use_running(load_settings()), os.environ.get("PREFECT_API_AUTH_STRING"))
+print(use_running(load_settings()) is not None, os.environ.get("PREFECT_API_AUTH_STRING"))
 """
 # The command line, whose end may take so many seconds.
 COMMAND = """

@@ -59,7 +59,7 @@ def test_a_person_counts_once_with_the_latest_label(settings: Settings) -> None:
     mlflow.log_feedback(trace_id=first, name="another question", value="bad", source=cleo)
     judge = AssessmentSource(AssessmentSourceType.LLM_JUDGE, "judge")
     mlflow.log_feedback(trace_id=first, name=TITLE, value="bad", source=judge)
-    assert set(review.labels(TITLE, queue.experiment, settings)) == {
+    assert set(review.read(TITLE, queue.experiment, settings)[1]) == {
         Label(first, "anna", "good"), Label(first, "bob", "bad"), Label(second, "anna", "good"),
         Label(second, "bob", "good"),
     }  # fmt: skip
@@ -89,5 +89,5 @@ def test_a_deleted_text_is_gone_with_its_labels(settings: Settings) -> None:
     review.add_labels(TITLE, queue.experiment, labels, settings)
     for _ in range(2):  # the second time as after a kill
         review.delete(first, queue.experiment, settings)
-    assert review.labels(TITLE, queue.experiment, settings) == [Label(second, "anna", "bad")]
+    assert review.read(TITLE, queue.experiment, settings)[1] == [Label(second, "anna", "bad")]
     assert mlflow.get_trace(first, silent=True) is None
