@@ -77,10 +77,7 @@ def _id_of(folder: Path) -> str:
 
 @contextmanager
 def training_lock(
-    model_name: str,
-    settings: Settings,
-    patience: float = 0.0,
-    purpose: str | None = "training",
+    model_name: str, settings: Settings, patience: float = 0.0, purpose: str | None = "training"
 ) -> Iterator[None]:
     """Hold the lock of a registered model while it is trained with this data folder."""
     what = f"{'A' if purpose == HOUSEKEEPING else 'Another'} training of {model_name}"
@@ -106,12 +103,7 @@ def champion_lock(model_name: str, settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def file_lock(
-    path: Path,
-    what: str,
-    purpose: str | None,
-    *,
-    hint: str = _HINT,
-    patience: float = 0.0,
+    path: Path, what: str, purpose: str | None, *, hint: str = _HINT, patience: float = 0.0
 ) -> Iterator[None]:
     """Hold a file's lock.
 

@@ -74,11 +74,7 @@ def data(
 
 
 def _show(
-    prepared: "Prepared",
-    facts: "DatasetFacts",
-    config: "TrainConfig",
-    start: str | None,
-    stdout: Console,
+    prepared: "Prepared", facts: "DatasetFacts", config: "TrainConfig", start: str | None, stdout: Console
 ) -> None:
     """Print what was read, its splits, its words and its first review."""
     from sentiflow.data import division

@@ -46,8 +46,7 @@ def promote(
     ] = False,
     reason: ReasonOption = "",
     approve: Annotated[
-        bool | None,
-        typer.Option("--approve/--decline", help="Answer about a version that waits for a person."),
+        bool | None, typer.Option("--approve/--decline", help="Answer about a version that waits for a person.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the checks, and change nothing.")] = False,
     require_approval: Annotated[

@@ -45,9 +45,7 @@ def runs(
     kind: Annotated[
         list[str] | None,
         typer.Option(
-            "--kind",
-            "-k",
-            help="Kind: training, repeats, repeat, sweep, trial, reproduction or monitor.",
+            "--kind", "-k", help="Kind: training, repeats, repeat, sweep, trial, reproduction or monitor."
         ),
     ] = None,
     recipe: Annotated[list[str] | None, typer.Option("--recipe", "-r", help="Recipe.")] = None,

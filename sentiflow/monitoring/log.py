@@ -189,10 +189,7 @@ def check_folder(model: str, settings: Settings, patience: float = 0.0) -> Itera
     """
     name = f"{model}.monitor"
     lock, what = lock_file(name, settings), f"Another drift check of {model}"
-    with (
-        file_lock(lock, what, "monitoring", patience=patience),
-        empty_folder(work_folder(name, settings)) as work,
-    ):
+    with file_lock(lock, what, "monitoring", patience=patience), empty_folder(work_folder(name, settings)) as work:
         yield work
 
 

@@ -145,12 +145,7 @@ class Candidate:
 
 
 def evaluate_candidate(
-    name: str,
-    number: int | None,
-    settings: Settings,
-    *,
-    force: bool = False,
-    unattended: bool = False,
+    name: str, number: int | None, settings: Settings, *, force: bool = False, unattended: bool = False
 ) -> Candidate:
     """Compare a version of a model with the champion and the limits of the settings; changes nothing.
 

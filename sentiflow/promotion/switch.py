@@ -69,13 +69,7 @@ def promote(
 
 
 def answer(
-    name: str,
-    number: int | None,
-    settings: Settings,
-    *,
-    promote: bool,
-    reason: str = "",
-    by: str = "",
+    name: str, number: int | None, settings: Settings, *, promote: bool, reason: str = "", by: str = ""
 ) -> Candidate:
     """Carry out a person's answer to a version that waits; a yes judges it again, against today's champion."""
     check_request(reason)

@@ -88,11 +88,7 @@ _ALT = {  # in the order of the page
 
 
 def report(
-    run: RunSummary,
-    figures: Mapping[str, "Figure"] | None = None,
-    *,
-    whole: bool = True,
-    beside: str = "",
+    run: RunSummary, figures: Mapping[str, "Figure"] | None = None, *, whole: bool = True, beside: str = ""
 ) -> Report:
     """The report of a run; its plots are given if they are drawn already.
 

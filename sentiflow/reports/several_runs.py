@@ -13,17 +13,7 @@ from sentiflow.evaluation.metrics import spread
 from sentiflow.evaluation.scores import ScoreTable
 from sentiflow.evaluation.statistics import beyond_chance, format_interval, format_points
 from sentiflow.reports import one_run
-from sentiflow.reports.blocks import (
-    Block,
-    Heading,
-    Legend,
-    Picture,
-    Report,
-    Section,
-    Table,
-    Text,
-    format_cell,
-)
+from sentiflow.reports.blocks import Block, Heading, Legend, Picture, Report, Section, Table, Text, format_cell
 from sentiflow.reports.one_run import figures_table, quote
 from sentiflow.reports.summary import RunSummary, TestData, load_summaries
 from sentiflow.run.comparison import (
@@ -83,11 +73,7 @@ def report_of(
 
 
 def report(
-    summaries: Sequence[RunSummary],
-    title: str = "",
-    parents: Sequence[RunRecord] = (),
-    *,
-    whole: bool = True,
+    summaries: Sequence[RunSummary], title: str = "", parents: Sequence[RunRecord] = (), *, whole: bool = True
 ) -> Report:
     """Compare runs with the first, in brief if not ``whole``; parents are runs that stand for several of them."""
     runs = _told_apart(summaries)

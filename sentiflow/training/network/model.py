@@ -30,11 +30,7 @@ keras.config.set_image_data_format("channels_last")  # means over the steps, too
 keras.config.set_max_epochs(None)
 keras.config.set_max_steps_per_epoch(None)
 
-_OPTIMIZERS = {
-    "rmsprop": keras.optimizers.RMSprop,
-    "adam": keras.optimizers.Adam,
-    "sgd": keras.optimizers.SGD,
-}
+_OPTIMIZERS = {"rmsprop": keras.optimizers.RMSprop, "adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
 
 
 def build(config: TrainConfig, seed: int = 0) -> keras.Model:

@@ -13,7 +13,7 @@ GROUPS = {
     "Inspect": ["runs", "compare", "ui"],
     "Promote": ["promote", "rollback", "versions"],
     "Use": ["predict", "score", "serve"],
-    "Operate": ["schedule", "housekeeping", "monitor", "trigger", "label"],
+    "Operate": ["schedule", "trigger", "housekeeping", "monitor", "label"],
 }
 
 

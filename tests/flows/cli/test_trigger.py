@@ -9,7 +9,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Scheduled
 
-from flows.cli import admin
+from flows.cli import schedule
 from flows.cli.main import application
 from flows.schedules import deployments
 from sentiflow.errors import UsageError
@@ -85,7 +85,7 @@ def test_a_run_that_no_worker_takes_is_said_to_be_queued(
     late = Scheduled(name="Late")  # as the server says after a while
     threading.Timer(1, client.set_flow_run_state, (run.id, late, True)).start()
     with pytest.raises(TimeoutError):
-        asyncio.run(asyncio.wait_for(admin._follow(run.id), 5))
+        asyncio.run(asyncio.wait_for(schedule._follow(run.id), 5))
     told = capsys.readouterr()
     assert (told.out + told.err).count("Still queued: no worker has picked it up") == 1
 
