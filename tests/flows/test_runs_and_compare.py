@@ -108,6 +108,7 @@ def test_a_comparison_counts_the_reviews_as_a_hand_would(
         assert held["difference"] == pytest.approx((gained - lost) / len(right[1]))
         assert held["low"] <= held["difference"] <= held["high"]
     assert told["parameters"] == {"seed": ["4", "4", "5"], "epochs": ["5", "1", "5"],
+                                  "mask_zero": ["False", "False", "True"],
                                   "learning_rate": ["0.001", "0.0001", "0.001"]}  # fmt: skip
     accuracy = told["metrics"]["test/accuracy"][0]
     assert accuracy["value"] == right[1].mean()
