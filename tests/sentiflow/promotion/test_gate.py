@@ -301,7 +301,7 @@ def test_a_group_of_a_table_of_behaviour_is_judged_as_a_slice(lost: int, passed:
     better = table([True] * 100), table([False] * 20 + [True] * 80)
     decision = judge(*better, CHEAP, LOOSE, groups=[group, few])
     assert decision.passed  # at most all of it may be lost
-    strict = replace(LOOSE, slice_margin=0.02)
+    strict = limits(min_accuracy=0.5, slice_margin=0.02)
     decision = judge(*better, CHEAP, strict, groups=[group, few])
     assert rules(decision)["slice negation"] is passed
     assert "Slice typos not checked: 49 reviews, at least 50 are needed." in decision.notes
