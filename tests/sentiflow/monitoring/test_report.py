@@ -23,7 +23,7 @@ RESULT = DriftResult(
     0.2,
     0.001,
     {"model": "sample-sentiment version 3 (champion)", "odd <fact>": "a & b"},
-    [UnusualText(9.0, {"oov": 0.5, "length": 4, "score": 0.125}, EVIL, "text-1")],
+    [UnusualText({"oov": 0.5, "length": 4, "score": 0.125}, EVIL, "text-1")],
 )
 
 
