@@ -24,6 +24,11 @@ from tests.sentiflow.monitoring.test_accuracy import sample as made
 from tests.world import World
 
 
+def people_said(verdicts: Verdicts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sentiflow.store.review.read", lambda *_: ([], []))
+    monkeypatch.setattr(labelling, "verdicts", lambda *_: verdicts)
+
+
 def test_a_killed_deletion_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without = Settings(data_dir=tmp_path / "data")
     settings = without.model_copy(update={"prediction_log_dir": tmp_path / "log"})
@@ -86,7 +91,7 @@ def test_a_row_means_what_people_said(
     settings = Settings(data_dir=tmp_path / "data")
     (tmp_path / "mine").mkdir()
     sample.keep(made(0.9, 0.1, population=[9]).model_copy(update={"names": names}), settings)
-    monkeypatch.setattr(labelling, "said", lambda *_: Verdicts({"tr-0": 1, "tr-1": 0}))
+    people_said(Verdicts({"tr-0": 1, "tr-1": 0}), monkeypatch)
     _, (file,) = labelling.write_tables(str(tmp_path / "mine"), TableOptions(labels=labels), settings)
     assert [json.loads(line)["label"] for line in file.open()] == called
 
@@ -103,7 +108,7 @@ def test_labels_are_no_table_that_a_spreadsheet_opens_and_replace_the_one_that_w
     (folder := tmp_path / "mine").mkdir()
     old = folder / f"labelled-{asked.model.removesuffix('-sentiment')}-{asked.number}.csv"
     old.write_text("text,label\n=1+1,1\n")
-    monkeypatch.setattr(labelling, "said", lambda *_: Verdicts({"tr-0": 1, "tr-1": 0, "tr-2": 1}))
+    people_said(Verdicts({"tr-0": 1, "tr-1": 0, "tr-2": 1}), monkeypatch)
     options = TableOptions(labels={asked.names[0]: 0, asked.names[1]: 1})
     _, (file,) = labelling.write_tables(str(folder), options, settings)
     assert [*folder.iterdir()] == [file] and file == old.with_suffix(".jsonl")
