@@ -208,9 +208,10 @@ def score(
     from sentiflow.settings import load_settings
 
     column = "text" if text_column is None else text_column
+    labelled = None if label_column is labels is None else table_options(label_column=label_column, labels=labels)
     request = Request(
         source, output, column, with_text, tuple(keep or ()), dataset, version, workers,
-        None if label_column is labels is None else table_options(None, label_column, labels), sheet or "",
+        labelled, sheet or "",
     )  # fmt: skip
     scored = score_input(request, load_settings(), progress_bar)
     counts = {"output": scored.output, "totals": scored.totals, "seconds": scored.seconds}

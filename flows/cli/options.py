@@ -56,6 +56,18 @@ LabelsOption = Annotated[
 SheetOption = Annotated[
     str | None, typer.Option("--sheet", metavar="NAME", help="Sheet of an Excel file; by default the first.")
 ]
+SplitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--split", metavar="hash|time", help="Which fifth tests: drawn by its texts' hash, or the newest."
+    ),
+]
+DateColumnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--date-column", metavar="NAME", help="Column of dates, for --split time; by default the only one."
+    ),
+]
 MaxRejectsOption = Annotated[
     str | None,
     typer.Option("--max-rejects", metavar="N|N%", help="Rows of your table that may be rejected; by default 1%."),
@@ -128,7 +140,7 @@ def command(
         def run(*, debug: bool, **given: Any) -> None:
             output.set_up(debug=debug)
             if "table" in own:
-                given["table"] = table_options(*(given.pop(each.name) for each in _TABLE))
+                given["table"] = table_options(**{each.name: given.pop(each.name) for each in _TABLE})
             function(**given)
 
         vars(run)["__signature__"] = Signature(parameters)
@@ -149,22 +161,19 @@ _TABLE = [
     _option("label_column", None, LabelColumnOption),
     _option("labels", None, LabelsOption),
     _option("sheet", None, SheetOption),
+    _option("split", None, SplitOption),
+    _option("date_column", None, DateColumnOption),
     _option("max_rejects", None, MaxRejectsOption),
 ]
 
 
 def table_options(
-    text_column: str | None,
-    label_column: str | None,
-    labels: str | None,
-    sheet: str | None = None,
-    max_rejects: str | None = None,
+    labels: str | None = None, max_rejects: str | None = None, **others: str | None
 ) -> "TableOptions":
     """The options of a user's table; those that were not given are as usual."""
     from sentiflow.data.table import as_options
 
-    given: dict[str, Any] = {"text_column": text_column, "label_column": label_column, "sheet": sheet}
-    given["max_rejects"] = max_rejects and max_rejects.strip()
+    given: dict[str, Any] = {**others, "max_rejects": max_rejects and max_rejects.strip()}
     if labels is not None:
         parts = (part if "=" in part else f"{part}=" for part in labels.split(",") if part.strip())
         pairs = (part.rpartition("=") for part in parts)

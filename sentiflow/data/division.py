@@ -7,6 +7,7 @@ written with other capitals, punctuation, quotes, emoji or markup, none changes 
 import csv
 import gzip
 import re
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -80,6 +81,7 @@ class Labelled(NamedTuple):
     words: int  # their hash, as ``word_hash`` makes it of the text
     name: str = ""  # the label as the table has it, if answers are called so; else empty
     origin: str = ""  # ``LABEL_SAMPLE`` if people labelled it as a text in use
+    date: str = ""  # when it was written, where time decides what tests; its order is that of time
 
 
 def each_once(rows: Sequence[Labelled]) -> tuple[list[Labelled], int, Counter[str]]:
@@ -103,7 +105,8 @@ def each_once(rows: Sequence[Labelled]) -> tuple[list[Labelled], int, Counter[st
 def divided(rows: Sequence[Labelled], text_column: str) -> tuple[list[Labelled], list[str]]:
     """The rows with a split each, and what keeps them from being trained on and tested.
 
-    A split that a table gives is kept; of tables without one the texts with a hash below a threshold test.
+    A split that a table gives is kept; of tables without one the texts with a hash below a threshold test, or the
+    newest where rows have dates.
     """
     rows = list(rows)
     if not rows:
@@ -111,9 +114,10 @@ def divided(rows: Sequence[Labelled], text_column: str) -> tuple[list[Labelled],
     if problem := _one_label("the table", rows):
         return rows, [problem]
     given = any(row.split for row in rows)
-    below = int(TEST_SHARE * 2 ** (4 * _DIGITS))
-    by_hash = ["test" if row.words < below else "train" for row in rows]
-    rows = [row if row.split else row._replace(split=split) for row, split in zip(rows, by_hash, strict=True)]
+    below, since = int(TEST_SHARE * 2 ** (4 * _DIGITS)), _newest(rows)
+    tests = [row.date >= since if since else row.words < below for row in rows]
+    drawn = ["test" if each else "train" for each in tests]
+    rows = [row if row.split else row._replace(split=split) for row, split in zip(rows, drawn, strict=True)]
     if given:
         named = ((split, [row for row in rows if row.split == split]) for split in ("train", "test"))
         return rows, [problem for split, part in named if (problem := _one_label(f"the {split} split", part))]
@@ -122,8 +126,19 @@ def divided(rows: Sequence[Labelled], text_column: str) -> tuple[list[Labelled],
         splits = [row.split for row in rows if row.label == label]
         if len(set(splits)) < 2:
             few.append(f"{splits.count('train')} of label {label} train, {splits.count('test')} test")
+    if few and since:
+        return rows, [f"too few different texts or dates for a newest fifth with both labels: {'; '.join(few)}"]
     why = f"too few different texts to set some aside for a test: {'; '.join(few)}"
     return rows, [f"{why}; is {text_column} the column of the texts?"] if few else []
+
+
+def _newest(rows: Sequence[Labelled]) -> str:
+    """The date from which on the newest ``TEST_SHARE`` of rows, or about as many, stand; empty without dates."""
+    dates = sorted(row.date for row in rows)
+    first = int(len(dates) * (1 - TEST_SHARE))
+    wanted = dates[first]
+    starts = [k for k in (bisect_left(dates, wanted), bisect_right(dates, wanted)) if 0 < k < len(dates)]
+    return dates[min(starts, key=lambda k: abs(k - first))] if starts else wanted
 
 
 def in_fixed_order(rows: Sequence[Labelled]) -> list[Labelled]:

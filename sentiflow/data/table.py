@@ -11,9 +11,10 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from sentiflow.console import Progress, no_progress
+from sentiflow.data.dates import look_like_dates, moments
 from sentiflow.data.division import Labelled, divided, each_once, text_id, word_hash
 from sentiflow.data.inputs import LabelledTexts, called, find_tables, is_output, not_read, open_input
 from sentiflow.data.parquet import to_values
@@ -42,6 +43,7 @@ LABELS: dict[str, Label] = {
     "0": 0, "1": 1, "negative": 0, "positive": 1, "neg": 0, "pos": 1, "false": 0, "true": 1,
 }  # fmt: skip
 _SPLITS = f"Known splits: {', '.join(SPLITS)}. Without the column a fifth is set aside for the test."
+_PEEKED = 200  # rows that show which column holds dates
 _SHOWN = 3  # rejected rows of a kind in a message
 _WORD = re.compile(f"[^ {re.escape(FILTERED)}]")
 
@@ -65,6 +67,12 @@ class TableOptions(BaseModel):
         "negative and positive. Case does not matter.",
     )
     sheet: str = Field(default="", description="The sheet of workbooks; by default the first.")
+    split: Literal["hash", "time"] = Field(
+        default="hash", description="Which fifth tests: one drawn by the hash of each text, or the newest, time."
+    )
+    date_column: str = Field(
+        default="", description="The column of dates for split time; by default the only one that holds dates."
+    )
     max_rejects: str = Field(
         default="1%",
         pattern=r"^(\d{1,2}(\.\d+)?|100)%$|^\d{1,18}$",
@@ -85,6 +93,13 @@ class TableOptions(BaseModel):
                     "characters; leave such rows out by skip, or rename the label"
                 )
         return compared
+
+    @field_validator("date_column")
+    @classmethod
+    def _is_read(cls, column: str, given: ValidationInfo) -> str:
+        if column and given.data.get("split") == "hash":
+            raise ValueError("dates count with --split time alone")
+        return column
 
     def known(self, names: Sequence[str] = ()) -> Mapping[str, Label]:
         """The meaning of each label; a whole set of them stands alone, others add to those known by themselves.
@@ -112,6 +127,8 @@ DEFAULT_OPTIONS = TableOptions()
 _FORMS = {
     "labels": "The network has two answers, 1 and 0; skip leaves rows out: good=1,bad=0,so-so=skip",
     "max_rejects": "Give a number or a percentage, such as 20 or 0.5%.",
+    "split": "The newest fifth tests with --split time.",
+    "date_column": "Add --split time, or leave it out.",
 }
 
 
@@ -184,11 +201,12 @@ class Joined:
     repeated: int  # rows left out, as their words stand in a row before them
     relabelled: dict[str, int]  # how many of these had another label, and which one
     unread: list[str] = field(default_factory=list)  # other files of the folder, and sheets
-    columns: list[str] = field(default_factory=list)  # what was taken for texts and labels, where nobody named it
+    columns: list[str] = field(default_factory=list)  # what was taken for which column, where nobody named it
+    newest: str = ""  # which texts test, where time decides
 
     def sentences(self) -> list[str]:
         """What was left out, for people."""
-        found = [*self.columns, *not_read(self.unread)]
+        found = [*self.columns, *filter(None, [self.newest]), *not_read(self.unread)]
         if self.outputs:
             found.append(f"Not read, as they are outputs of scoring: {', '.join(self.outputs)}")
         if self.repeated:
@@ -251,12 +269,22 @@ def read_table(path: Path, options: TableOptions, rejects_folder: Path, progress
         limit = f"at most {allowed:,} may be rejected (--max-rejects {options.max_rejects})"
         problems.append(f"{len(rejects):,} of {total:,} rows are rejected; {limit}")
         hints.append("Correct the rows, or allow more of them with --max-rejects.")
+    by_time = options.split == "time"
+    try:
+        rows = in_order_of_time(rows) if by_time and rows else rows
+    except UsageError as err:
+        rows, problems, hints = [], [*problems, str(err.args[0])], [*hints, err.hint]
     rows, repeated, relabelled = each_once(rows)
+    newest = ""
     if rows or not problems:
         has_splits = any(row.split for row in rows)
         rows, more = divided(rows, options.text_column)
         problems += more
         hints += [_SPLITS] if more and has_splits else []
+        tests = [row.date for row in rows if row.split == "test"]
+        newest = (
+            f"The newest {len(tests):,} texts test, from {_shown_date(min(tests))} on" if by_time and tests else ""
+        )
     hints = [*_hints(rejects, path, options, labels), *hints]
     rejected = keep_rejects(rejects, total, rejects_folder)
     if problems:
@@ -264,10 +292,25 @@ def read_table(path: Path, options: TableOptions, rejects_folder: Path, progress
         message = "\n  ".join([f"{path} cannot be trained on: {lines[0]}", *lines[1:]])
         raise UsageError(message, "\n".join(dict.fromkeys(hints)))
     read = 1 if found.texts else len(found.tables) - len(outputs)
-    joined = Joined(read, outputs, repeated, by_label(relabelled), unread, list(columns))
+    joined = Joined(read, outputs, repeated, by_label(relabelled), unread, list(columns), newest)
     known = options.known()
     every = by_label(labels).items()
     return Table(rows, rejected, {label: n for label, n in every if known.get(plain(label)) == "skip"}, joined)
+
+
+def in_order_of_time(rows: Sequence[Labelled]) -> list[Labelled]:
+    """The rows, the oldest first, with their dates as ``moments`` makes them."""
+    if any(row.split for row in rows):
+        raise UsageError(
+            "the column split says which rows test, and so does --split time", "Leave one of them out."
+        )
+    dates = moments([row.date for row in rows], [row.place for row in rows])
+    dated = (row._replace(date=date) for row, date in zip(rows, dates, strict=True))
+    return sorted(dated, key=lambda row: row.date)
+
+
+def _shown_date(moment: str) -> str:
+    return moment.replace("T", " ").removesuffix(" 00:00:00")
 
 
 # Rows to train on, rejects, and labels of rows with a text.
@@ -284,6 +327,11 @@ def _read_file(
     beside = [each for each in ("split", ORIGIN) if match(each, source.names)]
     beside += ["source"] if source.many else []
     taken = source.select_usual(options.text_column, beside, options.label_column)
+    if options.split == "time":
+        date, more = _column_of_dates(source, options)
+        beside.append(date)
+        taken += more
+        source.select_usual(options.text_column, beside, options.label_column)
     with progress(f"Reading {source.path.name}", source.total) as advance:
         for chunk in source.chunks():
             good, bad, found = _labelled(chunk, beside, options, name)
@@ -294,12 +342,36 @@ def _read_file(
     return rows, sorted(rejects), labels, taken
 
 
+def _column_of_dates(source: Input, options: TableOptions) -> tuple[str, list[str]]:
+    """The column that is named, else the only other one whose first rows hold dates; and what was taken for it."""
+    names = [name for name in source.names if name not in source.schema.names]
+    if options.date_column and set(match(options.date_column, source.names)) & set(names):
+        return options.date_column, []
+    found = []
+    for name in [] if options.date_column else names:
+        try:
+            source.select_usual(options.text_column, [name], options.label_column)
+            values = to_values(next(source.chunks()).columns[name])[:_PEEKED]
+        except (UsageError, StopIteration):  # not a column to read, or no row
+            continue
+        if look_like_dates([*filter(None, map(written, values))]):
+            found.append(name)
+    if len(found) == 1:
+        return found[0], [f"Taken for the dates: {found[0]}"]
+    problem = f"no column {options.date_column} of dates" if options.date_column else "no column of dates"
+    if found:
+        problem = f"several columns of dates: {', '.join(found)}"
+    there = "" if found else f"; there are: {', '.join(names) or 'none':.2000}"
+    raise UsageError(f"{source.path}: {problem}{there}.", "Name the column of dates: --date-column NAME")
+
+
 def _labelled(chunk: Chunk, beside: Sequence[str], options: TableOptions, file: str) -> _Read:
     """The rows of a chunk with a text, a label and a split that are known, and the others."""
     known = options.known()
     labels, *others = map(to_values, chunk.columns.columns)  # as they were selected
     found_beside = dict(zip(beside, others, strict=False))
     splits, origins, sources = (found_beside.get(name) for name in ("split", ORIGIN, "source"))
+    dates = found_beside[beside[-1]] if options.split == "time" else None
     rows: list[Labelled] = []
     rejects: list[Reject] = []
     found: Counter[str] = Counter()
@@ -316,12 +388,15 @@ def _labelled(chunk: Chunk, beside: Sequence[str], options: TableOptions, file: 
             reason, value = ("unknown label", labels[k]) if label else ("no label", "")
         elif splits is not None and split not in SPLITS:
             reason, value = ("unknown split", splits[k]) if split else ("no split", "")
+        elif dates is not None and not written(dates[k]):
+            reason, value = "no date", ""
         else:
             where = f"line {line}" if line else f"row {number}"
             name = sys.intern(spelled) if label in options.labels else ""
             origin = LABEL_SAMPLE if origins is not None and plain(origins[k]) == LABEL_SAMPLE else ""
             place = f"{file} {where}" if sources is None else sources[k]
-            rows.append(Labelled(text_id(text), text, meaning, split, place, word_hash(text), name, origin))
+            date = "" if dates is None else written(dates[k])
+            rows.append(Labelled(text_id(text), text, meaning, split, place, word_hash(text), name, origin, date))
             continue
         rejects.append(Reject(number, line, "", reason, beginning(value)))
     return rows, rejects, found
