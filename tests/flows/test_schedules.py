@@ -118,7 +118,8 @@ def test_a_table_or_folder_of_ones_own_is_named_by_its_whole_path(
 def test_a_table_of_ones_own_is_read_as_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {"text_column": "review", "labels": {"good": 1, "bad": 0, "none": "skip"}}
     monkeypatch.setenv("SENTIFLOW_SCHEDULE_TABLE", json.dumps(given))
-    read = given | {"label_column": "label", "sheet": "", "max_rejects": "1%"}
+    defaults = {"label_column": "label", "sheet": "", "max_rejects": "1%", "split": "hash", "date_column": ""}
+    read = given | defaults
     made = table(schedule_dataset="reviews.csv")
     told = {flow for flow, each in made.items() if each.parameters.get("table") == read}
     assert told == {"train", "repeat", "sweep"}
