@@ -96,9 +96,10 @@ def test_a_killed_training_is_closed_on_both_sides_and_a_living_one_is_left_alon
         flow_run = prefect.read_flow_run(UUID(run.data.tags["prefect.flow_run_id"]))
         assert flow_run.state is not None and flow_run.state.is_crashed()
         assert flow_run.state.message == "Its process is gone; closed by housekeeping."
-        assert states_of_tasks(flow_run, 4) == {
+        assert states_of_tasks(flow_run, 5) == {
             "fetch": "Completed",
             "prepare": "Completed",
+            "baseline": "Completed",
             "fit": "Completed",
             "train": "Crashed",
         }

@@ -128,7 +128,7 @@ def test_true_labels_tell_the_accuracy_and_wrong_ones_raise_the_alarm(
         (line,) = outcome.accuracy
         assert outcome.summary == f"{line} Only 0 new texts (minimum 200); they are left to the next check."
         (sample,) = samples(MODEL, logged.settings)
-        assert re.fullmatch(rf"{re.escape(sample.told)}\. .* labels.* a drop of 3 points.*", line)
+        assert line == f"{sample.told}."
         assert before.told != sample.told
         (message,) = (each["text"] for each in got.messages if each["event"] == "dropped")
         assert outcome.dropped and "sentiflow label --dataset sample" in message

@@ -13,10 +13,10 @@ import pytest
 from mlflow.entities import Run
 
 from sentiflow.data.reviews import Reviews
-from sentiflow.scoring import Vocabulary
+from sentiflow.scoring import TextScorer, Vocabulary
 from sentiflow.settings import Settings
 from sentiflow.store.client import connect
-from tests.against_keras import check_scores
+from tests.against_keras import check_scores, held_by
 from tests.store import check_run
 from tests.world import World
 
@@ -94,7 +94,9 @@ def test_raw_texts_score_as_the_keras_model_scores_their_ids(
     test = imdb[0].of("test").take(np.arange(1_000))
     texts = [imdb[1].decode(ids, unknown="") for ids in test.tokens]
     scores = mlflow.pyfunc.load_model(str(folder)).predict(pd.DataFrame({"text": texts}))["score"].to_numpy()
-    ids = test.padded(500, 10_000)
+    ngrams = TextScorer.load(folder / "artifacts").ngrams
+    assert ngrams is not None
+    ids = {"ids": test.padded(500, 10_000), "ngrams": held_by(test.tokens, ngrams)}
     network = keras.models.load_model(folder / "artifacts" / "model.keras")
     check_scores(scores, network, ids)
 

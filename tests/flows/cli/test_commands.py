@@ -165,6 +165,7 @@ def test_a_table_of_ones_own_trains_and_predicts(world: World, prefect_server: N
         "table.labels": "{'up': 1, 'down': 0, 'so-so': 'skip'}", "table.rejected": "1", "table.left_out": "2",
         "table.name_of_0": "down", "table.name_of_1": "up",
         "table.tables": "1", "table.repeated": "0", "table.relabelled": "0",
+        "table.sheet": "", "table.split": "hash", "table.date_column": "",
     }  # fmt: skip
     assert "Registered as my-reviews-sentiment version 1" in done.stdout
     answer = world.run("predict", "--dataset", "my reviews.csv", "great music")

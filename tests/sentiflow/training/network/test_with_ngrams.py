@@ -12,7 +12,7 @@ from sentiflow.scoring import Network, NGrams, TextScorer, Vocabulary
 from sentiflow.scoring.ngrams import occurrences
 from sentiflow.training.network.model import build, weights_of, with_ngrams
 from sentiflow.training.recipes import TrainConfig
-from tests.against_keras import check_scores
+from tests.against_keras import check_scores, held_by
 
 CONFIG = TrainConfig(
     recipe="tiny", vocabulary_size=8, sequence_length=5, embedding_size=4, units=3, mask_zero=True
@@ -28,13 +28,6 @@ def random_reviews(n: int, seed: int, noise: float = 0.2) -> Reviews:
     good = np.array([any((ids[:-1] == 4) & (ids[1:] == 5)) for ids in tokens])
     label = (good ^ (rng.random(n) < noise)).astype(np.int8)
     return Reviews(np.array([f"{seed}-{i}" for i in range(n)]), np.full(n, "train"), label, tokens)
-
-
-def held_by(texts: list[np.ndarray], ngrams: NGrams) -> np.ndarray:
-    """What ``with_ngrams`` asks for, without the table: numbers from 1 of each text's n-grams, padded with 0."""
-    numbers = {key: number for number, key in enumerate(ngrams.keys.tolist(), start=1)}
-    held = [sorted({numbers[key] for key in occurrences([ids], 3)[0].tolist() if key in numbers}) for ids in texts]
-    return np.array([each + [0] * (max(map(len, held)) - len(each)) for each in held], np.int32)
 
 
 @pytest.mark.parametrize("kind", KINDS)
