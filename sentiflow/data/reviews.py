@@ -85,6 +85,10 @@ class Reviews:
         """The reviews of one split."""
         return self.take(self.split == split)
 
+    def spread(self, most: int) -> "Reviews":
+        """At most so many of the reviews, evenly spread over them: a table may be sorted by label."""
+        return self.take(np.linspace(0, len(self) - 1, min(len(self), most)).astype(np.int64))
+
     def learning_splits(self, validation_fraction: float) -> tuple["Reviews", "Reviews"]:
         """Training and validation reviews.
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .forward import Floats, Ids, Network, ignore, mean_score
 from .ngrams import NGrams, Tokens
 from .own import FILE, OwnNetwork
-from .vocabulary import FILTERED, OUT_OF_VOCABULARY, START, Vocabulary, pad
+from .vocabulary import FILTERED, FIRST_WORD, OUT_OF_VOCABULARY, START, Vocabulary, pad
 from .weights import Weights
 
 READ, RARE, UNKNOWN, CUT = "read", "rare", "unknown", "cut"
@@ -102,6 +102,18 @@ class TextScorer:
         if isinstance(self.weights, Weights):
             return self.weights
         raise ValueError("a model of one's own has no arrays of a recipe")
+
+    def known_rows(self, words: Vocabulary, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Ids below ``size`` in another vocabulary of words that have an embedding here, and here; each (k,)."""
+        top = len(self.arrays.embedding)
+        pairs = [
+            (there, here)
+            for there, word in enumerate(words.words[: size - FIRST_WORD], FIRST_WORD)
+            if (here := self.vocabulary.id_of(word)) is not None and here < top
+        ]
+        marks = [(i, i) for i in range(FIRST_WORD)]  # padding, start marker, unknown words
+        theirs, own = np.array([*marks, *pairs], dtype=np.int64).T
+        return theirs, own
 
     @property
     def parameters(self) -> int:

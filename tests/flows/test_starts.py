@@ -165,6 +165,23 @@ def test_the_default_passes_over_a_base_that_has_learnt_a_quarter_of_the_test(
     assert ("has learnt 30 of the 40 test reviews" in found.text()) == (known == 30)
 
 
+def labelled(row: int, label: int, *, kind: str) -> int:
+    return {"as read": label, "complaint": 1 - label, "subject": row * 7919 % 2 ^ (row // 3) % 2}[kind]
+
+
+@pytest.mark.parametrize(("kind", "name"), [("as read", "base"), ("complaint", "base"), ("subject", "none")])
+def test_the_default_passes_over_a_base_to_which_the_labels_mean_nothing(
+    world: World, tmp_path: Path, kind: str, name: str
+) -> None:
+    """A table sorted by label, whose answers may be the other way round; and one of other answers."""
+    rows = [(text, labelled(row, label, kind=kind)) for row, (text, label) in enumerate(ROWS)]
+    write(table := tmp_path / "rows.jsonl", sorted(rows, key=lambda row: row[1]))
+    found = start_of(table, load_recipe("fitted"))
+    assert found.name == name
+    assert ("base hardly tells these labels apart" in found.text()) == (name == "none")
+    assert start_of(table, load_recipe("fitted"), "base").name == "base"  # as it was asked for
+
+
 @pytest.mark.story
 def test_the_default_starts_from_the_base_and_another_language_from_nothing(
     world: World, prefect_server: None, tmp_path: Path

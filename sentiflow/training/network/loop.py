@@ -26,7 +26,6 @@ from sentiflow.training.network.fast import FastNetwork
 from sentiflow.training.network.model import (
     build,
     first_weights,
-    known_rows,
     optimizer,
     prepare_to_fit,
     set_weights,
@@ -242,7 +241,7 @@ def train_from(
         every, size = training.joined(validation), config.vocabulary_size
         learnt, _ = learnt_ids(every, FIRST_WORD + len(words))
         behind = np.concatenate([ids[(ids >= learnt) & (ids < size)] for ids in every.tokens])
-        if np.isin(behind, known_rows(start, words, size)[0]).all():
+        if np.isin(behind, start.known_rows(words, size)[0]).all():
             own = config.model_copy(update={"vocabulary_size": min(size, learnt)})
     trained = train(training, validation, own, seed, on_epoch, progress, begin)
     if config.final_training:

@@ -11,12 +11,10 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
 from sentiflow.scoring import Network, NGrams, TextScorer, Vocabulary, Weights
-from sentiflow.scoring.vocabulary import FIRST_WORD
 from sentiflow.scoring.weights import ARRAYS
 from sentiflow.training.recipes import TrainConfig
 
@@ -209,9 +207,9 @@ def first_weights(drawn: Weights, words: Vocabulary, start: TextScorer, training
     A table may call the bad answer 1, a complaint say, or have its labels exchanged since its champion.
     """
     made = inherited(drawn, words, start)
-    looked_at = training.take(np.arange(min(len(training), _LOOKED_AT)))
-    scores = Network(made).score(looked_at.padded(start.sequence_length, len(made.embedding)))
-    ones = looked_at.label == 1
+    some = training.spread(_LOOKED_AT)
+    scores = Network(made).score(some.padded(start.sequence_length, len(made.embedding)))
+    ones = some.label == 1
     if not ones.any() or ones.all() or scores[ones].mean() >= scores[~ones].mean():
         return made
     return Weights.together(
@@ -220,26 +218,13 @@ def first_weights(drawn: Weights, words: Vocabulary, start: TextScorer, training
     )
 
 
-def known_rows(start: TextScorer, words: Vocabulary, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Ids of the words that a start has an embedding of, here and there, each shape (k,)."""
-    top = len(start.arrays.embedding)
-    pairs = [
-        (here, there)
-        for here, word in enumerate(words.words[: size - FIRST_WORD], FIRST_WORD)
-        if (there := start.vocabulary.id_of(word)) is not None and there < top
-    ]
-    marks = [(i, i) for i in range(FIRST_WORD)]  # padding, start marker, unknown words
-    here, there = np.array([*marks, *pairs], dtype=np.int64).T
-    return here, there
-
-
 def inherited(drawn: Weights, words: Vocabulary, start: TextScorer) -> Weights:
     """The first weights of a training: those of the start where it has them, else as they were drawn.
 
     Each member takes its recurrence and output from one of the start's of the same kind and shapes, by turns;
     where there is none, it takes the words alone.
     """
-    here, there = known_rows(start, words, len(drawn.embedding))
+    here, there = start.known_rows(words, len(drawn.embedding))
     made = []
     for k, member in enumerate(drawn.members):
         source, is_alike = _source(start, member, k)
@@ -252,7 +237,7 @@ def inherited(drawn: Weights, words: Vocabulary, start: TextScorer) -> Weights:
 
 def widened(trained: Weights, size: int, words: Vocabulary, start: TextScorer) -> Weights:
     """Weights with embeddings of ``size`` ids: the further ones are the start's, zeros for words that it lacks."""
-    here, there = known_rows(start, words, size)
+    here, there = start.known_rows(words, size)
     further = here >= len(trained.embedding)
     made = []
     for k, member in enumerate(trained.members):

@@ -69,6 +69,13 @@ def test_reviews_of_a_split_or_of_row_numbers_are_in_that_order_with_their_own_i
     assert (taken.review_id.tolist(), [row[1] for row in taken.tokens]) == (["r4", "r0"], [8, 4])
 
 
+def test_reviews_that_stand_for_all_are_spread_over_the_table() -> None:
+    """Of a table that is sorted by label, the first ones would have one label."""
+    some = reviews_of(["train"] * 9).spread(3)
+    assert some.review_id.tolist() == ["r0", "r4", "r8"]
+    assert len(FIVE.spread(99)) == 5
+
+
 def test_validation_is_the_last_fifth_of_the_training_split() -> None:
     training, validation = reviews_of(["train"] * 5 + ["test"] + ["train"] * 5).learning_splits(0.2)
     assert training.review_id.tolist() == ["r0", "r1", "r2", "r3", "r4", "r6", "r7", "r8"]
