@@ -1,12 +1,13 @@
 """What ``trigger`` makes of its options, and what it says without a server to ask."""
 
 import asyncio
+import re
 import threading
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Scheduled
 
 from flows.cli import schedule
@@ -26,16 +27,20 @@ def deployed(client: SyncPrefectClient, flow: str) -> Applied:
     return apply(client, next(each for each in table if each.flow == flow))
 
 
-def test_parameters_are_read_as_json_and_what_is_none_as_text(client: SyncPrefectClient, world: World) -> None:
+def test_parameters_are_read_as_json_and_what_is_none_as_text(
+    client: SyncPrefectClient, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
     deployed(client, "train")
     config = '{"recipe": "tutorial", "epochs": 2}'
     application()(
         ["trigger", "train", "--no-wait", "-p", "seed=7", "-p", f"config={config}", "-p", "dataset=/a.csv"],
         standalone_mode=False,
     )
-    newest = client.read_flow_runs(sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=1)[0].parameters
-    assert (newest["seed"], newest["dataset"], newest["promote"]) == (7, "/a.csv", False)
-    assert newest["config"] == {"recipe": "tutorial", "epochs": 2}
+    address = re.search(r"flow-run/([0-9a-f-]{36})", "".join(capsys.readouterr()))
+    assert address
+    made = client.read_flow_run(UUID(address[1])).parameters
+    assert (made["seed"], made["dataset"], made["promote"]) == (7, "/a.csv", False)
+    assert made["config"] == {"recipe": "tutorial", "epochs": 2}
 
 
 def test_without_options_everything_is_the_deployments(client: SyncPrefectClient) -> None:
