@@ -32,6 +32,7 @@ def score(
     label_column: str | None = None,
     labels: dict[str, Label] = {},  # noqa: B006
     sheet: str = "",
+    with_neutral: bool = False,
 ) -> Scored:
     """Score every row of an input into a CSV, JSON Lines or Parquet file.
 
@@ -47,14 +48,15 @@ def score(
         version: A version; without it the champion, else the best by validation.
         workers: Processes that score; by default one a core.
         label_column: The table's column of labels, if the scores are to be compared with them.
-        labels: What they mean, 0, 1 or skip, such as {"neutral": "skip"}; alone, of a column label.
+        labels: What they mean, 0, 1, skip or between, such as {"neutral": "skip"}; alone, of a column label.
         sheet: The sheet of workbooks; by default the first.
+        with_neutral: Call unsure texts neutral, by the limits that the version has learnt.
     """
     options = {"labels": labels} | ({"label_column": label_column} if label_column else {})
     labelled = as_options(options, "The options of the table") if label_column or labels else None
     request = Request(
         expanded(source), expanded(output), text_column, with_text, tuple(keep), dataset, version, workers,
-        labelled, sheet,
+        labelled, sheet, with_neutral,
     )  # fmt: skip
     return score_task(request)
 

@@ -16,10 +16,10 @@ from sentiflow.errors import UsageError
 from sentiflow.evaluation.metrics import Baseline
 from sentiflow.names import AUTO, BASE, NONE, dataset_name, is_model_name, model_name
 from sentiflow.reports.blocks import Report, explanation_page, framed
-from sentiflow.run.record import CAVEAT, EPOCH_METRICS, FIELDS
+from sentiflow.run.record import CAVEAT, EPOCH_METRICS, FIELDS, NEUTRAL
 from sentiflow.scoring import TextScorer
 from sentiflow.settings import load_settings
-from sentiflow.store.find import find_runs, find_version, load_scorer, need_explained, open_store
+from sentiflow.store.find import find_runs, find_version, load_scorer, need_explained, need_neutral, open_store
 from sentiflow.store.records import BASE_MODEL, Version
 
 if TYPE_CHECKING:  # MLflow, which is imported once it is set that it sends no usage data
@@ -77,11 +77,15 @@ class Model:
     def __repr__(self) -> str:
         return f"Model({self.name!r}, labels={self.labels})"
 
-    def predict(self, texts: str | Iterable[str]) -> pd.DataFrame:
-        """The label of each text, and its score: the probability of the label that means 1."""
+    def predict(self, texts: str | Iterable[str], *, with_neutral: bool = False) -> pd.DataFrame:
+        """The label of each text, and its score: the probability of the label that means 1.
+
+        With ``with_neutral`` unsure ones are called neutral; a UsageError for a model that learnt no limits of it.
+        """
+        need_neutral(self._scorer, self.name, wanted=with_neutral)
         index = texts.index if isinstance(texts, pd.Series) else None
         scores = self._scorer.score([texts] if isinstance(texts, str) else list(texts))
-        labels = [self._scorer.label_of(score) for score in scores.tolist()]
+        labels = [self._scorer.label_of(score, with_neutral=with_neutral) for score in scores.tolist()]
         return pd.DataFrame({"label": labels, "score": scores}, index)
 
     def explain(self, text: str) -> Explanation:
@@ -226,6 +230,7 @@ def _run(version: str) -> Run:
     history = pd.DataFrame(columns).rename_axis("epoch").iloc[: record.epochs_trained]
     interval = metrics["test/accuracy_ci_low"], metrics["test/accuracy_ci_high"]
     notes = [record.tags.get(CAVEAT, ""), "" if baseline is None else f"{baseline.text}."]
+    notes += [f"{record.tags[NEUTRAL]}."] if NEUTRAL in record.tags else []
     return Run(
         record.run_id, record.name, version, metrics["test/accuracy"], interval,
         None if baseline is None else baseline.accuracy, history, tuple(filter(None, notes)),

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sentiflow.data.reviews import Reviews
 from sentiflow.errors import UsageError
 from sentiflow.evaluation.metrics import cross_entropy
-from sentiflow.scoring import Weights, is_positive
+from sentiflow.scoring import Weights
 from sentiflow.scoring.forward import Network, mean_score
 from sentiflow.scoring.ngrams import CHUNK, LONGEST, NGrams, Table, occurrences
 
@@ -42,8 +42,8 @@ class Fitted:
         """Probability of positive, shape (n,)."""
         return mean_score(self.ngrams.log_odds(reviews.tokens)[np.newaxis])
 
-    def beside(self, network: Weights, length: int, validation: Reviews) -> tuple[NGrams, float, float] | None:
-        """Its n-grams beside a network, with validation loss and accuracy of both together.
+    def beside(self, network: Weights, length: int, validation: Reviews) -> tuple[NGrams, Floats] | None:
+        """Its n-grams beside a network, and the scores that both together give the validation reviews.
 
         Validation reviews, from which neither has learnt, choose a factor for the log-odds of each. None where
         that lowers their loss by no more than its standard error.
@@ -65,8 +65,7 @@ class Fitted:
         network_factor, own = map(float, found.x)
         weights = (own * self.ngrams.weights).astype(np.float32)
         ngrams = NGrams(self.ngrams.keys, weights, own * self.ngrams.constant, network_factor)
-        accuracy = float((is_positive(mixed) == validation.label).mean())
-        return ngrams, cross_entropy(validation.label, mixed), accuracy
+        return ngrams, mixed
 
     def save(self, path: Path, scores: Floats) -> None:
         """Write it, with its scores of the test reviews."""

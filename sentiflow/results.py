@@ -51,6 +51,7 @@ class ModelResult(RunResult):
     model: Registered
     baseline: Baseline | None = field(default=None, kw_only=True)
     caveat: str = field(default="", kw_only=True)  # why the test accuracy says little
+    neutral: str = field(default="", kw_only=True)  # what a third answer costs
     tested_on: str = field(default="", kw_only=True)  # of which rows it is, if not of all
     rejected: Rejected | None = field(default=None, kw_only=True)
     unread: str = field(default="", kw_only=True)  # what else the table's folder holds
@@ -66,9 +67,9 @@ class ModelResult(RunResult):
 
     @property
     def comparisons(self) -> list[str]:
-        """What the accuracy is worth: why it says little, and against the baseline."""
-        baseline = "" if self.baseline is None else f"{self.baseline.text}."
-        return [each for each in (self.caveat, baseline) if each]
+        """What the accuracy is worth: why it says little, against the baseline, and with a third answer."""
+        texts = "" if self.baseline is None else self.baseline.text, self.neutral
+        return [*filter(None, [self.caveat]), *(f"{text}." for text in texts if text)]
 
     @property
     @abstractmethod

@@ -164,7 +164,7 @@ class Settings(BaseSettings):
     """Runs of the deployment `train` at once, for trainings of several models: of one model it is one."""
     schedule_promote_after_train: bool = False
     """Scheduled trainings promote their version if all checks pass."""
-    schedule_table: dict[str, str | dict[str, int | Literal["skip"]]] = {}
+    schedule_table: dict[str, str | dict[str, int | Literal["skip", "between"]]] = {}
     """How that dataset is read if it is a table of your own, as JSON, as by the options of `sentiflow train`:
     `{"text_column": "review", "label_column": "rating", "labels": {"good": 1, "bad": 0}, "max_rejects": "2%"}`.
     The text column is that of scheduled scoring, too."""

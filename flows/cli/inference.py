@@ -17,6 +17,7 @@ from flows.cli.options import (
     KeepOption,
     LabelColumnOption,
     LabelsOption,
+    NeutralOption,
     SheetOption,
     TextColumnOption,
     VersionOption,
@@ -54,6 +55,7 @@ def predict(
     html: Annotated[Path | None, file_option("--html", help="Write the explanation of a text as a page.")] = None,
     model_version: VersionOption = None,
     dataset: AnsweringOption = None,
+    with_neutral: NeutralOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Classify texts as positive or negative.
@@ -69,17 +71,19 @@ def predict(
         raise UsageError("--html takes one text.", "Put quotes around the text, or leave --html out.")
     check_page("--html", html)
     found, scorer = _load(dataset, model_version)
-    if explain:
-        from sentiflow.store.find import need_explained
+    from sentiflow.store.find import need_explained, need_neutral
 
+    need_neutral(scorer, str(found), wanted=with_neutral)
+    if explain:
         need_explained(scorer, str(found))
     readings = [scorer.explain(text) for text in texts] if explain else []
     scores = [reading.score for reading in readings] or scorer.score(texts).tolist()
     facts = [vars(reading) for reading in readings] or [{"score": score} for score in scores]
     known = [scorer.vocabulary.knows(text) for text in texts]
+    labels = [scorer.label_of(score, with_neutral=with_neutral) for score in scores]
     answers = [
-        {"text": text, "label": scorer.label_of(score), "known": any_word, **each}
-        for text, score, any_word, each in zip(texts, scores, known, facts, strict=True)
+        {"text": text, "label": label, "known": any_word, **each}
+        for text, label, any_word, each in zip(texts, labels, known, facts, strict=True)
     ]
     record = {"model": {**_model(found), "label_names": scorer.label_names}, "answers": answers}
     stdout = stdout_for(record, as_json=as_json)
@@ -87,17 +91,17 @@ def predict(
     if explain:
         from sentiflow.reports.blocks import explanation_page
 
-        for reading in readings:
-            _explain(reading, scorer, model, stdout)
+        for reading, label in zip(readings, labels, strict=True):
+            _explain(reading, _verdict(reading.score, label, scorer), model, stdout)
             if html is not None:  # of a single text
                 page = explanation_page(reading, scorer, f"{found} ({found.why})")
                 write_page(html, page, CONSOLE if as_json else stdout)
         return
-    for text, score, any_word in zip(texts, scores, known, strict=True):
+    for text, score, label, any_word in zip(texts, scores, labels, known, strict=True):
         line = " ".join(text.split())
         beginning = line if len(line) <= _SHOWN else f"{line[: _SHOWN - 3]}..."
         note = "" if any_word else "  [dim](no word of it is known)[/]"
-        stdout.say(f"{_verdict(score, scorer)}  {escape(beginning)}{note}")
+        stdout.say(f"{_verdict(score, label, scorer)}  {escape(beginning)}{note}")
     stdout.print(model)
 
 
@@ -119,15 +123,14 @@ def _load(dataset: str | None, number: int | None) -> "tuple[Version, TextScorer
         return version, load_scorer(settings, version)
 
 
-def _verdict(score: float, scorer: "TextScorer") -> str:
-    """Label and score, as markup; both labels take the same space."""
-    label = scorer.label_of(score)
+def _verdict(score: float, label: str, scorer: "TextScorer") -> str:
+    """Label and score, as markup; all labels take the same space."""
     space = " " * (max(map(cell_len, scorer.label_names)) - cell_len(label))
-    colour = "green" if label == scorer.label_names[1] else "red"
+    colour = dict(zip(scorer.label_names, ("red", "green"), strict=True)).get(label, "yellow")
     return f"[{colour}]{escape(label)}[/]{space}  {score:.4f}"
 
 
-def _explain(reading: "Attribution", scorer: "TextScorer", model: str, stdout: Console) -> None:
+def _explain(reading: "Attribution", verdict: str, model: str, stdout: Console) -> None:
     from sentiflow.reports.blocks import strongest_words
 
     stdout.print(f"[dim]before the first word[/] {reading.start:.2f}")
@@ -141,7 +144,7 @@ def _explain(reading: "Attribution", scorer: "TextScorer", model: str, stdout: C
     for status, why in (("unknown", "no training review has them"), ("cut", "only the last words are read")):
         if left := sum(word.status == status for word in reading.words):
             stdout.print(f"[dim]words not read, as {why}: {left}[/]")
-    stdout.say(f"{_verdict(reading.score, scorer)}  {model}")
+    stdout.say(f"{verdict}  {model}")
 
 
 def _lines(reading: "Attribution", width: int) -> list[Text]:
@@ -196,6 +199,7 @@ def score(
     label_column: LabelColumnOption = None,
     labels: LabelsOption = None,
     sheet: SheetOption = None,
+    with_neutral: NeutralOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score a table, a folder of tables, or a folder of texts.
@@ -211,7 +215,7 @@ def score(
     labelled = None if label_column is labels is None else table_options(label_column=label_column, labels=labels)
     request = Request(
         source, output, column, with_text, tuple(keep or ()), dataset, version, workers,
-        labelled, sheet or "",
+        labelled, sheet or "", with_neutral,
     )  # fmt: skip
     scored = score_input(request, load_settings(), progress_bar)
     counts = {"output": scored.output, "totals": scored.totals, "seconds": scored.seconds}

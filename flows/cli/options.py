@@ -50,7 +50,7 @@ LabelsOption = Annotated[
     typer.Option(
         "--labels",
         metavar="NAME=0|1|skip,...",
-        help="What the labels of your table mean, or skip to leave their rows out: good=1,bad=0,so-so=skip",
+        help="What your labels mean: good=1,bad=0,so-so=skip; with between such rows teach neutral.",
     ),
 ]
 SheetOption = Annotated[
@@ -100,6 +100,12 @@ VersionOption = Annotated[
 ]
 PromoteOption = Annotated[bool, typer.Option("--promote", help="Then promote the version if all checks pass.")]
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the history.")]
+NeutralOption = Annotated[
+    bool,
+    typer.Option(
+        "--with-neutral", help="Call unsure texts neutral, as a table with --labels X=between taught it."
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 GROUPS = TRAIN, INSPECT, PROMOTE, USE, OPERATE = "Train", "Inspect", "Promote", "Use", "Operate"
@@ -177,8 +183,8 @@ def table_options(
     if labels is not None:
         parts = (part if "=" in part else f"{part}=" for part in labels.split(",") if part.strip())
         pairs = (part.rpartition("=") for part in parts)
-        known = {"0": 0, "1": 1, "skip": "skip"}
-        given["labels"] = {name.strip(): known.get(value.strip(), value) for name, _, value in pairs}
+        known = {"0": 0, "1": 1}
+        given["labels"] = {name.strip(): known.get(value.strip(), value.strip()) for name, _, value in pairs}
     return as_options({name: value for name, value in given.items() if value is not None})
 
 

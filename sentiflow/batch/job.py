@@ -34,7 +34,7 @@ from sentiflow.monitoring.log import SCORED, Entry, TextLog, configured_log
 from sentiflow.names import model_name
 from sentiflow.scoring import TextScorer, cores
 from sentiflow.settings import Settings
-from sentiflow.store.find import find_version, load_scorer
+from sentiflow.store.find import find_version, load_scorer, need_neutral
 from sentiflow.store.records import BASE_MODEL, Version
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Request:
     workers: int | None = None  # processes that score; by default as many as are worth it
     labelled: TableOptions | None = None  # of a labelled table: its column of labels, and what they mean
     sheet: str = ""  # of workbooks; by default the first
+    with_neutral: bool = False  # call unsure texts so
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ def score_input(request: Request, settings: Settings, progress: Progress = no_pr
         name = None if request.dataset is None else model_name(request.dataset)
         version = find_version(settings, name, request.version)
         scorer = load_scorer(settings, version)
+        need_neutral(scorer, str(version), wanted=request.with_neutral)
         log = configured_log(settings) if version != BASE_MODEL else None  # nothing is checked for drift from it
         sample, before, evaluator = Sample(), source.state(), None
         if request.labelled is not None:
@@ -137,7 +139,8 @@ def score_input(request: Request, settings: Settings, progress: Progress = no_pr
                         evaluator.add(chunk, scores)
                         named = schema.names[-len(source.schema) :]
                         chunk = replace(chunk, columns=chunk.columns.rename_columns(named))
-                    yield chunk, to_table(chunk, scores, scorer.label_names, version, schema)
+                    labels = [scorer.label_of(each, with_neutral=request.with_neutral) for each in scores.tolist()]
+                    yield chunk, to_table(chunk, scores, labels, version, schema)
                     if log is not None:
                         sample.add(chunk, scores)
                     advance(chunk.units)

@@ -11,7 +11,7 @@ from sentiflow.data.division import text_id, word_hash
 from sentiflow.data.parquet import to_values
 from sentiflow.data.prepare import kept_table
 from sentiflow.data.rows import Chunk, beginning, by_label, count_left_out
-from sentiflow.data.table import KINDS, TableOptions, advice, options_of, plain, written
+from sentiflow.data.table import APART, KINDS, TableOptions, advice, options_of, plain, written
 from sentiflow.errors import UsageError
 from sentiflow.evaluation.metrics import Accuracy, accuracy_of
 from sentiflow.names import BUILT_IN
@@ -99,7 +99,7 @@ class Evaluator:
             meaning = self._known.get(label, "skip")
             told = label in self._known or spelled in self._labels or len(self._labels) < KINDS
             self._labels[spelled if told else _OTHERS] += 1
-            if meaning == "skip":
+            if meaning == "skip" or meaning == "between":
                 continue
             if label not in self._found:
                 self._found[label] = spelled, meaning
@@ -117,7 +117,7 @@ class Evaluator:
     def result(self) -> Evaluation:
         """What it came to; an error if no row has a usable label."""
         labels = by_label(self._labels)
-        left_out = {label: n for label, n in labels.items() if self._known.get(plain(label), "skip") == "skip"}
+        left_out = {label: n for label, n in labels.items() if self._known.get(plain(label), "skip") in APART}
         left_out |= {_OTHERS: left_out.pop(_OTHERS)} if _OTHERS in left_out else {}  # last
         hint = ""
         if {*map(plain, left_out)} - self._known.keys() and not all(map(any, self._confusion)):

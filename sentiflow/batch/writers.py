@@ -21,7 +21,6 @@ from sentiflow.data.rows import Chunk, Input, grouped_tables, kind_of, numbers, 
 from sentiflow.errors import UsageError
 from sentiflow.files import PARTIAL, create_private, leftovers, publish
 from sentiflow.locks import file_lock
-from sentiflow.scoring import is_positive
 from sentiflow.store.records import Version
 
 
@@ -57,13 +56,13 @@ def output_schema(source: Input, with_text: bool, labels: str = "") -> pa.Schema
 
 
 def to_table(
-    chunk: Chunk, scores: NDArray[np.float64], names: Sequence[str], version: Version, schema: pa.Schema
+    chunk: Chunk, scores: NDArray[np.float64], labels: Sequence[str], version: Version, schema: pa.Schema
 ) -> pa.Table:
-    """The scored rows of a chunk, in the output's columns; ``names`` are those of the labels 0 and 1."""
+    """The scored rows of a chunk, in the output's columns; each has its label."""
     n = len(scores)
     own = {
         "row": numbers(np.array(chunk.rows, np.int64)),
-        "label": strings([names[positive] for positive in is_positive(scores).tolist()]),
+        "label": strings(labels),
         "score": numbers(scores),
         "model": strings([version.name] * n),
         "version": numbers(np.full(n, version.number, np.int32)) if version.number else pa.nulls(n, pa.int32()),

@@ -18,7 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentiflow.data.imdb import SHUFFLE_SEED
-from sentiflow.data.reviews import Reviews, of_test, read, read_vocabulary
+from sentiflow.data.reviews import (
+    BETWEEN,
+    BETWEEN_CHOICE,
+    BETWEEN_TEST,
+    Reviews,
+    of_test,
+    read,
+    read_vocabulary,
+)
 from sentiflow.data.rows import by_label
 from sentiflow.redaction import printable
 from sentiflow.scoring import LABEL_NAMES, Vocabulary, is_name
@@ -106,30 +114,40 @@ def divided(rows: Sequence[Labelled], text_column: str) -> tuple[list[Labelled],
     """The rows with a split each, and what keeps them from being trained on and tested.
 
     A split that a table gives is kept; of tables without one the texts with a hash below a threshold test, or the
-    newest where rows have dates.
+    newest where rows have dates. Neutral rows follow, divided alike.
     """
-    rows = list(rows)
+    apart = [row for row in rows if row.label == BETWEEN]
+    rows = [row for row in rows if row.label != BETWEEN]
     if not rows:
         return rows, ["there are no rows to train on"]
     if problem := _one_label("the table", rows):
         return rows, [problem]
     given = any(row.split for row in rows)
     below, since = int(TEST_SHARE * 2 ** (4 * _DIGITS)), _newest(rows)
-    tests = [row.date >= since if since else row.words < below for row in rows]
-    drawn = ["test" if each else "train" for each in tests]
-    rows = [row if row.split else row._replace(split=split) for row, split in zip(rows, drawn, strict=True)]
+
+    def split_of(row: Labelled) -> str:
+        return row.split or ("test" if (row.date >= since if since else row.words < below) else "train")
+
+    rows = [row._replace(split=split_of(row)) for row in rows]
+    sides = (BETWEEN_TEST if split_of(row) == "test" else BETWEEN_CHOICE for row in apart)
+    apart = [row._replace(split=side) for row, side in zip(apart, sides, strict=True)]
+    return [*rows, *apart], _problems(rows, text_column, given=given, by_time=bool(since))
+
+
+def _problems(rows: Sequence[Labelled], text_column: str, *, given: bool, by_time: bool) -> list[str]:
+    """What keeps rows with splits, of a table or drawn, from being trained on and tested."""
     if given:
         named = ((split, [row for row in rows if row.split == split]) for split in ("train", "test"))
-        return rows, [problem for split, part in named if (problem := _one_label(f"the {split} split", part))]
+        return [problem for split, part in named if (problem := _one_label(f"the {split} split", part))]
     few = []
     for label in (0, 1):
         splits = [row.split for row in rows if row.label == label]
         if len(set(splits)) < 2:
             few.append(f"{splits.count('train')} of label {label} train, {splits.count('test')} test")
-    if few and since:
-        return rows, [f"too few different texts or dates for a newest fifth with both labels: {'; '.join(few)}"]
+    if few and by_time:
+        return [f"too few different texts or dates for a newest fifth with both labels: {'; '.join(few)}"]
     why = f"too few different texts to set some aside for a test: {'; '.join(few)}"
-    return rows, [f"{why}; is {text_column} the column of the texts?"] if few else []
+    return [f"{why}; is {text_column} the column of the texts?"] if few else []
 
 
 def _newest(rows: Sequence[Labelled]) -> str:
@@ -184,7 +202,8 @@ def to_reviews(rows: Sequence[Labelled], base_words: Sequence[str] = ()) -> tupl
     ids = np.array([vocabulary.id_of(word) or PAD for word in numbers], np.int32)
     review_id, split = (np.array([getattr(row, name) for row in rows]) for name in ("review_id", "split"))
     words = np.array([row.words for row in rows], np.uint64)
-    nearest = nearest_learnt(texts, (split == "test") & (words > 0))  # the sample's have no hash
+    answers = [text if row.label != BETWEEN else text[:0] for row, text in zip(rows, texts, strict=True)]
+    nearest = nearest_learnt(answers, (split == "test") & (words > 0))  # the sample's have no hash
     reviews = Reviews(
         review_id,
         split,

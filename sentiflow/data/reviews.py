@@ -24,6 +24,9 @@ from sentiflow.scoring import LABEL_NAMES, Vocabulary, pad
 logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "validation", "test")
+BETWEEN, BETWEEN_TEST = 2, "between-test"
+"""The label of neutral reviews, and the split of those that test; the others' is ``BETWEEN_CHOICE``."""
+BETWEEN_CHOICE = "between"
 
 _SCHEMA = pa.schema(
     [
@@ -53,7 +56,7 @@ class Reviews:
 
     review_id: NDArray[np.str_]  # shape (n,), each once; of a user's table made of the text alone
     split: NDArray[np.str_]  # shape (n,), one of ``SPLITS`` each
-    label: NDArray[np.int8]  # shape (n,), int8, 0 or 1
+    label: NDArray[np.int8]  # shape (n,), int8, 0 or 1; ``BETWEEN`` of neutral ones
     tokens: list[NDArray[np.int32]]  # n arrays of int32 ids, rare words included, the start marker first
     label_names: tuple[str, str] = LABEL_NAMES  # what the source calls 0 and 1
     words: NDArray[np.uint64] | None = None  # shape (n,), of a user's table hashes of the words; 0 if not known
@@ -182,8 +185,19 @@ def write(
 
 
 def read(table: Path) -> Reviews:
-    """Read a canonical table, whose name is the digest of its content; the last one stays in memory."""
-    return _checked(table)[0]
+    """Read a canonical table, whose name is the digest of its content; the last one stays in memory.
+
+    Neutral reviews are not among these.
+    """
+    content = _checked(table)[0]
+    kept = content.label != BETWEEN
+    return content if kept.all() else content.take(kept)
+
+
+def neutral(table: Path) -> Reviews:
+    """The neutral reviews of a canonical table: those that choose limits, and those that test."""
+    content = _checked(table)[0]
+    return content.take(content.label == BETWEEN)
 
 
 def read_vocabulary(table: Path) -> Vocabulary:
@@ -264,9 +278,9 @@ def of_test(table: Path, column: Literal["place", "origin", "text"]) -> dict[str
 
 
 def places(table: Path) -> list[str]:
-    """Where each review of a canonical table stands in its source, in its order."""
-    found: list[str] = _columns(table, "place")["place"].to_pylist()
-    return found
+    """Where each review of a canonical table stands in its source, in the order of ``read``."""
+    columns = _columns(table, "place", "label").to_pydict()
+    return [place for place, label in zip(columns["place"], columns["label"], strict=True) if label != BETWEEN]
 
 
 ORIGIN, LABEL_SAMPLE = "sentiflow_origin", "label-sample"

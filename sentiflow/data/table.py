@@ -18,7 +18,7 @@ from sentiflow.data.dates import look_like_dates, moments
 from sentiflow.data.division import Labelled, divided, each_once, text_id, word_hash
 from sentiflow.data.inputs import LabelledTexts, called, find_tables, is_output, not_read, open_input
 from sentiflow.data.parquet import to_values
-from sentiflow.data.reviews import LABEL_SAMPLE, ORIGIN, SPLITS
+from sentiflow.data.reviews import BETWEEN, LABEL_SAMPLE, ORIGIN, SPLITS
 from sentiflow.data.rows import (
     NO_TEXT,
     Chunk,
@@ -37,11 +37,13 @@ from sentiflow.scoring import is_name
 from sentiflow.scoring.scorer import MAX_NAME
 from sentiflow.scoring.vocabulary import FILTERED
 
-Label = Literal[0, 1, "skip"]
+Label = Literal[0, 1, "skip", "between"]
 
 LABELS: dict[str, Label] = {
     "0": 0, "1": 1, "negative": 0, "positive": 1, "neg": 0, "pos": 1, "false": 0, "true": 1,
 }  # fmt: skip
+APART: tuple[Label, Label] = ("skip", "between")
+"""What labels mean whose rows are neither learnt nor tested on as one of two answers."""
 _SPLITS = f"Known splits: {', '.join(SPLITS)}. Without the column a fifth is set aside for the test."
 _PEEKED = 200  # rows that show which column holds dates
 _SHOWN = 3  # rejected rows of a kind in a message
@@ -62,7 +64,8 @@ class TableOptions(BaseModel):
     label_column: str = Field(default="label", min_length=1, description="The column of labels.")
     labels: dict[str, Label] = Field(
         default={},
-        description="What each label means, 0, 1 or skip (its rows are left out); answers are called like the "
+        description="What each label means, 0, 1, skip (its rows are left out) or between (they are neutral: not "
+        "learnt, but they set the limits of a third answer); answers are called like the "
         f"table's labels. Unless some mean 0 and some 1, {', '.join(LABELS)} are known, too, with the answers "
         "negative and positive. Case does not matter.",
     )
@@ -86,7 +89,7 @@ class TableOptions(BaseModel):
         if len(compared) < len(labels):
             raise ValueError("labels must differ in more than case")
         for name, value in compared.items():
-            if value != "skip" and not is_name(name):
+            if value in (0, 1) and not is_name(name):
                 shown = repr(name[:20]) if name else "a missing label"
                 raise ValueError(
                     f"{shown} cannot be an answer: a name of 1 to {MAX_NAME} characters can, without control "
@@ -125,7 +128,8 @@ DEFAULT_OPTIONS = TableOptions()
 
 
 _FORMS = {
-    "labels": "The network has two answers, 1 and 0; skip leaves rows out: good=1,bad=0,so-so=skip",
+    "labels": "The network has two answers, 1 and 0; skip leaves rows out, and between makes them neutral: "
+    "good=1,bad=0,so-so=between",
     "max_rejects": "Give a number or a percentage, such as 20 or 0.5%.",
     "split": "The newest fifth tests with --split time.",
     "date_column": "Add --split time, or leave it out.",
@@ -141,7 +145,7 @@ def as_options(given: Mapping[str, Any], what: str = "") -> TableOptions:
         no_number = {"string_pattern_mismatch": f"{first['input']!r} is neither a number nor a percentage"}
         (name, *label), problem = map(str, first["loc"]), no_number.get(first["type"], plain_reason(first["msg"]))
         if label:
-            problem = "{0}={1} is none of {0}=1, {0}=0 and {0}=skip".format(label[0], first["input"])
+            problem = "{0}={1} is none of {0}=1, {0}=0, {0}=skip and {0}=between".format(label[0], first["input"])
         named = f"{what}: {name}" if what else f"--{name.replace('_', '-')}"
         raise UsageError(f"{named}: {problem}.", _FORMS.get(name, "Give the name of a column.")) from err
 
@@ -149,8 +153,8 @@ def as_options(given: Mapping[str, Any], what: str = "") -> TableOptions:
 def advice(found: Sequence[str], given: Mapping[str, Label], known: Mapping[str, Label], column: str) -> str:
     """What to type for labels that are not ``known``, those ``given`` aside; numbers are taken as a scale."""
     unknown = [label for label in found if label not in known]
-    meanings = _scale([label for label in found if given.get(label) != "skip"])
-    agrees = all(meanings.get(label, meaning) in (meaning, "skip") for label, meaning in given.items())
+    meanings = _scale([label for label in found if given.get(label) not in APART])
+    agrees = all(meanings.get(label, meaning) in (meaning, *APART) for label, meaning in given.items())
     if any(unknown) and meanings and agrees:
         lead = "If higher is better:"
     else:
@@ -160,8 +164,8 @@ def advice(found: Sequence[str], given: Mapping[str, Label], known: Mapping[str,
         for label in [label for label in unknown if label not in meanings]:
             meanings[label] = missing.pop(0) if missing else "skip"
     new = {label: meanings[label] for label in unknown}
-    named = {**(meanings if set(new.values()) - {"skip"} else new), **given}  # known ones stay beside a skip
-    parts = [f"{name}={value}" for value in (1, "skip", 0) for name in named if named[name] == value]
+    named = {**(meanings if set(new.values()) - {*APART} else new), **given}  # known ones stay beside a skip
+    parts = [f"{name}={value}" for value in (1, *APART, 0) for name in named if named[name] == value]
     option = quote(",".join(parts))
     if len(found) > KINDS or len(option) > _FORM:
         return f"{column} has many different values, or long ones: --label-column names the column of labels."
@@ -295,7 +299,7 @@ def read_table(path: Path, options: TableOptions, rejects_folder: Path, progress
     joined = Joined(read, outputs, repeated, by_label(relabelled), unread, list(columns), newest)
     known = options.known()
     every = by_label(labels).items()
-    return Table(rows, rejected, {label: n for label, n in every if known.get(plain(label)) == "skip"}, joined)
+    return Table(rows, rejected, {label: n for label, n in every if known.get(plain(label)) in APART}, joined)
 
 
 def in_order_of_time(rows: Sequence[Labelled]) -> list[Labelled]:
@@ -396,7 +400,8 @@ def _labelled(chunk: Chunk, beside: Sequence[str], options: TableOptions, file: 
             origin = LABEL_SAMPLE if origins is not None and plain(origins[k]) == LABEL_SAMPLE else ""
             place = f"{file} {where}" if sources is None else sources[k]
             date = "" if dates is None else written(dates[k])
-            rows.append(Labelled(text_id(text), text, meaning, split, place, word_hash(text), name, origin, date))
+            given = BETWEEN if meaning == "between" else meaning
+            rows.append(Labelled(text_id(text), text, given, split, place, word_hash(text), name, origin, date))
             continue
         rejects.append(Reject(number, line, "", reason, beginning(value)))
     return rows, rejects, found

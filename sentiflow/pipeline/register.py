@@ -25,7 +25,7 @@ from sentiflow.reports import one_run as run_report
 from sentiflow.reports.blocks import join
 from sentiflow.reports.summary import RunSummary
 from sentiflow.results import Registered
-from sentiflow.run.record import CAVEAT, DIGEST, TESTED_ON
+from sentiflow.run.record import CAVEAT, DIGEST, NEUTRAL, TESTED_ON
 from sentiflow.scoring import TextScorer
 from sentiflow.store.http import create_model, create_version
 from sentiflow.store.records import SCORER_DIGEST, VALIDATION_LOSS
@@ -166,6 +166,7 @@ def _create_version(
     tags = _tags(run, prepared) | {"seed": str(run.seed)}
     tags |= {f"test.{name}": f"{value}" for name, value in metrics.items()}
     tags[VALIDATION_LOSS] = f"{trained.kept.val_loss:.6f}"
-    tags |= identity | {name: told for name, told in run.record().tags.items() if name in (CAVEAT, TESTED_ON)}
+    told = (CAVEAT, TESTED_ON, NEUTRAL)
+    tags |= identity | {name: text for name, text in run.record().tags.items() if name in told}
     description = join(card, _DESCRIPTION, f"More is in {package.CARD}, among the files of the model.")
     return create_version(run.client, run.model_name, run.run_id, model_id, tags, description)

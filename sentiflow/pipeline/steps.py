@@ -1,5 +1,6 @@
 """Fetch a dataset, prepare its canonical table, fit its baseline, train the network, evaluate it."""
 
+import json
 import logging
 import time
 from collections.abc import Collection
@@ -19,13 +20,14 @@ from sentiflow.data.reviews import Reviews
 from sentiflow.data.rows import count_left_out
 from sentiflow.data.table import TableOptions
 from sentiflow.errors import UsageError, first_line
-from sentiflow.evaluation.metrics import Measured, at_chance
+from sentiflow.evaluation import neutral
+from sentiflow.evaluation.metrics import Measured, at_chance, cross_entropy
 from sentiflow.evaluation.scores import BASELINE, best_epoch
 from sentiflow.names import BUILT_IN
 from sentiflow.reports.one_run import record_evaluation
 from sentiflow.reproduction import Original, find_original, need_data
-from sentiflow.run.record import CAVEAT, epoch_tags
-from sentiflow.scoring import NGrams, is_positive
+from sentiflow.run.record import CAVEAT, NEUTRAL, NEUTRAL_COUNTS, epoch_tags
+from sentiflow.scoring import NGrams, Weights, is_positive
 from sentiflow.scoring.ngrams import LONGEST
 from sentiflow.settings import load_settings
 from sentiflow.store.client import EpochLog
@@ -119,7 +121,7 @@ def train(run: RunContext, prepared: Prepared, baseline: Path | None) -> Trained
     logger.info("%s", f"training on {len(train_split):,} reviews, validating on {len(validation):,}")
     for warning in division.warnings(prepared.table):
         logger.warning("%s", warning)
-    weights, beside = None, None
+    weights, beside, mixed = None, None, None
     if run.build is not None:
         from sentiflow.training.network.own import train_own
 
@@ -136,13 +138,14 @@ def train(run: RunContext, prepared: Prepared, baseline: Path | None) -> Trained
     if run.build is None:
         model.weights_of(trained.network).save(weights := run.work / "trained-weights.npz")
         if config.ngrams and baseline is not None:
-            trained, beside = _with_ngrams(trained, validation, config, baseline)
+            trained, beside, mixed = _with_ngrams(trained, validation, config, baseline)
     ngrams = None
     if beside is not None:
         beside.save(ngrams := run.work / "trained-ngrams.npz")
     kept = trained.kept
     files = TrainedFiles(run.work / "model.keras", weights, ngrams, trained.history, kept)
     trained.network.save(files.keras)
+    files = replace(files, neutral=_limits(run, prepared, files, validation, trained.chosen, mixed))
     epochs.end(kept)
     run.text(model.summary_of(trained.network), "model_summary.txt")
     if prepared.name not in BUILT_IN and run.start.learnt is not None:
@@ -154,8 +157,8 @@ def train(run: RunContext, prepared: Prepared, baseline: Path | None) -> Trained
 
 def _with_ngrams(
     trained: "Trained", validation: Reviews, config: TrainConfig, baseline: Path
-) -> tuple["Trained", NGrams | None]:
-    """The network with n-grams beside it; alone where validation does not want them."""
+) -> tuple["Trained", NGrams | None, NDArray[np.float64] | None]:
+    """The network with n-grams beside it, and both's validation scores; alone where these do not want them."""
     from sentiflow.training.network import model
 
     fitted, _ = baselines.Fitted.load(baseline)
@@ -163,12 +166,45 @@ def _with_ngrams(
     found = fitted.beside(network, config.sequence_length, validation)
     if found is None:
         logger.info("n-grams left out: beside the network they do not lower the validation loss beyond chance")
-        return trained, None
-    ngrams, loss, accuracy = found
+        return trained, None, None
+    ngrams, mixed = found
+    labels = validation.label[: len(mixed)]
+    loss, accuracy = cross_entropy(labels, mixed), float((is_positive(mixed) == labels).mean())
     both = model.with_ngrams(trained.network, ngrams)
     told = f"{len(ngrams.keys):,} n-grams beside the network, whose log-odds count {ngrams.network:.2f} times"
     logger.info("%s: val loss %.4f instead of %.4f", told, loss, trained.kept.val_loss)
-    return replace(trained, network=both, kept=replace(trained.kept, val_loss=loss, val_accuracy=accuracy)), ngrams
+    kept = replace(trained.kept, val_loss=loss, val_accuracy=accuracy)
+    return replace(trained, network=both, kept=kept), ngrams, mixed
+
+
+def _limits(
+    run: RunContext,
+    prepared: Prepared,
+    trained: TrainedFiles,
+    validation: Reviews,
+    chosen: Weights | None,
+    mixed: NDArray[np.float64] | None,
+) -> neutral.Limits | None:
+    """Between which scores neutral is answered; None without neutral reviews to choose by and to test.
+
+    Validation reviews have the scores ``mixed``, else those of weights which did not learn from them.
+    """
+    apart = reviews.neutral(prepared.table)
+    choosing, tests = apart.of(reviews.BETWEEN_CHOICE), len(apart.of(reviews.BETWEEN_TEST))
+    if not len(apart):
+        return None
+    if min(len(choosing), tests) < neutral.LEAST:
+        told = f"{len(choosing):,} neutral texts to choose its limits by and {tests:,} to test them are too few"
+        logger.warning("No third answer: %s", told)
+        return None
+    scorer = scorer_of(run, prepared, trained)
+    if mixed is None:
+        judged = scorer if chosen is None else replace(scorer, weights=chosen)
+        mixed = judged.score_ids(validation.tokens)
+    labels = validation.label[: len(mixed)]
+    limits = neutral.choose_limits(labels, mixed, scorer.score_ids(choosing.tokens))
+    logger.info("neutral as a third answer: scores above %.4f, up to %.4f", *limits)
+    return limits
 
 
 def _ending(trained: "Trained", config: TrainConfig) -> str:
@@ -202,6 +238,12 @@ def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles, baselin
     if caveat := " ".join(filter(None, [chance, _near(run, content, scores)])):
         run.tag({CAVEAT: caveat})
         logger.warning("%s", caveat, extra=extra)
+    if scorer.neutral is not None:
+        test = content.of("test")
+        apart = scorer.score_ids(reviews.neutral(prepared.table).of(reviews.BETWEEN_TEST).tokens)
+        counts = neutral.confusion_of_three(scorer.neutral, test.label, scores, apart)
+        run.tag({NEUTRAL: neutral.cost_of_three(counts), NEUTRAL_COUNTS: json.dumps(counts)})
+        logger.info("%s", neutral.cost_of_three(counts), extra=extra)
     theirs = None if baseline is None else np.load(baseline)["scores"]
     measured, against = record_evaluation(run, prepared, content, scorer, scores, speed, trained.history, theirs)
     logger.info("test accuracy %s", measured.text(content.label_names, tested_on(prepared)), extra=extra)

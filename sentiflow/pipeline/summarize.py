@@ -30,7 +30,7 @@ from sentiflow.results import (
     seed_metrics,
     seeds_table,
 )
-from sentiflow.run.record import CAVEAT, value_text
+from sentiflow.run.record import CAVEAT, NEUTRAL, value_text
 from sentiflow.store.ui import run_url
 from sentiflow.training.context import RunContext, TrainedFiles, content_of, scorer_of, tested_on
 from sentiflow.training.open_run import changed_fields, log_baseline, publish_summary
@@ -58,7 +58,8 @@ def summarize(run: RunContext, prepared: Prepared, measured: Measured, model: Re
     baseline = Baseline.logged(record.metrics)
     return TrainingResult(
         run.run_id, run.name, run.url, model, measured, seconds, record.label_names, baseline=baseline,
-        caveat=record.tags.get(CAVEAT, ""), tested_on=tested_on(prepared), rejected=prepared.rejected,
+        caveat=record.tags.get(CAVEAT, ""), neutral=record.tags.get(NEUTRAL, ""),
+        tested_on=tested_on(prepared), rejected=prepared.rejected,
         unread=unread(prepared),
     )  # fmt: skip
 
@@ -70,7 +71,8 @@ def summarize_repeats(
     spreads = {name: spread(values) for name, values in seed_metrics(seeds).items()}
     ends = [of.as_metrics(name) for name, of in spreads.items()]
     parent.log({name: value for each in ends for name, value in each.items()})
-    baseline, caveat = log_baseline(parent, best.run), best.run.record().tags.get(CAVEAT, "")
+    baseline, tags = log_baseline(parent, best.run), best.run.record().tags
+    caveat = tags.get(CAVEAT, "")
     lines = [
         *([f"- {caveat}"] if caveat else []),
         f"- registered: {escape_markdown(model.name)} version {model.version}, of seed {best.run.seed}, "
@@ -88,8 +90,8 @@ def summarize_repeats(
     parent.tag_seconds({"total": (seconds := parent.seconds)})
     return RepeatsResult(
         parent.run_id, parent.name, parent.url, model, tuple(seeds), best, spreads["test/accuracy"], seconds,
-        baseline=baseline, caveat=caveat, tested_on=tested_on(prepared), rejected=prepared.rejected,
-        unread=unread(prepared),
+        baseline=baseline, caveat=caveat, neutral=tags.get(NEUTRAL, ""), tested_on=tested_on(prepared),
+        rejected=prepared.rejected, unread=unread(prepared),
     )  # fmt: skip
 
 

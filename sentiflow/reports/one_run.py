@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib import resources
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from numpy import float64
 from numpy.typing import NDArray
 
+from sentiflow import scoring
 from sentiflow.data.prepare import Prepared
 from sentiflow.data.reviews import Reviews, in_both_splits
 from sentiflow.evaluation import metrics
@@ -45,7 +47,7 @@ from sentiflow.reports.summary import (
     wrong_rows,
 )
 from sentiflow.run.comparison import figure, figure_text, metric_names
-from sentiflow.run.record import CAVEAT, TESTED_ON, RunRecord, start_text
+from sentiflow.run.record import CAVEAT, NEUTRAL, NEUTRAL_COUNTS, TESTED_ON, RunRecord, start_text
 from sentiflow.scoring import Attribution, TextScorer
 from sentiflow.store.find import BASELINE_SCORES, SCORES
 from sentiflow.store.records import NOTE
@@ -98,6 +100,7 @@ def report(
     sections = [
         Section("Test split", _metrics(run)),
         Section("Slices", _slices(run)),
+        Section("Three answers", _three_answers(run.record)),
         Section("Cost", figures_table([run.record], ["seconds, or reviews a second"], _COSTS)),
         Section("Parameters that differ", _changed(run.record.params)),
     ]
@@ -139,6 +142,7 @@ def _compared(run: RunSummary) -> list[str]:
     baseline = Baseline.logged(run.metrics)
     start = start_text(run.record.tags)
     sentences = ["" if baseline is None else f"{baseline.text}.", f"Started {start}." if start else ""]
+    sentences += [f"{run.record.tags[NEUTRAL]}."] if NEUTRAL in run.record.tags else []
     return [each for each in (run.record.tags.get(CAVEAT, ""), *sentences) if each]
 
 
@@ -244,6 +248,16 @@ def _slices(run: RunSummary) -> list[Block]:
     heading = ("slice", "reviews", "accuracy", "95% interval")
     note = "Quarters are of the test split, by length in ids."
     return [Table(heading, rows), Text(note)]
+
+
+def _three_answers(record: RunRecord) -> list[Block]:
+    """How test texts are answered where neutral is a third answer."""
+    if NEUTRAL_COUNTS not in record.tags:
+        return []
+    zero, one = record.label_names
+    names, counts = (zero, scoring.NEUTRAL, one), json.loads(record.tags[NEUTRAL_COUNTS])
+    rows = [(name, *map("{:,}".format, row)) for name, row in zip(names, counts, strict=True)]
+    return [Table(("texts that are", *(f"called {name}" for name in names)), rows)]
 
 
 def _curves(run: RunSummary, drawn: "Figure | None") -> list[Block]:

@@ -23,6 +23,7 @@ MONITOR = "monitor"  # a check for drift; no training
 
 # Tags of a run and its version: why the test accuracy says little, in sentences; of which rows it is, if not all.
 CAVEAT, TESTED_ON = "caveat", "tested_on"
+NEUTRAL, NEUTRAL_COUNTS = "neutral", "neutral.counts"  # what a third answer costs, and its confusion as JSON
 
 DIGEST = "dataset.digest"  # tag of a run and of its version
 PARENT_RUN = "mlflow.parentRunId"  # tag of a child run

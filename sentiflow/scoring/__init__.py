@@ -8,12 +8,23 @@ from .blas import ONE_BLAS_THREAD
 from .forward import Network, cores
 from .ngrams import NGrams
 from .own import OwnNetwork
-from .scorer import LABEL_NAMES, Attribution, NewerFormatError, TextScorer, Word, is_name, is_positive
+from .scorer import (
+    LABEL_NAMES,
+    NEUTRAL,
+    THRESHOLD,
+    Attribution,
+    NewerFormatError,
+    TextScorer,
+    Word,
+    is_name,
+    is_positive,
+)
 from .vocabulary import OUT_OF_VOCABULARY, START, Vocabulary, pad, tokenize
 from .weights import Weights
 
 __all__ = [
     "LABEL_NAMES",
+    "NEUTRAL",
     "NGrams",
     "ONE_BLAS_THREAD",
     "OUT_OF_VOCABULARY",
@@ -22,6 +33,7 @@ __all__ = [
     "Network",
     "Attribution",
     "START",
+    "THRESHOLD",
     "TextScorer",
     "Vocabulary",
     "Weights",

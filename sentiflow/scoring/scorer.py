@@ -54,6 +54,7 @@ MAX_LENGTH = 5_000  # ids read of a text: the most that a recipe may ask for
 
 THRESHOLD = 0.5  # as Keras's accuracy: a score above it is positive, a score on it is not
 
+NEUTRAL = "neutral"
 LABEL_NAMES = ("negative", "positive")
 """What 0 and 1 are called where the training table does not say."""
 
@@ -90,6 +91,7 @@ class TextScorer:
     label_names: tuple[str, str] = LABEL_NAMES  # what 0 and 1 are called in answers
     format: int = FORMAT  # of its files; the digest of 3 is without the names of labels
     ngrams: NGrams | None = None  # which add to the log-odds of each network
+    neutral: tuple[float, float] | None = None  # a score above the first and up to the second is that, if asked
 
     @cached_property
     def network(self) -> Network | OwnNetwork:
@@ -141,6 +143,8 @@ class TextScorer:
         beside = {} if self.ngrams is None else self.ngrams.entries()
         for name, value in [*self.weights.entries().items(), *beside.items()]:
             state.update(name.encode() + np.ascontiguousarray(value).tobytes())
+        if self.neutral is not None:
+            state.update(json.dumps(self.neutral).encode())
         return state.hexdigest()
 
     def score(
@@ -173,8 +177,10 @@ class TextScorer:
             return self.network.score(padded, threads, advance)
         return self.ngrams.scores(self.network.log_odds(padded, threads, advance), texts)
 
-    def label_of(self, score: float) -> str:
-        """The name of the label that a score stands for."""
+    def label_of(self, score: float, *, with_neutral: bool = False) -> str:
+        """The name of the label that a score stands for; with neutral as a third one if the model has it."""
+        if with_neutral and self.neutral is not None and self.neutral[0] < score <= self.neutral[1]:
+            return NEUTRAL
         return self.label_names[int(score > THRESHOLD)]
 
     def explain(self, text: str) -> Attribution:
@@ -227,6 +233,7 @@ class TextScorer:
             "sentiflow": version("sentiflow"),
             "sequence_length": self.sequence_length,
             "label_names": self.label_names,
+            **({} if self.neutral is None else {"neutral": self.neutral}),
             **own,
         }
         self.weights.save(folder / weights)
@@ -256,6 +263,9 @@ class TextScorer:
         names = config.get("label_names") if form >= 4 else [*LABEL_NAMES]
         if not isinstance(names, list) or len(names) != 2 or not all(map(is_name, names)) or names[0] == names[1]:
             raise ValueError(f"{folder}: label_names must be two different names, got {names!r:.160}")
+        neutral = config.get("neutral")
+        if neutral is not None and not _are_limits(neutral):
+            raise ValueError(f"{folder}: neutral must be two limits around {THRESHOLD}, got {neutral!r:.60}")
         words = _read_json(folder / VOCABULARY)
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise ValueError(f"{folder / VOCABULARY}: expected a list of words")
@@ -271,7 +281,13 @@ class TextScorer:
         else:
             weights = Weights.load(folder / WEIGHTS)
         ngrams = NGrams.load(folder / NGRAMS) if form == NGRAMS_FORMAT else None
-        return cls(weights, Vocabulary(words), length, (names[0], names[1]), form, ngrams)
+        return cls(weights, Vocabulary(words), length, (names[0], names[1]), form, ngrams, neutral and (*neutral,))
+
+
+def _are_limits(found: object) -> bool:
+    if not isinstance(found, list) or len(found) != 2 or not all(type(each) is float for each in found):
+        return False
+    return bool(0 <= found[0] <= THRESHOLD <= found[1] <= 1)
 
 
 def _read_json(path: Path) -> Any:

@@ -129,16 +129,20 @@ def _add_predictions(
     }
     refused = {422: {"model": schemas.ValidationErrors}, **refusals}
 
-    def labels_of(loaded: Loaded, texts: list[str], scores: list[float]) -> list[str]:
+    def labels_of(
+        loaded: Loaded, texts: list[str], scores: list[float], *, with_neutral: bool = False
+    ) -> list[str]:
         """The labels of scored texts, which are counted and kept."""
-        labels = [loaded.scorer.label_of(score) for score in scores]
+        labels = [loaded.scorer.label_of(score, with_neutral=with_neutral) for score in scores]
         metrics.count_labels(labels)
         keeper.keep(loaded.champion.version, texts, scores)
         return labels
 
-    async def predictions_of(loaded: Loaded, texts: list[str]) -> list[schemas.Answer]:
+    async def predictions_of(
+        loaded: Loaded, texts: list[str], *, with_neutral: bool = False
+    ) -> list[schemas.Answer]:
         scores = await batcher.score(loaded, texts) if texts else []
-        labels = labels_of(loaded, texts, scores)
+        labels = labels_of(loaded, texts, scores, with_neutral=with_neutral)
         return [
             schemas.Answer(label=label, score=score, known=loaded.scorer.vocabulary.knows(text))
             for text, label, score in zip(texts, labels, scores, strict=True)
@@ -149,14 +153,18 @@ def _add_predictions(
         summary="Classify texts",
         tags=["Prediction"],
         response_model=schemas.Predictions,
-        responses=refused,
+        responses={409: {"model": schemas.Error}, **refused},
         openapi_extra=schemas.request_body(parser.predict),
     )
-    async def predict(request: Request) -> Response:
-        """The label and score of one text, or of many."""
+    async def predict(request: Request, with_neutral: bool = False) -> Response:
+        """The label and score of one text, or of many; unsure ones are neutral if that is asked for."""
         body, loaded = await _body(request), watcher.loaded
         texts = await parser.texts(parser.predict, body)
-        predictions = await predictions_of(loaded, texts)
+        if with_neutral and loaded.scorer.neutral is None:
+            raise HTTPException(
+                409, "The version in use cannot answer neutral: no neutral texts set limits of it."
+            )
+        predictions = await predictions_of(loaded, texts, with_neutral=with_neutral)
         return _answer(schemas.Predictions(predictions=predictions, model=_model(loaded)), loaded)
 
     @app.post(

@@ -124,7 +124,9 @@ class ModelVersion(_Response):
     version: int | None
 
 
-_LABEL = "One of the model's label_names: negative or positive, or what its training table calls them"
+_LABEL = (
+    "One of the model's label_names: negative or positive, or what its training table calls them; neutral if asked"
+)
 
 
 class Prediction(_Response):

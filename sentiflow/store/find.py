@@ -323,6 +323,13 @@ def need_explained(scorer: "TextScorer", name: str) -> None:
         raise UsageError(problem, "Ask for labels and scores alone, or for another version.")
 
 
+def need_neutral(scorer: "TextScorer", name: str, *, wanted: bool) -> None:
+    """Refuse to answer neutral, if that is wanted, by a model without limits of it."""
+    if wanted and scorer.neutral is None:
+        problem = f"{name} cannot answer neutral: no neutral texts set limits of it."
+        raise UsageError(problem, "Train on a table that has some: sentiflow train --labels neutral=between ...")
+
+
 def reproduction_of(tags: Mapping[str, str]) -> str:
     """``identical`` or ``different``, by a version's tags; empty if these weights were not trained again."""
     return tags.get(REPRODUCED, "") if tags.get(REPRODUCED_DIGEST) == tags.get(SCORER_DIGEST) else ""

@@ -100,6 +100,7 @@ class TrainedFiles:
     ngrams: Path | None = field(repr=False)  # beside it
     history: tuple[Epoch, ...]
     kept: Epoch
+    neutral: tuple[float, float] | None = None  # limits of that as a third answer
 
 
 _DIGEST_LENGTH = 36  # MLflow's column holds no more; the whole digest is in the run's tags
@@ -159,7 +160,7 @@ def scorer_of(run: RunContext, prepared: Prepared, trained: TrainedFiles) -> Tex
         else Weights.load(trained.weights)
     )
     ngrams = None if trained.ngrams is None else NGrams.load(trained.ngrams)
-    return TextScorer(weights, words, run.config.sequence_length, names, ngrams=ngrams)
+    return TextScorer(weights, words, run.config.sequence_length, names, ngrams=ngrams, neutral=trained.neutral)
 
 
 def _inputs(prepared: Prepared) -> list[DatasetInput]:

@@ -59,7 +59,7 @@ def job(scorer: TextScorer) -> Callable[..., Done]:
 
         def tables() -> Iterator[tuple[Chunk, pa.Table]]:
             for chunk, scores in score_chunks(source.chunks(), scorer, pool):
-                yield chunk, to_table(chunk, scores, scorer.label_names, version, schema)
+                yield chunk, to_table(chunk, scores, [*map(scorer.label_of, scores)], version, schema)
                 steps.append(chunk.units)
 
         totals = write_output(tables(), output, schema, -1.0)

@@ -71,7 +71,7 @@ def written(tmp_path: Path) -> Callable[[str], Path]:
         schema = output_schema(source, with_text=True)
         [chunk] = source.chunks()
         scores = np.array([0.25, 0.75, 0.1 + 0.2])
-        table = to_table(chunk, scores, ("=no", "praise"), Version("m", 3, ""), schema)
+        table = to_table(chunk, scores, ["=no", "praise", "=no"], Version("m", 3, ""), schema)
         write_output([(replace(chunk, rejects=[Reject(4, 8, "", "no text", "")]), table)], output, schema, -1.0)
         return output
 

@@ -13,7 +13,8 @@ import pytest
 from sentiflow.batch.writers import output_schema
 from sentiflow.data.division import Labelled, in_fixed_order, sample_rows, text_id, to_reviews, word_hash
 from sentiflow.data.inputs import open_input
-from sentiflow.data.reviews import LABEL_SAMPLE, ORIGIN
+from sentiflow.data.reviews import LABEL_SAMPLE, ORIGIN, neutral, places, write
+from sentiflow.data.reviews import read as read_reviews
 from sentiflow.data.table import Joined, Table, TableOptions, as_options, read_table
 from sentiflow.errors import UsageError
 
@@ -198,7 +199,7 @@ def test_a_share_of_rejects_is_rounded_down() -> None:
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        ({"labels": {"good": 5}}, "labels: good=5 is none of good=1, good=0 and good=skip"),
+        ({"labels": {"good": 5}}, "labels: good=5 is none of good=1, good=0, good=skip and good=between"),
         ({"labels": {"a": 1, "b": 0, "B ": 1}}, ""),
         ({"max_rejects": "-1"}, ""),
         ({"max_rejects": "9" * 5_000}, ""),
@@ -525,3 +526,28 @@ def test_what_is_no_file_in_a_folder_is_refused_and_not_passed_over(tmp_path: Pa
     odd = folder / "odd.csv"
     {"link": lambda: odd.symlink_to("gone.csv"), "pipe": lambda: os.mkfifo(odd)}[kind]()
     assert str(refused(folder).args[0]).startswith(f"{odd} is no file")
+
+
+def test_neutral_rows_are_divided_as_others_and_stand_apart(tmp_path: Path) -> None:
+    pairs = [(text, ("bad", "good", "so-so")[i % 3]) for i, text in enumerate(texts(60))]
+    options = {"labels": {"good": 1, "bad": 0, "so-so": "between"}}
+    read_rows = read(table(tmp_path, pairs), **options)
+    assert read_rows.left_out == {"so-so": 20}
+    alone = read(table(tmp_path, [pair for pair in pairs if pair[1] != "so-so"], name="two.csv"), **options)
+    assert [row.split for row in read_rows.rows if row.label < 2] == [row.split for row in alone.rows]
+    apart = {row.text: row.split for row in read_rows.rows if row.label == 2}
+    fifth = {text: word_hash(text) < 2**64 // 5 for text, label in pairs if label == "so-so"}
+    assert apart == {text: "between-test" if tests else "between" for text, tests in fifth.items()}
+    assert 0 < sum(fifth.values()) < 20
+
+
+def test_a_table_keeps_neutral_reviews_out_of_what_is_read(tmp_path: Path) -> None:
+    pairs = [(f"{text} with unheard words", ("bad", "good", "so-so")[i % 3]) for i, text in enumerate(texts(60))]
+    found = read(table(tmp_path, pairs), labels={"good": 1, "bad": 0, "so-so": "between"})
+    ordered = in_fixed_order(found.rows)
+    content, words = to_reviews(ordered)
+    assert not content.near[content.label == 2].any()
+    file = write(content, words, tmp_path, beside={"place": [row.place for row in ordered]})
+    assert set(read_reviews(file).label.tolist()) == {0, 1}
+    assert len(neutral(file)) == 20
+    assert len(places(file)) == 40

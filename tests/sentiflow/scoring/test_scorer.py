@@ -193,3 +193,24 @@ def test_a_score_on_the_threshold_is_not_positive(scorer: TextScorer) -> None:
     assert [scorer.label_of(score) for score in scores] == ["negative", "negative", "positive", "positive"]
     named = replace(scorer, label_names=("complaint", "praise"))
     assert [named.label_of(score) for score in scores] == ["complaint", "complaint", "praise", "praise"]
+
+
+def test_neutral_is_a_third_answer_where_it_is_asked_for(scorer: TextScorer, tmp_path: Path) -> None:
+    unsure = replace(scorer, neutral=(0.25, 0.75))
+    assert unsure.digest != scorer.digest
+    unsure.save(tmp_path)
+    loaded = TextScorer.load(tmp_path)
+    assert (loaded.neutral, loaded.digest) == ((0.25, 0.75), unsure.digest)
+    asked = [loaded.label_of(score, with_neutral=True) for score in (0.25, 0.26, 0.75, 0.76)]
+    assert asked == ["negative", "neutral", "neutral", "positive"]
+    assert [loaded.label_of(score) for score in (0.26, 0.75)] == ["negative", "positive"]
+    assert scorer.label_of(0.4, with_neutral=True) == "negative"
+
+
+@pytest.mark.parametrize("limits", [[0.6, 0.7], [0.2], [-0.1, 0.7], [0.2, float("nan")], "0.2 0.7", [0, 1]])
+def test_limits_that_cannot_be_are_refused(scorer: TextScorer, tmp_path: Path, limits: object) -> None:
+    scorer.save(tmp_path)
+    config = json.loads((tmp_path / "scorer.json").read_text())
+    (tmp_path / "scorer.json").write_text(json.dumps({**config, "neutral": limits}))
+    with pytest.raises(ValueError, match="two limits around"):
+        TextScorer.load(tmp_path)

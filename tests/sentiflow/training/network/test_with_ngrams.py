@@ -8,6 +8,7 @@ import pytest
 
 from sentiflow.baselines import fit
 from sentiflow.data.reviews import Reviews
+from sentiflow.evaluation.metrics import cross_entropy
 from sentiflow.scoring import Network, NGrams, TextScorer, Vocabulary
 from sentiflow.scoring.ngrams import occurrences
 from sentiflow.training.network.model import build, weights_of, with_ngrams
@@ -50,7 +51,8 @@ def test_validation_chooses_factors_that_no_others_beat_by_much() -> None:
     fitted = fit(random_reviews(600, 1), held_out)
     found = fitted.beside(network, 5, held_out)
     assert found is not None
-    ngrams, loss, accuracy = found
+    ngrams, mixed = found
+    loss, accuracy = cross_entropy(held_out.label, mixed), ((mixed > 0.5) == (held_out.label == 1)).mean()
     odds = Network(network).log_odds(held_out.padded(5, 8))[0]
 
     def loss_of(one: float, other: float) -> float:
