@@ -100,8 +100,9 @@ def test_every_answer_fits_the_schema_that_the_openapi_page_shows(http: httpx.Cl
     for shown, name in (("Prediction", "score"), ("Explanation", "score"), ("Explanation", "start")):
         field = api["components"]["schemas"][shown]["properties"][name]
         assert (field["minimum"], field["maximum"]) == (0, 1)
-    for path in ("/predict", "/explain"):
-        assert set(api["paths"][path]["post"]["responses"]) == {"200", "408", "413", "422", "429", "503"}
+    refusals = {"200", "408", "413", "422", "429", "503"}
+    assert set(api["paths"]["/explain"]["post"]["responses"]) == refusals
+    assert set(api["paths"]["/predict"]["post"]["responses"]) == refusals | {"409"}  # neutral, not learnt
     body = api["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert Draft202012Validator(body).is_valid({"texts": ["a", "b"]})
     for wrong in (
