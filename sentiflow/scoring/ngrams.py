@@ -63,7 +63,13 @@ class Table:
         self._columns = np.argsort(hashes, kind="stable").astype(np.int32)
         self._keys = np.append(keys[self._columns], -1)  # -1 is none, for what lies behind the last
         self._starts = np.zeros((1 << bits) + 1, np.int32)
-        np.cumsum(np.bincount(hashes, minlength=1 << bits), out=self._starts[1:])
+        counts = np.bincount(hashes, minlength=1 << bits)
+        np.cumsum(counts, out=self._starts[1:])
+        # The first key of each hash and its column: where they are looked up, they take one place in memory each.
+        used = np.flatnonzero(counts)
+        self._first, self._first_columns = np.full(1 << bits, -1, np.int64), np.full(1 << bits, -1, np.int32)
+        self._first[used] = self._keys[self._starts[used]]
+        self._first_columns[used] = self._columns[self._starts[used]]
 
     def _hash(self, keys: Ints) -> Ints:
         return ((keys.view(np.uint64) * _MIX) >> self._shift).view(np.int64)
@@ -71,14 +77,16 @@ class Table:
     def columns(self, keys: Ints) -> NDArray[np.int32]:
         """The column of each key, -1 for one that is not in the table; (m,) -> (m,)."""
         hashes = self._hash(keys)
-        at, found = self._starts[hashes], np.full(len(keys), -1, np.int32)
-        end, rows = self._starts[hashes + 1], np.arange(len(keys))
+        first = self._first[hashes]
+        found = np.where(first == keys, self._first_columns[hashes], np.int32(-1))
+        rows = np.flatnonzero((first != keys) & (first >= 0))
+        at, end = self._starts[hashes[rows]] + 1, self._starts[hashes[rows] + 1]
         while len(rows):
+            rest = at < end
+            at, end, rows = at[rest], end[rest], rows[rest]
             equal = self._keys[at] == keys[rows]
             found[rows[equal]] = self._columns[at[equal]]
-            at += 1
-            rest = ~equal & (at < end)
-            at, end, rows = at[rest], end[rest], rows[rest]
+            at, end, rows = at[~equal] + 1, end[~equal], rows[~equal]
         return found
 
     def rows(self, texts: Tokens, longest: int) -> Iterator[tuple[Ints, NDArray[np.int32]]]:
@@ -89,7 +97,8 @@ class Table:
             keys, text, _ = occurrences(part, longest)
             column = self.columns(keys)
             known = np.flatnonzero(column >= 0)
-            cells = np.sort(text[known] * width + column[known])
+            kind = np.int32 if width * len(part) < 1 << 31 else np.int64  # half the time to sort
+            cells = np.sort((text[known] * width + column[known]).astype(kind))
             cells = cells[np.diff(cells, prepend=-1) > 0]
             yield np.bincount(cells // width, minlength=len(part)), (cells % width).astype(np.int32)
 
