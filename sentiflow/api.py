@@ -82,7 +82,8 @@ class Model:
 
         With ``with_neutral`` unsure ones are called neutral; a UsageError for a model that learnt no limits of it.
         """
-        need_neutral(self._scorer, self.name, wanted=with_neutral)
+        if with_neutral:
+            need_neutral(self._scorer, self.name)
         index = texts.index if isinstance(texts, pd.Series) else None
         scores = self._scorer.score([texts] if isinstance(texts, str) else list(texts))
         labels = [self._scorer.label_of(score, with_neutral=with_neutral) for score in scores.tolist()]

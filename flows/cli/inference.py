@@ -73,7 +73,8 @@ def predict(
     found, scorer = _load(dataset, model_version)
     from sentiflow.store.find import need_explained, need_neutral
 
-    need_neutral(scorer, str(found), wanted=with_neutral)
+    if with_neutral:
+        need_neutral(scorer, str(found))
     if explain:
         need_explained(scorer, str(found))
     readings = [scorer.explain(text) for text in texts] if explain else []
@@ -124,7 +125,7 @@ def _load(dataset: str | None, number: int | None) -> "tuple[Version, TextScorer
 
 
 def _verdict(score: float, label: str, scorer: "TextScorer") -> str:
-    """Label and score, as markup; all labels take the same space."""
+    """Label and score, as markup; the two names of labels take the same space."""
     space = " " * (max(map(cell_len, scorer.label_names)) - cell_len(label))
     colour = dict(zip(scorer.label_names, ("red", "green"), strict=True)).get(label, "yellow")
     return f"[{colour}]{escape(label)}[/]{space}  {score:.4f}"

@@ -118,7 +118,8 @@ def score_input(request: Request, settings: Settings, progress: Progress = no_pr
         name = None if request.dataset is None else model_name(request.dataset)
         version = find_version(settings, name, request.version)
         scorer = load_scorer(settings, version)
-        need_neutral(scorer, str(version), wanted=request.with_neutral)
+        if request.with_neutral:
+            need_neutral(scorer, str(version))
         log = configured_log(settings) if version != BASE_MODEL else None  # nothing is checked for drift from it
         sample, before, evaluator = Sample(), source.state(), None
         if request.labelled is not None:

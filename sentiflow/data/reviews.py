@@ -24,9 +24,8 @@ from sentiflow.scoring import LABEL_NAMES, Vocabulary, pad
 logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "validation", "test")
-BETWEEN, BETWEEN_TEST = 2, "between-test"
-"""The label of neutral reviews, and the split of those that test; the others' is ``BETWEEN_CHOICE``."""
-BETWEEN_CHOICE = "between"
+BETWEEN, BETWEEN_CHOICE, BETWEEN_TEST = 2, "between", "between-test"
+"""The label of neutral reviews, and their splits: of those that choose limits, and of those that test."""
 
 _SCHEMA = pa.schema(
     [
@@ -55,7 +54,7 @@ class Reviews:
     """Reviews as ids, in the order of their table."""
 
     review_id: NDArray[np.str_]  # shape (n,), each once; of a user's table made of the text alone
-    split: NDArray[np.str_]  # shape (n,), one of ``SPLITS`` each
+    split: NDArray[np.str_]  # shape (n,), one of ``SPLITS`` each, or of ``BETWEEN_...``
     label: NDArray[np.int8]  # shape (n,), int8, 0 or 1; ``BETWEEN`` of neutral ones
     tokens: list[NDArray[np.int32]]  # n arrays of int32 ids, rare words included, the start marker first
     label_names: tuple[str, str] = LABEL_NAMES  # what the source calls 0 and 1

@@ -158,7 +158,7 @@ def train(run: RunContext, prepared: Prepared, baseline: Path | None) -> Trained
 def _with_ngrams(
     trained: "Trained", validation: Reviews, config: TrainConfig, baseline: Path
 ) -> tuple["Trained", NGrams | None, NDArray[np.float64] | None]:
-    """The network with n-grams beside it, and both's validation scores; alone where these do not want them."""
+    """The network with n-grams beside it, and their validation scores; alone where these do not want n-grams."""
     from sentiflow.training.network import model
 
     fitted, _ = baselines.Fitted.load(baseline)
@@ -242,8 +242,9 @@ def evaluate(run: RunContext, prepared: Prepared, trained: TrainedFiles, baselin
         test = content.of("test")
         apart = scorer.score_ids(reviews.neutral(prepared.table).of(reviews.BETWEEN_TEST).tokens)
         counts = neutral.confusion_of_three(scorer.neutral, test.label, scores, apart)
-        run.tag({NEUTRAL: neutral.cost_of_three(counts), NEUTRAL_COUNTS: json.dumps(counts)})
-        logger.info("%s", neutral.cost_of_three(counts), extra=extra)
+        cost = neutral.cost_of_three(counts)
+        run.tag({NEUTRAL: cost, NEUTRAL_COUNTS: json.dumps(counts)})
+        logger.info("%s", cost, extra=extra)
     theirs = None if baseline is None else np.load(baseline)["scores"]
     measured, against = record_evaluation(run, prepared, content, scorer, scores, speed, trained.history, theirs)
     logger.info("test accuracy %s", measured.text(content.label_names, tested_on(prepared)), extra=extra)

@@ -323,9 +323,9 @@ def need_explained(scorer: "TextScorer", name: str) -> None:
         raise UsageError(problem, "Ask for labels and scores alone, or for another version.")
 
 
-def need_neutral(scorer: "TextScorer", name: str, *, wanted: bool) -> None:
-    """Refuse to answer neutral, if that is wanted, by a model without limits of it."""
-    if wanted and scorer.neutral is None:
+def need_neutral(scorer: "TextScorer", name: str) -> None:
+    """Refuse to answer neutral by a model without limits of it."""
+    if scorer.neutral is None:
         problem = f"{name} cannot answer neutral: no neutral texts set limits of it."
         raise UsageError(problem, "Train on a table that has some: sentiflow train --labels neutral=between ...")
 
