@@ -1,5 +1,6 @@
 """The world of the tests: stores and folders of their own, one Prefect server, no network."""
 
+import gc
 import os
 import pickle
 import shutil
@@ -95,6 +96,14 @@ def imdb_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         pytest.skip("needs the real reviews: set SENTIFLOW_IMDB_URL, SENTIFLOW_WORD_INDEX_URL and their SHA256s")
     fields = {name.removeprefix(PREFIX).lower(): value for name, value in MIRROR.items()}
     return Settings(data_dir=tmp_path_factory.mktemp("imdb"), **fields)
+
+
+@pytest.fixture
+def without_gc() -> Iterator[None]:
+    """No garbage of other tests is collected within a deep recursion, which fails their finalizers."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture

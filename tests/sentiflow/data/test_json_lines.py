@@ -46,6 +46,7 @@ GOOD = b'{"text": "good"}'
     ],
     ids=lambda value: str(value)[:30],
 )  # fmt: skip
+@pytest.mark.usefixtures("without_gc")
 def test_a_row_that_cannot_be_scored_is_told_why_and_costs_no_other(path: Path, line: bytes, reason: str) -> None:
     first, found, last = outcomes(path, GOOD, line, GOOD)
     assert (first, last) == ("good", "good") and found.startswith(reason)

@@ -158,6 +158,7 @@ BROKEN = [
 ]
 
 
+@pytest.mark.usefixtures("without_gc")
 @pytest.mark.parametrize(
     ("name", "content", "told"), BROKEN, ids=[f"{name} {content[:50]}" for name, content, _ in BROKEN]
 )

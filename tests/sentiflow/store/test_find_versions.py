@@ -192,6 +192,7 @@ def version(world: World, tmp_path: Path) -> Version:
     return Version("imdb-sentiment", 1, "newest")
 
 
+@pytest.mark.usefixtures("without_gc")
 @pytest.mark.parametrize(
     ("name", "content"),
     [
