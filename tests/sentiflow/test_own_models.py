@@ -1,6 +1,8 @@
 """A Keras model of a user's own in place of a recipe's network."""
 
 import json
+import random
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from sentiflow.scoring import OwnNetwork, TextScorer, Vocabulary, pad
 from sentiflow.settings import Settings
 from sentiflow.store.find import load_scorer
 from sentiflow.store.records import Version
+from sentiflow.training.network.own import seeded
 from tests.sentiflow.serving.service import running
 from tests.world import World
 
@@ -47,6 +50,27 @@ def test_its_files_are_read_again_and_its_digest_is_of_layers_and_arrays(tmp_pat
     assert saved(keras.models.clone_model(network), tmp_path).digest != scorer.digest  # other first weights
     network.layers[-1].set_weights([np.zeros_like(each) for each in network.layers[-1].get_weights()])
     assert saved(network, tmp_path).digest != scorer.digest
+
+
+def test_its_first_weights_are_the_seeds_whatever_other_threads_draw() -> None:
+    def weights(seed: int) -> Any:
+        with seeded(seed):
+            return gru(7, 12).layers[1].get_weights()[0].ravel().tolist()
+
+    alone, done = weights(3), threading.Event()
+
+    def draw() -> None:
+        while not done.is_set():
+            random.random()  # noqa: S311 - as a client does that waits before it asks again
+
+    other = threading.Thread(target=draw)
+    other.start()
+    try:
+        assert [weights(3) for _ in range(3)] == [alone] * 3
+    finally:
+        done.set()
+        other.join()
+    assert weights(4) != alone
 
 
 def embedded(*layers: keras.layers.Layer) -> Callable[[int, int], keras.Model]:

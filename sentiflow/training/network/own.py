@@ -1,13 +1,17 @@
 """A model of a user's own: checked before its training, which is Keras's."""
 
+import random
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from keras.src.random import seed_generator
 
 from sentiflow.console import Progress
 from sentiflow.data.reviews import Reviews
@@ -44,12 +48,31 @@ def train_own(
     Raises:
         UsageError: it is no such model as is needed, or no other process could load it.
     """
-    keras.utils.set_random_seed(seed)  # which layers without a seed of their own ask
-    network = build(config.vocabulary_size, config.sequence_length)
+    with seeded(seed):
+        network = build(config.vocabulary_size, config.sequence_length)
     if problem := _problem(network, config):
         raise UsageError(f"The function {build.__name__} {problem}.", _CONTRACT)
     _need_loadable(network, build.__name__, config, work / "untrained")
     return train(training, validation, config, seed, on_epoch, progress, network=network)
+
+
+_SEEDING = threading.Lock()
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Layers that are made here without a seed of their own take theirs from this one.
+
+    Keras draws them from Python's ``random``, as any other thread may between two layers: the waiting times of
+    Prefect's and MLflow's clients come from there. Here Keras has a generator to itself.
+    """
+    with _SEEDING:
+        keras.utils.set_random_seed(seed)
+        seed_generator.python_random = random.Random(seed)
+        try:
+            yield
+        finally:
+            seed_generator.python_random = random
 
 
 def _problem(network: Any, config: TrainConfig) -> str:
