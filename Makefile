@@ -217,11 +217,11 @@ endif
 # the oldest, with all extras in each lock, as one may raise what another asks for.
 LOCKED := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras --quiet \
 	$(if $(UPGRADE)$(OLDEST),--upgrade) $(if $(OLDEST),--resolution lowest-direct)
-LOCK := uv pip compile pyproject.toml $(LOCKED) --extra sweep --extra notify --extra serve --extra excel $(if $(OLDEST),--extra team --extra dev)
+LOCK := uv pip compile pyproject.toml $(LOCKED) --extra sweep --extra notify --extra serve --extra excel $(if $(OLDEST),--extra team --extra huggingface --extra kaggle --extra dev)
 lock:
 	$(LOCK) --output-file requirements.lock
 	$(LOCK) --extra team --extra s3 --constraints requirements.lock --output-file requirements-team.lock
-	$(LOCK) --extra team --extra dev --constraints requirements-team.lock --output-file requirements-dev.lock
+	$(LOCK) --extra team --extra huggingface --extra kaggle --extra dev --constraints requirements-team.lock --output-file requirements-dev.lock
 	$(LOCK) --extra bench --constraints requirements-dev.lock --output-file requirements-bench.lock
 	@# Prefect bounds FastAPI, which the image of the service has without Prefect.
 	sed '/^fastapi==/,/^    # via/d' requirements.lock >requirements-serve.in

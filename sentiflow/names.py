@@ -17,6 +17,8 @@ _TABLES = (
 BASE = "base"
 """In place of a dataset and of a model: what the package carries, which answers before anything was trained."""
 _RESERVED = (*BUILT_IN, BASE)
+HUGGING_FACE = "hf://"
+_HUBS = (HUGGING_FACE, "kagglehub://")
 
 AUTO, NONE = "auto", "none"
 """What a training starts from, besides versions and the base: what is best for the dataset, and nothing."""
@@ -31,13 +33,16 @@ def dataset_name(dataset: str) -> str:
     Example:
         >>> dataset_name("my Reviews.csv"), dataset_name("imdb.csv"), dataset_name("отзывы 2024.csv")
         ('my-reviews', 'imdb-table', '2024-bd9724')
+        >>> dataset_name("hf://stanfordnlp/imdb")
+        'stanfordnlp-imdb'
     """
     if dataset in _RESERVED:
         return dataset
     path = _absolute(dataset) if dataset else Path()
     path = path.with_suffix("") if path.suffix.lower() in _COMPRESSED else path
     name = path.stem if path.suffix.lower() in _TABLES else path.name
-    written = normalize("NFC", name.casefold())
+    _, of_hub = in_hub(dataset)
+    written = normalize("NFC", (of_hub or name).casefold())
     plain = re.sub(r"[\u0300-\u036f]", "", normalize("NFKD", written))  # without accents
     stem = re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or "table"
     if any(each.isalnum() and not each.isascii() for each in plain):
@@ -45,9 +50,15 @@ def dataset_name(dataset: str) -> str:
     return f"{stem}-table" if stem in _RESERVED else stem
 
 
+def in_hub(dataset: str) -> tuple[str, str]:
+    """The beginning that says which hub's dataset this is, and its name there; empty for one that is in none."""
+    hub = next((each for each in _HUBS if dataset.startswith(each)), "")
+    return hub, dataset.removeprefix(hub).removeprefix("datasets/") if hub else ""
+
+
 def located(dataset: str) -> str:
     """A table or a folder of them by its whole path, which is the same from every folder; others as they are."""
-    if not dataset or dataset in _RESERVED:
+    if not dataset or dataset in _RESERVED or any(in_hub(dataset)):
         return dataset
     is_path = os.sep in dataset or Path(dataset).suffix or expanded(dataset).is_dir()
     return str(_absolute(dataset)) if is_path else dataset

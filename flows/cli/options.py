@@ -35,7 +35,10 @@ SetOption = Annotated[
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Random seed.")]
 DatasetOption = Annotated[
-    str, typer.Option("--dataset", "-d", help="imdb, sample, a table (.csv, .xlsx, .json, ...), or a folder.")
+    str,
+    typer.Option(
+        "--dataset", "-d", help="imdb, sample, a table (.csv, .xlsx, .json, ...), a folder, or hf://OWNER/NAME."
+    ),
 ]
 TextColumnOption = Annotated[
     str | None,

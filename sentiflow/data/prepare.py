@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from sentiflow import files
 from sentiflow.base import model as base
 from sentiflow.console import Progress, no_progress
-from sentiflow.data import division, imdb, inputs, packed, parquet, readers, reviews, rows, table
+from sentiflow.data import division, hubs, imdb, inputs, packed, parquet, readers, reviews, rows, table
 from sentiflow.data.division import Labelled, in_fixed_order
 from sentiflow.data.reviews import Reviews
 from sentiflow.data.rows import Rejected, changed
@@ -22,7 +22,7 @@ from sentiflow.environment import expanded
 from sentiflow.errors import UsageError
 from sentiflow.files import PARTIAL, publish
 from sentiflow.locks import file_lock
-from sentiflow.names import BASE, BUILT_IN, dataset_name, located
+from sentiflow.names import BASE, BUILT_IN, dataset_name, in_hub, located
 from sentiflow.redaction import redact
 from sentiflow.scoring import OUT_OF_VOCABULARY, Vocabulary, vocabulary
 from sentiflow.scoring.vocabulary import FIRST_WORD, limit
@@ -89,14 +89,15 @@ def fetch(
         return Source("imdb", tuple(files), inputs.digest_of(files), urls, fetched)
     if dataset == "sample":
         return Source("sample", (), inputs.digest_of([]), division.SAMPLE.name, fetched=False)
-    there = expanded(dataset)
+    of_hub, _ = in_hub(dataset)
+    there = hubs.bring(dataset, settings) if of_hub else expanded(dataset)
     if not dataset or not (there.is_dir() or there.is_file()):
         raise UsageError(
             f"No dataset or table {dataset!r}.",
             "Give imdb, sample, or the path of a table, of a folder of tables, or of a folder pos, neg of texts: "
-            "each training reads it.",
+            "each training reads it. Or one of a hub: hf://OWNER/NAME, kagglehub://OWNER/NAME",
         )
-    path = Path(located(dataset))
+    path = there if of_hub else Path(located(dataset))
     name = dataset_name(dataset)
     found = inputs.find_tables(path, options.text_labels())
     return Source(

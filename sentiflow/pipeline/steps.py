@@ -23,7 +23,7 @@ from sentiflow.errors import UsageError, first_line
 from sentiflow.evaluation import neutral
 from sentiflow.evaluation.metrics import Measured, at_chance, cross_entropy
 from sentiflow.evaluation.scores import BASELINE, best_epoch
-from sentiflow.names import BUILT_IN
+from sentiflow.names import BUILT_IN, in_hub
 from sentiflow.reports.one_run import record_evaluation
 from sentiflow.reproduction import Original, find_original, need_data
 from sentiflow.run.record import CAVEAT, NEUTRAL, NEUTRAL_COUNTS, epoch_tags
@@ -52,7 +52,9 @@ def fetch(run: RunContext, table: TableOptions) -> Source:
     if source.fetched:
         logger.info("fetched %s, hash verified", ", ".join(file.name for file in source.files))
     else:
-        logger.info("nothing to download: %s is on this machine", Path(source.origin).name)
+        logger.info(
+            "nothing to download: %s is on this machine", in_hub(run.dataset)[1] or Path(source.origin).name
+        )
     return source
 
 
