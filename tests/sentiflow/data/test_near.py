@@ -1,6 +1,5 @@
 """Tests of test texts that are nearly equal to learnt ones."""
 
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -80,7 +79,7 @@ def test_more_than_a_tenth_of_the_test_is_told_with_two_examples(
     rows = [(" ".join(draw.choice(WORDS, 30)), k % 2, "train") for k in range(60)]
     rows += [(f"{rows[k][0]}, Indeed!\n", int(k < 3) ^ k % 2, "test") for k in range(near_ones)]
     rows += [(" ".join(draw.choice(WORDS, 30)), k % 2, "test") for k in range(40 - near_ones)]
-    table = Path("near.csv")
+    table = world.root / "near.csv"
     pd.DataFrame(rows, columns=["text", "label", "split"]).to_csv(table, index=False)
     settings = load_settings()
     made = prepare(fetch(str(table), settings), settings).table
