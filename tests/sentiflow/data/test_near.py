@@ -1,6 +1,5 @@
 """Tests of test texts that are nearly equal to learnt ones."""
 
-
 import numpy as np
 import pandas as pd
 import pytest
